@@ -1,0 +1,20 @@
+"""The five domains of the paper (METHOD section 3), by name."""
+
+from .auction import Auction
+from .base import POOLS, Game, Opponent, Round, View, Weights
+from .deal import Deal
+from .ipd import IPD
+from .kuhn import Kuhn
+from .split import Split
+
+GAMES: dict[str, Game] = {game.name: game for game in (IPD(), Auction(), Split(), Deal(), Kuhn())}
+
+
+def get(name: str) -> Game:
+    """The game called `name`. Raises ValueError naming the valid choices."""
+    if name not in GAMES:
+        raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
+    return GAMES[name]
+
+
+__all__ = ["GAMES", "POOLS", "Game", "Opponent", "Round", "View", "Weights", "get"]

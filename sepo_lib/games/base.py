@@ -1,0 +1,139 @@
+"""What every game is made of. A new game is one file that defines one subclass of `Game`.
+
+A game knows rules, prompts, parsing, opponents and two rates; it knows nothing of models or tensors.
+Player 0 is the policy under study, player 1 its opponent.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+POOLS = ("train", "exploiter", "collusive", "shift")
+Action = Any  # a string, an int or a tuple of ints; hashable
+
+
+@dataclass(frozen=True)
+class View:
+    """What one player has seen when it is to act.
+
+    `round` counts from 0 of `rounds`; `mine`, `theirs` and `payoffs` hold one entry per finished round
+    (own action, the other's action, own payoff in points); `facts` holds what else this player may see.
+    """
+
+    round: int
+    rounds: int
+    legal: tuple[Action, ...]
+    mine: tuple[Action, ...] = ()
+    theirs: tuple[Action, ...] = ()
+    payoffs: tuple[float, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One finished round: `actions` and `payoffs` (points) of (policy, opponent), and what else was true."""
+
+    actions: tuple[Action, Action]
+    payoffs: tuple[float, float]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of exploitability, collusion and externality in J (METHOD section 2), dimensionless."""
+
+    exploit: float
+    collusion: float
+    externality: float
+
+
+Act = Callable[[View], Action]
+Opponent = Callable[[np.random.Generator], Act]  # called once per episode with that episode's generator
+Play = Generator[dict[int, View], dict[int, Action], list[Round]]
+
+
+def stateless(rule: Callable[[View, np.random.Generator], Action]) -> Opponent:
+    """Make an opponent of a function of (view, generator) that keeps nothing between decisions."""
+    return lambda rng: lambda view: rule(view, rng)
+
+
+class Game(ABC):
+    """The rules of one domain.
+
+    Subclasses set the class attributes and implement the abstract methods; `pools` maps a pool set
+    (`paper`, and `conflict` where the game has one) to its four pools, each a name -> Opponent mapping.
+    """
+
+    name: str
+    title: str
+    rounds: int
+    max_payoff: float
+    train_weights: Weights
+    evaluation_weights: Weights
+    pools: Mapping[str, Mapping[str, Mapping[str, Opponent]]]
+    #: True where nothing that happens in a round can change a later one (the reward to go may stop there).
+    memoryless: bool = False
+    #: True where the chance moves of an episode may be shared by the rollouts of a group.
+    shared_chance: bool = False
+
+    @property
+    def scale(self) -> float:
+        """s = 3 / max_payoff, which puts the payoffs of all games on one scale (METHOD section 2)."""
+        return 3.0 / self.max_payoff
+
+    @abstractmethod
+    def play(self, rng: np.random.Generator) -> Play:
+        """One episode as a generator: yields {player: View} of those to act, is sent {player: action},
+        and returns the list of finished rounds. All chance comes from `rng`."""
+
+    @abstractmethod
+    def rules(self) -> str:
+        """The system message: the rules and the form of the answer."""
+
+    @abstractmethod
+    def situation(self, view: View) -> str:
+        """The user message: the current state and the visible history, in words."""
+
+    @abstractmethod
+    def collusion(self, rounds: Sequence[Round]) -> list[float]:
+        """Per round, player 0's collusive act as 0 or 1; c is its mean over rounds."""
+
+    @abstractmethod
+    def externality(self, rounds: Sequence[Round]) -> list[float]:
+        """Per round, the externality cost in [0, 1]; x is its mean over rounds."""
+
+    def spell(self, action: Action) -> str:
+        """The text of an action, as it stands on the last line of an answer."""
+        return str(action)
+
+    def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
+        """The legal action that stands alone on the last non-empty line of `reply`, or None.
+
+        Case, surrounding quotes, asterisks, back-ticks and one final full stop are forgiven; nothing else:
+        an illegal action, two actions on the line, or any further word gives None.
+        """
+        lines = [line.strip() for line in reply.splitlines() if line.strip()]
+        if not lines:
+            return None
+        last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
+        matches = [action for action in legal if self.spell(action).casefold() == last]
+        return matches[0] if len(matches) == 1 else None
+
+    def messages(self, view: View) -> list[dict[str, str]]:
+        """The chat prompt of one decision."""
+        return [
+            {"role": "system", "content": self.rules()},
+            {"role": "user", "content": self.situation(view)},
+        ]
+
+    def pool(self, pools: str, pool: str) -> Mapping[str, Opponent]:
+        """The opponents of one pool of one pool set. Raises ValueError naming the valid choices."""
+        if pools not in self.pools:
+            raise ValueError(f"{self.name} has no pool set '{pools}'; choose one of {sorted(self.pools)}.")
+        if pool not in self.pools[pools]:
+            raise ValueError(f"'{pool}' is no pool; choose one of {list(self.pools[pools])}.")
+        return self.pools[pools][pool]
