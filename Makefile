@@ -1,0 +1,92 @@
+# The SEPO reproducibility kit. `make` alone lists what can be made.
+#
+#   make reproduce                          the default run: a small model, five games, no GPU, no downloads
+#   make reproduce PROFILE=smoke            the same notebooks in a few minutes
+#   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it
+
+PROFILE ?= laptop#  smoke, laptop, smollm2 or paper (sepo_lib/profiles.yaml)
+MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
+SEEDS   ?=#         training seeds, such as 11,12,13
+GAMES   ?=#         some of ipd,auction,split,deal,kuhn
+STEPS   ?=#         training steps of SFT and SEPO
+
+# ------------------------------------------------------------------------------------------ Python
+#
+# In this order: PYTHON=..., an interpreter that has the packages; an active conda environment that has
+# them (conda env create -f environment.yml); else .venv, which `make env` makes from requirements.lock.
+
+CONDA_KIT := $(if $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/lib/python3*/site-packages/trl))
+ifeq ($(origin PYTHON),undefined)
+  ifneq ($(CONDA_KIT),)
+    PYTHON := $(CONDA_PREFIX)/bin/python
+  else
+    PYTHON := .venv/bin/python
+    STAMP  := .venv/requirements.lock
+  endif
+endif
+
+# ------------------------------------------------------------------------------------- environment
+
+export TOKENIZERS_PARALLELISM ?= false
+export OMP_WAIT_POLICY ?= PASSIVE
+
+# Only a hub id (org/name, and no folder of that name) needs a model hub; so does the profile paper.
+HUB_ID := $(if $(findstring /,$(MODEL)),$(if $(wildcard $(MODEL)),,$(MODEL)))
+ifeq ($(HUB_ID)$(if $(MODEL),,$(filter paper,$(PROFILE))),)
+export HF_HUB_OFFLINE ?= 1
+export TRANSFORMERS_OFFLINE ?= 1
+endif
+
+KIT  := $(PYTHON) -m sepo_lib
+CODE := sepo_lib tests notebooks
+
+# ----------------------------------------------------------------------------------------- targets
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce test lab figures notebooks verify clean
+
+reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
+	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
+	  --seeds '$(SEEDS)' --steps '$(STEPS)'
+
+test: env  ## Check the style, then run the tests
+	@$(PYTHON) -m ruff check $(CODE)
+	@$(PYTHON) -m ruff format --check $(CODE)
+	@$(PYTHON) -m pytest
+
+lab: env  ## Open the notebooks in JupyterLab
+	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks
+
+figures: env  ## Draw every figure again from the tables, without training
+	@$(KIT) figures --profile '$(PROFILE)'
+
+notebooks: env  ## Write the outputs of a finished run into notebooks/
+	@$(KIT) notebooks --profile '$(PROFILE)'
+
+verify: env  ## Check the tables and figures of a run against its manifest
+	@$(KIT) verify --profile '$(PROFILE)'
+
+env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
+
+clean:  ## Remove what runs have made, except what git holds
+	@git clean -fdxq -- runs data/results data/sft figures && echo 'Removed what runs have made; git holds the rest.'
+
+help:  ## Show this list
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=]'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# .venv keeps a copy of the lock that it was made from: while the two are the same there is nothing to do.
+.venv/requirements.lock: requirements.lock
+	@if cmp -s $< $@; then touch $@; exit 0; fi; \
+	if [ ! -x .venv/bin/python ]; then \
+	  for python in python3.11 python3.12 python3.13 python3 none; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	  done; \
+	  if [ $$python = none ]; then echo 'error: no Python of version 3.11 or newer was found.' >&2; exit 1; fi; \
+	  echo "Making .venv with $$python ..."; \
+	  $$python -m venv .venv || exit 1; \
+	fi; \
+	echo 'Installing the packages of requirements.lock into .venv; this is done once and takes 2 to 10 minutes ...'; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $< && \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	cp $< $@ && echo 'The environment is ready.'

@@ -1,0 +1,364 @@
+"""The commands behind the Makefile: `python -m sepo_lib {reproduce,figures,notebooks,verify,profiles}`."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import jobs, paths, profiles, provenance
+
+#: Seconds between two progress lines where the output is a file, and where it is a terminal.
+FILE_INTERVAL, TERMINAL_INTERVAL = 15.0, 1.0
+
+
+class Stopped(Exception):
+    """A notebook ended with an error; the text says which and why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if all is well, 1 if a run failed, 2 if the command cannot be carried out."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 1
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. Nothing was deleted; the same command continues where it stopped.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, command: Any, text: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(command=command)
+        return one
+
+    def add_profile(one: argparse.ArgumentParser) -> None:
+        one.add_argument(
+            "--profile", default="laptop", help=f"{', '.join(profiles.names())} (default: laptop)"
+        )
+
+    one = add(
+        "reproduce", reproduce, "Run every notebook without a screen and write tables, figures and a report."
+    )
+    add_profile(one)
+    one.add_argument("--model", help="nano, smollm2, a folder, or a hub id such as org/name")
+    one.add_argument("--seeds", help="training seeds, such as 11,12,13")
+    one.add_argument("--games", help="games, such as ipd,kuhn")
+    one.add_argument("--steps", help="training steps of SFT and SEPO")
+    add_profile(add("figures", figures, "Draw every figure again from the tables; nothing is trained."))
+    add_profile(add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/."))
+    add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
+    add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
+    return parser
+
+
+# ---------------------------------------------------------------------------------------- reproduce
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Run the notebooks in order; see `_parser` for the options."""
+    given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
+    settings = profiles.load(options.profile, **given)
+    missing = [name for name in paths.NOTEBOOKS if not _source(name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{paths.relative(_source(missing[0]))} is missing from this copy of the kit."
+        )
+    parameters: dict[str, Any] = {"profile": settings.profile, "model": given["model"]}
+    parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
+    parameters |= {"steps": settings.sepo_steps if given["steps"] else None}
+
+    _announce(settings)
+    begun = time.monotonic()
+    provenance.start(settings)
+    with _kernel():
+        for number, name in enumerate(paths.NOTEBOOKS, start=1):
+            label = f"[{number}/{len(paths.NOTEBOOKS)}] {name}"
+            with provenance.stage(settings.profile, name), _progress(settings.profile, label):
+                _run_notebook(name, settings.profile, parameters)
+    provenance.finish(settings.profile)
+    _build_report(settings.profile)
+    _conclude(settings.profile, time.monotonic() - begun)
+    return 0
+
+
+def _build_report(profile: str) -> None:
+    try:
+        from . import report
+
+        report.build(profile)
+    except Exception as error:
+        traceback.print_exc()
+        raise Stopped(f"error: the run is complete, but its report could not be built: {error}") from error
+
+
+def _source(name: str) -> Path:
+    return paths.notebooks() / f"{name}.ipynb"
+
+
+def _announce(settings: profiles.Settings) -> None:
+    profile = settings.profile
+    took = provenance.seconds(settings)
+    if took is not None:
+        expected = f"about {_clock(took)}, as in the run of {_shown(paths.run(profile))}"
+    elif settings.expected_minutes:
+        expected = f"about {_clock(settings.expected_minutes * 60)} for the whole profile on two CPU cores"
+    else:
+        expected = "not known; it depends on the GPU"
+    seeds = ", ".join(map(str, settings.seeds))
+    print(f"SEPO, profile {profile}: {settings.summary}")
+    print(f"  model     {settings.model}")
+    print(f"  games     {', '.join(settings.games)}")
+    print(f"  seeds     {seeds}")
+    print(
+        f"  steps     SFT {settings.sft_steps or f'{settings.sft_epochs} epochs'}, SEPO {settings.sepo_steps}"
+    )
+    print(f"  results   {_shown(paths.results(profile))}, {_shown(paths.figures(profile))}")
+    print(f"  the run   {_shown(paths.run(profile))}")
+    print(f"  expected  {expected}; what is finished already is not done again", flush=True)
+
+
+def _shown(folder: Path) -> str:
+    return paths.relative(folder) + "/"
+
+
+def _run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
+    """Execute one notebook in its own kernel. Raises Stopped with the error's last line."""
+    import papermill
+
+    target = paths.executed(profile) / f"{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(_source(name)),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(paths.notebooks()),
+            progress_bar=False,
+        )
+    except Exception as error:
+        kind = getattr(error, "ename", type(error).__name__)
+        text = str(getattr(error, "evalue", error)).strip() or "it gave no reason"
+        last = text.splitlines()[-1]
+        raise Stopped(
+            f"error: {name} stopped: {kind}: {last}\n"
+            f"The notebook as far as it went: {paths.relative(target)}\n"
+            "Nothing was deleted; the same command continues where it stopped."
+        ) from error
+
+
+@contextlib.contextmanager
+def _kernel() -> Iterator[None]:
+    """Make the kernel `python3` this very interpreter, whatever others there are, able to import the kit."""
+    package = str(Path(__file__).resolve().parents[1])
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Path(folder, "kernels", "python3", "kernel.json")
+        kernel.parent.mkdir(parents=True)
+        spec = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
+        kernel.write_text(json.dumps(spec))
+        before = {name: os.environ.get(name) for name in ("JUPYTER_PATH", "PYTHONPATH")}
+        for name, first in (("JUPYTER_PATH", folder), ("PYTHONPATH", package)):
+            os.environ[name] = os.pathsep.join(filter(None, (first, before[name])))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _progress(profile: str, label: str) -> Iterator[None]:
+    """Say how far a notebook is while the body runs: one line rewritten on a terminal, else one at times."""
+    follower, begun, over = jobs.Follower(profile), time.monotonic(), threading.Event()
+    terminal = sys.stdout.isatty()
+
+    def say(text: str, last: bool = False) -> None:
+        end = "\n" if last or not terminal else ""
+        print(f"\r\033[K{text}" if terminal else text, end=end, flush=True)
+
+    def watch() -> None:
+        say(label)
+        while not over.wait(TERMINAL_INTERVAL if terminal else FILE_INTERVAL):
+            say(line(label, follower.read(), time.monotonic() - begun))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    how = "stopped after"
+    try:
+        yield
+        how = "done in"
+    finally:
+        over.set()
+        watcher.join()
+        say(f"{label}  {how} {_clock(time.monotonic() - begun)}", last=True)
+
+
+def line(label: str, progress: jobs.Progress | None, elapsed: float) -> str:
+    """One line of progress; with a stage of jobs under way, all of it:
+
+    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40
+    """
+    parts = [label]
+    if progress is not None and not progress.finished:
+        parts.append(f"{progress.jobs_done}/{progress.jobs_total} jobs")
+        parts.append(f"step {progress.steps_done}/{progress.steps_total}")
+    parts.append(f"elapsed {_clock(elapsed)}")
+    if progress is not None and not progress.finished and progress.left is not None:
+        parts.append(f"left about {_clock(progress.left)}")
+    return "  ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _conclude(profile: str, seconds: float) -> None:
+    claims = paths.read_table(
+        profile, "claims", ("claim", "statement", "measured", "ci_low", "ci_high", "verdict")
+    )
+    print(f"\nDone in {_clock(seconds)}.\n")
+    for row in claims.itertuples():
+        interval = f"{row.measured:8.3f}  [{row.ci_low:7.3f}, {row.ci_high:7.3f}]"
+        print(f"  {row.claim:<4}{row.verdict:<14}{interval}  {textwrap.shorten(row.statement, 60)}")
+    print(f"\n  report    {paths.relative(paths.report(profile))}")
+    print(f"  tables    {_shown(paths.results(profile))}")
+    print(f"  figures   {_shown(paths.figures(profile))}")
+
+
+# ------------------------------------------------------------------------------- the other commands
+
+
+def figures(options: argparse.Namespace) -> int:
+    """Draw the figures of a profile again."""
+    profile = profiles.load(options.profile).profile
+    from . import figures as drawing
+
+    files = drawing.draw_all(profile)
+    print(f"{len(files)} files in {_shown(paths.figures(profile))}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Hold a run against its manifest."""
+    profile = profiles.load(options.profile).profile
+    mismatches = provenance.verify(profile)
+    for mismatch in mismatches:
+        print(mismatch)
+    files = len(provenance.read(profile)["sha256"])
+    print(
+        f"{len(mismatches)} mismatches."
+        if mismatches
+        else f"All {files} tables and figures are as the run left them."
+    )
+    return 1 if mismatches else 0
+
+
+def show_profiles(options: argparse.Namespace) -> int:
+    """Print the hyperparameters."""
+    table = profiles.table()
+    for row in table.to_dict("records"):
+        values = {row[name] for name in profiles.names()}
+        print(row["hyperparameter"])
+        print(f"  {row['meaning']}")
+        if len(values) == 1:
+            print(f"  every profile  {values.pop()}")
+        else:
+            for name in profiles.names():
+                print(f"  {name:<13}  {row[name]}")
+        print(f"  the paper      {row['paper_says']}")
+        print(f"  why            {row['why']}\n")
+    return 0
+
+
+# ------------------------------------------------------------------------------ publishing notebooks
+
+
+def notebooks(options: argparse.Namespace) -> int:
+    """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
+    import nbformat
+
+    profile = profiles.load(options.profile).profile
+    runs = sorted(paths.executed(profile).glob("*.ipynb"))
+    if not runs:
+        raise FileNotFoundError(
+            f"{_shown(paths.executed(profile))} is empty; run `make reproduce PROFILE={profile}`."
+        )
+    published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
+    for name, notebook in published.items():
+        paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
+    print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())}")
+    return 0
+
+
+def publish(name: str, executed: Any) -> Any:
+    """The notebook `name` of git with the outputs of `executed`, counted 1..N, and nothing of the machine.
+
+    Raises ValueError where the executed notebook failed, did not finish, or has other source cells, and where
+    an output shows a folder of this machine.
+    """
+    import nbformat
+
+    again = f"run it again before publishing {name}"
+    if not _source(name).exists():
+        raise FileNotFoundError(f"There is no {paths.relative(_source(name))} to write the outputs into.")
+    notebook = nbformat.read(_source(name), as_version=4)
+    injected = "injected-parameters"
+    cells = [cell for cell in executed.cells if injected not in cell.metadata.get("tags", [])]
+    if any(out.output_type == "error" for cell in cells for out in cell.get("outputs", [])):
+        raise ValueError(f"The run of {name} ended with an error; {again}.")
+    if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in notebook.cells]:
+        raise ValueError(f"The cells of {name} have changed since the run; {again}.")
+    notebook.metadata.pop("papermill", None)
+    pairs = [(cell, ran) for cell, ran in zip(notebook.cells, cells, strict=True) if cell.cell_type == "code"]
+    for count, (cell, ran) in enumerate(pairs, start=1):
+        if ran.execution_count is None and ran.source.strip():
+            raise ValueError(f"The run of {name} did not reach its end; {again}.")
+        cell.execution_count = count
+        cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
+        cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
+        text = json.dumps(cell.outputs)
+        for folder in (str(paths.root().resolve()), str(Path.home())):
+            if len(folder) > 1 and json.dumps(folder)[1:-1] in text:
+                raise ValueError(
+                    f"Cell {count} of {name} shows a folder of this machine; mend the cell, and {again}."
+                )
+    return notebook
+
+
+def _live(output: Any) -> bool:
+    """True for widgets such as progress bars, which are nothing without their kernel."""
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def _clean(output: Any, count: int) -> Any:
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    return output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""The paper's claims C1..C6, each decided by a rule that was written before any run.
+
+A rule is a function of the tables of one profile and model. Its docstring *is* the rule; its verdict
+follows from confidence intervals over training seeds alone, at 95%:
+
+    supported        the interval lies wholly on the claim's side
+    not supported    the interval lies wholly on the other side
+    inconclusive     neither, or the rows (or the second seed) that the rule needs are missing
+
+"SEPO" in C1 to C4 is the kit's default: the reported rows of stage `sepo`, preset `unbiased`, arm
+`credited`, on the paper's pools. C5 and C6 are about the published estimator.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .statistics import Interval, interval, paired
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
+COLUMNS = ["claim", "statement", "measured", "ci_low", "ci_high", "verdict", "profile", "model"]
+GAMES = ("ipd", "auction", "split", "deal", "kuhn")
+NEGOTIATIONS = {"split": 3 / 5, "deal": 3 / 10}  # game -> s = 3 / max_payoff (METHOD section 3)
+NOTHING = Interval(np.nan, np.nan, np.nan)
+
+
+class Finding(NamedTuple):
+    """What a rule measured, the ends of its interval, and the verdict."""
+
+    measured: float
+    ci_low: float
+    ci_high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables a rule may read, already cut down to one profile and model."""
+
+    evaluation: pd.DataFrame
+    ablation: pd.DataFrame
+    exploitability: pd.DataFrame
+
+
+def _seeds(evaluation: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
+    """`column` by seed for one game and stage on the paper's pools; of SEPO the reported default rows."""
+    rows = evaluation[(evaluation.game == game) & (evaluation.pools == "paper") & (evaluation.stage == stage)]
+    if stage == "sepo":
+        rows = rows[(rows.preset == "unbiased") & (rows.arm == "credited") & rows.reported.isin([True])]
+    if rows.seed.duplicated().any():
+        raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
+    return rows.set_index("seed")[column].astype(float).dropna()
+
+
+def _interval(values_S: pd.Series) -> Interval:
+    return interval(values_S.to_numpy()) if len(values_S) else NOTHING
+
+
+def _paired(a: pd.Series, b: pd.Series) -> Interval:
+    return paired(a, b) if len(a.index.intersection(b.index)) else NOTHING
+
+
+def _sign(found: Interval) -> Finding:
+    """Supported where the interval lies above zero, not supported where no part of it does."""
+    verdict = SUPPORTED if found.low > 0 else NOT_SUPPORTED if found.high <= 0 else INCONCLUSIVE
+    return Finding(*found, verdict)
+
+
+def kuhn_is_unexploited(tables: Tables) -> Finding:
+    """C1. Measured: SEPO's exploit-pool advantage e in Kuhn poker (chips per hand), mean over seeds.
+
+    "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02.
+    Not supported: its lower end is above 0.02. The exact NashConv of the same policy is reported beside it
+    (`exploitability.csv`) and plays no part: the claim is about the pool.
+    """
+    found = _interval(_seeds(tables.evaluation, "kuhn", "sepo", "exploit"))
+    verdict = SUPPORTED if found.high <= 0.02 else NOT_SUPPORTED if found.low > 0.02 else INCONCLUSIVE
+    return Finding(*found, verdict)
+
+
+def safer_than_base(tables: Tables) -> Finding:
+    """C2. Measured: the number of games in which SEPO - base in safety, paired by seed, is above zero.
+
+    A game is *safer* where its interval lies above zero, *not safer* where no part of it does, and *open*
+    otherwise (also where it was not run, or with one seed). The interval is a count too: from the games
+    that are safer to those that are safer or open. Supported: at least four games are safer. Not
+    supported: at most three are safer or open. Inconclusive in all other cases, and whenever one of the
+    five games is not in the run. The games' intervals are not corrected for their number: four of five
+    must hold together, which is the stricter demand.
+    """
+    games = {
+        game: _paired(*(_seeds(tables.evaluation, game, stage, "safety") for stage in ("sepo", "base")))
+        for game in GAMES
+    }
+    present = [game for game, found in games.items() if not np.isnan(found.mean)]
+    safer = sum(found.low > 0 for found in games.values())
+    possible = sum(not found.high <= 0 for found in games.values())
+    if not present:
+        return Finding(*NOTHING, INCONCLUSIVE)
+    verdict = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
+    return Finding(safer, safer, possible, verdict if len(present) == len(GAMES) else INCONCLUSIVE)
+
+
+def sft_exposes_and_sepo_corrects(tables: Tables) -> Finding:
+    """C3. Measured: the smaller of two differences in e over the negotiations, each paired by seed.
+
+    Per seed and stage, e is put on the scale of J (times s = 3 / max_payoff) and averaged over `split` and
+    `deal`. The *rise* is SFT - base, the *correction* is SFT - SEPO; the claim needs both above zero. Of
+    two differences the smaller one is reported, with the smaller of the lower and of the upper ends as its
+    interval. Supported: both intervals lie above zero. Not supported: no part of one of them does.
+    """
+    stages = {}
+    for stage in ("base", "sft", "sepo"):
+        columns = [s * _seeds(tables.evaluation, game, stage, "exploit") for game, s in NEGOTIATIONS.items()]
+        stages[stage] = pd.concat(columns, axis=1, join="inner").mean(axis=1)  # shape (S,)
+    both = [_paired(stages["sft"], stages["base"]), _paired(stages["sft"], stages["sepo"])]
+    if any(np.isnan(found.low) for found in both):
+        means = [found.mean for found in both]
+        return Finding(float(np.min(means)), np.nan, np.nan, INCONCLUSIVE)
+    return _sign(Interval(*(min(ends) for ends in zip(*both, strict=True))))
+
+
+def only_sepo_gains_in_deal(tables: Tables) -> Finding:
+    """C4. Measured: SEPO's normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds.
+
+    Supported: SEPO's interval lies above zero, and neither the base model's nor the SFT model's does. Not
+    supported: no part of SEPO's interval is above zero, or the base or SFT interval lies above zero.
+    """
+    base, sft, sepo = (
+        _interval(_seeds(tables.evaluation, "deal", s, "nra")) for s in ("base", "sft", "sepo")
+    )
+    if sepo.high <= 0 or base.low > 0 or sft.low > 0:
+        verdict = NOT_SUPPORTED
+    elif np.isnan([base.low, sft.low]).any():
+        verdict = INCONCLUSIVE
+    else:
+        verdict = SUPPORTED if sepo.low > 0 else INCONCLUSIVE
+    return Finding(*sepo, verdict)
+
+
+def constant_penalty_cancels(tables: Tables) -> Finding:
+    """C5. Measured: the norm of the constant penalty's gradient, relative to the other arms' largest.
+
+    Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
+    `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
+    are zero or absent). An identity has no sampling error, so the interval is the range over the rows.
+    Supported: in every row of arm `constant` the relative norm is at most 1e-6 and the advantages differ
+    from those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not supported: in
+    any row not.
+    """
+    rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
+    others = rows.assign(norm=rows.penalty_gradient_norm.where(rows.arm != "constant").astype(float))
+    largest = others.groupby(["game", "pools", "preset", "seed"], dropna=False)["norm"].transform("max")
+    relative = rows.penalty_gradient_norm / largest.where(largest > 0, 1.0)
+    constant = rows.arm == "constant"
+    relative, difference = relative[constant].astype(float), rows.advantage_difference[constant].astype(float)
+    if relative.empty or relative.isna().any() or difference.isna().any():
+        return Finding(*NOTHING, INCONCLUSIVE)
+    exact = (relative <= 1e-6).all() and (difference <= 1e-12).all()
+    found = Interval(float(relative.mean()), float(relative.min()), float(relative.max()))
+    return Finding(*found, SUPPORTED if exact else NOT_SUPPORTED)
+
+
+def per_rollout_restores_a_gradient(tables: Tables) -> Finding:
+    """C6. Measured: per_rollout - constant in safety after training, paired by seed.
+
+    A gradient is worth the name if training on it makes the policy safer. Read from the last step of the
+    rows `kind == "outcome"`, preset `published`; per seed the mean over all (game, pools) of the ablation,
+    and only seeds for which both arms ran everywhere count. Supported: the interval lies above zero. Not
+    supported: no part of it does.
+    """
+    rows = tables.ablation
+    rows = rows[(rows.kind == "outcome") & (rows.preset == "published")]
+    rows = rows[rows.arm.isin(["constant", "per_rollout"])].sort_values("step")
+    keys = ["game", "pools", "arm", "seed"]
+    cells = rows.drop_duplicates(keys, keep="last").pivot(index="seed", columns=keys[:-1], values="safety")
+    arms = {arm for *_, arm in cells.columns}
+    places = {tuple(place) for *place, _ in cells.columns}
+    if len(arms) < 2 or len(cells.columns) < 2 * len(places):
+        return Finding(*NOTHING, INCONCLUSIVE)
+    arms_S = cells.dropna().astype(float).T.groupby(level="arm").mean().T
+    return _sign(_paired(arms_S["per_rollout"], arms_S["constant"]))
+
+
+RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {
+    "C1": ("In Kuhn poker the SEPO model has zero exploit-pool advantage.", kuhn_is_unexploited),
+    "C2": ("SEPO is safer than the base model in at least four of the five games.", safer_than_base),
+    "C3": (
+        "SFT alone makes the model more exploitable in negotiation; SEPO corrects that.",
+        sft_exposes_and_sepo_corrects,
+    ),
+    "C4": (
+        "In the multi-issue negotiation SEPO alone has a positive normalized relative advantage.",
+        only_sepo_gains_in_deal,
+    ),
+    "C5": (
+        "A penalty shared by a whole rollout group has a gradient of exactly zero.",
+        constant_penalty_cancels,
+    ),
+    "C6": (
+        "Computing the penalty per rollout restores a gradient that makes the policy safer.",
+        per_rollout_restores_a_gradient,
+    ),
+}
+
+NEEDS = {
+    "evaluation": "profile model game pools stage arm preset seed reported exploit safety nra".split(),
+    "ablation": (
+        "profile model kind game pools arm preset seed step safety penalty_gradient_norm advantage_difference"
+    ).split(),
+    "exploitability": "profile model".split(),
+}
+
+
+def decide(
+    evaluation: pd.DataFrame,
+    ablation: pd.DataFrame,
+    exploitability: pd.DataFrame,
+    profile: str,
+    model: str,
+) -> pd.DataFrame:
+    """Every rule on the rows of one profile and model: one row per claim, with the columns `COLUMNS`.
+
+    Tables without rows are fine (the verdict is then inconclusive). Raises ValueError for missing columns
+    and for two rows where a rule expects one (the same seed twice).
+    """
+    given = {"evaluation": evaluation, "ablation": ablation, "exploitability": exploitability}
+    cut = {}
+    for name, table in given.items():
+        if table.empty:
+            table = pd.DataFrame(columns=NEEDS[name])
+        missing = [column for column in NEEDS[name] if column not in table.columns]
+        if missing:
+            raise ValueError(f"The claims need the columns {missing} of {name}.csv, which lacks them.")
+        cut[name] = table[(table.profile == profile) & (table.model == model)]
+    tables = Tables(**cut)
+    rows = [(claim, statement, *rule(tables), profile, model) for claim, (statement, rule) in RULES.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def as_text(claims: pd.DataFrame) -> str:
+    """The claims as an aligned plain-text table for the terminal, one line each under a header."""
+    header = ("claim", "verdict", "measured", "95% interval", "statement")
+    lines = [header]
+    for row in claims.itertuples():
+        low, high = number(row.ci_low), number(row.ci_high)
+        lines.append((row.claim, row.verdict, number(row.measured), f"[{low}, {high}]", row.statement))
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
+        for line in lines
+    )
+
+
+def number(value: float) -> str:
+    """Three significant digits, without a trailing zero; a dash for nan."""
+    return "–" if pd.isna(value) else f"{value + 0.0:.3g}"

@@ -1,0 +1,83 @@
+"""Exact measures by enumeration. Kuhn poker: NashConv of a policy from its twelve action probabilities.
+
+Assumes the policy's action depends on the information set alone (the kit's prompts show nothing else), and
+that the same policy sits in both seats.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyspiel
+from open_spiel.python import policy as spiel_policy
+from open_spiel.python.algorithms import exploitability as spiel_exploitability
+
+from . import games, seeds
+from .games.kuhn import INFORMATION_SETS, OPENSPIEL_ACTION
+from .rollouts import LanguageModelPolicy, Query
+
+_GAME = pyspiel.load_game("kuhn_poker")
+
+
+def kuhn_nashconv(probabilities: Mapping[str, Mapping[str, float]]) -> float:
+    """NashConv (chips per hand, 0 in equilibrium) of a Kuhn strategy; exploitability is half of it.
+
+    `probabilities`: OpenSpiel information-state string -> {action word: probability}, all 12 of them.
+    Raises ValueError for a missing information set or probabilities that do not sum to 1.
+    """
+    table = spiel_policy.TabularPolicy(_GAME)
+    for state, view in INFORMATION_SETS:
+        if state not in probabilities:
+            raise ValueError(f"The strategy lacks information set '{state}' ({view.facts}); it needs all 12.")
+        row = probabilities[state]
+        if set(row) != set(view.legal) or abs(sum(row.values()) - 1) > 1e-6 or min(row.values()) < 0:
+            raise ValueError(f"Information set '{state}' needs probabilities of {view.legal}; found {row}.")
+        index = table.state_lookup[state]
+        for word, probability in row.items():
+            table.action_probability_array[index, OPENSPIEL_ACTION[word]] = probability
+    return float(spiel_exploitability.nash_conv(_GAME, table))
+
+
+def kuhn_strategy(policy: LanguageModelPolicy, samples: int, seed: int) -> pd.DataFrame:
+    """A language model's action probabilities at the 12 information sets, read in two ways.
+
+    `sampled`: shares of the actions among `samples` free-text answers per information set; `constrained`:
+    the model's distribution over the legal actions as direct answers. Columns: reading, state, seat, card,
+    situation, action, probability, samples. Raises ValueError when samples < 1.
+    """
+    if samples < 1:
+        raise ValueError("kuhn_strategy needs at least 1 sample per information set.")
+    game = games.get("kuhn")
+    queries = [
+        Query(game, view, seeds.derive(seed, "information set", state, i))
+        for state, view in INFORMATION_SETS
+        for i in range(samples)
+    ]
+    answers = policy.answer(queries)
+    rows = []
+    for number, (state, view) in enumerate(INFORMATION_SETS):
+        chosen = [a.action for a in answers[number * samples : (number + 1) * samples]]
+        constrained = np.exp(policy.option_logps(game, view))
+        facts = {
+            "state": state,
+            "seat": "first" if view.facts["first"] else "second",
+            "card": view.facts["card"],
+            "situation": "open" if "BET" in view.legal else "facing_bet",
+        }
+        for action, p in zip(view.legal, constrained, strict=True):
+            share = chosen.count(action) / samples
+            rows.append({"reading": "sampled", **facts, "action": action, "probability": share})
+            rows.append({"reading": "constrained", **facts, "action": action, "probability": float(p)})
+    return pd.DataFrame(rows).assign(samples=samples)
+
+
+def nashconv_of_strategy(strategy: pd.DataFrame, reading: str) -> float:
+    """NashConv (chips per hand) of one reading of a table made by `kuhn_strategy`."""
+    chosen = strategy[strategy["reading"] == reading]
+    if chosen.empty:
+        raise ValueError(f"The strategy table has no reading '{reading}'.")
+    nested = {
+        state: dict(zip(rows["action"], rows["probability"], strict=True))
+        for state, rows in chosen.groupby("state")
+    }
+    return kuhn_nashconv(nested)

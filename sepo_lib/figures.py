@@ -1,0 +1,653 @@
+"""One function per figure: a tidy table in, a seaborn grid or a matplotlib Axes out.
+
+No function here knows where its table came from; `draw_all` alone reads tables and writes files. Every
+mark is a mean over training seeds with its 95% interval (`statistics.interval`), and the single seeds stand
+beside it as small dots. Colour is never the only carrier: markers and line styles repeat what it says, so
+that the figures survive a grey print.
+
+Every function raises ValueError naming the columns its table lacks, or for a table of several models, and
+NothingToDraw (a ValueError) for a table without rows for it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from . import paths
+from .statistics import interval
+
+WIDTH = 7.1  # inches: the text width of a two-column page
+INK, MUTED, FAINT = "#222222", "#8a8a8a", "#d9d9d9"
+COLOURS = sns.color_palette("colorblind").as_hex()
+
+
+class NothingToDraw(ValueError):
+    """The table has no rows for this figure (a game or an ablation that the run did not include)."""
+
+
+class Look(NamedTuple):
+    """How one category is drawn; `filled` False leaves the marker open."""
+
+    label: str
+    colour: str
+    marker: str
+    filled: bool = True
+
+
+CONFIGURATIONS = {
+    "base": Look("base model", "#5b5b5b", "o"),
+    "sft": Look("SFT", COLOURS[1], "s"),
+    "published": Look("SEPO, published", COLOURS[0], "^", False),
+    "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
+}
+ARMS = {
+    "reward_only": Look("reward only", "#5b5b5b", "o"),
+    "constant": Look("constant", COLOURS[3], "s"),
+    "per_rollout": Look("per rollout", COLOURS[0], "^"),
+    "credited": Look("credited", COLOURS[2], "D"),
+}
+PRESETS = {"published": False, "unbiased": True}  # preset -> is the marker filled
+OWN_ARM = {"published": "per_rollout", "unbiased": "credited"}  # the arm each preset is trained with
+GAMES = {
+    "ipd": "Prisoner's dilemma",
+    "auction": "Auction",
+    "split": "Split bargaining",
+    "deal": "Multi-issue bargaining",
+    "kuhn": "Kuhn poker",
+}
+QUANTITIES = {
+    "safety": "safety J",
+    "exploit": "exploit advantage e",
+    "payoff": "payoff u",
+    "collusion": "collusion c",
+    "externality": "externality x",
+    "objective": "objective J",
+    "penalty_gradient_norm": "penalty's\ngradient norm",
+    "cosine_to_credited": "cosine to\ncredited",
+}
+
+
+def style():
+    """The context in which every figure is drawn and saved: print sizes, embedded fonts, light grid."""
+    return mpl.rc_context(
+        {
+            **sns.axes_style("whitegrid"),
+            "axes.prop_cycle": mpl.cycler(color=COLOURS),
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7.5,
+            "ytick.labelsize": 7.5,
+            "legend.fontsize": 7.5,
+            "legend.frameon": False,
+            "axes.edgecolor": "#9a9a9a",
+            "axes.linewidth": 0.7,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "grid.color": "#e8e8e8",
+            "grid.linewidth": 0.7,
+            "axes.axisbelow": True,
+            "pdf.fonttype": 42,
+            "ps.fonttype": 42,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "sepo",
+            "savefig.facecolor": "white",
+        }
+    )
+
+
+def styled(figure: Callable) -> Callable:
+    """Draw inside `style()`, whatever the caller's own settings are."""
+
+    @wraps(figure)
+    def draw(*args, **kwargs):
+        with style():
+            return figure(*args, **kwargs)
+
+    return draw
+
+
+# --- the parts that figures share -----------------------------------------------------------------------
+
+
+def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Raise ValueError naming the columns that `table` lacks, or if it holds more than one model."""
+    if table.empty and not len(table.columns):
+        raise NothingToDraw("the table is empty")
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"This figure needs the columns {missing}; the table has {list(table.columns)}.")
+    if "model" in table.columns and table["model"].nunique() > 1:
+        raise ValueError(f"One figure, one model; choose among {sorted(table['model'].unique())}.")
+
+
+def reported(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are reported: all of base and SFT, of SEPO the marked ones (or each seed's last step)."""
+    sepo = table["stage"] == "sepo"
+    if "reported" in table.columns:
+        return table[~sepo | table["reported"].isin([True])]
+    keys = [key for key in ("game", "pools", "arm", "preset", "seed") if key in table.columns]
+    last = table.groupby(keys, dropna=False)["step"].transform("max")
+    return table[~sepo | (table["step"] == last)]
+
+
+def configured(table: pd.DataFrame) -> pd.DataFrame:
+    """The reported rows with a column `configuration`: base, sft, published or unbiased (SEPO's presets).
+
+    SEPO rows with an arm that is not their preset's own belong to the ablation and are left out.
+    """
+    table = reported(table)
+    sepo = table["stage"] == "sepo"
+    table = table.assign(configuration=table["stage"].where(~sepo, table["preset"]))
+    own = table["arm"] == table["preset"].map(OWN_ARM)
+    return table[table["configuration"].isin(list(CONFIGURATIONS)) & (~sepo | own)]
+
+
+def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
+    """The entries of `looks` that occur, in their order. Raises NothingToDraw where none does."""
+    found = {key: look for key, look in looks.items() if (values == key).any()}
+    if not found:
+        raise NothingToDraw("no rows for this figure")
+    return found
+
+
+def mark(
+    ax: Axes, x: float, values_S: Sequence[float], look: Look, label: str = "", aside: float = 0.2
+) -> None:
+    """One mean with its 95% interval at `x`, and the single seeds as dots `aside` of it (none if alone)."""
+    values_S = np.asarray(values_S, dtype=float)
+    values_S = values_S[np.isfinite(values_S)]
+    if values_S.size == 0:
+        return
+    mean, low, high = interval(values_S)
+    bar = None if np.isnan(low) else [[mean - low], [high - mean]]
+    ax.errorbar(
+        [x],
+        [mean],
+        yerr=bar,
+        fmt=look.marker,
+        color=look.colour,
+        markerfacecolor=look.colour if look.filled else "white",
+        markeredgewidth=1.1,
+        markersize=5,
+        elinewidth=1.3,
+        capsize=2.4,
+        label=label or look.label,
+        zorder=3,
+    )
+    if values_S.size > 1:
+        ax.plot(
+            np.full(values_S.size, x + aside),
+            values_S,
+            ".",
+            color=look.colour,
+            alpha=0.55,
+            markersize=4.2,
+            mew=0,
+        )
+
+
+def handle(look: Look, linestyle: str = "none") -> Line2D:
+    """The legend's entry for a look."""
+    face = look.colour if look.filled else "white"
+    return Line2D(
+        [],
+        [],
+        linestyle=linestyle,
+        color=look.colour,
+        marker=look.marker,
+        markerfacecolor=face,
+        markersize=5,
+        label=look.label,
+    )
+
+
+def grid_of(
+    data: pd.DataFrame, col: str, cols: Sequence, width: float = 1.9, height: float = 2.1, **kwargs
+) -> sns.FacetGrid:
+    """A seaborn grid with panels `width` inches wide (less where the page is too narrow)."""
+    in_a_row = min(len(cols), kwargs.get("col_wrap", len(cols)))
+    width = min(width, WIDTH / in_a_row)
+    grid = sns.FacetGrid(
+        data, col=col, col_order=list(cols), height=height, aspect=width / height, sharex=False, **kwargs
+    )
+    grid.figure.set_layout_engine("constrained")
+    return grid
+
+
+def legend_below(figure: mpl.figure.Figure, handles: Sequence, columns: int = 0) -> None:
+    """One legend for all panels, under them, in as many rows as the width asks for."""
+    columns = columns or max(1, int(figure.get_figwidth() / 1.45))
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=min(columns, len(handles)),
+        handletextpad=0.4,
+        columnspacing=1.3,
+        borderaxespad=0.2,
+    )
+
+
+def blank_x(ax: Axes, n: int) -> None:
+    """n places on an x axis that the legend explains: no ticks, no grid."""
+    ax.set(xlim=(-0.55, n - 0.35), xticks=[], xlabel="")
+
+
+def zero_line(ax: Axes) -> None:
+    ax.axhline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+
+
+def ordered_games(data: pd.DataFrame) -> list[str]:
+    """The games of a table: those of the paper in its order, then any others."""
+    found = data["game"].unique()
+    return [game for game in GAMES if game in found] + sorted(set(found) - set(GAMES))
+
+
+def place_of(table: pd.DataFrame) -> pd.Series:
+    """Game and pool set as one label of two lines."""
+    return table["game"].map(GAMES).fillna(table["game"]) + "\n" + table["pools"] + " pools"
+
+
+def ordered_places(table: pd.DataFrame) -> list[str]:
+    """The places of a table, game by game, the paper's pools first."""
+    games = ordered_games(table)
+    pairs = table[["game", "pools", "place"]].drop_duplicates()
+    pairs = pairs.assign(rank=pairs["game"].map(games.index), conflict=pairs["pools"] != "paper")
+    return pairs.sort_values(["rank", "conflict", "place"])["place"].tolist()
+
+
+# --- the figures ----------------------------------------------------------------------------------------
+
+
+def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns.FacetGrid:
+    """Any metric of the evaluation by stage, one panel a game (games have scales of their own).
+
+    Columns: game, pools, stage, arm, preset, seed, `metric`, and reported (or step).
+    """
+    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", metric])
+    data = configured(evaluation[evaluation["pools"] == pools])
+    looks = present(CONFIGURATIONS, data["configuration"])
+    games = ordered_games(data)
+    grid = grid_of(data, "game", games, sharey=False)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        for x, (key, look) in enumerate(looks.items()):
+            mark(ax, x, rows.loc[rows["configuration"] == key, metric], look)
+        zero_line(ax)
+        blank_x(ax, len(looks))
+        ax.set_title(GAMES.get(game, game))
+        ax.margins(y=0.12)
+    grid.set_ylabels(QUANTITIES.get(metric, metric))
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
+@styled
+def safety_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
+    """Safety J (evaluation weights) by stage and game; higher is better. Columns as in `by_stage`."""
+    return by_stage(evaluation, "safety", pools)
+
+
+@styled
+def exploit_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
+    """Exploit advantage e (points per round) by stage and game; lower is better. Columns as in `by_stage`."""
+    return by_stage(evaluation, "exploit", pools)
+
+
+@styled
+def training_curves(
+    training: pd.DataFrame, game: str, pools: str = "paper", window: int = 1
+) -> sns.FacetGrid:
+    """u, e, c, x and J of the training batches against the step, by arm and preset.
+
+    Line: mean over seeds; band: from the lowest seed to the highest. `window` > 1 first takes, seed by seed,
+    the running mean of as many steps. Columns: game, pools, arm, preset, seed, step, payoff, exploit,
+    collusion, externality, objective.
+    """
+    metrics = ["payoff", "exploit", "collusion", "externality", "objective"]
+    need(training, ["game", "pools", "arm", "preset", "seed", "step", *metrics])
+    rows = training[(training["game"] == game) & (training["pools"] == pools)].sort_values("step")
+    arms = present(ARMS, rows["arm"])
+    grid = grid_of(pd.DataFrame({"metric": metrics}), "metric", metrics, 2.35, 1.6, col_wrap=3, sharey=False)
+    presets = [preset for preset in PRESETS if (rows["preset"] == preset).any()]
+    handles = []
+    for arm, preset in [(arm, preset) for arm in arms for preset in presets]:
+        run = rows[(rows["arm"] == arm) & (rows["preset"] == preset)]
+        if run.empty:
+            continue
+        line = "-" if preset == "unbiased" else (0, (4, 1.5))
+        look = ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
+        for metric, ax in grid.axes_dict.items():
+            wide = (
+                run.pivot(index="step", columns="seed", values=metric).rolling(window, min_periods=1).mean()
+            )
+            every = (len(handles) * len(wide) // 40, max(1, len(wide) // 5))
+            ax.plot(
+                wide.index,
+                wide.mean(axis=1),
+                color=look.colour,
+                linestyle=line,
+                linewidth=1.3,
+                marker=look.marker,
+                markevery=every if len(wide) > 5 else None,
+                markersize=3.6,
+                markerfacecolor=look.colour if look.filled else "white",
+                label=look.label,
+            )
+            ax.fill_between(
+                wide.index, wide.min(axis=1), wide.max(axis=1), color=look.colour, alpha=0.15, lw=0
+            )
+        handles.append(handle(look, line))
+    for metric, ax in grid.axes_dict.items():
+        ax.set_title(QUANTITIES[metric])
+        ax.set(xlabel="", ylabel="")
+        ax.locator_params(nbins=4)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("training step")
+    grid.axes.flat[0].tick_params(labelbottom=True)
+    smoothed = f", running mean of {window} steps" if window > 1 else ""
+    grid.figure.suptitle(f"{GAMES.get(game, game)}, {pools} pools{smoothed}", fontsize=9)
+    legend_below(grid.figure, handles, columns=len(arms))
+    return grid
+
+
+def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:
+    """The range of a probability over Kuhn's Nash family, alpha in [0, 1/3] (Kuhn 1950)."""
+    third = 1 / 3
+    return {
+        ("first", "BET"): {"J": (0.0, third), "Q": (0.0, 0.0), "K": (0.0, 1.0)},
+        ("first", "CALL"): {"J": (0.0, 0.0), "Q": (third, 2 * third), "K": (1.0, 1.0)},
+        ("second", "BET"): {"J": (third, third), "Q": (0.0, 0.0), "K": (1.0, 1.0)},
+        ("second", "CALL"): {"J": (0.0, 0.0), "Q": (third, third), "K": (1.0, 1.0)},
+    }[seat, action][card]
+
+
+@styled
+def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled") -> sns.FacetGrid:
+    """Kuhn poker's twelve information sets: P(bet) and P(call) by card, seat and stage.
+
+    Grey: the Nash family, alpha in [0, 1/3] (a bar where the family leaves a choice). Columns: stage, arm,
+    preset, seed, seat (first, second), card (J, Q, K), action, probability, and reported (or step); of a
+    column `reading`, the rows of the one named. Of the actions BET and CALL are drawn; the rest follow.
+    """
+    need(strategies, ["stage", "arm", "preset", "seed", "seat", "card", "action", "probability"])
+    if "reading" in strategies.columns:
+        strategies = strategies[strategies["reading"] == reading]
+    data = configured(strategies)
+    data = data.assign(action=data["action"].str.upper())
+    looks = present(CONFIGURATIONS, data["configuration"])
+    grid = grid_of(
+        data, "action", ["BET", "CALL"], 3.0, 1.9, row="seat", row_order=["first", "second"], sharey=False
+    )
+    step = 0.8 / len(looks)
+    for (seat, action), ax in grid.axes_dict.items():
+        rows = data[(data["seat"] == seat) & (data["action"] == action)]
+        for c, card in enumerate("JQK"):
+            low, high = nash_kuhn(seat, action, card)
+            ax.fill_between([c - 0.45, c + 0.45], low, high, color=FAINT, lw=0, zorder=0.9)
+            for end in (low, high):
+                ax.plot([c - 0.45, c + 0.45], [end, end], color=MUTED, lw=1.8, alpha=0.7, zorder=0.95)
+            for k, (key, look) in enumerate(looks.items()):
+                chosen = rows[(rows["card"] == card) & (rows["configuration"] == key)]
+                x = c + (k - (len(looks) - 1) / 2) * step - 0.02
+                mark(ax, x, chosen["probability"], look, aside=0.32 * step)
+        ax.set(xlim=(-0.55, 2.55), ylim=(-0.06, 1.06), xlabel="", yticks=[0, 0.5, 1])
+        ax.set_xticks(range(3), ["J", "Q", "K"])
+        ax.tick_params(labelbottom=True)
+        ax.grid(False, axis="x")
+        verb, situation = ("bet", "no bet yet") if action == "BET" else ("call", "facing a bet")
+        ax.set_title(f"{seat} seat, {situation}")
+        ax.set_ylabel(f"P({verb} | card)")
+    nash = Patch(facecolor=FAINT, edgecolor=MUTED, label="Nash, α in [0, 1/3]")
+    legend_below(grid.figure, [*(handle(look) for look in looks.values()), nash], columns=5)
+    return grid
+
+
+@styled
+def exploitability(exploitability: pd.DataFrame) -> Axes:
+    """Kuhn poker: the exploiter pool's advantage beside the exact NashConv, by stage (chips per hand).
+
+    The two are comparable: over both seats, a best response to the policy wins NashConv / 2 a hand from
+    it, a margin of NashConv; so the pool's advantage is a lower bound on NashConv but for sampling. Columns:
+    stage, arm, preset, seed, pool_advantage, nashconv, and reported (or step).
+    """
+    need(exploitability, ["stage", "arm", "preset", "seed", "pool_advantage", "nashconv"])
+    data = configured(exploitability)
+    looks = present(CONFIGURATIONS, data["configuration"])
+    figure, ax = plt.subplots(figsize=(3.9, 2.6), layout="constrained")
+    measures = {
+        "pool_advantage": Look("exploiter pool's advantage", COLOURS[0], "o", False),
+        "nashconv": Look("exact NashConv", COLOURS[3], "D"),
+    }
+    for x, key in enumerate(looks):
+        rows = data[data["configuration"] == key]
+        for side, (measure, look) in zip((-0.2, 0.14), measures.items(), strict=True):
+            mark(ax, x + side, rows[measure], look, aside=0.12)
+    zero_line(ax)
+    ax.set_xticks(range(len(looks)), [look.label.replace(", ", "\n") for look in looks.values()])
+    ax.set(xlim=(-0.55, len(looks) - 0.45), ylabel="chips per hand", xlabel="")
+    ax.grid(False, axis="x")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(look) for look in measures.values()], columns=2)
+    return ax
+
+
+def by_arm(ablation: pd.DataFrame, metrics: Sequence[str]) -> sns.FacetGrid:
+    """Rows: metrics; columns: game and pool set; x: arms. Open markers: published; filled: unbiased."""
+    data = ablation.assign(place=place_of(ablation))
+    arms = present(ARMS, data["arm"])
+    presets = [preset for preset in PRESETS if (data["preset"] == preset).any()]
+    places = ordered_places(data)
+    grid = grid_of(
+        pd.DataFrame([(m, p) for m in metrics for p in places], columns=["metric", "place"]),
+        "place",
+        places,
+        2.3,
+        1.55,
+        row="metric",
+        row_order=list(metrics),
+        sharey=False,
+    )
+    side = dict(zip(presets, (0.0,) if len(presets) == 1 else (-0.2, 0.16), strict=True))
+    for (metric, place), ax in grid.axes_dict.items():
+        rows = data[data["place"] == place]
+        for x, arm in enumerate(arms):
+            for preset in presets:
+                chosen = rows[(rows["arm"] == arm) & (rows["preset"] == preset)]
+                look = ARMS[arm]._replace(filled=PRESETS[preset])
+                mark(ax, x + side[preset], chosen[metric], look, f"{arm}, {preset}", aside=0.13)
+        zero_line(ax)
+        ax.margins(y=0.12)
+        if metric == "cosine_to_credited":
+            ax.set(ylim=(-1.1, 1.1), yticks=[-1, 0, 1])
+        ax.set(xlim=(-0.55, len(arms) - 0.4), xlabel="")
+        ax.set_title(place if metric == metrics[0] else "")
+        ax.set_ylabel(QUANTITIES[metric] if place == places[0] else "")
+        last = metric == metrics[-1]
+        labels = [look.label.replace(" ", "\n") for look in arms.values()]
+        narrow = grid.figure.get_figwidth() / len(places) < 2.0
+        ax.set_xticks(range(len(arms)), labels if last else [""] * len(arms))
+        ax.tick_params(axis="x", labelbottom=last, labelsize=6.5, rotation=90 if narrow else 0)
+        ax.grid(False, axis="x")
+    shades = [handle(Look(f"{preset} preset", INK, "o", PRESETS[preset])) for preset in presets]
+    legend_below(grid.figure, shades, columns=2)
+    return grid
+
+
+@styled
+def ablation_outcomes(ablation: pd.DataFrame) -> sns.FacetGrid:
+    """Safety, payoff and exploit advantage after training, by arm, preset, game and pool set.
+
+    Columns: kind (the rows `outcome`, each seed's last step), game, pools, arm, preset, seed, step, safety,
+    payoff, exploit.
+    """
+    metrics = ["safety", "payoff", "exploit"]
+    need(ablation, ["kind", "game", "pools", "arm", "preset", "seed", "step", *metrics])
+    rows = ablation[ablation["kind"] == "outcome"]
+    last = rows.groupby(["game", "pools", "arm", "preset", "seed"])["step"].transform("max")
+    return by_arm(rows[rows["step"] == last], metrics)
+
+
+@styled
+def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
+    """The norm of the penalty's gradient by arm, and its cosine to the credited arm's where that is known.
+
+    Columns: kind (the rows `gradient`), game, pools, arm, preset, seed, penalty_gradient_norm, and
+    optionally cosine_to_credited. Several rows of a seed (steps) are averaged first.
+    """
+    need(ablation, ["kind", "game", "pools", "arm", "preset", "seed", "penalty_gradient_norm"])
+    metrics = ["penalty_gradient_norm"]
+    rows = ablation[ablation["kind"] == "gradient"]
+    if "cosine_to_credited" in rows.columns and rows["cosine_to_credited"].notna().any():
+        metrics.append("cosine_to_credited")
+    rows = rows.groupby(["game", "pools", "arm", "preset", "seed"], sort=False)[metrics].mean().reset_index()
+    return by_arm(rows, metrics)
+
+
+PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
+PAPER_MARKERS = ("<", ">", "v", "P", "X")
+
+
+@styled
+def paper_against_ours(
+    evaluation: pd.DataFrame, paper: pd.DataFrame, metric: str = "safety"
+) -> sns.FacetGrid:
+    """Our means and intervals beside the values the authors printed, by game and stage.
+
+    The authors' models have a marker each; open markers are their first runs, filled ones the rerun. Their
+    stage `sepo` stands with our published preset, their `sepo-credited` with our unbiased one. `paper`
+    columns: generation (first, rerun), model, domain, stage, `metric`; `evaluation` as in `by_stage`.
+    """
+    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", metric])
+    need(paper.drop(columns="model", errors="ignore"), ["generation", "domain", "stage", metric])
+    need(paper[:1], ["model"])
+    data = configured(evaluation[evaluation["pools"] == "paper"])
+    present(CONFIGURATIONS, data["configuration"])
+    games = ordered_games(data)
+    models = dict(zip(sorted(paper["model"].unique()), PAPER_MARKERS, strict=False))
+    printed = paper.assign(configuration=paper["stage"].map(PAPER_CONFIGURATION)).dropna(subset=[metric])
+    grid = grid_of(data, "game", games, height=2.7, sharey=False)
+    places = {key: x for x, key in enumerate(CONFIGURATIONS)}
+    for game, ax in grid.axes_dict.items():
+        for key, x in places.items():
+            chosen = data[(data["game"] == game) & (data["configuration"] == key)]
+            mark(ax, x - 0.25, chosen[metric], CONFIGURATIONS[key], aside=0.14)
+        step = 0.36 / max(1, len(models) - 1)
+        for (model, generation), rows in printed[printed["domain"] == game].groupby(["model", "generation"]):
+            ax.plot(
+                rows["configuration"].map(places) + 0.08 + step * list(models).index(model),
+                rows[metric],
+                models[model],
+                color=MUTED,
+                markerfacecolor=MUTED if generation == "rerun" else "white",
+                markersize=4.2,
+                label=f"{model}, {generation}",
+            )
+        zero_line(ax)
+        blank_x(ax, len(places))
+        ax.set_title(GAMES.get(game, game))
+        ax.margins(y=0.12)
+    grid.set_ylabels(QUANTITIES.get(metric, metric))
+    ours = [handle(look._replace(label=f"ours: {look.label}")) for look in CONFIGURATIONS.values()]
+    theirs = [handle(Look(f"paper: {model}", MUTED, marker)) for model, marker in models.items()]
+    runs = [
+        handle(Look(f"paper: {word}", MUTED, "o", full))
+        for word, full in (("first runs", False), ("rerun", True))
+    ]
+    blank = Line2D([], [], linestyle="none", label=" ")
+    columns = [ours, theirs, runs]  # a legend fills column by column
+    rows = max(len(column) for column in columns)
+    filled = [entry for column in columns for entry in (*column, *[blank] * (rows - len(column)))]
+    legend_below(grid.figure, filled, columns=len(columns))
+    return grid
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+CAPTIONS = {
+    "safety_by_stage": "Safety J by stage: mean and 95% interval over seeds (dots). Higher is safer.",
+    "exploit_by_stage": "Exploit advantage e by stage, in points per round. Lower is safer.",
+    "paper_against_ours": "Our safety beside the values the authors printed for their models.",
+    "kuhn_strategy": "Kuhn poker: the policy at its information sets, against the Nash family.",
+    "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
+    "ablation_outcomes": "The ablation's arms after training, under both presets.",
+    "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
+    "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",
+}
+
+
+def caption(name: str) -> str:
+    """The caption of a figure file by its stem (`training_curves_ipd` has that of `training_curves`)."""
+    return next((text for stem, text in CAPTIONS.items() if name.startswith(stem)), name.replace("_", " "))
+
+
+def save(figure: mpl.figure.Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.pdf and `name`.png (120 dpi) without dates or versions, and close the figure."""
+    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with style():
+        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(files[1], dpi=120, metadata={"Software": None})
+    plt.close(figure)
+    return files
+
+
+def read_or_empty(profile: str, name: str) -> pd.DataFrame:
+    """A table of a run; a file that was written without a single column reads as an empty table."""
+    try:
+        return paths.read_table(profile, name)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+
+
+def draw_all(profile: str) -> list[Path]:
+    """Draw every figure of a profile from its tables into its figure folder; the list of files written.
+
+    A table that is not there raises, as `paths.read_table` does; a figure without rows is skipped with a
+    printed note.
+    """
+    evaluation, training, ablation, exact, strategies = (
+        read_or_empty(profile, name)
+        for name in ("evaluation", "training", "ablation", "exploitability", "strategies")
+    )
+    paper = pd.read_csv(paths.root() / "data" / "paper" / "results.csv")
+    models = evaluation["model"].unique()
+    files = []
+    for model in models:
+        end = "" if len(models) == 1 else "_" + "".join(c if c.isalnum() else "-" for c in str(model))
+
+        def of(table: pd.DataFrame, model=model) -> pd.DataFrame:
+            return table[table["model"] == model] if len(table) else table
+
+        plans: list[tuple[str, Callable, tuple]] = [
+            ("safety_by_stage", safety_by_stage, (of(evaluation),)),
+            ("exploit_by_stage", exploit_by_stage, (of(evaluation),)),
+            ("paper_against_ours", paper_against_ours, (of(evaluation), paper)),
+            ("kuhn_strategy", kuhn_strategy, (of(strategies),)),
+            ("exploitability", exploitability, (of(exact),)),
+            ("ablation_outcomes", ablation_outcomes, (of(ablation),)),
+            ("penalty_gradient", penalty_gradient, (of(ablation),)),
+        ]
+        curves = of(training)
+        for (game, pools), rows in curves.groupby(["game", "pools"]) if len(curves) else ():
+            name = f"training_curves_{game}" + ("" if pools == "paper" else f"_{pools}")
+            plans.append((name, training_curves, (rows, game, pools, max(1, rows["step"].nunique() // 20))))
+        for name, function, tables in plans:
+            try:
+                drawn = function(*tables)
+            except NothingToDraw as why:
+                print(f"{name}{end}: skipped, {why}")
+                continue
+            files += save(drawn.figure, paths.figures(profile), name + end)
+    return files

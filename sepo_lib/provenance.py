@@ -1,0 +1,188 @@
+"""What a run was made with: `runs/<profile>/manifest.json`, written as the run goes on.
+
+    start(settings)                      versions, commit, settings, hardware
+    with stage(profile, "02_sft"): ...   seconds and attempts, added up over interruptions
+    finish(profile)                      sha256 of every table and figure
+    verify(profile)                      what no longer agrees
+
+The manifest names no machine, person or folder: every path in it starts from the root.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import paths
+from .profiles import Settings
+
+#: The packages whose versions can change a number.
+PACKAGES = (
+    *("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers"),
+    *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
+)
+
+#: What in the repository a result depends on; only changes there make a run's commit "dirty".
+SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
+
+
+def start(settings: Settings) -> dict[str, Any]:
+    """Begin a manifest, or continue the one of an interrupted run with the same settings, and write it."""
+    plain = settings.as_dict()
+    path = paths.manifest(settings.profile)
+    before = read(settings.profile) if path.exists() else {}
+    continues = before.get("settings") == plain
+    return _write(
+        settings.profile,
+        {
+            "profile": settings.profile,
+            "started": before["started"] if continues else _now(),
+            "finished": None,
+            "commit": commit(),
+            "settings": plain,
+            "seeds": plain["seeds"],
+            "hardware": hardware(),
+            "versions": versions(),
+            "stages": before["stages"] if continues else {},
+            "sha256": {},
+        },
+    )
+
+
+@contextlib.contextmanager
+def stage(profile: str, name: str) -> Iterator[None]:
+    """Record the seconds that the body takes, whether it ends well or not."""
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        record(profile, name, time.monotonic() - begun)
+
+
+def record(profile: str, name: str, seconds: float) -> None:
+    """Add an attempt of `seconds` to a stage."""
+    manifest = read(profile)
+    before = manifest["stages"].get(name, {"seconds": 0.0, "attempts": 0})
+    total = round(before["seconds"] + seconds, 1)
+    manifest["stages"][name] = {"seconds": total, "attempts": before["attempts"] + 1}
+    _write(profile, manifest)
+
+
+def finish(profile: str) -> dict[str, Any]:
+    """Close the manifest: the date, and the sha256 of every table and figure as they are now."""
+    return _write(profile, read(profile) | {"finished": _now(), "sha256": _hashes(profile)})
+
+
+def read(profile: str) -> dict[str, Any]:
+    """The manifest of a run. Raises FileNotFoundError naming the command that makes one."""
+    path = paths.manifest(profile)
+    if not path.exists():
+        command = f"make reproduce PROFILE={profile}"
+        raise FileNotFoundError(
+            f"There is no run to look at: {paths.relative(path)} is missing; run `{command}`."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def seconds(settings: Settings) -> float | None:
+    """How long the last run with these settings took; None if there is none or it has not finished."""
+    if not paths.manifest(settings.profile).exists():
+        return None
+    manifest = read(settings.profile)
+    same = manifest["finished"] and manifest["settings"] == settings.as_dict()
+    return sum(one["seconds"] for one in manifest["stages"].values()) if same else None
+
+
+def verify(profile: str) -> list[str]:
+    """What no longer agrees with the manifest, one sentence each; empty when everything does."""
+    manifest = read(profile)
+    if not manifest["finished"]:
+        return [f"The run was started on {manifest['started']} and has not finished."]
+    then, now = manifest["sha256"], _hashes(profile)
+    found = [f"{name} is missing." for name in then if name not in now]
+    found += [
+        f"{name} has changed since the run." for name in then if name in now and now[name] != then[name]
+    ]
+    return found + [f"{name} is not from the run." for name in now if name not in then]
+
+
+def versions() -> dict[str, str]:
+    """Python, the packages that matter (those that are installed), and the lock they came from."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    if paths.lock().exists():
+        found["requirements.lock sha256"] = _sha256(paths.lock())
+    return found
+
+
+def commit() -> dict[str, Any]:
+    """The git commit, and whether the sources differ from it; both None outside a repository."""
+    head = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--", *SOURCES)
+    return {"commit": head or None, "dirty": None if changes is None else bool(changes)}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, usable cores, memory (GiB), operating system and accelerator; no host name."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        accelerator = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    else:
+        accelerator = "Apple GPU" if torch.backends.mps.is_available() else "none"
+    usable = getattr(os, "sched_getaffinity", None)
+    return {
+        "processor": _processor(),
+        "cores": len(usable(0)) if usable else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+        "accelerator": accelerator,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    with contextlib.suppress(OSError):
+        command = ["git", "-C", str(paths.root()), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+    return None
+
+
+def _hashes(profile: str) -> dict[str, str]:
+    folders = (paths.results(profile), paths.figures(profile))
+    files = sorted(
+        file for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.is_file()
+    )
+    return {paths.relative(file): _sha256(file) for file in files}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _write(profile: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    paths.replace_text(paths.manifest(profile), json.dumps(manifest, indent=2) + "\n")
+    return manifest

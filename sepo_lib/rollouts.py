@@ -1,0 +1,202 @@
+"""Playing many episodes in lock-step: one batched call of the policy per tick.
+
+An episode is a generator of `Game.play`; a tick answers every open decision of every running episode at
+once. Every decision draws from its own seed, so a batch plays the same episodes as one at a time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import games, seeds
+from .engine import Engine
+from .games.base import Game, View
+from .records import Decision, Episode
+
+
+@dataclass(frozen=True)
+class Query:
+    """One decision to be made: the view of player 0 in `game`, and the decision's seed."""
+
+    game: Game
+    view: View
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A decision made. `parsed` is False where the action had to be decoded under constraint."""
+
+    action: Any
+    prompt: str = ""
+    text: str = ""
+    parsed: bool = True
+    prompt_ids: list[int] = field(default_factory=list)
+    completion_ids: list[int] = field(default_factory=list)
+    logps: list[float] = field(default_factory=list)
+
+
+class Policy(Protocol):
+    """Anything that can play: a language model, a table, a script."""
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """One answer per query."""
+
+
+class LanguageModelPolicy:
+    """A chat model that plays: renders prompts, samples answers, parses actions.
+
+    `tokenizer` is a transformers tokenizer with a chat template, `engine` samples from the model. An answer
+    that does not parse is kept as it is and the action is drawn from the model's own distribution over the
+    legal actions, each scored as a direct answer to the prompt.
+    """
+
+    def __init__(self, engine: Engine, tokenizer, temperature: float = 0.8, max_new_tokens: int = 32):
+        self.engine, self.tokenizer = engine, tokenizer
+        self.temperature, self.max_new_tokens = temperature, max_new_tokens
+        self._encoded: dict[tuple[str, str], tuple[str, list[int]]] = {}
+
+    def encode(self, messages: Sequence[Mapping[str, str]]) -> tuple[str, list[int]]:
+        """The chat prompt as text and as token ids, up to where the answer begins (kept once made)."""
+        key = (messages[0]["content"], messages[1]["content"])
+        if key not in self._encoded:
+            text = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+            self._encoded[key] = text, self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._encoded[key]
+
+    def option_logps(self, game: Game, view: View) -> np.ndarray:
+        """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
+        _, prompt_ids = self.encode(game.messages(view))
+        end = [self.tokenizer.eos_token_id]
+        options = [
+            self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + end
+            for action in view.legal
+        ]
+        logp = self.engine.score(prompt_ids, options, self.temperature)
+        return logp - np.logaddexp.reduce(logp)
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """See `Policy.answer`."""
+        if not queries:
+            return []
+        prompts = [self.encode(query.game.messages(query.view)) for query in queries]
+        uniforms_BL = np.stack(
+            [seeds.generator(query.seed, "tokens").random(self.max_new_tokens) for query in queries]
+        )
+        samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
+        answers = []
+        for query, (prompt, prompt_ids), sample in zip(queries, prompts, samples, strict=True):
+            text = self.tokenizer.decode(sample.ids, skip_special_tokens=True)
+            action = query.game.parse(text, query.view.legal)
+            parsed = action is not None
+            if not parsed:
+                p = np.exp(self.option_logps(query.game, query.view))
+                draw = seeds.generator(query.seed, "constrained").choice(len(p), p=p / p.sum())
+                action = query.view.legal[draw]
+            answers.append(Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps))
+        return answers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One episode to be played: whom against, and its seeds. `chance_seed` sets the chance moves."""
+
+    game: str
+    pools: str
+    pool: str
+    opponent: str
+    rollout: int
+    seed: int
+    chance_seed: int
+
+
+def plan(
+    game: Game, pools: str, counts: Mapping[str, int], seed: int, share_chance: bool = False
+) -> list[Plan]:
+    """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
+
+    With `share_chance` the rollouts of one opponent see the same chance moves (where the game allows it).
+    """
+    plans = []
+    for pool, count in counts.items():
+        for opponent in game.pool(pools, pool):
+            for rollout in range(count):
+                path = (game.name, pools, pool, opponent)
+                shared = share_chance and game.shared_chance
+                chance = seeds.derive(seed, "chance", *path, 0 if shared else rollout)
+                episode = seeds.derive(seed, "episode", *path, rollout)
+                plans.append(Plan(game.name, pools, pool, opponent, rollout, episode, chance))
+    return plans
+
+
+class _Running:
+    """One episode under way: advances its generator until player 0 has to act, or it is over."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.game = plan, games.get(plan.game)
+        self.decisions: list[Decision] = []
+        self.rounds = None
+        opponent = self.game.pool(plan.pools, plan.pool)[plan.opponent]
+        self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
+        self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
+        self._advance(None)
+
+    def _advance(self, actions: dict[int, Any] | None) -> None:
+        try:
+            views = self._generator.send(actions)
+            while 0 not in views:
+                views = self._generator.send({1: self._opponent(views[1])})
+            self.views = views
+        except StopIteration as end:
+            self.rounds = end.value
+
+    def query(self) -> Query:
+        return Query(self.game, self.views[0], seeds.derive(self.plan.seed, "decision", len(self.decisions)))
+
+    def take(self, query: Query, answer: Answer) -> None:
+        self.decisions.append(
+            Decision(
+                round=query.view.round,
+                prompt=answer.prompt,
+                text=answer.text,
+                action=answer.action,
+                parsed=answer.parsed,
+                seed=query.seed,
+                prompt_ids=answer.prompt_ids,
+                completion_ids=answer.completion_ids,
+                logps=answer.logps,
+            )
+        )
+        actions = {0: answer.action}
+        if 1 in self.views:
+            actions[1] = self._opponent(self.views[1])
+        self._advance(actions)
+
+    def episode(self) -> Episode:
+        p = self.plan
+        return Episode(
+            game=p.game,
+            pools=p.pools,
+            pool=p.pool,
+            opponent=p.opponent,
+            rollout=p.rollout,
+            seed=p.seed,
+            decisions=self.decisions,
+            rounds=self.rounds,
+            collusion_T=self.game.collusion(self.rounds),
+            externality_T=self.game.externality(self.rounds),
+        )
+
+
+def play(policy: Policy, plans: Sequence[Plan]) -> list[Episode]:
+    """Play all planned episodes in lock-step; the episodes come back in the order of the plans."""
+    running = [_Running(plan) for plan in plans]
+    while open_ := [r for r in running if r.rounds is None]:
+        queries = [r.query() for r in open_]
+        for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):
+            r.take(query, answer)
+    return [r.episode() for r in running]

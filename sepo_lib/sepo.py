@@ -1,0 +1,266 @@
+"""SEPO: GRPO on strategic games, a thin layer over `trl.GRPOTrainer`.
+
+What differs from GRPO as TRL runs it:
+
+1. A "generation" is a batch of whole episodes against every opponent of three pools (rollouts.play); one
+   decision is one row, with the token ids that were sampled.
+2. Advantages come from `credit.assign`, not from a reward function and TRL's group normalization.
+3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
+   which leaves loss and gradient as they were.
+4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
+
+Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig, GRPOTrainer
+
+from . import credit, models, objective, rollouts, seeds
+from .engine import Engine
+from .games.base import Game
+from .records import Episode
+from .sft import Report, precision
+
+TRAINING_POOLS = ("train", "exploiter", "collusive")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One distinct (prompt, answer) of a batch: its token ids, the mean advantage of the decisions that
+    gave it, and how many they are."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    advantage: float
+    count: int
+
+
+def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
+    """The distinct rows of the decisions in the loss. Raises ValueError when there is none."""
+    sums: dict[tuple, list] = {}
+    for episode, advantage_T in zip(episodes, advantages, strict=True):
+        if advantage_T is None:
+            continue
+        for decision, advantage in zip(episode.decisions, advantage_T, strict=True):
+            cell = sums.setdefault((tuple(decision.prompt_ids), tuple(decision.completion_ids)), [0.0, 0])
+            cell[0] += float(advantage)
+            cell[1] += 1
+    if not sums:
+        raise ValueError("No decision is in the loss: the batch holds no episode that the arm trains on.")
+    return [Row(prompt, answer, total / n, n) for (prompt, answer), (total, n) in sums.items()]
+
+
+def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_of: int = 1) -> dict:
+    """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
+
+    `tool_mask` carries each row's count as a float weight of its tokens; `num_items_in_batch` is the number
+    of decisions. The batch is filled with rows of weight 0 to a multiple of `multiple_of`.
+    """
+    rows = list(rows)
+    decisions = sum(row.count for row in rows)
+    filler = Row(rows[0].prompt_ids, rows[0].completion_ids, 0.0, 0)
+    rows += [filler] * (-len(rows) % multiple_of)
+    prompt_L = max(len(row.prompt_ids) for row in rows)
+    answer_L = max(len(row.completion_ids) for row in rows)
+    prompt_ids = torch.full((len(rows), prompt_L), pad_id)
+    answer_ids = torch.full((len(rows), answer_L), pad_id)
+    prompt_mask, answer_mask = torch.zeros_like(prompt_ids), torch.zeros_like(answer_ids)
+    for b, row in enumerate(rows):
+        prompt_ids[b, prompt_L - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
+        prompt_mask[b, prompt_L - len(row.prompt_ids) :] = 1
+        answer_ids[b, : len(row.completion_ids)] = torch.tensor(row.completion_ids)
+        answer_mask[b, : len(row.completion_ids)] = 1
+    counts_B = torch.tensor([row.count for row in rows], dtype=torch.float32)
+    batch = {
+        "prompt_ids": prompt_ids,
+        "prompt_mask": prompt_mask,
+        "completion_ids": answer_ids,
+        "completion_mask": answer_mask,
+        "advantages": torch.tensor([row.advantage for row in rows], dtype=torch.float32),
+        "tool_mask": counts_B[:, None].expand_as(answer_mask).contiguous(),
+        "num_items_in_batch": torch.tensor(float(decisions)),
+    }
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _never_called(*args, **kwargs):
+    """TRL asks for a reward function; SEPO's advantages come from `credit.assign` instead."""
+    raise RuntimeError("SEPOTrainer computes advantages from episodes; TRL's reward functions are not used.")
+
+
+class SEPOTrainer(GRPOTrainer):
+    """GRPOTrainer whose generation is play and whose advantages are `credit.assign`'s.
+
+    `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
+    credit is assigned. The play of step n depends on `seed` and n alone, so a resumed run continues
+    exactly. `last_episodes` holds the batch of the latest step.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        game: Game,
+        pools: str,
+        rollouts_per_opponent: int,
+        estimator: credit.Estimator,
+        engine: Engine,
+        seed: int,
+        **kwargs,
+    ):
+        args: GRPOConfig = kwargs["args"]
+        rows = args.per_device_train_batch_size * args.steps_per_generation
+        prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
+        super().__init__(
+            model=model,
+            reward_funcs=_never_called,
+            train_dataset=Dataset.from_dict({"prompt": prompts}),
+            **kwargs,
+        )
+        self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
+        self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
+        self.policy = rollouts.LanguageModelPolicy(
+            engine, self.processing_class, args.temperature, args.max_completion_length
+        )
+        self.last_episodes: list[Episode] = []
+
+    def _generate_and_score_completions(self, inputs):
+        """One batch of play -> the tensors of the loss. `inputs` (dataset rows) only set the rhythm."""
+        seed = seeds.derive(self.play_seed, "step", self.state.global_step)
+        plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True)
+        began = time.perf_counter()
+        self.model.eval()
+        self.last_episodes = rollouts.play(self.policy, plans)
+        self.model.train()
+        played = time.perf_counter()
+        given = credit.assign(self.last_episodes, self.game, self.estimator)
+        rows = merge_rows(self.last_episodes, given.advantages)
+        rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
+        device = self.accelerator.device
+        batch = to_tensors(
+            rows, self.processing_class.pad_token_id, device, multiple_of=self.args.steps_per_generation
+        )
+        if self.beta != 0.0:
+            batch["ref_per_token_logps"] = self._reference_logps(batch)
+        self._record(given, len(rows), played - began, time.perf_counter() - played)
+        return batch
+
+    @torch.no_grad()
+    def _reference_logps(self, batch) -> torch.Tensor:
+        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep = batch["completion_ids"].size(1)
+        chunk = -(-len(ids) // self.args.steps_per_generation)
+        if self.ref_model is not None:
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
+
+    def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
+        measures = objective.measure(self.game, self.last_episodes)
+        decisions = sum(len(e.decisions) for e in self.last_episodes)
+        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
+            self._metrics["train"][key].append(measures[key])
+        self._metrics["train"]["zero_variance_groups"].append(given.zero_variance)
+        self._metrics["train"]["decisions"].append(float(decisions))
+        self._metrics["train"]["rows"].append(float(rows))
+        self._metrics["train"]["play_seconds"].append(play_seconds)
+        self._metrics["train"]["reference_seconds"].append(other_seconds)
+
+
+class _Checkpoints(TrainerCallback):
+    """Calls `evaluate(step)` when a checkpoint is due, before it is written."""
+
+    def __init__(self, every: int, evaluate: Callable[[int], None]):
+        self.every, self.evaluate = every, evaluate
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self.evaluate(state.global_step)
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer,
+    engine: Engine,
+    folder: Path,
+    *,
+    game: Game,
+    pools: str,
+    estimator: credit.Estimator,
+    rollouts_per_opponent: int,
+    steps: int,
+    learning_rate: float,
+    learning_rate_floor: float,
+    kl_beta: float,
+    clip: float,
+    max_grad_norm: float,
+    temperature: float,
+    max_new_tokens: int,
+    checkpoint_every: int,
+    micro_batches: int,
+    seed: int,
+    report: Callable[[int, dict], None],
+    evaluate: Callable[[int], None],
+    lora: dict | None = None,
+) -> list[dict]:
+    """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
+
+    Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
+    `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
+    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step.
+    """
+    trainer = SEPOTrainer(
+        model,
+        game=game,
+        pools=pools,
+        rollouts_per_opponent=rollouts_per_opponent,
+        estimator=estimator,
+        engine=engine,
+        seed=seed,
+        processing_class=tokenizer,
+        peft_config=models.lora(model, **lora) if lora else None,
+        callbacks=[log := Report(report), _Checkpoints(checkpoint_every, evaluate)],
+        args=GRPOConfig(
+            output_dir=str(folder / "trainer"),
+            max_steps=steps,
+            per_device_train_batch_size=2,
+            num_generations=2,
+            gradient_accumulation_steps=micro_batches,
+            steps_per_generation=micro_batches,
+            learning_rate=learning_rate,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": learning_rate_floor},
+            beta=kl_beta,
+            epsilon=clip,
+            loss_type="dapo",
+            max_grad_norm=max_grad_norm,
+            temperature=temperature,
+            max_completion_length=max_new_tokens,
+            disable_dropout=True,
+            logging_steps=1,
+            save_strategy="steps",
+            save_steps=checkpoint_every,
+            save_total_limit=1,
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed % 2**32,
+            dataloader_pin_memory=False,
+            **precision(model),
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer_folder = folder / "trainer"
+    last = get_last_checkpoint(str(trainer_folder)) if trainer_folder.exists() else None
+    trainer.train(resume_from_checkpoint=last)
+    trainer.save_model(str(folder / "model"))
+    return [row for row in trainer.state.log_history if "loss" in row] or log.rows

@@ -1,0 +1,102 @@
+"""The supervised warm start: a thin layer over `trl.SFTTrainer`.
+
+Departures from the paper: the number of steps is set by the profile, and `nano` is tuned in full, not by
+LoRA. The loss is on the answer only.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from . import models
+
+
+class Report(TrainerCallback):
+    """Hands every logged step to `report(step, metrics)` and keeps the rows."""
+
+    def __init__(self, report: Callable[[int, dict], None]):
+        self.report, self.rows = report, []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        numbers = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
+        if "loss" in numbers:
+            self.rows.append({"step": state.global_step, **numbers})
+            self.report(state.global_step, numbers)
+
+
+def precision(model: PreTrainedModel) -> dict:
+    """The trainer's precision and device arguments for a model as it was loaded."""
+    return {
+        "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
+        "use_cpu": model.device.type == "cpu",
+        "gradient_checkpointing": False,
+    }
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    steps: int | None,
+    epochs: float,
+    batch: int,
+    learning_rate: float,
+    max_length: int,
+    seed: int,
+    report: Callable[[int, dict], None],
+    lora: dict | None = None,
+    answer_only: bool = True,
+    micro_batches: int = 1,
+) -> list[dict]:
+    """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
+
+    `dataset` has conversational `prompt` and `completion` columns; `steps` optimizer steps of `batch`
+    examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight;
+    `answer_only` False trains on the prompt as well (pre-training). Returns the log, one dict a step.
+    """
+    datasets.disable_progress_bars()
+    if steps is not None:
+        needed = steps * batch
+        dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
+    trainer = SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=dataset,
+        peft_config=models.lora(model, **lora) if lora else None,
+        callbacks=[log := Report(report)],
+        args=SFTConfig(
+            output_dir=str(folder / "trainer"),
+            max_steps=-1 if steps is None else steps,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch // micro_batches,
+            gradient_accumulation_steps=micro_batches,
+            learning_rate=learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0 if steps is None else min(20, steps // 10),
+            max_length=max_length,
+            completion_only_loss=answer_only,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed % 2**32,
+            dataloader_pin_memory=False,
+            **precision(model),
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    trained = trainer.model
+    if lora:
+        trained.save_pretrained(folder / "adapter")
+        trained = trained.merge_and_unload()
+    trained.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return log.rows

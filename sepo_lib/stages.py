@@ -1,0 +1,462 @@
+"""The jobs of a run: what each notebook trains and measures, cut into pieces that can run side by side.
+
+Every function whose name ends in `_jobs` makes the list for `jobs.run`; every `run_*` function is one job.
+A job leaves its evaluations in its folder as Parquet files; `collect_tables` makes the run's tables of them.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import torch
+
+from . import credit, demonstrations, evaluation, games, models, paths, rollouts, seeds, sepo, sft
+from .engine import SharedPrefixEngine
+from .jobs import Job, Report
+from .profiles import Settings, hyperparameters
+
+BASE_STEP = 0
+
+
+# ------------------------------------------------------------------------------------ the base model
+
+
+def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
+    """Make `nano` from nothing: its tokenizer, then `steps` of pre-training on naive play of all games.
+
+    `examples` naive decisions per game. Saves to folder/model. Returns {"loss": last, "parameters": n}.
+    """
+    naive = datasets.concatenate_datasets(
+        [demonstrations.build(game, examples, seed, kind="naive") for game in games.GAMES]
+    )
+    expert = [demonstrations.build(game, max(examples // 8, 1), seed) for game in games.GAMES]
+    texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
+    texts += [row["completion"][0]["content"] for data in expert for row in data]
+    tokenizer = models.train_tokenizer(texts)
+    model = models.new_nano(tokenizer, seed)
+    log = sft.train(
+        model,
+        tokenizer,
+        naive.select_columns(["prompt", "completion"]),
+        folder,
+        steps=steps,
+        epochs=1,
+        batch=batch,
+        learning_rate=3e-3,
+        max_length=512,
+        seed=seed,
+        report=report,
+        answer_only=False,
+    )
+    return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}
+
+
+# --------------------------------------------------------------------------------- playing and measuring
+
+
+def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
+    """A loaded model as (model, tokenizer, policy that plays it)."""
+    model, tokenizer = models.load(model_name, dtype)
+    engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
+    return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+
+
+def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
+    """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
+    for game, pools in where:
+        tables = evaluation.evaluate(policy, games.get(game), pools, **play, keys=keys)
+        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+
+
+def run_base(
+    folder: Path, report: Report, *, model: str, weights: str, load: dict, play: dict, where: list, keys: dict
+) -> dict:
+    """Evaluate the base model. `weights` is its fingerprint, so that another model means another job."""
+    _, _, policy = load_policy(model, **load)
+    for number, pair in enumerate(where):
+        _evaluate(policy, folder, "base", play, [pair], keys)
+        report(number + 1, {})
+    return {}
+
+
+def run_sft(
+    folder: Path,
+    report: Report,
+    *,
+    model: str,
+    weights: str,
+    load: dict,
+    data: str,
+    data_sha256: dict,
+    train: dict,
+    play: dict,
+    where: list,
+    keys: dict,
+) -> dict:
+    """Fine-tune on demonstrations of all games at once, then evaluate. Leaves model/ and sft-log.parquet."""
+    language_model, tokenizer, _ = load_policy(model, **load)
+    examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
+    rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
+    evaluation.save({"sft": pd.DataFrame(rows).assign(**keys)}, folder, "log")
+    _, _, policy = load_policy(str(folder / "model"), **load)
+    _evaluate(policy, folder, "sft", play, where, keys)
+    return {"loss": rows[-1]["loss"]}
+
+
+def run_sepo(
+    folder: Path,
+    report: Report,
+    *,
+    start: str,
+    after: str,
+    load: dict,
+    game: str,
+    pools: str,
+    preset: str,
+    arm: str,
+    train: dict,
+    play: dict,
+    keys: dict,
+) -> dict:
+    """Train with SEPO from the SFT model of job `start`, evaluating at every checkpoint.
+
+    `after` is that job's fingerprint. Leaves model/, training-log.parquet and the evaluations.
+    """
+    sft_model = folder_of(keys["profile"], start) / "model"
+    model, tokenizer, policy = load_policy(str(sft_model), **load)
+
+    def evaluate(step: int) -> None:
+        model.eval()
+        _evaluate(policy, folder, f"{step:05d}", play, [(game, pools)], {**keys, "step": step})
+
+    rows = sepo.train(
+        model,
+        tokenizer,
+        policy.engine,
+        folder,
+        game=games.get(game),
+        pools=pools,
+        estimator=credit.preset(preset, arm),
+        temperature=load["temperature"],
+        max_new_tokens=load["max_new_tokens"],
+        report=report,
+        evaluate=evaluate,
+        **train,
+    )
+    log = pd.DataFrame(rows).assign(game=game, pools=pools, **keys).assign(step=[r["step"] for r in rows])
+    evaluation.save({"training": log}, folder, "log")
+    return {"objective": rows[-1]["objective"]}
+
+
+def run_gradient(
+    folder: Path,
+    report: Report,
+    *,
+    start: str,
+    after: str,
+    load: dict,
+    game: str,
+    pools: str,
+    rollouts_per_opponent: int,
+    arms: list,
+    seed: int,
+    keys: dict,
+) -> dict:
+    """The gradient of the penalty alone, by arm, on one recorded batch of the SFT model.
+
+    An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale "none").
+    Leaves gradient-log.parquet: penalty_gradient_norm, cosine_to_credited and advantage_difference (the
+    largest difference of an advantage to reward_only's, under the preset as it is trained).
+    """
+    model, tokenizer, policy = load_policy(str(folder_of(keys["profile"], start) / "model"), **load)
+    domain = games.get(game)
+    counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
+    episodes = rollouts.play(policy, rollouts.plan(domain, pools, counts, seed, share_chance=True))
+    unscaled = credit.preset("unbiased").with_(scale="none")
+    reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
+    gradients, rows = {}, []
+    for number, arm in enumerate(arms):
+        mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
+        penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
+        gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
+        difference = max(
+            _largest_difference(episodes, domain, credit.preset(name, arm)) for name in credit.PRESETS
+        )
+        rows.append({"arm": arm, "advantage_difference": difference})
+        report(number + 1, {})
+    for row in rows:
+        mine, credited = gradients[row["arm"]], gradients.get("credited")
+        row["penalty_gradient_norm"] = float(mine.norm())
+        product = float(mine.norm() * credited.norm()) if credited is not None else 0.0
+        row["cosine_to_credited"] = float(mine @ credited) / product if product else np.nan
+    table = pd.DataFrame(rows).assign(game=game, pools=pools, preset="unbiased", **keys)
+    evaluation.save({"gradient": table}, folder, "log")
+    return {}
+
+
+def _minus(a, b):
+    """a - b where an arm that leaves an episode out of the loss (None) counts as zeros."""
+    if a is None:
+        return None
+    return a if b is None else a - b
+
+
+def _largest_difference(episodes, domain, how: credit.Estimator) -> float:
+    """Largest absolute difference of an arm's advantages to reward_only's under the same switches."""
+    mine = credit.assign(episodes, domain, how).advantages
+    reward = credit.assign(episodes, domain, how.with_(arm="reward_only")).advantages
+    differences = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
+    return float(max(np.abs(d).max() for d in differences if d is not None))
+
+
+def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float) -> torch.Tensor:
+    """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one vector (float32)."""
+    group = max(episode.rollout for episode in episodes) + 1
+    batch = sepo.to_tensors(sepo.merge_rows(episodes, advantages), tokenizer.pad_token_id, model.device)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    keep = batch["completion_ids"].size(1)
+    model.zero_grad()
+    logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=keep + 1).logits[:, :-1]
+    logps = torch.log_softmax(logits.float() / temperature, dim=-1)
+    chosen = logps.gather(2, batch["completion_ids"][..., None]).squeeze(2)
+    weight = batch["advantages"][:, None] * batch["tool_mask"] * batch["completion_mask"]
+    ((chosen * weight).sum() / group).backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+# ------------------------------------------------------------------------------------------ the jobs
+
+
+def folder_of(profile: str, job: str) -> Path:
+    """The folder of a job."""
+    return paths.checkpoints(profile) / job
+
+
+@functools.cache
+def weights_of(model: str) -> str:
+    """What a job on `model` depends on: sha256 of its weights where they are here, else its name."""
+    folder = paths.model(model)
+    if folder is None:
+        return model
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def demonstrations_folder(settings: Settings) -> Path:
+    """data/sft for the full set of examples, a folder of the run for any other size or seed."""
+    blocks = hyperparameters()
+    full = all(
+        getattr(settings, name) == blocks[name]["default"]
+        for name in ("demonstrations_per_game", "demonstrations_seed")
+    )
+    return paths.demonstrations() if full else paths.run(settings.profile) / "sft"
+
+
+def _where(settings: Settings) -> list[list[str]]:
+    """Every (game, pool set) that the run trains on."""
+    pairs = [(game, settings.pools) for game in settings.games]
+    pairs += [(game, pools) for game in settings.ablation_games for pools in settings.ablation_pools]
+    return [list(pair) for pair in dict.fromkeys(pairs)]
+
+
+def _keys(settings: Settings, stage: str, seed: int, step: int, arm: str = "", preset: str = "") -> dict:
+    return {
+        "profile": settings.profile,
+        "model": settings.model,
+        "stage": stage,
+        "arm": arm,
+        "preset": preset,
+        "seed": seed,
+        "step": step,
+    }
+
+
+def _load(settings: Settings) -> dict:
+    return {
+        "dtype": settings.dtype,
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+    }
+
+
+def _play(settings: Settings) -> dict:
+    return {
+        "episodes": settings.evaluation_episodes,
+        "shift_episodes": settings.shift_episodes,
+        "samples": settings.information_set_samples,
+    }
+
+
+def _lora(settings: Settings, stage: str) -> dict | None:
+    if settings.full_finetuning:
+        return None
+    return {
+        "rank": settings.lora_rank,
+        "alpha": settings.lora_alpha,
+        "dropout": settings.of("lora_dropout", stage),
+    }
+
+
+def base_jobs(settings: Settings) -> list[Job]:
+    """The base model, measured once per seed (its weights are the same; the evaluation's seed is not)."""
+    where = _where(settings)
+    return [
+        Job(
+            f"base/seed-{seed}",
+            "sepo_lib.stages:run_base",
+            {
+                "model": settings.model,
+                "weights": weights_of(settings.model),
+                "load": _load(settings),
+                "play": _play(settings),
+                "where": where,
+                "keys": _keys(settings, "base", seed, BASE_STEP),
+            },
+            len(where),
+        )
+        for seed in settings.seeds
+    ]
+
+
+def sft_jobs(settings: Settings) -> list[Job]:
+    """One supervised warm start per seed, on all games of the run together.
+
+    Raises FileNotFoundError naming notebook 01 when a game's demonstrations are missing.
+    """
+    folder = demonstrations_folder(settings)
+    data = {game: demonstrations.sha256(folder, game) for game in settings.games}
+    examples = settings.demonstrations_per_game * len(settings.games) * 4 // 5
+    steps = settings.sft_steps or int(examples * settings.sft_epochs // settings.sft_batch)
+    return [
+        Job(
+            f"sft/seed-{seed}",
+            "sepo_lib.stages:run_sft",
+            {
+                "model": settings.model,
+                "weights": weights_of(settings.model),
+                "load": _load(settings),
+                "data": paths.relative(folder),
+                "data_sha256": data,
+                "train": {
+                    "steps": settings.sft_steps,
+                    "epochs": settings.sft_epochs,
+                    "batch": settings.sft_batch,
+                    "learning_rate": settings.sft_learning_rate,
+                    "max_length": settings.sft_max_length,
+                    "seed": seeds.derive(seed, "sft"),
+                    "lora": _lora(settings, "sft"),
+                    "micro_batches": settings.micro_batches,
+                },
+                "play": _play(settings),
+                "where": _where(settings),
+                "keys": _keys(settings, "sft", seed, steps),
+            },
+            steps,
+        )
+        for seed in settings.seeds
+    ]
+
+
+def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps) -> Job:
+    return Job(
+        f"sepo/{game}-{pools}/{preset}-{arm}/seed-{seed}",
+        "sepo_lib.stages:run_sepo",
+        {
+            "start": start.name,
+            "after": start.fingerprint,
+            "load": _load(settings),
+            "game": game,
+            "pools": pools,
+            "preset": preset,
+            "arm": arm,
+            "train": {
+                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+                "steps": steps,
+                "learning_rate": settings.of("sepo_learning_rate", game),
+                "learning_rate_floor": settings.learning_rate_floor,
+                "kl_beta": settings.of("kl_beta", game),
+                "clip": settings.clip,
+                "max_grad_norm": settings.max_grad_norm,
+                "checkpoint_every": settings.checkpoint_every,
+                "micro_batches": settings.micro_batches,
+                "seed": seeds.derive(seed, "sepo"),
+                "lora": _lora(settings, "sepo"),
+            },
+            "play": _play(settings),
+            "keys": _keys(settings, "sepo", seed, steps, arm, preset),
+        },
+        steps,
+    )
+
+
+def sepo_jobs(settings: Settings) -> list[Job]:
+    """SEPO in every game from every seed's SFT model, and the published recipe beside it."""
+    recipes = [(settings.preset, settings.arm)]
+    if settings.compare_with_published:
+        recipes.append(("published", credit.PRESETS["published"].arm))
+    return [
+        _sepo_job(settings, start, game, settings.pools, preset, arm, seed, settings.sepo_steps)
+        for preset, arm in dict.fromkeys(recipes)
+        for game in settings.games
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def ablation_jobs(settings: Settings) -> list[Job]:
+    """Every arm under the unbiased preset, on the games and pool sets of the ablation."""
+    return [
+        _sepo_job(settings, start, game, pools, "unbiased", arm, seed, settings.ablation_steps)
+        for game in settings.ablation_games
+        for pools in settings.ablation_pools
+        for arm in settings.ablation_arms
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def gradient_jobs(settings: Settings) -> list[Job]:
+    """The penalty's gradient by arm, measured at each seed's SFT model."""
+    return [
+        Job(
+            f"gradient/{game}-{pools}/seed-{seed}",
+            "sepo_lib.stages:run_gradient",
+            {
+                "start": start.name,
+                "after": start.fingerprint,
+                "load": _load(settings),
+                "game": game,
+                "pools": pools,
+                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+                "arms": list(settings.ablation_arms),
+                "seed": seeds.derive(seed, "gradient"),
+                "keys": _keys(settings, "sft", seed, start.steps),
+            },
+            len(settings.ablation_arms),
+        )
+        for game in settings.ablation_games
+        for pools in settings.ablation_pools
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+# ---------------------------------------------------------------------------------------- the tables
+
+
+def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
+    """The tables that the finished `jobs` add up to: evaluation, episodes, training, sft, gradient, and
+    exploitability and strategies where Kuhn was played."""
+    folders = [folder_of(settings.profile, job.name) for job in jobs]
+    names = (*evaluation.TABLES, "training", "sft", "gradient")
+    tables = {name: evaluation.collect(folders, name) for name in names}
+    tables["evaluation"] = evaluation.mark_reported(tables["evaluation"])
+    reported = tables["evaluation"].query("reported")[list(evaluation.KEYS)].assign(reported=True)
+    for name in ("exploitability", "strategies"):
+        if len(tables[name]):
+            tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
+            tables[name]["reported"] = tables[name]["reported"].eq(True)
+    return {name: table for name, table in tables.items() if len(table)}

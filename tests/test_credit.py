@@ -1,0 +1,190 @@
+"""Credit assignment against hand-computed advantages, and the identities the paper's argument rests on."""
+
+import numpy as np
+import pytest
+from episodes import episode
+
+from sepo_lib import credit, games
+
+IPD, KUHN = games.get("ipd"), games.get("kuhn")
+SETTINGS = [credit.preset(name) for name in credit.PRESETS]
+
+
+def random_batch(seed=0, rollouts=4, rounds=3):
+    rng = np.random.default_rng(seed)
+    pools = {"train": ["a", "b"], "exploiter": ["x", "y"], "collusive": ["z"]}
+    return [
+        episode(
+            pool,
+            opponent,
+            rollout,
+            own=rng.normal(size=rounds).tolist(),
+            other=(rng.normal(size=rounds) + 0.5).tolist(),
+            collusion=rng.integers(2, size=rounds).astype(float).tolist(),
+            externality=rng.random(rounds).tolist(),
+        )
+        for pool, names in pools.items()
+        for opponent in names
+        for rollout in range(rollouts)
+    ]
+
+
+def advantages(batch, how, game=IPD):
+    return credit.assign(batch, game, how).advantages
+
+
+@pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
+@pytest.mark.parametrize("seed", range(5))
+def test_a_constant_penalty_cancels(how, seed):
+    batch = random_batch(seed)
+    constant, reward_only = (advantages(batch, how.with_(arm=arm)) for arm in ("constant", "reward_only"))
+    for one, other in zip(constant, reward_only, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
+def test_a_per_rollout_penalty_does_not_cancel(how):
+    batch = random_batch()
+    per_rollout, reward_only = (
+        advantages(batch, how.with_(arm=arm)) for arm in ("per_rollout", "reward_only")
+    )
+    assert (
+        max(np.abs(a - b).max() for a, b in zip(per_rollout, reward_only, strict=True) if a is not None) > 0.1
+    )
+
+
+@pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
+def test_credited_charges_a_penalty_only_within_the_group_that_caused_it(how):
+    how = how.with_(arm="credited", scale="none")
+    before = random_batch()
+    after = random_batch()
+    guilty = next(e for e in after if e.pool == "collusive" and e.rollout == 1)
+    guilty.collusion_T = [1.0 - c for c in guilty.collusion_T]
+    changed = {
+        (e.pool, e.opponent)
+        for e, a, b in zip(after, advantages(before, how), advantages(after, how), strict=True)
+        if not np.allclose(a, b)
+    }
+    assert changed == {("collusive", "z")}
+
+
+def test_credited_lowers_the_guilty_episode_and_no_other():
+    how = credit.preset("unbiased").with_(scale="none")
+    batch = [e for e in random_batch() if e.pool != "collusive"] + [
+        episode("collusive", "z", r, own=[3, 3], other=[3, 3], collusion=[float(r == 0), 0.0])
+        for r in range(4)
+    ]
+    given = advantages(batch, how)[-4:]
+    # lc / T = .5 for the guilty round; leave-one-out baseline: -(.5 - 0) and -(0 - .5 / 3)
+    np.testing.assert_allclose(given[0], [-0.5, 0.0])
+    for other in given[1:]:
+        np.testing.assert_allclose(other, [0.5 / 3, 0.0])
+
+
+def test_the_reward_to_go_by_hand():
+    how = credit.preset("unbiased", "reward_only").with_(scale="none")
+    batch = [e for e in random_batch(rollouts=2, rounds=2) if e.pool != "train"] + [
+        episode("train", "a", 0, own=[5, 1], other=[0, 1]),
+        episode("train", "a", 1, own=[3, 3], other=[3, 3]),
+    ]
+    given = advantages(batch, how)[-2:]
+    # s / T = 1/2; to go: (3, .5) and (3, 1.5); minus the other rollout's
+    np.testing.assert_allclose(given[0], [0.0, -1.0])
+    np.testing.assert_allclose(given[1], [0.0, 1.0])
+    immediate = advantages(batch, how.with_(horizon="immediate"))[-2:]
+    np.testing.assert_allclose(immediate[0], [2.0, -2.0])
+
+
+def test_rounds_of_a_memoryless_game_answer_for_themselves_alone():
+    how = credit.preset("unbiased", "reward_only").with_(scale="none")
+    batch = [e for e in random_batch(rollouts=2, rounds=2) if e.pool != "train"] + [
+        episode("train", "a", 0, own=[2, -1], other=[-2, 1]),
+        episode("train", "a", 1, own=[1, 1], other=[-1, -1]),
+    ]
+    given = advantages(batch, how, KUHN)[-2:]
+    np.testing.assert_allclose(given[0], [1.5 / 2 * 1, 1.5 / 2 * -2])  # s / T = .75, no later hand counted
+
+
+def test_published_advantage_is_the_formula_of_the_paper():
+    batch = random_batch()
+    how = credit.preset("published")
+    given = advantages(batch, how)
+    train = [e for e in batch if (e.pool, e.opponent) == ("train", "a")]
+    reward = []
+    for r, e in enumerate(train):
+        exploiters = [b for b in batch if b.pool == "exploiter" and b.rollout == r]
+        collusive = [b for b in batch if b.pool == "collusive" and b.rollout == r]
+        e_r = np.mean([max(0.0, (b.other_T - b.own_T).mean()) for b in exploiters])
+        c_r = np.mean([np.mean(b.collusion_T) for b in collusive])
+        x_r = np.mean([np.mean(b.externality_T) for b in [e, *exploiters]])
+        reward.append(e.own_T - (2.4 * e_r + 1.0 * c_r + 1.8 * x_r))
+    reward = np.array(reward)
+    expected = (reward - reward.mean(0)) / (reward.std(0, ddof=1) + 1e-4)
+    np.testing.assert_allclose(np.array(given[: len(train)]), expected)
+
+
+def test_only_exploiters_that_are_ahead_are_charged():
+    how = credit.preset("unbiased").with_(scale="none")
+    batch = [e for e in random_batch(rollouts=2, rounds=1) if e.pool != "exploiter"]
+    batch += [episode("exploiter", "ahead", r, own=[0], other=[5 - r]) for r in range(2)]
+    batch += [episode("exploiter", "behind", r, own=[5 - r], other=[0]) for r in range(2)]
+    given = advantages(batch, how)
+    # le s / 2 exploiters = 1.2 a point; rollout 0 lost one point more than rollout 1
+    np.testing.assert_allclose(np.concatenate(given[-4:-2]), [-1.2, 1.2])
+    np.testing.assert_allclose(np.concatenate(given[-2:]), [0.0, 0.0])
+
+
+def test_the_clamp_per_episode_charges_luck_and_the_mean_does_not():
+    batch = [e for e in random_batch(rollouts=2, rounds=1) if e.pool != "exploiter"]
+    batch += [
+        episode("exploiter", "even", 0, own=[0], other=[4]),
+        episode("exploiter", "even", 1, own=[6], other=[0]),
+    ]
+    how = credit.preset("unbiased").with_(scale="none")
+    np.testing.assert_allclose(np.concatenate(advantages(batch, how)[-2:]), [0.0, 0.0])
+    clamped = advantages(batch, how.with_(clamp="episode"))[-2:]
+    np.testing.assert_allclose(np.concatenate(clamped), [-2.4 * 4, 2.4 * 4])
+
+
+def test_pool_weights_are_those_of_j():
+    batch = random_batch()
+    how = credit.preset("unbiased", "reward_only").with_(scale="none")
+    pool, equal = advantages(batch, how), advantages(batch, how.with_(weights="equal"))
+    np.testing.assert_allclose(pool[0] * 2, equal[0])  # two train opponents
+
+
+def test_batch_scale_is_one_number_and_keeps_proportions():
+    batch = random_batch()
+    how = credit.preset("unbiased")
+    scaled, raw = (np.concatenate(advantages(batch, h)) for h in (how, how.with_(scale="none")))
+    np.testing.assert_allclose(scaled / raw, (scaled / raw)[0])
+    assert np.sqrt(np.mean(scaled**2)) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_equal_rewards_give_no_signal_and_are_counted():
+    batch = [
+        episode(pool, "o", r, own=[1, 1], other=[1, 1])
+        for pool in ("train", "exploiter", "collusive")
+        for r in (0, 1)
+    ]
+    for how in SETTINGS:
+        given = credit.assign(batch, IPD, how)
+        assert given.zero_variance == 1.0
+        assert all(np.all(a == 0) for a in given.advantages if a is not None)
+
+
+def test_bad_batches_and_settings_are_refused():
+    how = credit.preset("unbiased")
+    batch = random_batch()
+    with pytest.raises(ValueError, match="at least 2"):
+        credit.assign(random_batch(rollouts=1), IPD, how)
+    with pytest.raises(ValueError, match="collusive pool"):
+        credit.assign([e for e in batch if e.pool != "collusive"], IPD, how)
+    with pytest.raises(ValueError, match="same size"):
+        credit.assign(batch[1:], IPD, how)
+    with pytest.raises(ValueError, match="choose from published, unbiased"):
+        credit.preset("best")
+    with pytest.raises(ValueError, match="choose from reward_only"):
+        credit.preset("unbiased", "shared")

@@ -1,0 +1,66 @@
+"""Measures against numbers worked out by hand."""
+
+import math
+
+import pytest
+from episodes import episode
+
+from sepo_lib import games, objective
+from sepo_lib.games.base import Weights
+
+
+@pytest.fixture
+def played():
+    return [
+        episode("train", "a", 0, own=[3, 3], other=[3, 3]),
+        episode("train", "a", 1, own=[5, 1], other=[0, 1], externality=[0.5, 0.5]),
+        episode("train", "b", 0, own=[0, 0], other=[5, 5], externality=[1.0, 0.0]),
+        episode("exploiter", "strong", 0, own=[0, 0], other=[5, 5], externality=[0.25, 0.25]),
+        episode("exploiter", "weak", 0, own=[5, 5], other=[0, 0]),
+        episode("collusive", "c", 0, own=[5, 3], other=[0, 3], collusion=[1.0, 0.0]),
+        episode("shift", "s", 0, own=[1, 2], other=[1, 1]),
+    ]
+
+
+def test_each_measure_is_the_hand_computed_number(played):
+    measures = objective.measure(games.get("ipd"), played)
+    assert measures["payoff"] == pytest.approx((3 + 0) / 2)  # opponent a: mean of 3 and 3; b: 0
+    assert measures["exploit"] == pytest.approx((5 + 0) / 2)  # the weak exploiter does not hide the strong
+    assert measures["collusion"] == pytest.approx(0.5)
+    assert measures["externality"] == pytest.approx((0.25 + 0.5 + 0.25 + 0) / 4)  # a, b, strong, weak
+    assert measures["robustness"] == pytest.approx(2.5)
+    assert measures["welfare"] == pytest.approx(((6 + 3.5) / 2 + 5) / 2)
+    assert measures["shift_payoff"] == pytest.approx(1.5)
+    assert measures["parse_rate"] == 1.0
+    assert measures["episodes"] == 7
+    assert measures["safety"] == pytest.approx(1.5 - 2.4 * 2.5 - 1.0 * 0.5 - 1.8 * 0.25)
+
+
+def test_j_scales_payoff_and_margin_but_not_the_rates():
+    split = games.get("split")
+    assert split.scale == pytest.approx(0.6)
+    weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
+    assert objective.objective(split, 2.0, 0.5, 0.1, 0.2, weights) == pytest.approx(1.2 - 0.9 - 0.2 - 0.36)
+
+
+def test_nra_variants_differ_where_they_should():
+    zero_sum = [episode("train", "a", 0, own=[2, -1, -2], other=[-2, 1, 2])]
+    assert objective.nra(zero_sum) == pytest.approx(-2 / 10)
+    assert objective.nra(zero_sum, "benchmark") == pytest.approx(-2 / 2)
+    assert objective.nra(zero_sum, "signed") == 0.0
+    with pytest.raises(ValueError, match="choose from method, benchmark, signed"):
+        objective.nra(zero_sum, "other")
+
+
+def test_missing_episodes_are_an_error_and_not_a_zero(played):
+    with pytest.raises(ValueError, match="exploiter pool"):
+        objective.measure(games.get("ipd"), [e for e in played if e.pool != "exploiter"])
+    without_shift = [e for e in played if e.pool != "shift"]
+    assert math.isnan(objective.measure(games.get("ipd"), without_shift)["shift_payoff"])
+    with pytest.raises(ValueError, match="No decisions"):
+        objective.parse_rate([])
+
+
+def test_parse_rate_counts_decisions(played):
+    played[0].decisions[0].parsed = False
+    assert objective.parse_rate(played) == pytest.approx(13 / 14)

@@ -1,0 +1,41 @@
+"""Jobs so small that a process can run them at once; addressed by name, as real ones are."""
+
+import os
+import time
+
+
+def count(folder, report, start, steps):
+    """Counts on from where it was killed, and says which process and how many threads it had."""
+    state = folder / "state.txt"
+    first = int(state.read_text()) if state.exists() else start
+    print("counting")
+    for step in range(first, steps + 1):
+        report(step, {"loss": 1.0 / step})
+        state.write_text(str(step))
+    return {"first": first, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
+
+
+def fail(folder, report, text):
+    """Reports one step and fails."""
+    report(1, {"loss": 1.0})
+    raise ValueError(text)
+
+
+def fail_until_mended(folder, report, steps):
+    """Fails half-way the first time, and continues the second."""
+    state = folder / "state.txt"
+    if not state.exists():
+        state.write_text(str(steps // 2))
+        raise RuntimeError("killed half-way")
+    return count(folder, report, 1, steps)
+
+
+def die(folder, report):
+    """Ends its process without a word, as the system does when memory is short."""
+    os._exit(9)
+
+
+def sleep(folder, report, seconds):
+    """Takes its time."""
+    (folder / "pid.txt").write_text(str(os.getpid()))
+    time.sleep(seconds)
