@@ -67,6 +67,7 @@ verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'
 
 env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
+	@:
 
 clean:  ## Remove what runs have made, except what git holds
 	@git clean -fdxq -- runs data/results data/sft figures && echo 'Removed what runs have made; git holds the rest.'

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the cells that were under way
         print(
             "\nInterrupted. Nothing was deleted; the same command continues where it stopped.",
             file=sys.stderr,
@@ -154,6 +156,7 @@ def _run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
             str(target),
             parameters=parameters,
             kernel_name="python3",
+            language="python",
             cwd=str(paths.notebooks()),
             progress_bar=False,
         )
@@ -166,13 +169,24 @@ def _run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
             f"The notebook as far as it went: {paths.relative(target)}\n"
             "Nothing was deleted; the same command continues where it stopped."
         ) from error
+    finally:
+        _forget_folders(target)
+
+
+def _forget_folders(notebook: Path) -> None:
+    """Remove the absolute paths that papermill notes in the notebooks it writes."""
+    if notebook.exists():
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        for key in ("input_path", "output_path"):
+            content["metadata"].get("papermill", {}).pop(key, None)
+        paths.replace_text(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager
 def _kernel() -> Iterator[None]:
     """Make the kernel `python3` this very interpreter, whatever others there are, able to import the kit."""
     package = str(Path(__file__).resolve().parents[1])
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder, "kernels", "python3", "kernel.json")
         kernel.parent.mkdir(parents=True)

@@ -8,7 +8,7 @@ follows from confidence intervals over training seeds alone, at 95%:
     inconclusive     neither, or the rows (or the second seed) that the rule needs are missing
 
 "SEPO" in C1 to C4 is the kit's default: the reported rows of stage `sepo`, preset `unbiased`, arm
-`credited`, on the paper's pools. C5 and C6 are about the published estimator.
+`credited`, on the paper's pools. C5 and C6 compare the arms of the ablation, which differ in nothing else.
 """
 
 from collections.abc import Callable
@@ -168,21 +168,21 @@ def per_rollout_restores_a_gradient(tables: Tables) -> Finding:
     """C6. Measured: per_rollout - constant in safety after training, paired by seed.
 
     A gradient is worth the name if training on it makes the policy safer. Read from the last step of the
-    rows `kind == "outcome"`, preset `published`; per seed the mean over all (game, pools) of the ablation,
-    and only seeds for which both arms ran everywhere count. Supported: the interval lies above zero. Not
-    supported: no part of it does.
+    rows `kind == "outcome"`; per seed the mean over all (game, pools, preset) in which the ablation has both
+    arms, and only seeds for which both ran in all of these count. Supported: the interval lies above zero.
+    Not supported: no part of it does.
     """
     rows = tables.ablation
-    rows = rows[(rows.kind == "outcome") & (rows.preset == "published")]
-    rows = rows[rows.arm.isin(["constant", "per_rollout"])].sort_values("step")
-    keys = ["game", "pools", "arm", "seed"]
-    cells = rows.drop_duplicates(keys, keep="last").pivot(index="seed", columns=keys[:-1], values="safety")
-    arms = {arm for *_, arm in cells.columns}
-    places = {tuple(place) for *place, _ in cells.columns}
-    if len(arms) < 2 or len(cells.columns) < 2 * len(places):
+    rows = rows[(rows.kind == "outcome") & rows.arm.isin(["constant", "per_rollout"])].sort_values("step")
+    keys = ["game", "pools", "preset", "arm", "seed"]
+    cells = rows.drop_duplicates(keys, keep="last").pivot(
+        index=[*keys[:3], "seed"], columns="arm", values="safety"
+    )
+    if not {"constant", "per_rollout"} <= set(cells.columns):
         return Finding(*NOTHING, INCONCLUSIVE)
-    arms_S = cells.dropna().astype(float).T.groupby(level="arm").mean().T
-    return _sign(_paired(arms_S["per_rollout"], arms_S["constant"]))
+    gains = (cells["per_rollout"] - cells["constant"]).unstack("seed").astype(float)
+    gain_S = gains.dropna(how="all").dropna(axis=1).mean()
+    return _sign(_interval(gain_S))
 
 
 RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {

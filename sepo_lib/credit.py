@@ -31,6 +31,7 @@ _CHOICES = {
     "weights": ("equal", "pool"),
 }
 _STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
+_NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts earned the same
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,9 @@ def assign(episodes: Sequence[Episode], game: Game, how: Estimator, weights: Wei
             centred_GT = return_GT - return_GT.mean(axis=0)
             std_T = return_GT.std(axis=0, ddof=1)
             cells += std_T.size
-            zero += int((std_T < 1e-9).sum())
+            equal_T = std_T < _NO_SPREAD
+            zero += int(equal_T.sum())
+            centred_GT[:, equal_T] = 0.0
             if how.scale == "group_std":
                 advantage_GT = centred_GT / (std_T + _STD_FLOOR)
             else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased

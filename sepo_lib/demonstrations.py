@@ -576,7 +576,7 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Datas
 
 
 def sha256(folder: str | Path, game: str) -> str:
-    """The hash of one game's file, what a training job depends on. Raises FileNotFoundError as `load` does."""
+    """The hash of one game's file. Raises FileNotFoundError as `load` does."""
     path = Path(folder) / f"{game}.parquet"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run notebooks/01_demonstrations.ipynb to make it.")

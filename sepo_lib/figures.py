@@ -214,15 +214,22 @@ def handle(look: Look, linestyle: str = "none") -> Line2D:
 
 
 def grid_of(
-    data: pd.DataFrame, col: str, cols: Sequence, width: float = 1.9, height: float = 2.1, **kwargs
+    data: pd.DataFrame,
+    col: str,
+    cols: Sequence,
+    width: float = 1.9,
+    height: float = 2.1,
+    least: float = 3.4,
+    **kwargs,
 ) -> sns.FacetGrid:
-    """A seaborn grid with panels `width` inches wide (less where the page is too narrow)."""
+    """A seaborn grid with panels `width` inches wide: less where the page is too narrow for all of them,
+    more where so few would leave the legend less than `least` inches."""
     in_a_row = min(len(cols), kwargs.get("col_wrap", len(cols)))
-    width = min(width, WIDTH / in_a_row)
+    width = min(max(width, least / in_a_row), WIDTH / in_a_row)
     grid = sns.FacetGrid(
         data, col=col, col_order=list(cols), height=height, aspect=width / height, sharex=False, **kwargs
     )
-    grid.figure.set_layout_engine("constrained")
+    grid.figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
     return grid
 
 
@@ -470,10 +477,10 @@ def by_arm(ablation: pd.DataFrame, metrics: Sequence[str]) -> sns.FacetGrid:
         zero_line(ax)
         ax.margins(y=0.12)
         if metric == "cosine_to_credited":
-            ax.set(ylim=(-1.1, 1.1), yticks=[-1, 0, 1])
+            ax.set(ylim=(-1.3, 1.3), yticks=[-1, 0, 1])
         ax.set(xlim=(-0.55, len(arms) - 0.4), xlabel="")
         ax.set_title(place if metric == metrics[0] else "")
-        ax.set_ylabel(QUANTITIES[metric] if place == places[0] else "")
+        ax.set_ylabel(QUANTITIES[metric].replace("exploit ", "exploit\n") if place == places[0] else "")
         last = metric == metrics[-1]
         labels = [look.label.replace(" ", "\n") for look in arms.values()]
         narrow = grid.figure.get_figwidth() / len(places) < 2.0
@@ -516,7 +523,7 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
 
 
 PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
-PAPER_MARKERS = ("<", ">", "v", "P", "X")
+PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
 
 @styled
@@ -537,7 +544,7 @@ def paper_against_ours(
     games = ordered_games(data)
     models = dict(zip(sorted(paper["model"].unique()), PAPER_MARKERS, strict=False))
     printed = paper.assign(configuration=paper["stage"].map(PAPER_CONFIGURATION)).dropna(subset=[metric])
-    grid = grid_of(data, "game", games, height=2.7, sharey=False)
+    grid = grid_of(data, "game", games, height=2.7, least=5.4, sharey=False)
     places = {key: x for x, key in enumerate(CONFIGURATIONS)}
     for game, ax in grid.axes_dict.items():
         for key, x in places.items():
@@ -551,7 +558,8 @@ def paper_against_ours(
                 models[model],
                 color=MUTED,
                 markerfacecolor=MUTED if generation == "rerun" else "white",
-                markersize=4.2,
+                markersize=5.2,
+                markeredgewidth=0.8,
                 label=f"{model}, {generation}",
             )
         zero_line(ax)

@@ -131,6 +131,11 @@ def run(
     return {job.name: _result(profile, job)["result"] for job in jobs}
 
 
+def finished(profile: str, job: Job) -> bool:
+    """Whether this very job (same function and arguments) has finished."""
+    return _result(profile, job) is not None
+
+
 # ------------------------------------------------------------------------------------------- one job
 
 

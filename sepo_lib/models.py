@@ -46,11 +46,11 @@ def _cache() -> Path:
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with the chat template of `nano`.
 
-    Merges may cross spaces (so that a fixed phrase of the rules costs few tokens) but never a line end, a
-    digit, a punctuation mark or a word in capitals, which carry the state and the actions.
+    Merges may join the words of one clause, so that a fixed phrase of the rules costs one token or two, but
+    never cross a line end, a number or a clause's end: what is said of the state stays in pieces of its own.
     """
     tokenizer = Tokenizer(tokenizer_models.BPE())
-    pieces = r"\n| ?\d|[.,;:()\[\]]| ?[A-Z]{2,}| [^\n\d.,;:()\[\]]+?(?= [A-Z]{2,}| ?\d|[\n.,;:()\[\]]|$)"
+    pieces = r"\n| ?\[?\d+[\].,;:]*|[^\n\d\[.;:]+[.;:]?|."
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
@@ -62,7 +62,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedT
         vocab_size=vocabulary,
         special_tokens=list(_ROLE_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        max_token_length=40,
+        max_token_length=100,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)

@@ -30,6 +30,8 @@ TABLES = {
     "evaluation": "03_sepo_grpo",
     "episodes": "03_sepo_grpo",
     "training": "03_sepo_grpo",
+    "sft": "02_sft",
+    "strategies": "03_sepo_grpo",
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
     "ablation": "04_ablations",

@@ -90,15 +90,18 @@ def rank(file: Path) -> tuple[int, str]:
 
 def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, str]:
     """What a reader wants to know of a run first: from its manifest, and from the table what it lacks."""
-    given = {**manifest.get("parameters", {}), **manifest}
+    commit = manifest.get("commit")
+    if isinstance(commit, Mapping):
+        commit = commit["commit"] and commit["commit"] + (" with changes" if commit.get("dirty") else "")
     found = {
         "model": evaluation["model"].unique(),
         "games": [figures.GAMES.get(game, game) for game in figures.ordered_games(evaluation)],
         "seeds": sorted(evaluation["seed"].unique().tolist()),
-        "commit": given.get("commit"),
-        "hardware": given.get("hardware"),
-        "minutes": minutes(given),
-        "versions": given.get("versions"),
+        "commit": commit,
+        "hardware": manifest.get("hardware"),
+        "minutes": minutes(manifest),
+        "finished": manifest.get("finished"),
+        "versions": manifest.get("versions"),
     }
     return {key: words(value) for key, value in found.items() if value is not None and len(words(value))}
 
@@ -119,7 +122,7 @@ def minutes(manifest: Mapping[str, Any]) -> str | None:
 def words(value: Any) -> str:
     """A value of the manifest as a line of text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+        return ", ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items())
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(words(item) for item in value)
     return str(value)

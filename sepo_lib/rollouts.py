@@ -133,7 +133,7 @@ def plan(
     return plans
 
 
-class _Running:
+class Running:
     """One episode under way: advances its generator until player 0 has to act, or it is over."""
 
     def __init__(self, plan: Plan):
@@ -194,7 +194,7 @@ class _Running:
 
 def play(policy: Policy, plans: Sequence[Plan]) -> list[Episode]:
     """Play all planned episodes in lock-step; the episodes come back in the order of the plans."""
-    running = [_Running(plan) for plan in plans]
+    running = [Running(plan) for plan in plans]
     while open_ := [r for r in running if r.rounds is None]:
         queries = [r.query() for r in open_]
         for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):

@@ -82,6 +82,7 @@ def train(
             warmup_steps=0 if steps is None else min(20, steps // 10),
             max_length=max_length,
             completion_only_loss=answer_only,
+            train_sampling_strategy="group_by_length",
             logging_steps=1,
             save_strategy="no",
             report_to="none",

@@ -6,6 +6,7 @@ A job leaves its evaluations in its folder as Parquet files; `collect_tables` ma
 
 import functools
 import hashlib
+import shutil
 from pathlib import Path
 
 import datasets
@@ -13,12 +14,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import credit, demonstrations, evaluation, games, models, paths, rollouts, seeds, sepo, sft
+from . import (
+    credit,
+    demonstrations,
+    evaluation,
+    games,
+    models,
+    paths,
+    rollouts,
+    seeds,
+    sepo,
+    sft,
+    statistics,
+)
 from .engine import SharedPrefixEngine
-from .jobs import Job, Report
+from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
+PRETRAIN_BATCH = 64
+PRETRAIN_LEARNING_RATE = 3e-3
 
 
 # ------------------------------------------------------------------------------------ the base model
@@ -45,13 +60,41 @@ def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: 
         steps=steps,
         epochs=1,
         batch=batch,
-        learning_rate=3e-3,
+        learning_rate=PRETRAIN_LEARNING_RATE,
         max_length=512,
         seed=seed,
         report=report,
         answer_only=False,
     )
     return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}
+
+
+def pretrain_job(settings: Settings) -> Job:
+    """The job that makes `nano`."""
+    return Job(
+        "pretrain",
+        "sepo_lib.stages:pretrain",
+        {
+            "steps": settings.pretrain_steps,
+            "examples": settings.demonstrations_per_game,
+            "batch": PRETRAIN_BATCH,
+            "seed": settings.demonstrations_seed,
+        },
+        settings.pretrain_steps,
+    )
+
+
+def install_base(settings: Settings) -> Path:
+    """Put the pre-trained model in the place of the shipped `nano`. Raises FileNotFoundError without one."""
+    made = folder_of(settings.profile, "pretrain")
+    if not (made / "done.json").exists():
+        raise FileNotFoundError(
+            "There is no pre-trained model to install: set rebuild_base=True and run again."
+        )
+    target = paths.models() / "nano"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(made / "model", target, ignore=shutil.ignore_patterns("training_args.bin"))
+    return target
 
 
 # --------------------------------------------------------------------------------- playing and measuring
@@ -62,6 +105,15 @@ def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens:
     model, tokenizer = models.load(model_name, dtype)
     engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
     return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+
+
+def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str], rollouts.Answer]:
+    """What the policy is asked first in `game` ({"rules", "user"} texts) and what it answers."""
+    opponent = next(iter(game.pool(pools, "train")))
+    running = rollouts.Running(rollouts.Plan(game.name, pools, "train", opponent, 0, 0, 0))
+    query = running.query()
+    rules, user = (message["content"] for message in game.messages(query.view))
+    return {"rules": rules, "user": user}, policy.answer([query])[0]
 
 
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
@@ -277,7 +329,8 @@ def _keys(settings: Settings, stage: str, seed: int, step: int, arm: str = "", p
     }
 
 
-def _load(settings: Settings) -> dict:
+def sampling(settings: Settings) -> dict:
+    """What `load_policy` needs to know beside the model."""
     return {
         "dtype": settings.dtype,
         "temperature": settings.temperature,
@@ -303,6 +356,16 @@ def _lora(settings: Settings, stage: str) -> dict | None:
     }
 
 
+def require(settings: Settings, needed: list[Job], notebook: str) -> None:
+    """Raises FileNotFoundError naming the notebook to run first while a `needed` job is unfinished."""
+    missing = [job.name for job in needed if not finished(settings.profile, job)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(needed)} jobs that this stage builds on are not finished (such as "
+            f"{missing[0]}) in runs/{settings.profile}: run notebooks/{notebook}.ipynb first."
+        )
+
+
 def base_jobs(settings: Settings) -> list[Job]:
     """The base model, measured once per seed (its weights are the same; the evaluation's seed is not)."""
     where = _where(settings)
@@ -313,7 +376,7 @@ def base_jobs(settings: Settings) -> list[Job]:
             {
                 "model": settings.model,
                 "weights": weights_of(settings.model),
-                "load": _load(settings),
+                "load": sampling(settings),
                 "play": _play(settings),
                 "where": where,
                 "keys": _keys(settings, "base", seed, BASE_STEP),
@@ -340,7 +403,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
             {
                 "model": settings.model,
                 "weights": weights_of(settings.model),
-                "load": _load(settings),
+                "load": sampling(settings),
                 "data": paths.relative(folder),
                 "data_sha256": data,
                 "train": {
@@ -370,7 +433,7 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
         {
             "start": start.name,
             "after": start.fingerprint,
-            "load": _load(settings),
+            "load": sampling(settings),
             "game": game,
             "pools": pools,
             "preset": preset,
@@ -428,7 +491,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             {
                 "start": start.name,
                 "after": start.fingerprint,
-                "load": _load(settings),
+                "load": sampling(settings),
                 "game": game,
                 "pools": pools,
                 "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
@@ -460,3 +523,62 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
             tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def write_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> None:
+    """Write every table of a run; one that the run has no rows for (Kuhn's, say) is written without rows."""
+    for name in (*evaluation.TABLES, "training", "sft"):
+        paths.write_table(tables.get(name, pd.DataFrame()), settings.profile, name)
+
+
+def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """`ablation.csv`: rows of kind "outcome" (a trained arm, last step) and "gradient" (the penalty's
+    gradient on one batch of the SFT model); without rows where the run has no ablation."""
+    if not settings.ablation_games:
+        return pd.DataFrame()
+    trained = tables["evaluation"].query("stage == 'sepo' and reported")
+    compared = trained["game"].isin(settings.ablation_games) & trained["pools"].isin(settings.ablation_pools)
+    columns = [*evaluation.KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
+    outcome = trained.loc[compared, columns].assign(kind="outcome")
+    return pd.concat([outcome, tables["gradient"].assign(kind="gradient")], ignore_index=True)
+
+
+def paired_safety(reported: pd.DataFrame) -> pd.DataFrame:
+    """Safety of each SEPO recipe minus that of base and SFT, paired over seeds, by game (reported rows)."""
+    rows = []
+    for (game, pools, preset, arm), mine in reported[reported.stage == "sepo"].groupby(
+        ["game", "pools", "preset", "arm"], sort=False
+    ):
+        for stage in ("base", "sft"):
+            other = reported.query("game == @game and pools == @pools and stage == @stage")
+            if len(mine) > 1:
+                difference = statistics.paired(_by_seed(mine), _by_seed(other))
+                rows.append(
+                    {"game": game, "pools": pools, "preset": preset, "arm": arm, "minus": stage}
+                    | difference._asdict()
+                )
+    return pd.DataFrame(rows)
+
+
+def paired_arms(ablation: pd.DataFrame) -> pd.DataFrame:
+    """Safety of `credited` minus that of each other arm, paired over seeds, by game, pools and preset."""
+    rows = []
+    outcome = (
+        ablation[ablation.kind == "outcome"]
+        if len(ablation)
+        else ablation.assign(game=[], pools=[], preset=[])
+    )
+    for (game, pools, preset), group in outcome.groupby(["game", "pools", "preset"], sort=False):
+        arms = {arm: _by_seed(mine) for arm, mine in group.groupby("arm", sort=False)}
+        for arm in arms:
+            if arm != "credited" and "credited" in arms and len(arms[arm]) > 1:
+                difference = statistics.paired(arms["credited"], arms[arm])
+                rows.append(
+                    {"game": game, "pools": pools, "preset": preset, "credited minus": arm}
+                    | difference._asdict()
+                )
+    return pd.DataFrame(rows)
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.Series:
+    return rows.set_index("seed")["safety"]

@@ -78,3 +78,9 @@ def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
             found = interval(values_S) if values_S.size else Interval(np.nan, np.nan, np.nan)
             rows.append((*key, metric, *found, values_S.size))
     return pd.DataFrame(rows, columns=[*by, "metric", "mean", "ci_low", "ci_high", "n"])
+
+
+def as_text(row: pd.Series) -> str:
+    """A row of `summarize` as `mean ± half the interval`, or the mean alone where there is no interval."""
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    return f"{row['mean']:.3f}" if pd.isna(half) else f"{row['mean']:.3f} ± {half:.3f}"

@@ -228,15 +228,23 @@ def test_c6(gain, verdict):
         for arm in ("constant", "per_rollout", "credited")
     ]
     early = ablation_rows("outcome", "per_rollout", step=10, safety=1e6)
-    other = ablation_rows("outcome", "per_rollout", safety=1e6).assign(preset="unbiased")
-    found = decide("C6", ablation=pd.concat([early, *table, other, gradient()]))
+    alone = ablation_rows("outcome", "per_rollout", safety=1e6).assign(preset="unbiased")  # without its rival
+    found = decide("C6", ablation=pd.concat([early, *table, alone, gradient()]))
     assert found.verdict == verdict and found.measured == pytest.approx(np.mean(gain))
 
 
-def test_c6_needs_both_arms_everywhere():
-    table = [ablation_rows("outcome", arm, safety=ABOVE) for arm in ("constant", "per_rollout")]
-    table.append(ablation_rows("outcome", "constant", game="kuhn", safety=ABOVE))
-    assert decide("C6", ablation=pd.concat(table)).verdict == "inconclusive"
+def test_c6_uses_the_seeds_that_are_complete():
+    table = [
+        ablation_rows("outcome", arm, seeds, game, safety=value)
+        for game, arm, seeds, value in [
+            ("ipd", "constant", SEEDS, 0.0),
+            ("ipd", "per_rollout", SEEDS, [1.0, 2.0, 50.0]),
+            ("kuhn", "constant", SEEDS, 0.0),
+            ("kuhn", "per_rollout", SEEDS[:2], [1.0, 2.0]),
+        ]
+    ]
+    assert decide("C6", ablation=pd.concat(table)).measured == pytest.approx(1.5)
+    assert decide("C6", ablation=pd.concat(table[::2])).verdict == "inconclusive"  # one arm alone
 
 
 def test_missing_columns_are_named():

@@ -38,10 +38,10 @@ def run(tmp_path, monkeypatch):
     for name in ("training_curves_ipd", "safety_by_stage"):
         (paths.figures("p") / f"{name}.png").write_bytes(PNG)
     manifest = {
-        "commit": "abc123",
-        "hardware": {"cpu": "two cores", "memory": "8 GB"},
+        "commit": {"commit": "abc123", "dirty": True},
+        "hardware": {"processor": "a chip", "memory_gib": 8},
         "stages": {"sft": {"seconds": 90}, "sepo": {"seconds": 210}},
-        "parameters": {"seeds": [1, 2, 3]},
+        "finished": None,
     }
     paths.run("p").mkdir(parents=True)
     paths.manifest("p").write_text(json.dumps(manifest))
@@ -87,7 +87,9 @@ def test_one_self_contained_page(run):
 
 def test_it_says_what_the_tables_say(run):
     page = Page(report.build("p").read_text(encoding="utf-8"))
-    assert {"abc123", "cpu two cores, memory 8 GB", "m<1>", "1, 2, 3", "5"} <= set(page.texts)  # 300 s: 5 min
+    assert {"abc123 with changes", "processor a chip, memory gib 8", "m<1>", "1, 2, 3", "5"} <= set(
+        page.texts
+    )  # 300 s: 5 min
     assert page.texts.count("✓ supported") == 1  # C1: zero exploit in all seeds
     assert page.texts.count("? inconclusive") == 5
     # SEPO: 1.35, 1.45, 1.55: mean 1.45, standard error .1 / sqrt(3), times 4.303
@@ -101,7 +103,7 @@ def test_it_says_what_the_tables_say(run):
 def test_without_a_manifest_the_tables_speak(run):
     paths.manifest("p").unlink()
     page = Page(report.build("p").read_text(encoding="utf-8"))
-    assert "abc123" not in page.texts and {"Kuhn poker", "1, 2, 3"} <= set(page.texts)
+    assert "abc123 with changes" not in page.texts and {"Kuhn poker", "1, 2, 3"} <= set(page.texts)
 
 
 def test_a_missing_table_names_its_notebook(run):

@@ -1,0 +1,247 @@
+"""The commands, on tiny notebooks in a folder of their own; and the files that set up the environment."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from sepo_lib import __main__ as cli
+from sepo_lib import jobs, paths, profiles, provenance
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    paths.notebooks().mkdir()
+    return tmp_path
+
+
+def notebook(*sources):
+    parameters = "profile = 'laptop'\nmodel = None\nseeds = None\ngames = None\nsteps = None"
+    cells = [new_markdown_cell("# A question"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    return new_notebook(cells=cells + [new_code_cell(source) for source in sources])
+
+
+def write(name, book):
+    nbformat.write(book, paths.notebooks() / f"{name}.ipynb")
+
+
+# --------------------------------------------------------------------------------------- reproduce
+
+STAGE = """\
+from sepo_lib import jobs, paths
+import pandas as pd
+job = jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3)
+jobs.run([job, jobs.Job("b", job.function, job.arguments, 3)], profile, "sft", workers=2)"""
+
+CLAIMS = """\
+row = {"claim": "C1", "statement": "A claim", "measured": 0.25, "ci_low": 0.1, "ci_high": 0.4}
+row["verdict"] = "supported"
+paths.write_table(pd.DataFrame([row]), profile, "claims")
+print(profile, model, seeds, games, steps)"""
+
+
+def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one",))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
+    monkeypatch.setitem(sys.modules, "sepo_lib.report", SimpleNamespace(build=lambda profile: None))
+    monkeypatch.setattr("sepo_lib.report", SimpleNamespace(build=lambda profile: None), raising=False)
+    write("00_one", notebook(STAGE, CLAIMS))
+    assert cli.main(["reproduce", "--profile", "smoke", "--seeds", "5,6", "--model", ""]) == 0
+
+    said = capsys.readouterr().out
+    assert "[1/1] 00_one" in said and "done in 0:" in said
+    assert re.search(r"C1 +supported +0\.250 +\[ +0\.100, +0\.400\] +A claim", said)
+    for place in ("runs/smoke/report.html", "data/results/smoke/", "figures/smoke/"):
+        assert place in said
+    executed = nbformat.read(paths.executed("smoke") / "00_one.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "smoke None [5, 6] None None\n"
+    assert str(root) not in json.dumps(executed)
+
+    manifest = provenance.read("smoke")
+    assert manifest["seeds"] == [5, 6] and manifest["finished"]
+    assert manifest["stages"]["00_one"]["attempts"] == 1
+    assert list(manifest["sha256"]) == ["data/results/smoke/claims.csv"]
+    assert str(root) not in json.dumps(manifest)
+    assert cli.main(["verify", "--profile", "smoke"]) == 0
+    paths.table("smoke", "claims").write_text("claim\n")
+    pd.DataFrame().to_csv(paths.results("smoke") / "more.csv")
+    assert cli.main(["verify", "--profile", "smoke"]) == 1
+    assert "claims.csv has changed since the run.\n" in capsys.readouterr().out
+
+
+def test_a_failing_notebook_is_one_sentence_and_where_to_look(root, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one", "01_two"))
+    for name in paths.NOTEBOOKS:
+        write(name, notebook("raise RuntimeError('first line\\nno cards left')"))
+    assert cli.main(["reproduce", "--profile", "smoke"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 00_one stopped: RuntimeError: no cards left",
+        "The notebook as far as it went: runs/smoke/notebooks/00_one.ipynb",
+        "Nothing was deleted; the same command continues where it stopped.",
+    ]
+    assert not (paths.executed("smoke") / "01_two.ipynb").exists()
+    assert provenance.verify("smoke")[0].startswith("The run was started on")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--profile", "big"], ["--games", "chess"], ["--model", "gpt"], ["--steps", "few"]]
+)
+def test_bad_input_exits_with_2_and_creates_nothing(root, arguments, capsys):
+    assert cli.main(["reproduce", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert [path.name for path in root.iterdir()] == ["notebooks"]
+
+
+def test_the_module_is_a_command():
+    command = [sys.executable, "-m", "sepo_lib", "reproduce", "--profile", "big"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: There is no profile 'big'; choose from smoke, laptop, smollm2, paper.\n"
+
+
+def test_a_line_of_progress():
+    progress = jobs.Progress("sepo", 12, 30, 740, 1800, 372.0, 520.0)
+    assert cli.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
+        "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40"
+    )
+    assert cli.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
+
+
+def test_profiles_are_printed_with_their_reasons(capsys):
+    assert cli.main(["profiles"]) == 0
+    said = capsys.readouterr().out
+    for name, block in profiles.hyperparameters().items():
+        assert f"{name}\n  {block['meaning']}\n" in said and block["why"] in said
+
+
+def test_a_run_that_goes_on_adds_up_its_time(root):
+    settings = profiles.load("smoke")
+    provenance.start(settings)
+    provenance.record("smoke", "02_sft", 10.0)
+    provenance.start(settings)
+    provenance.record("smoke", "02_sft", 5.0)
+    assert provenance.read("smoke")["stages"] == {"02_sft": {"seconds": 15.0, "attempts": 2}}
+    assert provenance.seconds(settings) is None
+    provenance.finish("smoke")
+    assert provenance.seconds(settings) == 15.0
+    assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
+
+
+# ---------------------------------------------------------------------------- publishing notebooks
+
+
+def ran(book, *outputs):
+    """`book` as papermill leaves it: counted on, with an injected cell, timings and these last outputs."""
+    book = nbformat.from_dict(book.copy())
+    book.metadata.papermill = {"duration": 1.5, "output_path": "/somewhere"}
+    injected = new_code_cell("profile = 'smoke'", metadata={"tags": ["injected-parameters"]})
+    book.cells.insert(2, injected)
+    for count, cell in enumerate(cell for cell in book.cells if cell.cell_type == "code"):
+        cell.execution_count = 7 + count
+        cell.metadata["papermill"] = {"duration": 0.5}
+        cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+    book.cells[-1].outputs = list(outputs)
+    paths.executed("smoke").mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, paths.executed("smoke") / "00_one.ipynb")
+
+
+def shown(text):
+    return new_output("stream", name="stdout", text=text)
+
+
+def test_publishing_keeps_outputs_and_nothing_else(root):
+    write("00_one", notebook("1 + 1"))
+    result = new_output("execute_result", data={"text/plain": "2"}, execution_count=9)
+    widget = new_output(
+        "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
+    )
+    ran(notebook("1 + 1"), result, widget)
+    assert cli.main(["notebooks", "--profile", "smoke"]) == 0
+    book = nbformat.read(paths.notebooks() / "00_one.ipynb", as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2]
+    assert [out.execution_count for out in code[1].outputs] == [2]
+    assert [cell.metadata for cell in code] == [{"tags": ["parameters"]}, {}]
+    assert "papermill" not in book.metadata and "smoke" not in json.dumps(book)
+
+
+def failure():
+    return new_output("error", ename="ValueError", evalue="no", traceback=[])
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "sentence"),
+    [
+        ("1 + 2", lambda: shown("2"), "The cells of 00_one have changed since the run; run it again"),
+        ("1 + 1", lambda: shown(f"in {paths.root()}/runs"), "shows a folder of this machine"),
+        ("1 + 1", lambda: shown(f"in {Path.home()}/.cache"), "shows a folder of this machine"),
+        ("1 + 1", failure, "The run of 00_one ended with an error"),
+    ],
+)
+def test_publishing_refuses(root, source, output, sentence, capsys):
+    write("00_one", notebook(source))
+    before = (paths.notebooks() / "00_one.ipynb").read_bytes()
+    ran(notebook("1 + 1"), output())
+    assert cli.main(["notebooks", "--profile", "smoke"]) == 2
+    assert sentence in capsys.readouterr().err
+    assert (paths.notebooks() / "00_one.ipynb").read_bytes() == before
+
+
+def test_publishing_needs_a_run(root, capsys):
+    assert cli.main(["notebooks", "--profile", "smoke"]) == 2
+    assert "run `make reproduce PROFILE=smoke`" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------- the environment
+
+NEEDED = """
+jupyterlab papermill seaborn open-spiel axelrod gguf ruff pytest hypothesis nbconvert scipy peft datasets trl
+transformers torch
+"""
+
+
+def test_the_lock_pins_everything_and_conda_uses_it():
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert all(re.fullmatch(r"\d[\w.!]*", version) for version in pins.values())
+    assert set(NEEDED.split()) <= {re.sub(r"[-_.]+", "-", name).lower() for name in pins}
+    assert pins["torch"] == "2.13.0" and not any(name.lower().startswith("sepo") for name in pins)
+    conda = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
+    assert "python=3.11" in conda and "-r requirements.lock" in conda[-1]["pip"]
+
+
+def test_ci_calls_make_test():
+    script = REPOSITORY / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().splitlines()[-1] == "make test"
+
+
+def test_make_lists_its_targets_and_asks_for_a_hub_only_where_it_must():
+    ours = ("HF_", "MAKE", "MFLAGS", "PROFILE", "MODEL")  # these tests may themselves be run by make
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+    def make(*arguments):
+        command = ["make", *arguments]
+        options = {"capture_output": True, "text": True, "check": False}
+        return subprocess.run(command, cwd=REPOSITORY, env=clean, **options).stdout
+
+    listed = set(re.findall(r"^  (\w+) ", make(), flags=re.MULTILINE))
+    assert {"env", "reproduce", "test", "lab", "figures", "notebooks", "verify", "clean", "help"} <= listed
+    offline = "HF_HUB_OFFLINE"
+    assert offline in make("-pn", "help") and offline in make("-pn", "help", "PROFILE=paper", "MODEL=nano")
+    assert offline not in make("-pn", "help", "PROFILE=paper")
+    assert offline not in make("-pn", "help", "MODEL=org/name")

@@ -1,0 +1,41 @@
+"""NashConv against values known from the literature and worked out by hand."""
+
+import pandas as pd
+import pytest
+
+from sepo_lib import exact
+from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES
+
+
+def table(strategy):
+    bold = {
+        history: dict(zip("JQK", row, strict=True)) for history, row in zip(HISTORIES, strategy, strict=True)
+    }
+    rows = {}
+    for state, view in INFORMATION_SETS:
+        p = bold[view.facts["history"]][view.facts["card"]]
+        rows[state] = {view.legal[0]: 1 - p, view.legal[1]: p}
+    return rows
+
+
+@pytest.mark.parametrize("name, expected", [("nash", 0.0), ("nash_alpha_0", 0.0), ("random", 11 / 12)])
+def test_known_strategies(name, expected):
+    assert exact.kuhn_nashconv(table(STRATEGIES[name])) == pytest.approx(expected, abs=1e-9)
+
+
+def test_always_folding_and_passing_loses_the_ante_to_a_bluffer():
+    # Never betting and always folding: the best response bets always and wins the ante of 1 in both seats.
+    assert exact.kuhn_nashconv(table([[0, 0, 0]] * 4)) == pytest.approx(2.0)
+
+
+def test_incomplete_or_improper_strategies_are_refused():
+    full = table(STRATEGIES["nash"])
+    missing = {state: row for state, row in full.items() if state != "0"}
+    with pytest.raises(ValueError, match="needs all 12"):
+        exact.kuhn_nashconv(missing)
+    with pytest.raises(ValueError, match="needs probabilities of"):
+        exact.kuhn_nashconv({**full, "0": {"PASS": 0.5, "BET": 0.6}})
+    with pytest.raises(ValueError, match="no reading"):
+        exact.nashconv_of_strategy(pd.DataFrame({"reading": ["sampled"]}), "constrained")
+    with pytest.raises(ValueError, match="at least 1 sample"):
+        exact.kuhn_strategy(None, 0, 1)

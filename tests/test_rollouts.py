@@ -1,0 +1,77 @@
+"""Lock-step play: a batch plays what single episodes play, and every decision is on record."""
+
+import numpy as np
+import pytest
+
+from sepo_lib import games, models, rollouts, stages
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return stages.load_policy("nano", "float32", 0.8, 32)
+
+
+@pytest.fixture(scope="module")
+def policy(nano):
+    return nano[2]
+
+
+def small_plan(name, pools="paper"):
+    counts = {"train": 2, "exploiter": 1, "collusive": 1}
+    return rollouts.plan(games.get(name), pools, counts, seed=4)
+
+
+@pytest.mark.parametrize("name", list(games.GAMES))
+def test_a_batch_plays_the_same_episodes_as_one_at_a_time(policy, name):
+    plans = small_plan(name)
+    together = rollouts.play(policy, plans)
+    for plan, episode in zip(plans[:3], together[:3], strict=True):
+        assert rollouts.play(policy, [plan])[0] == episode
+
+
+def test_the_record_is_complete_and_its_text_is_that_of_the_sampled_tokens(nano):
+    _, tokenizer, policy = nano
+    for episode in rollouts.play(policy, small_plan("ipd")):
+        game = games.get("ipd")
+        assert [d.round for d in episode.decisions] == list(range(8))
+        for decision, played in zip(episode.decisions, episode.rounds, strict=True):
+            assert played.actions[0] == decision.action
+            assert tokenizer.decode(decision.completion_ids, skip_special_tokens=True) == decision.text
+            assert len(decision.logps) == len(decision.completion_ids)
+            assert tokenizer.decode(decision.prompt_ids) == decision.prompt
+            if decision.parsed:
+                assert game.parse(decision.text, ("COOPERATE", "DEFECT")) == decision.action
+
+
+def test_the_base_model_answers_in_form_in_every_game(policy):
+    for name, game in games.GAMES.items():
+        counts = {"train": 8, "exploiter": 8, "collusive": 8}
+        played = rollouts.play(policy, rollouts.plan(game, "paper", counts, seed=9))
+        parsed = [d.parsed for e in played for d in e.decisions]
+        assert np.mean(parsed) >= 0.99, name
+
+
+def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
+    model, tokenizer, _ = nano
+    engine = stages.SharedPrefixEngine(model, models.end_ids(model, tokenizer))
+    cut_short = rollouts.LanguageModelPolicy(engine, tokenizer, 0.8, max_new_tokens=1)
+    episode = rollouts.play(cut_short, small_plan("kuhn")[:1])[0]
+    for decision in episode.decisions:
+        assert not decision.parsed
+        assert len(decision.completion_ids) == 1
+        assert decision.action in ("PASS", "BET", "CALL", "FOLD")
+    view = games.kuhn.INFORMATION_SETS[0][1]
+    assert np.exp(cut_short.option_logps(games.get("kuhn"), view)).sum() == pytest.approx(1.0)
+
+
+def test_the_seed_decides_and_shared_chance_shares_only_chance():
+    deal = games.get("deal")
+    counts = {"train": 3}
+    shared = rollouts.plan(deal, "paper", counts, seed=1, share_chance=True)
+    fresh = rollouts.plan(deal, "paper", counts, seed=1)
+    assert len({p.chance_seed for p in shared if p.opponent == "fair"}) == 1
+    assert len({p.chance_seed for p in fresh if p.opponent == "fair"}) == 3
+    assert len({p.seed for p in shared}) == len(shared)
+    assert shared == rollouts.plan(deal, "paper", counts, seed=1, share_chance=True)
+    kuhn = rollouts.plan(games.get("kuhn"), "paper", counts, seed=1, share_chance=True)
+    assert len({p.chance_seed for p in kuhn}) == len(kuhn)  # fresh deals: shared ones collapse

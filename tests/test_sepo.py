@@ -1,0 +1,164 @@
+"""The trainer: what its batch is, that merging changes nothing, that a constant penalty has no gradient."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from sepo_lib import credit, games, models, rollouts, sepo, stages
+
+IPD = games.get("ipd")
+SIZES = {
+    "rollouts_per_opponent": 2,
+    "learning_rate": 1e-4,
+    "learning_rate_floor": 0.2,
+    "kl_beta": 0.05,
+    "clip": 0.2,
+    "max_grad_norm": 1.0,
+    "temperature": 0.8,
+    "max_new_tokens": 16,
+    "checkpoint_every": 1,
+    "micro_batches": 1,
+    "seed": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def played():
+    model, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed=2)
+    return model, tokenizer, rollouts.play(policy, plans)
+
+
+def penalty_gradient(played, how):
+    model, tokenizer, episodes = played
+    given = credit.assign(episodes, IPD, how).advantages
+    return stages._policy_gradient(model, tokenizer, episodes, given, 0.8)
+
+
+def test_equal_rows_are_merged_and_their_sums_kept(played):
+    _, _, episodes = played
+    given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
+    rows = sepo.merge_rows(episodes, given)
+    decisions = sum(len(e.decisions) for e in episodes)
+    assert len(rows) < decisions == sum(row.count for row in rows)
+    total = sum(row.advantage * row.count for row in rows)
+    assert total == pytest.approx(sum(a.sum() for a in given), abs=1e-9)
+    assert len({(row.prompt_ids, row.completion_ids) for row in rows}) == len(rows)
+
+
+def test_padding_and_weights_of_the_batch():
+    long, short = sepo.Row((5, 6, 7), (8,), 0.5, 3), sepo.Row((5,), (9, 10), -1.0, 1)
+    rows = [long, short, sepo.Row((5, 6), (8, 9), 2.0, 1)]
+    batch = sepo.to_tensors(rows, pad_id=0, device=torch.device("cpu"), multiple_of=2)
+    assert batch["prompt_ids"][:3].tolist() == [[5, 6, 7], [0, 0, 5], [0, 5, 6]]
+    assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
+    assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
+    assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
+    assert batch["num_items_in_batch"].dim() == 0 and batch["num_items_in_batch"] == 5
+    with pytest.raises(ValueError, match="No decision is in the loss"):
+        sepo.merge_rows([], [])
+
+
+@pytest.mark.parametrize("preset", credit.PRESETS)
+def test_a_constant_penalty_has_no_gradient_and_the_others_have_one(played, preset):
+    how = credit.preset(preset)
+    gradient = {arm: penalty_gradient(played, how.with_(arm=arm)) for arm in credit.ARMS}
+    scale = gradient["reward_only"].norm()
+    assert (gradient["constant"] - gradient["reward_only"]).norm() <= 1e-5 * scale
+    assert (gradient["per_rollout"] - gradient["reward_only"]).norm() > 1e-2 * scale
+    assert (gradient["credited"] - gradient["reward_only"]).norm() > 1e-2 * scale
+
+
+def train(folder, steps, stop_after=None, **changes):
+    """A short run; with `stop_after` it dies after that many steps."""
+    model, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
+    evaluated = []
+
+    def evaluate(step):
+        evaluated.append(step)
+        if stop_after is not None and step > stop_after:
+            raise KeyboardInterrupt
+
+    how = changes.pop("estimator", credit.preset("unbiased"))
+    try:
+        log = sepo.train(
+            model,
+            tokenizer,
+            policy.engine,
+            folder,
+            game=IPD,
+            pools="paper",
+            estimator=how,
+            steps=steps,
+            report=lambda step, metrics: None,
+            evaluate=evaluate,
+            **{**SIZES, **changes},
+        )
+    except KeyboardInterrupt:
+        return None, model, evaluated
+    return log, model, evaluated
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
+    log, whole, _ = train(tmp_path / "whole", steps=3)
+    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1)
+    assert died is None and seen == [1, 2]
+    resumed_log, resumed, seen = train(tmp_path / "died", steps=3)
+    assert seen == [2, 3]
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["step"] for row in resumed_log] == [1, 2, 3]
+    for a, b in zip(log, resumed_log, strict=True):
+        assert (a["objective"], a["loss"], a["kl"]) == (b["objective"], b["loss"], b["kl"])
+
+
+def test_micro_batches_change_memory_and_not_the_update(tmp_path):
+    _, one, _ = train(tmp_path / "one", steps=1)
+    _, four, _ = train(tmp_path / "four", steps=1, micro_batches=4)
+    start = weights(models.load("nano")[0])
+    moved = (weights(one) - start).norm()
+    assert moved > 0
+    assert (weights(one) - weights(four)).norm() < 0.02 * moved
+
+
+def test_the_first_update_follows_the_estimator(played, tmp_path):
+    """With no KL term the trainer's gradient is that of -(1/N) sum A log pi, whatever was merged."""
+    log, _, _ = train(tmp_path, steps=1, kl_beta=0.0, max_grad_norm=1e9)
+    assert log[0]["grad_norm"] > 0
+    start, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
+    seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed, share_chance=True)
+    episodes = rollouts.play(policy, plans)
+    given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
+    mine = stages._policy_gradient(start, tokenizer, episodes, given, 0.8)
+    decisions = sum(len(e.decisions) for e in episodes)
+    group = max(e.rollout for e in episodes) + 1
+    assert float(mine.norm()) * group / decisions == pytest.approx(log[0]["grad_norm"], rel=1e-3)
+
+
+def test_lora_trains_an_adapter_and_leaves_the_model(tmp_path):
+    before = weights(models.load("nano")[0])
+    train(tmp_path, steps=1, lora={"rank": 4, "alpha": 8, "dropout": 0.0})
+    assert (tmp_path / "model" / "adapter_model.safetensors").exists()
+    assert torch.equal(before, weights(models.load("nano")[0]))
+    shutil.rmtree(tmp_path / "model")
+
+
+def test_lora_targets_are_the_attention_projections():
+    model, _ = models.load("nano")
+    config = models.lora(model, 4, 8, 0.0)
+    adapted = {name.rsplit(".", 1)[-1] for name in config.target_modules}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    with pytest.raises(ValueError, match="LORA_LAYERS"):
+        models.lora(torch.nn.Linear(2, 2), 4, 8, 0.0)
+
+
+def test_the_log_has_every_term(tmp_path):
+    log, _, _ = train(tmp_path, steps=1)
+    for key in ("payoff", "exploit", "collusion", "externality", "objective", "kl", "entropy", "parse_rate"):
+        assert np.isfinite(log[0][key]), key
