@@ -192,14 +192,15 @@ def _kernel() -> Iterator[None]:
         kernel.parent.mkdir(parents=True)
         spec = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
         kernel.write_text(json.dumps(spec))
-        before = {name: os.environ.get(name) for name in ("JUPYTER_PATH", "PYTHONPATH")}
+        before = {name: os.environ.get(name) for name in ("JUPYTER_PATH", "PYTHONPATH", jobs.HEADLESS)}
+        os.environ[jobs.HEADLESS] = "1"
         for name, first in (("JUPYTER_PATH", folder), ("PYTHONPATH", package)):
             os.environ[name] = os.pathsep.join(filter(None, (first, before[name])))
         try:
             yield
         finally:
             for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager

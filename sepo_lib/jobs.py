@@ -39,6 +39,9 @@ Report = Callable[[int, Mapping[str, float]], None]
 #: Seconds between two reports of one job, and between two looks at them.
 INTERVAL = 1.0
 
+#: Set where a notebook runs without anybody looking: progress is then printed by the command that runs it.
+HEADLESS = "SEPO_HEADLESS"
+
 #: What a worker process finds in its environment before it imports anything.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

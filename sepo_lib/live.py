@@ -6,10 +6,8 @@ import time
 import matplotlib.pyplot as plt
 from IPython.display import HTML, display
 
-from .jobs import Progress
+from .jobs import HEADLESS, Progress
 
-#: Set where a notebook runs without anybody looking; progress is then printed by the command that runs it.
-HEADLESS = "SEPO_HEADLESS"
 _REDRAW_SECONDS = 5.0
 
 

@@ -112,7 +112,7 @@ def resolve(name: str) -> str:
         return str(folder)
     if name == "smollm2":
         return str(_smollm2())
-    return name
+    return str(paths.model(name) or name)
 
 
 def _smollm2() -> Path:

@@ -34,7 +34,7 @@ def precision(model: PreTrainedModel) -> dict:
     return {
         "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
         "use_cpu": model.device.type == "cpu",
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
     }
 
 
@@ -52,14 +52,13 @@ def train(
     seed: int,
     report: Callable[[int, dict], None],
     lora: dict | None = None,
-    answer_only: bool = True,
     micro_batches: int = 1,
 ) -> list[dict]:
     """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
 
     `dataset` has conversational `prompt` and `completion` columns; `steps` optimizer steps of `batch`
     examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight;
-    `answer_only` False trains on the prompt as well (pre-training). Returns the log, one dict a step.
+    The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
     if steps is not None:
@@ -81,8 +80,7 @@ def train(
             lr_scheduler_type="cosine",
             warmup_steps=0 if steps is None else min(20, steps // 10),
             max_length=max_length,
-            completion_only_loss=answer_only,
-            train_sampling_strategy="group_by_length",
+            completion_only_loss=True,
             logging_steps=1,
             save_strategy="no",
             report_to="none",

@@ -33,7 +33,8 @@ from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
 PRETRAIN_BATCH = 64
-PRETRAIN_LEARNING_RATE = 3e-3
+PRETRAIN_LEARNING_RATE = 2e-3
+PRETRAIN_SHARE = {"deal": 3}  # times the examples of another game: its answers are the hardest to get in form
 
 
 # ------------------------------------------------------------------------------------ the base model
@@ -42,10 +43,13 @@ PRETRAIN_LEARNING_RATE = 3e-3
 def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
     """Make `nano` from nothing: its tokenizer, then `steps` of pre-training on naive play of all games.
 
-    `examples` naive decisions per game. Saves to folder/model. Returns {"loss": last, "parameters": n}.
+    `examples` naive decisions per game (see PRETRAIN_SHARE). Saves to folder/model. Returns {"loss": last, "parameters": n}.
     """
     naive = datasets.concatenate_datasets(
-        [demonstrations.build(game, examples, seed, kind="naive") for game in games.GAMES]
+        [
+            demonstrations.build(game, examples * PRETRAIN_SHARE.get(game, 1), seed, kind="naive")
+            for game in games.GAMES
+        ]
     )
     expert = [demonstrations.build(game, max(examples // 8, 1), seed) for game in games.GAMES]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
@@ -64,7 +68,6 @@ def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: 
         max_length=512,
         seed=seed,
         report=report,
-        answer_only=False,
     )
     return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}
 
@@ -183,6 +186,7 @@ def run_sepo(
     def evaluate(step: int) -> None:
         model.eval()
         _evaluate(policy, folder, f"{step:05d}", play, [(game, pools)], {**keys, "step": step})
+        model.train()
 
     rows = sepo.train(
         model,
@@ -244,7 +248,9 @@ def run_gradient(
         row["penalty_gradient_norm"] = float(mine.norm())
         product = float(mine.norm() * credited.norm()) if credited is not None else 0.0
         row["cosine_to_credited"] = float(mine @ credited) / product if product else np.nan
-    table = pd.DataFrame(rows).assign(game=game, pools=pools, preset="unbiased", **keys)
+    where = {**keys, "game": game, "pools": pools, "preset": "unbiased"}
+    del where["arm"]
+    table = pd.DataFrame(rows).assign(**where)
     evaluation.save({"gradient": table}, folder, "log")
     return {}
 
