@@ -60,7 +60,7 @@ lab: env  ## Open the notebooks in JupyterLab
 figures: env  ## Draw every figure again from the tables, without training
 	@$(KIT) figures --profile '$(PROFILE)'
 
-notebooks: env  ## Write the outputs of a finished run into notebooks/
+notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
 	@$(KIT) notebooks --profile '$(PROFILE)'
 
 verify: env  ## Check the tables and figures of a run against its manifest

@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--games", help="games, such as ipd,kuhn")
     one.add_argument("--steps", help="training steps of SFT and SEPO")
     add_profile(add("figures", figures, "Draw every figure again from the tables; nothing is trained."))
-    add_profile(add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/."))
+    add_profile(
+        add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
+    )
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
     return parser
@@ -316,6 +318,8 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     import nbformat
 
+    from . import readme
+
     profile = profiles.load(options.profile).profile
     runs = sorted(paths.executed(profile).glob("*.ipynb"))
     if not runs:
@@ -325,7 +329,8 @@ def notebooks(options: argparse.Namespace) -> int:
     published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
     for name, notebook in published.items():
         paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
-    print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())}")
+    readme.update(profile)
+    print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())} and README.md")
     return 0
 
 

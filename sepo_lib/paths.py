@@ -31,7 +31,6 @@ TABLES = {
     "episodes": "03_sepo_grpo",
     "training": "03_sepo_grpo",
     "sft": "02_sft",
-    "strategies": "03_sepo_grpo",
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
     "ablation": "04_ablations",

@@ -43,7 +43,8 @@ PRETRAIN_SHARE = {"deal": 3}  # times the examples of another game: its answers 
 def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
     """Make `nano` from nothing: its tokenizer, then `steps` of pre-training on naive play of all games.
 
-    `examples` naive decisions per game (see PRETRAIN_SHARE). Saves to folder/model. Returns {"loss": last, "parameters": n}.
+    `examples` naive decisions per game (see PRETRAIN_SHARE). Saves to folder/model.
+    Returns {"loss": the last one, "parameters": their number}.
     """
     naive = datasets.concatenate_datasets(
         [

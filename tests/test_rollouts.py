@@ -29,7 +29,12 @@ def test_a_batch_plays_the_same_episodes_as_one_at_a_time(policy, name):
         alone = rollouts.play(policy, [plan])[0]
         assert alone.rounds == episode.rounds
         for a, b in zip(alone.decisions, episode.decisions, strict=True):
-            assert (a.completion_ids, a.action, a.parsed, a.seed) == (b.completion_ids, b.action, b.parsed, b.seed)
+            assert (a.completion_ids, a.action, a.parsed, a.seed) == (
+                b.completion_ids,
+                b.action,
+                b.parsed,
+                b.seed,
+            )
             np.testing.assert_allclose(a.logps, b.logps, atol=1e-4)
 
 

@@ -1,0 +1,176 @@
+"""Every notebook, end to end on the smoke profile, in a folder of its own: DESIGN.md's files and columns."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from sepo_lib import claims, paths
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EVALUATION = (
+    "profile model game pools stage arm preset seed step payoff exploit collusion externality safety "
+    "robustness welfare nra shift_payoff parse_rate episodes"
+).split()
+GAMES = {"ipd", "auction", "split", "deal", "kuhn"}
+
+
+def command(root, *arguments, timeout=600):
+    """Run the kit's command line with everything it writes below `root`."""
+    return subprocess.run(
+        [sys.executable, "-m", "sepo_lib", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "SEPO_ROOT": str(root), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A copy of the kit's data and notebooks in which the smoke profile has been run."""
+    folder = tmp_path_factory.mktemp("kit")
+    shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
+    for name in ("models", "paper"):
+        shutil.copytree(REPOSITORY / "data" / name, folder / "data" / name)
+    done = command(folder, "reproduce", "--profile", "smoke")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    (folder / "stdout.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def here(root, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(root))
+    return root
+
+
+def test_every_file_of_the_design_is_there(here):
+    expected = ["manifest.json", "report.html", *(f"notebooks/{name}.ipynb" for name in paths.NOTEBOOKS)]
+    assert [name for name in expected if not (here / "runs/smoke" / name).exists()] == []
+    tables = "evaluation.csv episodes.parquet training.csv ablation.csv exploitability.csv claims.csv".split()
+    assert [name for name in tables if not (here / "data/results/smoke" / name).exists()] == []
+    pictures = {file.suffix for file in (here / "figures/smoke").iterdir()}
+    assert pictures == {".pdf", ".png"}
+
+
+def test_the_evaluation_table_keeps_its_contract(here):
+    table = paths.read_table("smoke", "evaluation", EVALUATION)
+    assert set(table["game"]) == GAMES
+    assert set(table["stage"]) == {"base", "sft", "sepo"}
+    assert set(table["arm"].dropna()) == {"reward_only", "constant", "per_rollout", "credited"}
+    assert set(table["preset"].dropna()) == {"published", "unbiased"}
+    assert set(table["pools"]) == {"paper", "conflict"}
+    texts = ("profile", "model", "game", "pools", "stage", "arm", "preset")
+    numbers = table[[column for column in EVALUATION if column not in texts]]
+    assert numbers.notna().all().all()
+    assert not table.duplicated([*EVALUATION[:9]]).any()
+    run = ["game", "pools", "stage", "arm", "preset", "seed"]
+    assert (table.groupby(run, dropna=False)["reported"].sum() == 1).all()
+    assert (table.groupby(run, dropna=False)["best"].sum() == 1).all()
+
+
+def test_every_evaluated_decision_is_kept(here):
+    episodes = paths.read_table(
+        "smoke", "episodes", ["prompt", "answer", "action", "parsed", "decision_seed"]
+    )
+    evaluation = paths.read_table("smoke", "evaluation")
+    mine = episodes.query("stage == 'base' and game == 'kuhn' and seed == 11")
+    parse_rate = evaluation.query("stage == 'base' and game == 'kuhn' and seed == 11")["parse_rate"].item()
+    assert mine["parsed"].mean() == pytest.approx(parse_rate)
+    assert (mine.groupby(["pool", "opponent", "rollout"])["round"].nunique() == 6).all()
+
+
+def test_kuhn_has_its_exact_measure_beside_the_pool_s(here):
+    table = paths.read_table(
+        "smoke", "exploitability", ["pool_advantage", "nashconv", "nashconv_constrained"]
+    )
+    assert set(table["stage"]) == {"base", "sft", "sepo"}
+    assert (table["nashconv"] >= 0).all() and (table["exploitability"] * 2 == table["nashconv"]).all()
+
+
+def test_the_claims_are_decided_and_printed(here):
+    table = paths.read_table("smoke", "claims")
+    assert list(table.columns) == list(claims.COLUMNS)
+    assert list(table["claim"]) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert table.set_index("claim")["verdict"]["C5"] == "supported"  # an identity, at any size
+    said = (here / "stdout.txt").read_text()
+    assert all(claim in said for claim in table["claim"])
+    assert "[4/6] 03_sepo_grpo" in said and "runs/smoke/report.html" in said
+
+
+def test_the_manifest_vouches_for_the_tables(here):
+    manifest = json.loads((here / "runs/smoke/manifest.json").read_text())
+    assert set(manifest["stages"]) == set(paths.NOTEBOOKS)
+    assert "data/results/smoke/evaluation.csv" in manifest["sha256"]
+    assert command(here, "verify", "--profile", "smoke").returncode == 0
+    table = here / "data/results/smoke/claims.csv"
+    text = table.read_text()
+    table.write_text(text.replace("C5", "C7"))
+    failed = command(here, "verify", "--profile", "smoke")
+    table.write_text(text)
+    assert failed.returncode == 1 and "claims.csv has changed" in failed.stdout + failed.stderr
+
+
+def test_the_executed_notebooks_can_be_read_without_running_them(here):
+    for name in paths.NOTEBOOKS:
+        notebook = nbformat.read(here / "runs/smoke/notebooks" / f"{name}.ipynb", as_version=4)
+        outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+        assert outputs and not [out for out in outputs if out.output_type == "error"]
+        assert str(here) not in json.dumps(outputs), f"{name} shows a folder of this machine"
+
+
+def test_figures_are_drawn_again_from_the_tables_alone(here):
+    before = {file.name: file.read_bytes() for file in (here / "figures/smoke").iterdir()}
+    shutil.rmtree(here / "figures/smoke")
+    assert command(here, "figures", "--profile", "smoke", timeout=60).returncode == 0
+    after = {file.name: file.read_bytes() for file in (here / "figures/smoke").iterdir()}
+    assert after == before
+
+
+def test_a_stage_out_of_order_names_the_notebook_to_run_first(here, monkeypatch):
+    from sepo_lib import profiles, stages
+
+    settings = profiles.load("smoke", seeds=[11, 99])
+    with pytest.raises(FileNotFoundError, match=r"notebooks/02_sft\.ipynb first"):
+        stages.require(settings, stages.sft_jobs(settings), "02_sft")
+    empty = profiles.load("laptop", demonstrations_per_game=77)
+    with pytest.raises(FileNotFoundError, match="01_demonstrations"):
+        stages.sft_jobs(empty)
+    with pytest.raises(FileNotFoundError, match=r"notebooks/03_sepo_grpo\.ipynb"):
+        paths.read_table("laptop", "evaluation")
+
+
+def test_the_notebooks_have_one_shape():
+    for name in paths.NOTEBOOKS:
+        notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+        tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1 and 'profile = "laptop"' in tagged[0].source
+        assert notebook.cells[0].cell_type == "markdown" and "**Question.**" in notebook.cells[0].source
+        assert "provenance.versions()" in notebook.cells[1].source
+        assert any("## What was found" in c.source for c in notebook.cells)
+        code = [c for c in notebook.cells if c.cell_type == "code"]
+        assert max(len(c.source.splitlines()) for c in code) <= 12
+        counts = [c.execution_count for c in code]
+        assert counts in ([None] * len(code), list(range(1, len(code) + 1)))
+
+
+def test_the_committed_results_in_the_readme_are_those_of_the_tables():
+    from sepo_lib import readme
+
+    if not (REPOSITORY / "data/results/laptop/evaluation.csv").exists():
+        pytest.skip("no committed laptop run yet")
+    text = (REPOSITORY / "README.md").read_text()
+    assert f"{readme.BEGIN}\n{readme.results('laptop')}\n{readme.END}" in text
+
+
+def test_columns_used_as_numbers_are_numbers(here):
+    training = paths.read_table("smoke", "training", ["payoff", "exploit", "kl", "entropy", "objective"])
+    assert all(pd.api.types.is_numeric_dtype(training[c]) for c in ("payoff", "exploit", "kl", "entropy"))
