@@ -43,7 +43,7 @@ def _cache() -> Path:
     return paths.root() / ".cache" / "models"
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 1280) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with the chat template of `nano`.
 
     Merges may join the words of one clause, so that a fixed phrase of the rules costs one token or two, but

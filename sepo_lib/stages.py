@@ -52,9 +52,9 @@ def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: 
             for game in games.GAMES
         ]
     )
-    expert = [demonstrations.build(game, max(examples // 8, 1), seed) for game in games.GAMES]
+    expert = [demonstrations.build(game, examples, seed) for game in games.GAMES]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
-    texts += [row["completion"][0]["content"] for data in expert for row in data]
+    texts += 4 * [row["completion"][0]["content"] for data in expert for row in data]  # rare, but written most
     tokenizer = models.train_tokenizer(texts)
     model = models.new_nano(tokenizer, seed)
     log = sft.train(
