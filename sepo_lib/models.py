@@ -21,6 +21,7 @@ from transformers import (
     Qwen3ForCausalLM,
     set_seed,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from . import paths
 
@@ -196,6 +197,7 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     machine computes in it). Raises OSError with a plain sentence when a hub id cannot be reached.
     """
     where = resolve(name)
+    disable_progress_bar()
     if dtype == "auto":
         dtype = "bfloat16" if bfloat16_is_native() else "float32"
     try:

@@ -19,6 +19,7 @@ from . import paths
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas.io.formats.style import Styler
 
 #: The models with names of their own; any other is a folder or a hub id.
 MODELS = ("nano", "smollm2")
@@ -70,6 +71,18 @@ class Settings:
         plain = {MappingProxyType: dict, tuple: list}
         values = {n: plain[type(v)](v) if type(v) in plain else v for n, v in self.values.items()}
         return {"profile": self.profile, **values}
+
+    def table(self, *names: str) -> "Styler":
+        """The value of each named hyperparameter beside its meaning and what the paper says, to be shown."""
+        import pandas as pd
+
+        for name in names:
+            _known("hyperparameter", name, self.values)
+        blocks = hyperparameters()
+        rows = {n: (spell(self.as_dict()[n]), blocks[n]["meaning"], blocks[n]["paper"]) for n in names}
+        columns = [self.profile, "meaning", "paper"]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        return table.style.set_properties(**{"text-align": "left"}).set_uuid("settings")
 
     @property
     def needs_hub(self) -> bool:

@@ -54,7 +54,7 @@ def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: 
     )
     expert = [demonstrations.build(game, examples, seed) for game in games.GAMES]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
-    texts += 4 * [row["completion"][0]["content"] for data in expert for row in data]  # rare, but written most
+    texts += 4 * [row["completion"][0]["content"] for data in expert for row in data]  # what it will write
     tokenizer = models.train_tokenizer(texts)
     model = models.new_nano(tokenizer, seed)
     log = sft.train(
@@ -272,7 +272,7 @@ def _largest_difference(episodes, domain, how: credit.Estimator) -> float:
 
 
 def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float) -> torch.Tensor:
-    """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one vector (float32)."""
+    """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one float64 vector."""
     group = max(episode.rollout for episode in episodes) + 1
     batch = sepo.to_tensors(sepo.merge_rows(episodes, advantages), tokenizer.pad_token_id, model.device)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
@@ -284,7 +284,7 @@ def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float)
     chosen = logps.gather(2, batch["completion_ids"][..., None]).squeeze(2)
     weight = batch["advantages"][:, None] * batch["tool_mask"] * batch["completion_mask"]
     ((chosen * weight).sum() / group).backward()
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
 
 
 # ------------------------------------------------------------------------------------------ the jobs

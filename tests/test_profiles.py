@@ -66,7 +66,7 @@ def test_values_come_from_the_profile_the_model_and_the_game():
 def test_what_make_passes_is_understood():
     settings = profiles.load("laptop", model="", seeds="1, 2,1", games="kuhn,auction", steps="5")
     assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("kuhn", "auction"))
-    assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 500)
+    assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 1500)
     assert settings.ablation_games == ("kuhn",)
     assert profiles.load(seeds=3).seeds == (3,)
     assert profiles.load("paper", sepo_steps=3).sft_steps is None
@@ -152,3 +152,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         paths.replace(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_notebook_shows_values_beside_what_the_paper_says():
+    shown = profiles.load("laptop").table("kl_beta", "clip").data
+    assert list(shown.index) == ["kl_beta", "clip"] and shown.loc["clip", "laptop"] == "0.2"
+    assert shown.loc["kl_beta", "paper"].startswith("0.01")
+    with pytest.raises(ValueError, match="There is no hyperparameter 'nothing'"):
+        profiles.load("laptop").table("nothing")
