@@ -8,6 +8,8 @@ What differs from GRPO as TRL runs it:
 3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
    which leaves loss and gradient as they were.
 4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
+5. Log-probabilities are computed behind one copy of the prefix that all prompts share, in batches of like
+   length. Exact, and about twice as fast.
 
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import DynamicCache, PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
@@ -29,6 +31,8 @@ from .games.base import Game
 from .records import Episode
 from .sft import Report, precision
 
+_ROWS_AT_ONCE = 64  # rows of like length that go through the model together
+_LOGITS_AT_ONCE = 2**26  # and at most so many logits
 TRAINING_POOLS = ("train", "exploiter", "collusive")
 
 
@@ -91,6 +95,19 @@ def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
+def shared_prefix(ids_BL: torch.Tensor, first_B: torch.Tensor, prompt_L: int) -> int:
+    """How many tokens all rows begin with in common, at least one token of each prompt left over.
+
+    Row b begins at column first_B[b]; prompts end before column `prompt_L`.
+    """
+    longest = int(prompt_L - first_B.max()) - 1
+    if longest < 1:
+        return 0
+    columns = first_B[:, None] + torch.arange(longest, device=ids_BL.device)
+    begin_BL = ids_BL.gather(1, columns)
+    return int((begin_BL == begin_BL[:1]).all(dim=0).long().cumprod(dim=0).sum())
+
+
 def _never_called(*args, **kwargs):
     """TRL asks for a reward function; SEPO's advantages come from `credit.assign` instead."""
     raise RuntimeError("SEPOTrainer computes advantages from episodes; TRL's reward functions are not used.")
@@ -131,6 +148,8 @@ class SEPOTrainer(GRPOTrainer):
             engine, self.processing_class, args.temperature, args.max_completion_length
         )
         self.last_episodes: list[Episode] = []
+        kinds = set(getattr(self.model.config, "layer_types", None) or ["full_attention"])
+        self.share_prefix = kinds == {"full_attention"}
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. `inputs` (dataset rows) only set the rhythm."""
@@ -164,6 +183,69 @@ class SEPOTrainer(GRPOTrainer):
             return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
         with self.accelerator.unwrap_model(self.model).disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model,
+        input_ids,
+        attention_mask,
+        logits_to_keep,
+        batch_size=None,
+        compute_entropy=False,
+        **kwargs,
+    ):
+        """As in GRPOTrainer, behind one copy of the shared prefix where the cache is keys and values."""
+        if not self.share_prefix:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+            )
+        first_B = attention_mask.argmax(dim=1)
+        shared = shared_prefix(input_ids, first_B, input_ids.size(1) - logits_to_keep)
+        room = _LOGITS_AT_ONCE // (logits_to_keep * model.config.get_text_config().vocab_size)
+        size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
+        order = first_B.argsort(descending=True, stable=True)
+        parts = [
+            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], shared, logits_to_keep)
+            for b in order.split(size)
+        ]
+        back = order.argsort()
+        logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+        return logps, entropies if compute_entropy else None, None
+
+    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, shared: int, keep: int):
+        """(log-probabilities, entropies), each (B, keep), of rows whose first `shared` tokens are equal.
+
+        `first_B` is the column at which each row begins. Columns without a token in any row are cut off.
+        """
+        width = ids_BL.size(1)
+        last = int((mask_BL * torch.arange(width, device=mask_BL.device)).max()) + 1
+        start = int(first_B.min()) + shared
+        kept = last - (width - keep)
+        columns = torch.arange(start, last, device=ids_BL.device)
+        mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
+        cache = DynamicCache(config=model.config.get_text_config())
+        if shared:
+            begin = int(first_B[0])
+            prefix = ids_BL[:1, begin : begin + shared]
+            cache = model(
+                input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).past_key_values
+            cache.batch_repeat_interleave(len(ids_BL))
+            mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
+        logits = model(
+            input_ids=ids_BL[:, start:last],
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=kept + 1,
+        ).logits[:, :-1]
+        all_logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
+        logps = all_logps.gather(2, ids_BL[:, last - kept : last, None]).squeeze(2)
+        entropies = -(all_logps.detach().exp() * all_logps.detach()).sum(dim=-1)
+        padding = (0, keep - kept)
+        return torch.nn.functional.pad(logps, padding), torch.nn.functional.pad(entropies, padding)
 
     def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
         measures = objective.measure(self.game, self.last_episodes)

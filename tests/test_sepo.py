@@ -162,3 +162,39 @@ def test_the_log_has_every_term(tmp_path):
     log, _, _ = train(tmp_path, steps=1)
     for key in ("payoff", "exploit", "collusion", "externality", "objective", "kl", "entropy", "parse_rate"):
         assert np.isfinite(log[0][key]), key
+
+
+def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, monkeypatch):
+    """Values and gradient equal those of GRPOTrainer's own forward."""
+    seen = {}
+
+    def spy(self, inputs):
+        batch = sepo.SEPOTrainer.play_batch(self, inputs)
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep = batch["completion_ids"].size(1)
+        for share in (True, False):
+            self.share_prefix = share
+            self.model.zero_grad()
+            logps, entropies, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, mask, keep, compute_entropy=True
+            )
+            weight = batch["completion_mask"] * batch["advantages"][:, None]
+            (logps * weight).sum().backward()
+            gradient = torch.cat([p.grad.flatten().clone() for p in self.model.parameters()])
+            seen[share] = [
+                (logps * batch["completion_mask"]).detach(),
+                entropies.detach() * batch["completion_mask"],
+                gradient,
+            ]
+        self.model.zero_grad()
+        return batch
+
+    monkeypatch.setattr(
+        sepo.SEPOTrainer, "play_batch", sepo.SEPOTrainer._generate_and_score_completions, raising=False
+    )
+    monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
+    train(tmp_path, steps=1)
+    for ours, theirs in zip(seen[True], seen[False], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
+    assert sepo.shared_prefix(torch.tensor([[0, 7, 8, 5, 6], [7, 8, 9, 5, 6]]), torch.tensor([1, 0]), 4) == 2
