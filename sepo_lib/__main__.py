@@ -95,7 +95,7 @@ def reproduce(options: argparse.Namespace) -> int:
     _announce(settings)
     begun = time.monotonic()
     provenance.start(settings)
-    with _kernel():
+    with _kernel(paths.run(settings.profile) / "kernel.log"):
         for number, name in enumerate(paths.NOTEBOOKS, start=1):
             label = f"[{number}/{len(paths.NOTEBOOKS)}] {name}"
             with provenance.stage(settings.profile, name), _progress(settings.profile, label):
@@ -184,11 +184,22 @@ def _forget_folders(notebook: Path) -> None:
         paths.replace_text(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+_START_KERNEL = """
+import os, sys
+os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
+from ipykernel import kernelapp
+kernelapp.launch_new_instance()
+"""
+
+
 @contextlib.contextmanager
-def _kernel() -> Iterator[None]:
-    """Make the kernel `python3` this very interpreter, whatever others there are, able to import the kit."""
+def _kernel(log: Path) -> Iterator[None]:
+    """Make the kernel `python3` this very interpreter, whatever others there are, able to import the kit.
+
+    What the kernel itself says on stderr (it mourns its tasks whenever it is shut down) goes to `log`.
+    """
     package = str(Path(__file__).resolve().parents[1])
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+    argv = [sys.executable, "-c", _START_KERNEL, str(log), "-f", "{connection_file}"]
     with tempfile.TemporaryDirectory() as folder:
         kernel = Path(folder, "kernels", "python3", "kernel.json")
         kernel.parent.mkdir(parents=True)

@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr("sepo_lib.readme.update", lambda profile: None)  # needs a whole run: test_notebooks
     paths.notebooks().mkdir()
     return tmp_path
 
