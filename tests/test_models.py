@@ -1,0 +1,54 @@
+"""Loading models, and the tokenizer of nano."""
+
+import re
+
+import pytest
+
+from sepo_lib import demonstrations, games, models
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return models.load("nano")
+
+
+def test_nano_is_what_the_design_says(nano):
+    model, tokenizer = nano
+    assert model.config.model_type == "qwen3"
+    assert 0.8e6 < model.num_parameters() < 1.2e6
+    assert not model.training
+    assert models.end_ids(model, tokenizer) == [tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize("game", games.GAMES)
+def test_the_tokenizer_loses_nothing_and_keeps_what_carries_the_state_apart(nano, game):
+    _, tokenizer = nano
+    for row in demonstrations.build(game, 20, seed=3):
+        for message in row["prompt"] + row["completion"]:
+            ids = tokenizer(message["content"])["input_ids"]
+            assert tokenizer.decode(ids) == message["content"]
+            for piece in map(tokenizer.decode, ids):
+                assert piece == "\n" or "\n" not in piece
+                assert not re.search(r"\d.*[A-Za-z]|[A-Za-z].*\d", piece), piece
+
+
+def test_a_prompt_ends_where_the_answer_begins(nano):
+    _, tokenizer = nano
+    chat = [{"role": "system", "content": "Rules."}, {"role": "user", "content": "State."}]
+    asked = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    answered = tokenizer.apply_chat_template(
+        [*chat, {"role": "assistant", "content": "Why.\nLOW"}], tokenize=False
+    )
+    assert answered == asked + "Why.\nLOW<|end|>"
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match="pass its folder: MODEL=/path/to/folder"):
+        models.load("nobody/no-such-model")
+
+
+def test_a_missing_nano_names_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="00_base_model"):
+        models.load("nano")
