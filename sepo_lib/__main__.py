@@ -134,9 +134,8 @@ def _announce(settings: profiles.Settings) -> None:
     print(f"  model     {settings.model}")
     print(f"  games     {', '.join(settings.games)}")
     print(f"  seeds     {seeds}")
-    print(
-        f"  steps     SFT {settings.sft_steps or f'{settings.sft_epochs} epochs'}, SEPO {settings.sepo_steps}"
-    )
+    sft = settings.sft_steps or f"{settings.sft_epochs} epochs"
+    print(f"  steps     SFT {sft}, SEPO {profiles.spell(settings.sepo_steps)}")
     print(f"  results   {_shown(paths.results(profile))}, {_shown(paths.figures(profile))}")
     print(f"  the run   {_shown(paths.run(profile))}")
     print(f"  expected  {expected}; what is finished already is not done again", flush=True)

@@ -133,7 +133,9 @@ def load(
             raise ValueError(f"At least one of the {key} is needed.")
     values["seeds"] = tuple(_integer("A seed", seed, least=0) for seed in values["seeds"])
     for key in ("sft_steps", "sepo_steps"):
-        if values[key] is not None:
+        if isinstance(values[key], Mapping):
+            values[key] = {k: _integer("The number of steps", v, least=1) for k, v in values[key].items()}
+        elif values[key] is not None:
             values[key] = _integer("The number of steps", values[key], least=1)
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     if values["ablation_steps"] is None:
@@ -193,7 +195,9 @@ def _model(model: Any) -> str:
     raise ValueError(f"There is no model '{text}'; choose {valid}.")
 
 
-def _texts(value: Any) -> Sequence[Any]:
+def _texts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
     return (value,) if isinstance(value, str) else value
 
 

@@ -77,8 +77,13 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 
 def finish(profile: str) -> dict[str, Any]:
-    """Close the manifest: the date, and the sha256 of every table and figure as they are now."""
-    return _write(profile, read(profile) | {"finished": _now(), "sha256": _hashes(profile)})
+    """Close the manifest: the date, the sha256 of every table and figure as they are now, and the seconds of
+    all jobs together (which count once, however often the run was stopped and continued)."""
+    done = paths.checkpoints(profile).rglob("done.json")
+    jobs = round(sum(json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in done), 1)
+    return _write(
+        profile, read(profile) | {"finished": _now(), "job_seconds": jobs, "sha256": _hashes(profile)}
+    )
 
 
 def read(profile: str) -> dict[str, Any]:
@@ -93,12 +98,21 @@ def read(profile: str) -> dict[str, Any]:
 
 
 def seconds(settings: Settings) -> float | None:
-    """How long the last run with these settings took; None if there is none or it has not finished."""
+    """How long the last run with these settings took; None if there is none or it has not finished.
+
+    At least what its jobs took: a run that was continued did not do all of them again.
+    """
     if not paths.manifest(settings.profile).exists():
         return None
     manifest = read(settings.profile)
     same = manifest["finished"] and manifest["settings"] == settings.as_dict()
-    return sum(one["seconds"] for one in manifest["stages"].values()) if same else None
+    return duration(manifest) if same else None
+
+
+def duration(manifest: dict[str, Any]) -> float:
+    """Seconds of a whole run: of its notebooks, or of its jobs where these had been done before."""
+    notebooks = sum(one["seconds"] for one in manifest["stages"].values())
+    return max(notebooks, manifest["job_seconds"] / manifest["settings"]["workers"])
 
 
 def verify(profile: str) -> list[str]:

@@ -13,7 +13,7 @@ def results(profile: str) -> str:
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
     manifest = provenance.read(profile)
-    seconds = sum(stage["seconds"] for stage in manifest["stages"].values())
+    seconds = provenance.duration(manifest)
     hardware = manifest["hardware"]
     claims = paths.read_table(profile, "claims")
     evaluation = paths.read_table(profile, "evaluation")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import figures, paths
+from . import figures, paths, provenance
 from .claims import number
 from .statistics import summarize
 
@@ -99,24 +99,11 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "seeds": sorted(evaluation["seed"].unique().tolist()),
         "commit": commit,
         "hardware": manifest.get("hardware"),
-        "minutes": minutes(manifest),
+        "minutes": f"{provenance.duration(manifest) / 60:.0f}",
         "finished": manifest.get("finished"),
         "versions": manifest.get("versions"),
     }
     return {key: words(value) for key, value in found.items() if value is not None and len(words(value))}
-
-
-def minutes(manifest: Mapping[str, Any]) -> str | None:
-    """The run's duration from `minutes`, `seconds` or the sum of its stages' seconds; None where unknown."""
-    if "minutes" in manifest:
-        return f"{float(manifest['minutes']):.0f}"
-    seconds = manifest.get("seconds", manifest.get("stages"))
-    if isinstance(seconds, Mapping):
-        parts = [
-            value.get("seconds", 0) if isinstance(value, Mapping) else value for value in seconds.values()
-        ]
-        seconds = sum(parts) if parts else None
-    return None if seconds is None else f"{float(seconds) / 60:.0f}"
 
 
 def words(value: Any) -> str:

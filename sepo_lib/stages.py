@@ -319,7 +319,7 @@ def demonstrations_folder(settings: Settings) -> Path:
 
 def _where(settings: Settings) -> list[list[str]]:
     """Every (game, pool set) that the run trains on."""
-    pairs = [(game, settings.pools) for game in settings.games]
+    pairs = [(game, settings.of("pools", game)) for game in settings.games]
     pairs += [(game, pools) for game in settings.ablation_games for pools in settings.ablation_pools]
     return [list(pair) for pair in dict.fromkeys(pairs)]
 
@@ -345,9 +345,9 @@ def sampling(settings: Settings) -> dict:
     }
 
 
-def _play(settings: Settings) -> dict:
+def _play(settings: Settings, episodes: int | None = None) -> dict:
     return {
-        "episodes": settings.evaluation_episodes,
+        "episodes": episodes or settings.evaluation_episodes,
         "shift_episodes": settings.shift_episodes,
         "samples": settings.information_set_samples,
     }
@@ -433,7 +433,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
     ]
 
 
-def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps) -> Job:
+def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps, episodes) -> Job:
     return Job(
         f"sepo/{game}-{pools}/{preset}-{arm}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
@@ -458,7 +458,7 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
                 "seed": seeds.derive(seed, "sepo"),
                 "lora": _lora(settings, "sepo"),
             },
-            "play": _play(settings),
+            "play": _play(settings, episodes),
             "keys": _keys(settings, "sepo", seed, steps, arm, preset),
         },
         steps,
@@ -471,7 +471,17 @@ def sepo_jobs(settings: Settings) -> list[Job]:
     if settings.compare_with_published:
         recipes.append(("published", credit.PRESETS["published"].arm))
     return [
-        _sepo_job(settings, start, game, settings.pools, preset, arm, seed, settings.sepo_steps)
+        _sepo_job(
+            settings,
+            start,
+            game,
+            settings.of("pools", game),
+            preset,
+            arm,
+            seed,
+            settings.of("sepo_steps", game),
+            settings.of("sepo_evaluation_episodes", game),
+        )
         for preset, arm in dict.fromkeys(recipes)
         for game in settings.games
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
@@ -481,7 +491,17 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 def ablation_jobs(settings: Settings) -> list[Job]:
     """Every arm under the unbiased preset, on the games and pool sets of the ablation."""
     return [
-        _sepo_job(settings, start, game, pools, "unbiased", arm, seed, settings.ablation_steps)
+        _sepo_job(
+            settings,
+            start,
+            game,
+            pools,
+            "unbiased",
+            arm,
+            seed,
+            settings.of("ablation_steps", game),
+            settings.evaluation_episodes,
+        )
         for game in settings.ablation_games
         for pools in settings.ablation_pools
         for arm in settings.ablation_arms
@@ -530,6 +550,11 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
             tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that were played on the pool set that the run trains that game on."""
+    return table[table["pools"] == table["game"].map(lambda game: settings.of("pools", game))]
 
 
 def write_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> None:

@@ -49,7 +49,11 @@ def test_every_profile_loads_with_a_value_for_every_game(name):
 
 def test_values_come_from_the_profile_the_model_and_the_game():
     laptop, paper = profiles.load("laptop"), profiles.load("paper")
-    assert (laptop.sepo_steps, paper.sepo_steps, laptop.ablation_steps) == (30, 100, 30)
+    assert (laptop.of("sepo_steps", "kuhn"), laptop.of("sepo_steps", "ipd"), paper.sepo_steps) == (
+        60,
+        30,
+        100,
+    )
     assert (
         laptop.of("sepo_learning_rate", "kuhn") == 2e-4 and laptop.of("sepo_learning_rate", "ipd") == 1.5e-4
     )
@@ -58,7 +62,9 @@ def test_values_come_from_the_profile_the_model_and_the_game():
     assert laptop.of("lora_dropout", "sft") == 0.05
     other = profiles.load("laptop", model="org/name")
     assert (
-        other.sepo_steps == 30 and not other.full_finetuning and other.of("sepo_learning_rate", "ipd") == 1e-5
+        other.of("sepo_steps", "ipd") == 30
+        and not other.full_finetuning
+        and other.of("sepo_learning_rate", "ipd") == 1e-5
     )
     assert other.needs_hub and paper.needs_hub and not laptop.needs_hub
 
