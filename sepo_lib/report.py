@@ -99,7 +99,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "seeds": sorted(evaluation["seed"].unique().tolist()),
         "commit": commit,
         "hardware": manifest.get("hardware"),
-        "minutes": f"{provenance.duration(manifest) / 60:.0f}",
+        "minutes": f"{provenance.duration(manifest) / 60:.0f}" if manifest else None,
         "finished": manifest.get("finished"),
         "versions": manifest.get("versions"),
     }

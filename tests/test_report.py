@@ -41,6 +41,8 @@ def run(tmp_path, monkeypatch):
         "commit": {"commit": "abc123", "dirty": True},
         "hardware": {"processor": "a chip", "memory_gib": 8},
         "stages": {"sft": {"seconds": 90}, "sepo": {"seconds": 210}},
+        "job_seconds": 400,
+        "settings": {"workers": 2},
         "finished": None,
     }
     paths.run("p").mkdir(parents=True)
