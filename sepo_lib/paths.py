@@ -160,5 +160,11 @@ def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.Data
 
 def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
     """Write one result table of a run in one step, without its index, and return its path."""
-    write = frame.to_parquet if name in PARQUET else frame.to_csv
-    return replace(table(profile, name), lambda temporary: write(temporary, index=False))
+
+    def write(temporary: Path) -> None:
+        if name in PARQUET:
+            frame.to_parquet(temporary, index=False, compression="zstd", compression_level=12)
+        else:
+            frame.to_csv(temporary, index=False)
+
+    return replace(table(profile, name), write)
