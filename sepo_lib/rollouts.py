@@ -89,12 +89,15 @@ class LanguageModelPolicy:
         )
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
         answers = []
+        constrained: dict[tuple, np.ndarray] = {}  # distinct prompts are scored once
         for query, (prompt, prompt_ids), sample in zip(queries, prompts, samples, strict=True):
             text = self.tokenizer.decode(sample.ids, skip_special_tokens=True)
             action = query.game.parse(text, query.view.legal)
             parsed = action is not None
             if not parsed:
-                p = np.exp(self.option_logps(query.game, query.view))
+                if tuple(prompt_ids) not in constrained:
+                    constrained[tuple(prompt_ids)] = np.exp(self.option_logps(query.game, query.view))
+                p = constrained[tuple(prompt_ids)]
                 draw = seeds.generator(query.seed, "constrained").choice(len(p), p=p / p.sum())
                 action = query.view.legal[draw]
             answers.append(Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps))
