@@ -311,7 +311,7 @@ def train(
         seed=seed,
         processing_class=tokenizer,
         peft_config=models.lora(model, **lora) if lora else None,
-        callbacks=[log := Report(report), _Checkpoints(checkpoint_every, evaluate)],
+        callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],
         args=GRPOConfig(
             output_dir=str(folder / "trainer"),
             max_steps=steps,
@@ -345,4 +345,4 @@ def train(
     last = get_last_checkpoint(str(trainer_folder)) if trainer_folder.exists() else None
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model(str(folder / "model"))
-    return [row for row in trainer.state.log_history if "loss" in row] or log.rows
+    return [row for row in trainer.state.log_history if "loss" in row]

@@ -101,23 +101,16 @@ class Auction(Game):
         while len(rounds) < self.rounds:
             first, second, coin = rng.integers(2, size=3).tolist()
             values = (VALUES[first], VALUES[second])
-            sent = yield {player: self._view(rounds, values[player], player) for player in (0, 1)}
+            wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
+            sent = yield {
+                player: self.view(rounds, player, ACTIONS, value=values[player], wins=wins[player])
+                for player in (0, 1)
+            }
             actions = (sent[0], sent[1])
             won = winner(actions, coin)
             facts = {"values": values, "winner": won}
             rounds.append(Round(actions, payoffs(actions, values, won), facts))
         return rounds
-
-    def _view(self, rounds: Sequence[Round], value: int, player: int) -> View:
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=ACTIONS,
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-            facts={"value": value, "wins": tuple(r.facts["winner"] == player for r in rounds)},
-        )
 
     def rules(self) -> str:
         """The system message; see `Game.rules`."""

@@ -90,6 +90,18 @@ class Game(ABC):
         """One episode as a generator: yields {player: View} of those to act, is sent {player: action},
         and returns the list of finished rounds. All chance comes from `rng`."""
 
+    def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
+        """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""
+        return View(
+            round=len(rounds),
+            rounds=self.rounds,
+            legal=legal,
+            mine=tuple(r.actions[player] for r in rounds),
+            theirs=tuple(r.actions[1 - player] for r in rounds),
+            payoffs=tuple(r.payoffs[player] for r in rounds),
+            facts=facts,
+        )
+
     @abstractmethod
     def rules(self) -> str:
         """The system message: the rules and the form of the answer."""

@@ -139,22 +139,13 @@ class Deal(Game):
         facts = {"pool": pool, "values": values[0], "other_values": values[1]}
         rounds: list[Round] = []
         while len(rounds) < self.rounds:
-            actions = yield {player: self._view(rounds, player, pool, values[player]) for player in (0, 1)}
+            actions = yield {
+                player: self.view(rounds, player, legal_demands(pool), pool=pool, values=values[player])
+                for player in (0, 1)
+            }
             demands = (actions[0], actions[1])
             rounds.append(Round(demands, payoffs(demands, pool, values), facts))
         return rounds
-
-    def _view(self, rounds: Sequence[Round], player: int, pool: Items, values: Items) -> View:
-        """What `player`, who has `values`, has seen before the round that follows `rounds`."""
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=legal_demands(pool),
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-            facts={"pool": pool, "values": values},
-        )
 
     def rules(self) -> str:
         """The system message; see `Game.rules`."""

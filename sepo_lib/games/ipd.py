@@ -153,20 +153,10 @@ class IPD(Game):
         """One episode (see `Game.play`); the game has no chance moves. An illegal action raises KeyError."""
         rounds: list[Round] = []
         while len(rounds) < self.rounds:
-            sent = yield {player: self._view(rounds, player) for player in (0, 1)}
+            sent = yield {player: self.view(rounds, player, ACTIONS) for player in (0, 1)}
             actions = (sent[0], sent[1])
             rounds.append(Round(actions, PAYOFFS[actions]))
         return rounds
-
-    def _view(self, rounds: Sequence[Round], player: int) -> View:
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=ACTIONS,
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-        )
 
     def rules(self) -> str:
         """The system message; see `Game.rules`."""

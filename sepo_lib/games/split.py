@@ -85,21 +85,10 @@ class Split(Game):
         """One episode; see `Game.play`. The game has no chance moves, so `rng` is not used."""
         rounds: list[Round] = []
         while len(rounds) < self.rounds:
-            actions = yield {player: self._view(rounds, player) for player in (0, 1)}
+            actions = yield {player: self.view(rounds, player, DEMANDS) for player in (0, 1)}
             demands = (actions[0], actions[1])
             rounds.append(Round(demands, payoffs(demands)))
         return rounds
-
-    def _view(self, rounds: Sequence[Round], player: int) -> View:
-        """What `player` has seen before the round that follows `rounds`."""
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=DEMANDS,
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-        )
 
     def rules(self) -> str:
         """The system message; see `Game.rules`."""
