@@ -4,7 +4,7 @@ Training against it is exploitability descent (Lockhart et al., IJCAI 2019): the
 NashConv itself, which no fixed pool can show. `kuhn_optimum.optimum` says what the objective asks for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from open_spiel.python.algorithms.best_response import BestResponsePolicy
@@ -33,17 +33,17 @@ def best_response(strategy: pd.DataFrame) -> list[list[float]]:
 
 
 class BestResponse:
-    """The exploiter pool of a training run: one opponent, recomputed every `refresh` steps.
+    """One opponent in the place of the `pools` of a training run, recomputed every `refresh` steps.
 
     The policy's strategy is estimated from `samples` free-text answers at each information set. `nashconv`
     is that of the latest estimate (chips per hand; biased upwards by the noise of the estimate). Raises
     ValueError for a `refresh` below 1.
     """
 
-    def __init__(self, refresh: int, samples: int):
+    def __init__(self, refresh: int, samples: int, pools: Sequence[str] = ("exploiter",)):
         if refresh < 1:
             raise ValueError(f"The exploiter is refreshed every 1 or more steps, not every {refresh}.")
-        self.refresh, self.samples = refresh, samples
+        self.refresh, self.samples, self.pools = refresh, samples, tuple(pools)
         self.nashconv = float("nan")
         self._opponent: Opponent | None = None
 
@@ -59,4 +59,4 @@ class BestResponse:
             self._opponent = by_table(best_response(strategy))
         if self._opponent is None:
             raise RuntimeError(f"No best response is known at step {step}: none was computed before it.")
-        return {"exploiter": {NAME: self._opponent}}
+        return {pool: {NAME: self._opponent} for pool in self.pools}

@@ -9,12 +9,11 @@ taken over the fixed exploiter pool or over the best response to the policy itse
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import linprog
 
 from . import games
 from .games.base import Weights
-from .games.kuhn import CARDS, STRATEGIES
+from .games.kuhn import STRATEGIES
 
 EXPLOITERS = ("pool", "best_response")
 

@@ -118,9 +118,9 @@ class SEPOTrainer(GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are `credit.assign`'s.
 
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
-    credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response that stands in
-    the place of the exploiter pool. The play of step n depends on `seed` and n alone, so a resumed run
-    continues exactly. `last_episodes` holds the batch of the latest step.
+    credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
+    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
+    `last_episodes` holds the batch of the latest step.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class SEPOTrainer(GRPOTrainer):
         self.model.eval()
         instead = None
         if self.exploiter:
-            instead = self.exploiter.pool(self.policy, self.state.global_step, seed)
+            instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
             self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
         plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True, instead=instead)
         self.last_episodes = rollouts.play(self.policy, plans, instead)

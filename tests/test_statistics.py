@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-
 from scipy import stats
 
 from sepo_lib.statistics import (
@@ -114,7 +113,7 @@ def covered(find, truth, draw, datasets):
 
 
 def seeds_and_episodes(seeds, episodes):
-    """Normal episodes around normal seeds, the mean of all being 0; the spread within a seed is the smaller."""
+    """Normal episodes around normal seeds, the mean of all being 0; the seeds differ more."""
     return lambda rng: rng.normal(0, 1, (seeds, 1)) + rng.normal(0, 0.5, (seeds, episodes))
 
 
