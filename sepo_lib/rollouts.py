@@ -12,7 +12,7 @@ import numpy as np
 
 from . import games, seeds
 from .engine import Engine
-from .games.base import Game, View
+from .games.base import Game, Opponent, View
 from .records import Decision, Episode
 
 
@@ -137,13 +137,16 @@ def plan(
 
 
 class Running:
-    """One episode under way: advances its generator until player 0 has to act, or it is over."""
+    """One episode under way: advances its generator until player 0 has to act, or it is over.
 
-    def __init__(self, plan: Plan):
+    `opponent` plays in the place of the pool's opponent that the plan names.
+    """
+
+    def __init__(self, plan: Plan, opponent: Opponent | None = None):
         self.plan, self.game = plan, games.get(plan.game)
         self.decisions: list[Decision] = []
         self.rounds = None
-        opponent = self.game.pool(plan.pools, plan.pool)[plan.opponent]
+        opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
         self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
         self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
         self._advance(None)
