@@ -18,7 +18,7 @@ from .records import Decision, Episode
 
 @dataclass(frozen=True)
 class Query:
-    """One decision to be made: the view of player 0 in `game`, and the decision's seed."""
+    """One decision to be made: the view of the player in `game` who makes it, and the decision's seed."""
 
     game: Game
     view: View
