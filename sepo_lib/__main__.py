@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m sepo_lib {reproduce,figures,notebooks,verify,profiles}`."""
+"""The commands: `python -m sepo_lib {reproduce,figures,notebooks,verify,play,crossplay,profiles}`."""
 
 import argparse
 import contextlib
@@ -72,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
+    one = add("play", play, "Play one game against a model, as the scripted opponents do.")
+    one.add_argument("game", help="ipd, auction, split, deal or kuhn")
+    one.add_argument(
+        "--model", default="nano", help="nano, smollm2, a folder such as that of a job, or a hub id"
+    )
+    one.add_argument("--seed", type=int, default=0, help="of the chance moves and the model's answers")
+    one = add("crossplay", crossplay, "Play models against each other and against every pool of a game.")
+    one.add_argument("--game", required=True, help="ipd, auction, split, deal or kuhn")
+    one.add_argument("--models", required=True, nargs="+", metavar="NAME=PATH", help="as in play")
+    one.add_argument("--pools", default="paper", help="the pool set: paper or conflict (default: paper)")
+    one.add_argument("--episodes", type=int, default=96, help="per pair of models (default: 96)")
+    one.add_argument("--seed", type=int, default=0, help="of the chance moves and the answers")
     add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
     return parser
 
@@ -302,6 +314,31 @@ def verify(options: argparse.Namespace) -> int:
         else f"All {files} tables and figures are as the run left them."
     )
     return 1 if mismatches else 0
+
+
+def play(options: argparse.Namespace) -> int:
+    """A person against a model."""
+    from . import play as table
+
+    table.play(options.game, options.model, options.seed)
+    return 0
+
+
+def crossplay(options: argparse.Namespace) -> int:
+    """Models against each other: a table and a heat map."""
+    from . import crossplay as cross
+    from . import figures as drawing
+
+    folder = paths.crossplay(options.game)
+    table = cross.crossplay(
+        cross.named(options.models), options.game, options.pools, options.episodes, options.seed, folder
+    )
+    drawing.save(drawing.crossplay(table).figure, folder, "crossplay")
+    table["interval"] = table.apply(lambda row: f"[{row.ci_low:.3f}, {row.ci_high:.3f}]", axis=1)
+    shown = table[["row", "column", "payoff", "interval", "other_payoff", "parse_rate", "episodes"]]
+    print(shown.round(3).to_string(index=False))
+    print(f"\nThe table and its figure: {_shown(folder)}")
+    return 0
 
 
 def show_profiles(options: argparse.Namespace) -> int:

@@ -527,6 +527,45 @@ PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
 
 @styled
+def crossplay(table: pd.DataFrame) -> Axes:
+    """Heat map of one game's cross-play: the row's payoff per round against the column, with its interval.
+
+    Columns: game, row, column, kind, payoff, ci_low, ci_high. Pools stand right of the models.
+    """
+    need(table, ["game", "row", "column", "kind", "payoff", "ci_low", "ci_high"])
+    if table["game"].nunique() != 1:
+        raise ValueError(f"One heat map, one game; choose among {sorted(table['game'].unique())}.")
+    rows, columns = table["row"].unique(), table["column"].unique()
+    shaped = table.assign(half=(table["ci_high"] - table["ci_low"]) / 2).set_index(["row", "column"])
+    payoff = shaped["payoff"].unstack().loc[rows, columns]
+    half = shaped["half"].unstack().loc[rows, columns]
+    texts = [
+        [f"{p:.2f}\n±{h:.2f}" for p, h in zip(*line, strict=True)]
+        for line in zip(payoff.to_numpy(), half.to_numpy(), strict=True)
+    ]
+    width = min(WIDTH, 1.6 + 0.75 * len(columns))
+    _, ax = plt.subplots(figsize=(width, 0.9 + 0.45 * len(rows)), layout="constrained")
+    sns.heatmap(
+        payoff,
+        annot=np.array(texts),
+        fmt="",
+        annot_kws={"fontsize": 6.5},
+        cmap="crest",
+        linewidths=0.5,
+        cbar_kws={"label": "row's payoff per round"},
+        ax=ax,
+    )
+    models = int((table[table["row"] == rows[0]]["kind"] == "model").sum())
+    if models < len(columns):
+        ax.axvline(models, color=INK, linewidth=1.2)
+    game = table["game"].iloc[0]
+    ax.set(xlabel="against", ylabel="", title=GAMES.get(game, game))
+    ax.tick_params(axis="x", rotation=30)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+@styled
 def paper_against_ours(
     evaluation: pd.DataFrame, paper: pd.DataFrame, metric: str = "safety"
 ) -> sns.FacetGrid:
@@ -591,6 +630,7 @@ CAPTIONS = {
     "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
+    "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
     "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig, PeftModel
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from tokenizers import trainers as tokenizer_trainers
@@ -100,6 +100,9 @@ def new_nano(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
 def resolve(name: str) -> str:
     """The folder or hub id that `name` stands for, made available where it is bundled.
 
+    A folder is looked for from the root of the kit, then from here; for the folder of a training job it is
+    the model that the job left.
+
     Raises FileNotFoundError when the bundled `nano` is missing, RuntimeError when `smollm2` cannot be
     installed.
     """
@@ -113,7 +116,10 @@ def resolve(name: str) -> str:
         return str(folder)
     if name == "smollm2":
         return str(_smollm2())
-    return str(paths.model(name) or name)
+    folder = paths.model(name) or Path(name)
+    if (folder / "model").is_dir():  # a job's folder
+        folder = folder / "model"
+    return str(folder) if folder.is_dir() else name
 
 
 def _smollm2() -> Path:
@@ -193,11 +199,15 @@ def bfloat16_is_native() -> bool:
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model (in eval mode, on `device()`) and its tokenizer.
 
-    `name`: nano, smollm2, a folder or a hub id; `dtype`: float32, bfloat16 or auto (bfloat16 where the
+    `name`: nano, smollm2, a folder (of an adapter: its base model with the adapter merged in) or a hub id;
+    `dtype`: float32, bfloat16 or auto (bfloat16 where the
     machine computes in it). Raises OSError with a plain sentence when a hub id cannot be reached.
     """
     where = resolve(name)
     disable_progress_bar()
+    if Path(where, "adapter_config.json").exists():
+        model, tokenizer = load(PeftConfig.from_pretrained(where).base_model_name_or_path, dtype)
+        return PeftModel.from_pretrained(model, where).merge_and_unload().eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if bfloat16_is_native() else "float32"
     try:

@@ -117,6 +117,11 @@ def model(name: str) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
+def crossplay(game: str) -> Path:
+    """What the command crossplay leaves behind; not in git."""
+    return root() / "runs" / "crossplay" / game
+
+
 def lock() -> Path:
     """The pinned packages."""
     return root() / "requirements.lock"

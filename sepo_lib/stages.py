@@ -6,6 +6,7 @@ A job leaves its evaluations in its folder as Parquet files; `collect_tables` ma
 
 import functools
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from . import (
     games,
     models,
     paths,
+    profiles,
     rollouts,
     seeds,
     sepo,
@@ -109,6 +111,20 @@ def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens:
     model, tokenizer = models.load(model_name, dtype)
     engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
     return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+
+
+def open_policy(model: str) -> rollouts.LanguageModelPolicy:
+    """The policy of a model to look at: nano, smollm2, a hub id, or a folder such as that of a job.
+
+    It answers as in the job that made it (number format, temperature, longest answer), any other model as
+    in the profile paper. Raises ValueError where there is no such model.
+    """
+    found = Path(models.resolve(profiles.load("paper", model=model).model))
+    for folder in (found, found.parent):
+        if (folder / "started.json").exists():
+            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
+            return load_policy(model, **job["arguments"]["load"])[2]
+    return load_policy(model, **sampling(profiles.load("paper", model=model)))[2]
 
 
 def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str], rollouts.Answer]:
