@@ -47,8 +47,10 @@ class BestResponse:
         self.nashconv = float("nan")
         self._opponent: Opponent | None = None
 
-    def pool(self, policy: LanguageModelPolicy, step: int, seed: int) -> Mapping[str, Mapping[str, Opponent]]:
-        """The exploiter pool of training step `step`, with a best response to `policy` where it is due.
+    def opponents(
+        self, policy: LanguageModelPolicy, step: int, seed: int
+    ) -> Mapping[str, Mapping[str, Opponent]]:
+        """The pools of training step `step` (see `rollouts.plan`), a new best response where it is due.
 
         `seed` sets the sampled answers. A run must begin or continue at a step in which it is due; else
         RuntimeError is raised.

@@ -12,6 +12,7 @@ whole batch, the clamp `mean` and the scale `batch`, know the margins and the sc
 Axes: `_K` blocks of groups, the unit of the bootstrap; `_R` resamples; the rest as in `tabular`.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -247,6 +248,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(norms > ZERO, product / np.where(norms > ZERO, norms, 1.0), np.nan)
 
 
+@functools.cache
 def _resamples(blocks: int, seed: int) -> np.ndarray:
     """How often each block is drawn, as a share: shape (R, K). Every estimator gets the same draws."""
     rng = seeds.generator(seed, "bootstrap")
@@ -258,19 +260,19 @@ def _ends(values_R: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
-    """Block means of an estimate, (K, P), and the sum of squared norms over all batches."""
+    """An estimate of block after block: block means, shape (K, P), mean squared norms of one batch's
+    estimate, shape (K,), and the number of batches in a block."""
 
     means_KP: np.ndarray
-    square: float
+    squares_K: np.ndarray
     batches: int
 
     def part(self, share: int) -> "Measured":
-        """The first 1 / share of the blocks (the squared norms as if they were alike in all blocks)."""
-        return Measured(
-            self.means_KP[: len(self.means_KP) // share], self.square / share, self.batches // share
-        )
+        """The first 1 / share of the blocks."""
+        blocks = len(self.means_KP) // share
+        return Measured(self.means_KP[:blocks], self.squares_K[:blocks], self.batches)
 
     def compare(self, exact_P: np.ndarray, seed: int, sized: bool) -> tuple[dict, np.ndarray]:
         """The columns of one row of the table, and the resampled cosines (R,) for paired differences."""
@@ -278,12 +280,13 @@ class Measured:
         resampled_RP = _resamples(len(self.means_KP), seed) @ self.means_KP
         norm = float(np.linalg.norm(exact_P))
         cosine_R = cosine(resampled_RP, exact_P)
-        variance = max(0.0, self.square - self.batches * float(mean_P @ mean_P)) / max(1, self.batches - 1)
+        batches = self.batches * len(self.means_KP)
+        variance = (self.squares_K.mean() - float(mean_P @ mean_P)) * batches / (batches - 1)
         row = {
             "cosine": float(cosine(mean_P, exact_P)),
             **dict(zip(("cosine_low", "cosine_high"), _ends(cosine_R), strict=True)),
             "estimate_norm": float(np.linalg.norm(mean_P)),
-            "noise_norm": float(np.sqrt(variance / self.batches)),
+            "noise_norm": float(np.sqrt(max(0.0, variance) / batches)),
             "variance": variance,
             "exact_norm": norm,
         }
@@ -315,8 +318,7 @@ def _measure(
     factor = tabular.coefficients(game, game.train_weights)
     terms = [term for term in tabular.TERMS if separate and factor[term]]
     means: dict[tuple, list[np.ndarray]] = {}
-    squares: dict[tuple, float] = {}
-    batches: dict[tuple, int] = {}
+    squares: dict[tuple, list[float]] = {}
     every = studies()
     for number in range(BLOCKS):
         block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
@@ -334,9 +336,8 @@ def _measure(
                     key = (study, term, together)
                     flat = estimate.reshape(len(estimate), -1)
                     means.setdefault(key, []).append(flat.mean(axis=0))
-                    squares[key] = squares.get(key, 0.0) + float((flat**2).sum())
-                    batches[key] = batches.get(key, 0) + len(flat)
-    return {key: Measured(np.array(means[key]), squares[key], batches[key]) for key in means}
+                    squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
+    return {key: Measured(np.array(means[key]), np.array(squares[key]), per_block // key[2]) for key in means}
 
 
 def measure(
@@ -351,7 +352,8 @@ def measure(
     that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure noise would
     make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's estimate.
     `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J has a
-    kink and no gradient. Raises ValueError for an unknown policy, fewer groups than BLOCKS, or a size below 2.
+    kink and no gradient. Raises ValueError for an unknown policy, fewer groups than BLOCKS, or a size
+    below 2.
     """
     start = policy(policy_name, game)
     if groups < BLOCKS:
