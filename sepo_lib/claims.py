@@ -49,9 +49,9 @@ class Tables:
     estimators: pd.DataFrame
 
 
-def _seeds(evaluation: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
+def _seeds(table: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
     """`column` by seed for one game and stage on the paper's pools; of SEPO the reported default rows."""
-    rows = evaluation[(evaluation.game == game) & (evaluation.pools == "paper") & (evaluation.stage == stage)]
+    rows = table[(table.game == game) & (table.pools == "paper") & (table.stage == stage)]
     if stage == "sepo":
         rows = rows[(rows.preset == "unbiased") & (rows.arm == "credited") & rows.reported.isin([True])]
     if rows.seed.duplicated().any():
@@ -76,11 +76,13 @@ def _sign(found: Interval) -> Finding:
 def kuhn_is_unexploited(tables: Tables) -> Finding:
     """C1. Measured: SEPO's exploit-pool advantage e in Kuhn poker (chips per hand), mean over seeds.
 
-    "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02.
-    Not supported: its lower end is above 0.02. The exact NashConv of the same policy is reported beside it
-    (`exploitability.csv`) and plays no part: the claim is about the pool.
+    Every hand is enumerated, with the action probabilities of the answers that were sampled
+    (`pool_advantage` of `exploitability.csv`): in played hands the luck of the cards alone reads more than
+    0.02. "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most
+    0.02. Not supported: its lower end is above 0.02. The exact NashConv of the same policy stands beside it
+    and plays no part: the claim is about the pool.
     """
-    found = _interval(_seeds(tables.evaluation, "kuhn", "sepo", "exploit"))
+    found = _interval(_seeds(tables.exploitability, "kuhn", "sepo", "pool_advantage"))
     verdict = SUPPORTED if found.high <= 0.02 else NOT_SUPPORTED if found.low > 0.02 else INCONCLUSIVE
     return Finding(*found, verdict)
 
@@ -290,7 +292,7 @@ NEEDS = {
     "ablation": (
         "profile model kind game pools arm preset seed step safety penalty_gradient_norm advantage_difference"
     ).split(),
-    "exploitability": "profile model".split(),
+    "exploitability": "profile model game pools stage arm preset seed reported pool_advantage".split(),
     "estimators": (
         "profile game pools policy how switch arm horizon clamp scale weights group_size groups_per_batch "
         "term nearest_margin change change_low change_high estimate_norm"

@@ -138,7 +138,8 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
-        tables = evaluation.evaluate(policy, games.get(game), pools, **play, keys=keys)
+        sizes = {**play, "episodes": play["episodes"][game]}
+        tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
         evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
 
@@ -360,9 +361,10 @@ def sampling(settings: Settings) -> dict:
     }
 
 
-def _play(settings: Settings, episodes: int | None = None) -> dict:
+def _play(settings: Settings) -> dict:
+    """The sizes of an evaluation, which are those of every stage: episodes by game, and the rest."""
     return {
-        "episodes": episodes or settings.evaluation_episodes,
+        "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
         "shift_episodes": settings.shift_episodes,
         "samples": settings.information_set_samples,
     }
@@ -448,7 +450,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
     ]
 
 
-def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps, episodes) -> Job:
+def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps) -> Job:
     return Job(
         f"sepo/{game}-{pools}/{preset}-{arm}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
@@ -473,7 +475,7 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
                 "seed": seeds.derive(seed, "sepo"),
                 "lora": _lora(settings, "sepo"),
             },
-            "play": _play(settings, episodes),
+            "play": _play(settings),
             "keys": _keys(settings, "sepo", seed, steps, arm, preset),
         },
         steps,
@@ -495,7 +497,6 @@ def sepo_jobs(settings: Settings) -> list[Job]:
             arm,
             seed,
             settings.of("sepo_steps", game),
-            settings.of("sepo_evaluation_episodes", game),
         )
         for preset, arm in dict.fromkeys(recipes)
         for game in settings.games
@@ -515,7 +516,6 @@ def ablation_jobs(settings: Settings) -> list[Job]:
             arm,
             seed,
             settings.of("ablation_steps", game),
-            settings.evaluation_episodes,
         )
         for game in settings.ablation_games
         for pools in settings.ablation_pools

@@ -57,7 +57,8 @@ def ablation_rows(
 def decide(claim: str, *evaluation: pd.DataFrame, ablation: pd.DataFrame | None = None) -> pd.Series:
     none = pd.DataFrame()
     table = pd.concat(evaluation) if evaluation else none
-    found = claims.decide(table, none if ablation is None else ablation, none, "p", "m")
+    exact = table.assign(pool_advantage=table["exploit"]) if claim == "C1" else none
+    found = claims.decide(table, none if ablation is None else ablation, exact, "p", "m")
     return found.set_index("claim").loc[claim]
 
 
@@ -253,7 +254,8 @@ def test_missing_columns_are_named():
 
 
 def test_as_text_is_aligned():
-    found = claims.decide(rows("sepo", "kuhn", {"exploit": 0.0}), pd.DataFrame(), pd.DataFrame(), "p", "m")
+    exact = rows("sepo", "kuhn", {"pool_advantage": 0.0})
+    found = claims.decide(pd.DataFrame(), pd.DataFrame(), exact, "p", "m")
     lines = claims.as_text(found).splitlines()
     assert len(lines) == 1 + len(claims.RULES)
     assert lines[1].startswith("C1     supported     0         [0, 0]")
