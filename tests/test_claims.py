@@ -264,7 +264,7 @@ def test_as_text_is_aligned():
 
 
 def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:
-    """One row a game in which one switch of `unbiased` is turned, `width` between the ends of its interval."""
+    """One row a game with one switch of `unbiased` turned; `width` is that of each interval."""
     turned = {"credit": "arm", "": "arm"}.get(switch, switch)
     to = {"arm": "per_rollout", "horizon": "immediate", "clamp": "episode"}
     to |= {"scale": "group_std", "weights": "equal"}
