@@ -81,7 +81,7 @@ def test_what_make_passes_is_understood():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper."),
+        ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study."),
         ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn."),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
