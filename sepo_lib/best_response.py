@@ -10,11 +10,20 @@ import pandas as pd
 from open_spiel.python.algorithms.best_response import BestResponsePolicy
 
 from . import exact, seeds
-from .games.base import Opponent
+from .games.base import Opponent, Weights
 from .games.kuhn import ENGINE, HISTORIES, INFORMATION_SETS, by_table
 from .rollouts import LanguageModelPolicy
 
 NAME = "best_response"
+
+#: How `kuhn_exploiter` may be set: the pools in whose place the best response plays, and the weights of J
+#: (None: the game's own). `best_response_only` leaves nothing in J but NashConv: u is then minus half of it
+#: and e all of it, so that an exploit weight of 1/2 lets a chip count the same against both.
+EXPLOITERS: dict[str, tuple[tuple[str, ...], Weights | None]] = {
+    "pool": ((), None),
+    "best_response": (("exploiter",), None),
+    "best_response_only": (("train", "exploiter"), Weights(0.5, 0.0, 0.0)),
+}
 
 
 def best_response(strategy: pd.DataFrame) -> list[list[float]]:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import shutil
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import datasets
@@ -29,10 +30,13 @@ from . import (
     sft,
     statistics,
 )
+from .best_response import EXPLOITERS, BestResponse
 from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
+SWEEP_GAMES = ("ipd", "kuhn")
+ROUNDING = 1e-9  # two advantages that differ by less are the same
 PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
 PRETRAIN_SHARE = {"deal": 3}  # times the examples of another game: its answers are the hardest to get in form
@@ -192,10 +196,13 @@ def run_sepo(
     train: dict,
     play: dict,
     keys: dict,
+    weights: list | None = None,
+    exploiter: dict | None = None,
 ) -> dict:
     """Train with SEPO from the SFT model of job `start`, evaluating at every checkpoint.
 
-    `after` is that job's fingerprint. Leaves model/, training-log.parquet and the evaluations.
+    `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
+    own, `exploiter` the arguments of a `BestResponse`. Leaves model/, training-log.parquet and evaluations.
     """
     sft_model = folder_of(keys["profile"], start) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **load)
@@ -217,9 +224,12 @@ def run_sepo(
         max_new_tokens=load["max_new_tokens"],
         report=report,
         evaluate=evaluate,
+        weights=games.Weights(*weights) if weights else None,
+        exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
-    log = pd.DataFrame(rows).assign(game=game, pools=pools, **keys).assign(step=[r["step"] for r in rows])
+    log = pd.DataFrame(rows).assign(**{"game": game, "pools": pools, **keys})
+    log = log.assign(step=[row["step"] for row in rows])
     evaluation.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
 
@@ -235,48 +245,77 @@ def run_gradient(
     pools: str,
     rollouts_per_opponent: int,
     arms: list,
+    batches: int,
     seed: int,
     keys: dict,
 ) -> dict:
-    """The gradient of the penalty alone, by arm, on one recorded batch of the SFT model.
+    """The gradient of the penalty alone, by arm, over `batches` recorded batches of the SFT model.
 
     An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale "none").
-    Leaves gradient-log.parquet: penalty_gradient_norm, cosine_to_credited and advantage_difference (the
-    largest difference of an advantage to reward_only's, under the preset as it is trained).
+    Leaves gradient-log.parquet, one row per arm. Means over batches: penalty_gradient_norm and
+    cosine_to_credited of a batch's gradient, advantage_difference (the largest difference of an advantage to
+    reward_only's, under the presets as they are trained). Of the mean gradient over batches:
+    mean_gradient_norm, mean_cosine_to_credited, and signal_to_noise, the squared length of its expectation
+    over the variance of a batch's gradient (estimated without bias, so that it may come out below 0; nan
+    with one batch or without variance).
     """
     model, tokenizer, policy = load_policy(str(folder_of(keys["profile"], start) / "model"), **load)
     domain = games.get(game)
     counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
-    episodes = rollouts.play(policy, rollouts.plan(domain, pools, counts, seed, share_chance=True))
     unscaled = credit.preset("unbiased").with_(scale="none")
-    reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
-    gradients, rows = {}, []
-    for number, arm in enumerate(arms):
-        mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
-        penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-        gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
-        difference = max(
-            _largest_difference(episodes, domain, credit.preset(name, arm)) for name in credit.PRESETS
+    totals: dict[str, torch.Tensor] = {}
+    rows = []
+    for batch in range(batches):
+        plans = rollouts.plan(domain, pools, counts, seeds.derive(seed, "batch", batch), share_chance=True)
+        episodes = rollouts.play(policy, plans)
+        reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
+        gradients = {}
+        for number, arm in enumerate(arms):
+            mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
+            penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
+            gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
+            report(batch * len(arms) + number + 1, {})
+        for arm, gradient in gradients.items():
+            totals[arm] = totals.get(arm, torch.zeros_like(gradient)) + gradient
+            rows.append(
+                {
+                    "arm": arm,
+                    "advantage_difference": max(
+                        _largest_difference(episodes, domain, credit.preset(name, arm))
+                        for name in credit.PRESETS
+                    ),
+                    "penalty_gradient_norm": float(gradient.norm()),
+                    "squared": float(gradient @ gradient),
+                    "cosine_to_credited": _cosine(gradient, gradients.get("credited")),
+                }
+            )
+    table = pd.DataFrame(rows).groupby("arm", sort=False).mean().reset_index()
+    for at, arm in enumerate(table["arm"]):
+        mean = totals[arm] / batches
+        squared = float(mean @ mean)
+        variance = (table.loc[at, "squared"] - squared) * batches / (batches - 1) if batches > 1 else 0.0
+        table.loc[at, "mean_gradient_norm"] = squared**0.5
+        table.loc[at, "mean_cosine_to_credited"] = _cosine(mean, totals.get("credited"))
+        table.loc[at, "signal_to_noise"] = (
+            (squared - variance / batches) / variance if variance > 0 else np.nan
         )
-        rows.append({"arm": arm, "advantage_difference": difference})
-        report(number + 1, {})
-    for row in rows:
-        mine, credited = gradients[row["arm"]], gradients.get("credited")
-        row["penalty_gradient_norm"] = float(mine.norm())
-        product = float(mine.norm() * credited.norm()) if credited is not None else 0.0
-        row["cosine_to_credited"] = float(mine @ credited) / product if product else np.nan
-    where = {**keys, "game": game, "pools": pools, "preset": "unbiased"}
+    where = {**keys, "game": game, "pools": pools, "preset": "unbiased", "batches": batches}
     del where["arm"]
-    table = pd.DataFrame(rows).assign(**where)
-    evaluation.save({"gradient": table}, folder, "log")
+    evaluation.save({"gradient": table.drop(columns="squared").assign(**where)}, folder, "log")
     return {}
 
 
+def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
+    """The cosine of two vectors; nan where one is missing or zero."""
+    product = float(a.norm() * b.norm()) if b is not None else 0.0
+    return float(a @ b) / product if product else np.nan
+
+
 def _minus(a, b):
-    """a - b where an arm that leaves an episode out of the loss (None) counts as zeros."""
+    """a - b, zero where they differ by rounding alone; an episode that an arm leaves out (None) counts as 0."""
     if a is None:
         return None
-    return a if b is None else a - b
+    return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
 
 
 def _largest_difference(episodes, domain, how: credit.Estimator) -> float:
@@ -450,9 +489,38 @@ def sft_jobs(settings: Settings) -> list[Job]:
     ]
 
 
-def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps) -> Job:
+def _sepo_job(
+    settings: Settings,
+    start: Job,
+    game,
+    pools,
+    preset,
+    arm,
+    seed,
+    steps,
+    *,
+    name: str = "sepo/{game}-{pools}/{preset}-{arm}",
+    exploiter: str | None = None,
+    weights: games.Weights | None = None,
+    train: dict | None = None,
+    keys: dict | None = None,
+) -> Job:
+    """A job of `run_sepo`. `exploiter` (None: what the settings say), `weights` and `train` change what is
+    trained and `keys` how its rows are called; a job that changes nothing has the fingerprint it always had.
+    """
+    name = name.format(game=game, pools=pools, preset=preset, arm=arm)
+    exploiter = exploiter or (settings.kuhn_exploiter if game == "kuhn" else "pool")
+    replaced, exploiter_weights = EXPLOITERS[exploiter]
+    weights = weights or exploiter_weights
+    changes: dict = {"weights": list(astuple(weights))} if weights else {}
+    if replaced:
+        changes["exploiter"] = {
+            "refresh": settings.exploiter_refresh,
+            "samples": settings.exploiter_samples,
+            "pools": list(replaced),
+        }
     return Job(
-        f"sepo/{game}-{pools}/{preset}-{arm}/seed-{seed}",
+        f"{name}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
         {
             "start": start.name,
@@ -474,9 +542,11 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
                 "micro_batches": settings.micro_batches,
                 "seed": seeds.derive(seed, "sepo"),
                 "lora": _lora(settings, "sepo"),
+                **(train or {}),
             },
             "play": _play(settings),
-            "keys": _keys(settings, "sepo", seed, steps, arm, preset),
+            "keys": {**_keys(settings, "sepo", seed, steps, arm, preset), **(keys or {})},
+            **changes,
         },
         steps,
     )
@@ -538,13 +608,76 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "pools": pools,
                 "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
                 "arms": list(settings.ablation_arms),
+                "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed, "gradient"),
                 "keys": _keys(settings, "sft", seed, start.steps),
             },
-            len(settings.ablation_arms),
+            len(settings.ablation_arms) * settings.gradient_batches,
         )
         for game in settings.ablation_games
         for pools in settings.ablation_pools
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def exploiter_jobs(settings: Settings) -> list[Job]:
+    """Kuhn trained from every seed's SFT model against each exploiter of `exploiters`, all else the same.
+
+    Their rows carry `exploiter:` and its name in the column `pools`, so that no reader of the main tables
+    takes them for its own; what is measured is measured on the pool set that the run trains Kuhn on.
+    """
+    if "kuhn" not in settings.games:
+        return []
+    return [
+        _sepo_job(
+            settings,
+            start,
+            "kuhn",
+            settings.of("pools", "kuhn"),
+            "unbiased",
+            "credited",
+            seed,
+            settings.exploiter_steps,
+            name=f"exploiter/{exploiter}",
+            exploiter=exploiter,
+            train={
+                "rollouts_per_opponent": settings.exploiter_rollouts,
+                "kl_beta": settings.exploiter_kl_beta,
+                "learning_rate_floor": settings.exploiter_learning_rate_floor,
+            },
+            keys={"pools": f"exploiter:{exploiter}"},
+        )
+        for exploiter in settings.exploiters
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def sweep_jobs(settings: Settings) -> list[Job]:
+    """SEPO retrained with the exploit weight le at each of `sweep_exploit_weights` times the game's own.
+
+    Their rows carry `sweep:` and the multiple in the column `pools`, so that no reader of the main tables
+    takes them for its own; what is measured is measured on the pool set that the run trains the game on.
+    """
+    return [
+        _sepo_job(
+            settings,
+            start,
+            game,
+            settings.of("pools", game),
+            "unbiased",
+            "credited",
+            seed,
+            settings.of("sepo_steps", game),
+            settings.of("sepo_evaluation_episodes", game),
+            name=f"sweep/{game}/exploit-{multiple:g}",
+            exploiter="pool",
+            weights=replace(own, exploit=multiple * own.exploit),
+            keys={"pools": f"sweep:{multiple:g}"},
+        )
+        for game in SWEEP_GAMES
+        if game in settings.games
+        for own in [games.get(game).train_weights]
+        for multiple in settings.sweep_exploit_weights
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 
@@ -588,6 +721,63 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
     columns = [*evaluation.KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
     outcome = trained.loc[compared, columns].assign(kind="outcome")
     return pd.concat([outcome, tables["gradient"].assign(kind="gradient")], ignore_index=True)
+
+
+def exploiter_table(settings: Settings) -> pd.DataFrame:
+    """Kuhn's exploitability through training against each exploiter: the rows of SFT (step 0, once per
+    exploiter) and of every checkpoint of the finished `exploiter_jobs`.
+
+    Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
+    nashconv_high, nashconv_constrained, exploitability; without rows where no job has finished.
+    """
+    done = [job for job in exploiter_jobs(settings) if finished(settings.profile, job)]
+    trained = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "exploitability")
+    if trained.empty:
+        return trained
+    trained = trained.assign(exploiter=trained["pools"].str.removeprefix("exploiter:"))
+    folders = [folder_of(settings.profile, job.name) for job in sft_jobs(settings)]
+    begun = on_own_pools(settings, evaluation.collect(folders, "exploitability")).assign(step=0)
+    starts = [
+        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
+        for exploiter, rows in trained.groupby("exploiter", sort=False)
+    ]
+    measured = [column for column in trained if column not in (*evaluation.KEYS, "exploiter")]
+    columns = ["profile", "model", "exploiter", "stage", "seed", "step", *measured]
+    return pd.concat([*starts, trained], ignore_index=True)[columns]
+
+
+def sweep_table(settings: Settings) -> pd.DataFrame:
+    """What the retrained policies of the finished `sweep_jobs` do after their last step, one row a seed.
+
+    Columns: those of `evaluation.csv`, multiple (of the game's own le) and exploit_weight (le as trained);
+    without rows where no job has finished.
+    """
+    done = [job for job in sweep_jobs(settings) if finished(settings.profile, job)]
+    table = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "evaluation")
+    if table.empty:
+        return table
+    table = table[table["step"] == table.groupby(["game", "pools", "seed"])["step"].transform("max")]
+    multiple = table["pools"].str.removeprefix("sweep:").astype(float)
+    own = table["game"].map(lambda game: games.get(game).train_weights.exploit)
+    return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
+
+
+def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
+    """NashConv after the last step minus that of SFT, paired over seeds, by exploiter (`exploiter_table`);
+    with the mean of the last step itself and of its interval's ends from the samples."""
+    rows = []
+    for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
+        last = group[group["step"] == group["step"].max()].set_index("seed")
+        first = group[group["stage"] == "sft"].set_index("seed")
+        if len(last) > 1:
+            after = statistics.interval(last["nashconv"])
+            difference = statistics.paired(last["nashconv"], first["nashconv"])
+            rows.append(
+                {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                | {f"nashconv_{end}": value for end, value in after._asdict().items()}
+                | {f"change_{end}": value for end, value in difference._asdict().items()}
+            )
+    return pd.DataFrame(rows)
 
 
 def paired_safety(reported: pd.DataFrame) -> pd.DataFrame:
