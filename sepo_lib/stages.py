@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from . import (
+    adapters,
     credit,
     demonstrations,
     evaluation,
@@ -172,6 +173,9 @@ def run_sft(
     examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
     rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
     evaluation.save({"sft": pd.DataFrame(rows).assign(**keys)}, folder, "log")
+    if train["lora"]:
+        facts = {"data": data, "data_sha256": data_sha256, "train": train, "load": load, "run": keys}
+        adapters.write_card(folder / "adapter", model, "sft", facts)
     _, _, policy = load_policy(str(folder / "model"), **load)
     _evaluate(policy, folder, "sft", play, where, keys)
     return {"loss": rows[-1]["loss"]}
@@ -218,6 +222,10 @@ def run_sepo(
         evaluate=evaluate,
         **train,
     )
+    if train["lora"]:
+        facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
+        facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
+        adapters.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
     log = pd.DataFrame(rows).assign(game=game, pools=pools, **keys).assign(step=[r["step"] for r in rows])
     evaluation.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
