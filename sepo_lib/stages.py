@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from . import (
+    adapters,
     credit,
     demonstrations,
     evaluation,
@@ -177,6 +178,9 @@ def run_sft(
     examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
     rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
     evaluation.save({"sft": pd.DataFrame(rows).assign(**keys)}, folder, "log")
+    if train["lora"]:
+        facts = {"data": data, "data_sha256": data_sha256, "train": train, "load": load, "run": keys}
+        adapters.write_card(folder / "adapter", model, "sft", facts)
     _, _, policy = load_policy(str(folder / "model"), **load)
     _evaluate(policy, folder, "sft", play, where, keys)
     return {"loss": rows[-1]["loss"]}
@@ -228,6 +232,10 @@ def run_sepo(
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
+    if train["lora"]:
+        facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
+        facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
+        adapters.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
     log = pd.DataFrame(rows).assign(**{"game": game, "pools": pools, **keys})
     log = log.assign(step=[row["step"] for row in rows])
     evaluation.save({"training": log}, folder, "log")
@@ -312,7 +320,7 @@ def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
 
 
 def _minus(a, b):
-    """a - b, zero where they differ by rounding alone; an episode that an arm leaves out (None) counts as 0."""
+    """a - b, 0 where they differ by rounding; an episode that an arm leaves out (None) counts as 0."""
     if a is None:
         return None
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
@@ -668,7 +676,6 @@ def sweep_jobs(settings: Settings) -> list[Job]:
             "credited",
             seed,
             settings.of("sepo_steps", game),
-            settings.of("sepo_evaluation_episodes", game),
             name=f"sweep/{game}/exploit-{multiple:g}",
             exploiter="pool",
             weights=replace(own, exploit=multiple * own.exploit),
