@@ -383,8 +383,17 @@ def demonstrations_folder(settings: Settings) -> Path:
 def _where(settings: Settings) -> list[list[str]]:
     """Every (game, pool set) that the run trains on."""
     pairs = [(game, settings.of("pools", game)) for game in settings.games]
-    pairs += [(game, pools) for game in settings.ablation_games for pools in settings.ablation_pools]
-    return [list(pair) for pair in dict.fromkeys(pairs)]
+    return [list(pair) for pair in dict.fromkeys(pairs + ablation_where(settings))]
+
+
+def ablation_where(settings: Settings) -> list[tuple[str, str]]:
+    """Every (game, pool set) of the ablation; a game without the `conflict` pools has its own alone."""
+    return [
+        (game, pools)
+        for game in settings.ablation_games
+        for pools in settings.ablation_pools
+        if pools in games.get(game).pools
+    ]
 
 
 def _keys(settings: Settings, stage: str, seed: int, step: int, arm: str = "", preset: str = "") -> dict:
@@ -542,7 +551,7 @@ def _sepo_job(
                 "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
                 "steps": steps,
                 "learning_rate": settings.of("sepo_learning_rate", game),
-                "learning_rate_floor": settings.learning_rate_floor,
+                "learning_rate_floor": settings.of("learning_rate_floor", game),
                 "kl_beta": settings.of("kl_beta", game),
                 "clip": settings.clip,
                 "max_grad_norm": settings.max_grad_norm,
@@ -583,20 +592,21 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under the unbiased preset, on the games and pool sets of the ablation."""
+    """Every arm under the presets of the ablation, on its games and pool sets."""
     return [
         _sepo_job(
             settings,
             start,
             game,
             pools,
-            "unbiased",
+            preset,
             arm,
             seed,
             settings.of("ablation_steps", game),
+            train={"rollouts_per_opponent": settings.of("ablation_rollouts", game)},
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
+        for preset in settings.ablation_presets
         for arm in settings.ablation_arms
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
@@ -614,7 +624,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "load": sampling(settings),
                 "game": game,
                 "pools": pools,
-                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+                "rollouts_per_opponent": settings.of("ablation_rollouts", game),
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed, "gradient"),
@@ -622,8 +632,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             },
             len(settings.ablation_arms) * settings.gradient_batches,
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 
