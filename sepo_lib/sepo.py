@@ -147,6 +147,7 @@ class SEPOTrainer(GRPOTrainer):
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
         )
+        engine.model = self.model  # with its adapter, if it has one
         self.last_episodes: list[Episode] = []
         kinds = set(getattr(self.model.config, "layer_types", None) or ["full_attention"])
         self.share_prefix = kinds == {"full_attention"}

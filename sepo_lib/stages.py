@@ -27,7 +27,7 @@ from . import (
     sft,
     statistics,
 )
-from .engine import SharedPrefixEngine
+from . import engine as engines
 from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
@@ -104,11 +104,13 @@ def install_base(settings: Settings) -> Path:
 # --------------------------------------------------------------------------------- playing and measuring
 
 
-def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
-    """A loaded model as (model, tokenizer, policy that plays it)."""
+def load_policy(
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+):
+    """A loaded model as (model, tokenizer, policy that plays it with the engine of that name)."""
     model, tokenizer = models.load(model_name, dtype)
-    engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
-    return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+    generator = engines.make(engine, model, models.end_ids(model, tokenizer), tokenizer)
+    return model, tokenizer, rollouts.LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 
 def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str], rollouts.Answer]:
@@ -342,6 +344,7 @@ def sampling(settings: Settings) -> dict:
         "dtype": settings.dtype,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
+        "engine": settings.engine,
     }
 
 

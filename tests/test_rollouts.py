@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sepo_lib import games, models, rollouts, stages
+from sepo_lib import engine, games, models, rollouts, stages
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_the_base_model_answers_in_form_in_every_game(policy):
 
 def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
     model, tokenizer, _ = nano
-    engine = stages.SharedPrefixEngine(model, models.end_ids(model, tokenizer))
-    cut_short = rollouts.LanguageModelPolicy(engine, tokenizer, 0.8, max_new_tokens=1)
+    shared = engine.SharedPrefixEngine(model, models.end_ids(model, tokenizer))
+    cut_short = rollouts.LanguageModelPolicy(shared, tokenizer, 0.8, max_new_tokens=1)
     episode = rollouts.play(cut_short, small_plan("kuhn")[:1])[0]
     for decision in episode.decisions:
         assert not decision.parsed
