@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m sepo_lib {reproduce,figures,notebooks,verify,profiles}`."""
+"""The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
 import contextlib
@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
+    one = add("bench", bench, "Measure the speed of play and training against plain generate.")
+    one.add_argument("--model", help="nano or smollm2 (default: both)")
     add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
     return parser
 
@@ -302,6 +304,14 @@ def verify(options: argparse.Namespace) -> int:
         else f"All {files} tables and figures are as the run left them."
     )
     return 1 if mismatches else 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure speed; see `sepo_lib.bench`."""
+    from . import bench as benchmark
+
+    benchmark.run([options.model] if options.model else list(benchmark.SUITES))
+    return 0
 
 
 def show_profiles(options: argparse.Namespace) -> int:
