@@ -1,4 +1,4 @@
-"""The commands: `python -m sepo_lib {reproduce,figures,notebooks,verify,play,crossplay,profiles}`."""
+"""The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
 import contextlib
@@ -84,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--pools", default="paper", help="the pool set: paper or conflict (default: paper)")
     one.add_argument("--episodes", type=int, default=96, help="per pair of models (default: 96)")
     one.add_argument("--seed", type=int, default=0, help="of the chance moves and the answers")
+    one = add("bench", bench, "Measure the speed of play and training against plain generate.")
+    one.add_argument("--model", help="nano or smollm2 (default: both)")
     add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
     return parser
 
@@ -338,6 +340,14 @@ def crossplay(options: argparse.Namespace) -> int:
     shown = table[["row", "column", "payoff", "interval", "other_payoff", "parse_rate", "episodes"]]
     print(shown.round(3).to_string(index=False))
     print(f"\nThe table and its figure: {_shown(folder)}")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure speed; see `sepo_lib.bench`."""
+    from . import bench as benchmark
+
+    benchmark.run([options.model] if options.model else list(benchmark.SUITES))
     return 0
 
 

@@ -620,6 +620,101 @@ def paper_against_ours(
     return grid
 
 
+BENCH_ARMS = {
+    "one_at_a_time": Look("one at a time", "#5b5b5b", "o"),
+    "batched": Look("batched generate", COLOURS[1], "s"),
+    "shared_prefix": Look("shared prefix (ours)", COLOURS[2], "D"),
+}
+STEP_PARTS = {
+    "generation": COLOURS[2],
+    "logps": COLOURS[1],
+    "update": COLOURS[0],
+    "rest": "#8a8a8a",
+}
+
+
+@styled
+def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Decisions a second by group size, one panel a game: the median of the turns, a bar from the lowest to
+    the highest. The arms of plain `generate` do not depend on the group size and are drawn across.
+
+    Columns: game, part, arm, group_size, measure, value, low, high.
+    """
+    need(bench, ["game", "part", "arm", "group_size", "measure", "value", "low", "high"])
+    data = bench[(bench["part"] == "arms") & (bench["measure"] == "decisions_per_second")]
+    looks = present(BENCH_ARMS, data["arm"])
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        sizes = sorted(rows.loc[rows["arm"] == "shared_prefix", "group_size"])
+        for arm, look in looks.items():
+            mine = rows[rows["arm"] == arm].sort_values("group_size")
+            mine = mine if arm == "shared_prefix" else pd.concat([mine] * len(sizes))
+            spread = [mine["value"] - mine["low"], mine["high"] - mine["value"]]
+            ax.errorbar(sizes, mine["value"], yerr=spread, color=look.colour, marker=look.marker, ms=4, lw=1)
+        ax.set(xscale="log", yscale="log", xticks=sizes, xticklabels=sizes, xlabel="group size G")
+        ax.minorticks_off()
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("decisions per second")
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
+    return grid
+
+
+@styled
+def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Seconds of a SEPO step by group size, split into its parts, one panel a game.
+
+    Columns: game, part, group_size, measure, value.
+    """
+    need(bench, ["game", "part", "group_size", "measure", "value"])
+    data = bench[bench["part"] == "step"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        cells = data[data["game"] == game].pivot(index="group_size", columns="measure", values="value")
+        bottom = np.zeros(len(cells))
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True):
+            seconds = cells[f"{part}_seconds"].to_numpy()
+            ax.bar(
+                range(len(cells)), seconds, 0.7, bottom, color=colour, hatch=hatch, edgecolor="white", lw=0
+            )
+            bottom += seconds
+        ax.set(xticks=range(len(cells)), xticklabels=cells.index, xlabel="group size G")
+        ax.grid(axis="x", visible=False)
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("seconds per step")
+    patches = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=part, lw=0)
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True)
+    ]
+    legend_below(grid.figure, patches)
+    return grid
+
+
+@styled
+def bench_scaling(scaling: pd.DataFrame) -> Axes:
+    """Seconds of a SEPO step against its number of episodes, with a line of slope 1 for each game.
+
+    Columns: game, episodes, measure, value.
+    """
+    need(scaling, ["game", "episodes", "measure", "value"])
+    data = scaling[scaling["measure"] == "step_seconds"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    _, ax = plt.subplots(figsize=(3.6, 2.7), layout="constrained")
+    for number, game in enumerate(ordered_games(data)):
+        rows = data[data["game"] == game].sort_values("episodes")
+        x, y = rows["episodes"].to_numpy(float), rows["value"].to_numpy()
+        colour, marker = COLOURS[number], "osD^v"[number]
+        ax.plot(x, y, color=colour, marker=marker, ms=4, lw=1, label=GAMES.get(game, game))
+        ax.plot(x, y[0] * x / x[0], color=colour, lw=0.7, ls=":")
+    ax.plot([], [], color=MUTED, lw=0.7, ls=":", label="proportional")
+    ax.set(xscale="log", yscale="log", xlabel="episodes of a step", ylabel="seconds per step")
+    ax.legend()
+    return ax
+
+
 # --- files ----------------------------------------------------------------------------------------------
 
 CAPTIONS = {

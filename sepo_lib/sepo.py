@@ -153,6 +153,7 @@ class SEPOTrainer(GRPOTrainer):
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
         )
+        engine.model = self.model  # with its adapter, if it has one
         self.last_episodes: list[Episode] = []
         self.share_prefix = share_prefix
 

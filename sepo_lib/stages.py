@@ -110,11 +110,13 @@ def install_base(settings: Settings) -> Path:
 # --------------------------------------------------------------------------------- playing and measuring
 
 
-def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
-    """A loaded model as (model, tokenizer, policy that plays it)."""
+def load_policy(
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+):
+    """A loaded model as (model, tokenizer, policy that plays it with the engine of that name)."""
     model, tokenizer = models.load(model_name, dtype)
-    engine = models.engine_for(model, tokenizer)
-    return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+    generator = models.engine_for(model, tokenizer, engine)
+    return model, tokenizer, rollouts.LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 
 def open_policy(model: str) -> rollouts.LanguageModelPolicy:
@@ -414,6 +416,7 @@ def sampling(settings: Settings) -> dict:
         "dtype": settings.dtype,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
+        "engine": settings.engine,
     }
 
 

@@ -8,7 +8,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from sepo_lib import credit, demonstrations, evaluation, games, models, rollouts, sepo, sft, stages
-from sepo_lib._generate import GenerateEngine
+from sepo_lib.engine import GenerateEngine
 
 KUHN = games.get("kuhn")
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
