@@ -632,6 +632,8 @@ def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns
     for (measure, place), ax in grid.axes_dict.items():
         for key, look in looks.items():
             mine = rows[(rows["place"] == place) & (rows["line"] == key)].sort_values("group_size")
+            if measure == "noise" and key == "unbiased, pooled":  # a batch of another size
+                continue
             length, size = mine["exact_norm"], mine["group_size"]
             values = mine["bias_norm"] if measure == "bias" else np.sqrt(mine["variance"])
             ax.plot(size, values / length, color=look.colour, marker=look.marker, ms=3.6, lw=1.2)
@@ -643,7 +645,7 @@ def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns
         ax.minorticks_off()
         ax.set_title(place if measure == "bias" else "")
         ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
-    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=3)
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
     return grid
 
 
