@@ -43,7 +43,7 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test lab figures notebooks verify bench clean
+.PHONY: help env reproduce test lab figures notebooks document verify bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -62,6 +62,9 @@ figures: env  ## Draw every figure again from the tables, without training
 
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
 	@$(KIT) notebooks --profile '$(PROFILE)'
+
+document: env  ## Write the numbers of the studies without a model into docs/ESTIMATORS.md
+	@$(KIT) document --profile '$(PROFILE)'
 
 verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
+    add_profile(add("document", document, "Write the numbers of a finished study into docs/ESTIMATORS.md."))
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
@@ -300,6 +301,16 @@ def figures(options: argparse.Namespace) -> int:
 
     files = drawing.draw_all(profile)
     print(f"{len(files)} files in {_shown(paths.figures(profile))}")
+    return 0
+
+
+def document(options: argparse.Namespace) -> int:
+    """Write the numbers of the studies without a model into their document."""
+    profile = profiles.load(options.profile).profile
+    from . import readme
+
+    readme.update_estimators(profile)
+    print(f"Wrote the numbers of {profile} into docs/ESTIMATORS.md")
     return 0
 
 

@@ -162,7 +162,7 @@ def constant_penalty_cancels(tables: Tables) -> Finding:
     norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
     difference = rows.advantage_difference[rows.arm == "constant"].astype(float)
     rows = tables.estimators
-    rows = rows[rows.switch.isin(["", "credit"]) & rows.term.isin(["e", "c", "x"])].reset_index(drop=True)
+    rows = rows[rows.switch.isin(["none", "credit"]) & rows.term.isin(["e", "c", "x"])].reset_index(drop=True)
     play = ["game", "pools", "policy", "how", "group_size", "groups_per_batch", "term"]
     relative = pd.concat([norms, _relative_to_other_arms(rows, play, "estimate_norm")])
     if relative.empty or relative.isna().any() or difference.isna().any():

@@ -35,6 +35,7 @@ QUARTER = 4  # the presets' own arms are also shown after a quarter of the group
 STUDY_SEED = 1  # no training seed: nothing is trained here
 ZERO = 1e-12  # a gradient shorter than this is rounding
 MIX = 0.2  # the share of random play in the policies that have a plan
+OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
 SWITCHES = ("horizon", "clamp", "scale", "weights")  # and `credit`, which is the arm
 
 
@@ -106,7 +107,7 @@ def policy(name: str, game: Game) -> TabularPolicy:
 
 @dataclass(frozen=True)
 class Study:
-    """One estimator of the study: the preset it starts from, the switch turned in it ("" for none), and
+    """One estimator of the study: the preset it starts from, the switch turned in it (or OWN), and
     `pooled`: whether it is also measured with many groups in a batch."""
 
     base: str
@@ -126,7 +127,7 @@ def studies() -> list[Study]:
     found = []
     for base, how in (("published", published), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [
-            Study(base, "" if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
+            Study(base, OWN if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
             for arm in credit.ARMS
         ]
     for base, how, other in (("published", published, unbiased), ("unbiased", unbiased, published)):
@@ -374,7 +375,9 @@ def measure(
             key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].how.scale == "none")
             for key, found in measured.items()
         }
-        bases = {(study.base, *rest): found for (study, *rest), found in compared.items() if not study.switch}
+        bases = {
+            (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
+        }
         for (study, term, together), (row, cosine_R) in compared.items():
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
@@ -382,12 +385,12 @@ def measure(
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }
-            if study.switch:
+            if study.switch != OWN:
                 base, base_R = bases[study.base, term, together]
                 row["change"] = row["cosine"] - base["cosine"]
                 row |= dict(zip(("change_low", "change_high"), _ends(cosine_R - base_R), strict=True))
             rows.append({**keys, "groups": played, **row})
-            if not study.switch and term == "J":
+            if study.switch == OWN and term == "J":
                 part = measured[study, term, together].part(QUARTER)
                 row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
                 rows.append({**keys, "groups": played // QUARTER, **row})

@@ -522,6 +522,172 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+POLICIES = {
+    "uniform": Look("uniform", "#5b5b5b", "o"),
+    "random": Look("random", COLOURS[1], "s"),
+    "cooperative": Look("over-cooperative", COLOURS[0], "^"),
+    "equilibrium": Look("near equilibrium", COLOURS[2], "D"),
+}
+#: (preset, switch) -> its label in `estimator_cosines`; the switch is turned to the other preset.
+ESTIMATORS = {
+    ("published", "none"): "published",
+    ("published", "credit"): "credited",
+    ("published", "horizon"): "reward to go",
+    ("published", "clamp"): "mean margin",
+    ("published", "scale"): "no scale",
+    ("published", "weights"): "pool weights",
+    ("unbiased", "pooled"): "unbiased, large batch",
+    ("unbiased", "none"): "unbiased",
+    ("unbiased", "credit"): "per rollout",
+    ("unbiased", "horizon"): "immediate payoff",
+    ("unbiased", "clamp"): "clamp per episode",
+    ("unbiased", "scale"): "group's deviation",
+    ("unbiased", "weights"): "equal weights",
+}
+
+
+def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other."""
+    rows = estimators[estimators["term"] == "J"]
+    rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
+    arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
+    rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    return rows.assign(place=place_of(rows))
+
+
+@styled
+def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+    """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
+
+    Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
+    of the unbiased one, first with many groups in a batch, then with one as in training. Bars: 95% bootstrap
+    intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient. Columns: game,
+    pools, policy, how, switch, arm, group_size (the rows of the one nearest to `group_size` are drawn),
+    groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "nearest_margin", "cosine", "cosine_low", "cosine_high"])
+    rows = _preset_rows(estimators)
+    looks = present(POLICIES, rows["policy"])
+    rows = rows[rows["group_size"] == min(rows["group_size"].unique(), key=lambda g: abs(g - group_size))]
+    many = (rows["groups_per_batch"] > 1) & (rows["switch"] == "none")
+    rows = rows[many | (rows["groups_per_batch"] == 1)]
+    rows = rows.assign(switch=rows["switch"].mask(many, "pooled"))
+    places = ordered_places(rows)
+    grid = grid_of(rows, "place", places, 2.2, 2.9, col_wrap=3, sharey=True)
+    height = {key: -y - 0.8 * (key[0] == "unbiased") for y, key in enumerate(ESTIMATORS)}
+    for place, ax in grid.axes_dict.items():
+        for number, (policy, look) in enumerate(looks.items()):
+            for row in rows[(rows["place"] == place) & (rows["policy"] == policy)].itertuples():
+                y = height[row.how, row.switch] + 0.27 - 0.18 * number
+                filled = look.colour if row.nearest_margin else "white"
+                ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
+                ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+        indent = [
+            ("" if key[1] in ("none", "pooled") else "   ") + label for key, label in ESTIMATORS.items()
+        ]
+        ax.set_yticks(list(height.values()), indent, ha="left")
+        ax.tick_params(axis="y", pad=78, labelsize=7)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("cosine with the exact gradient")
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
+ESTIMATOR_LINES = {
+    "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
+    "unbiased": Look("unbiased", COLOURS[2], "D"),
+    "unbiased, credit": Look("... charged per rollout", COLOURS[0], "^"),
+    "unbiased, clamp": Look("... clamp per episode", COLOURS[1], "s"),
+    "unbiased, horizon": Look("... immediate payoff", "#5b5b5b", "o"),
+}
+
+
+@styled
+def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns.FacetGrid:
+    """Bias and noise against the group size G at one policy, in units of the exact gradient's length.
+
+    Upper row: the length of the mean's error, and dotted what sampling noise alone would make of it; lower
+    row: the standard deviation of one batch's estimate. Estimators with scale none only, as the others have
+    no size to compare. Columns: as in `estimator_cosines` without the cosines, and bias_norm, noise_norm,
+    variance, exact_norm.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "bias_norm", "noise_norm", "variance", "exact_norm"])
+    rows = _preset_rows(estimators)
+    rows = rows[(rows["policy"] == policy) & (rows["how"] == "unbiased")]
+    many = rows["groups_per_batch"] > 1
+    rows = rows[~many | (rows["switch"] == "none")]
+    line = "unbiased" + rows["switch"].map(lambda switch: "" if switch == "none" else f", {switch}")
+    rows = rows.assign(line=line.mask(many, "unbiased, pooled"))
+    looks = present(ESTIMATOR_LINES, rows["line"])
+    places = ordered_places(rows)
+    panels = pd.DataFrame([(m, p) for m in ("bias", "noise") for p in places], columns=["measure", "place"])
+    grid = grid_of(
+        panels, "place", places, 1.9, 1.7, row="measure", row_order=["bias", "noise"], sharey=False
+    )
+    for (measure, place), ax in grid.axes_dict.items():
+        for key, look in looks.items():
+            mine = rows[(rows["place"] == place) & (rows["line"] == key)].sort_values("group_size")
+            if measure == "noise" and key == "unbiased, pooled":  # a batch of another size
+                continue
+            length, size = mine["exact_norm"], mine["group_size"]
+            values = mine["bias_norm"] if measure == "bias" else np.sqrt(mine["variance"])
+            ax.plot(size, values / length, color=look.colour, marker=look.marker, ms=3.6, lw=1.2)
+            if measure == "bias":
+                ax.plot(size, mine["noise_norm"] / length, color=look.colour, lw=0.9, linestyle=":")
+        sizes = sorted(rows["group_size"].unique())
+        ax.set(xscale="log", yscale="log", xlabel="group size G" if measure == "noise" else "")
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
+        ax.set_title(place if measure == "bias" else "")
+        ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
+    return grid
+
+
+@styled
+def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
+    """J of the strategy with the highest payoff beside the highest J, by game and pool set.
+
+    The distance is what a penalty can gain at most within the family; u and e of both stand beside the
+    marks. Columns: game, pools, weights (the rows of the one named), best_payoff_J, best_J, best_payoff_u,
+    best_u, best_payoff_e, best_e.
+    """
+    columns = [f"{label}_{value}" for label in ("best_payoff", "best") for value in ("J", "u", "e")]
+    need(headroom, ["game", "pools", "weights", *columns])
+    rows = headroom[headroom["weights"] == weights]
+    rows = rows.assign(place=place_of(rows).str.replace("\n", ", ").str.removesuffix(" pools"))
+    looks = {
+        "best_payoff": Look("highest payoff", COLOURS[1], "o", False),
+        "best": Look("highest J", COLOURS[2], "D"),
+    }
+    present({"": looks["best"]}, rows["weights"].map({weights: ""}))
+    places = ordered_places(rows)
+    figure, ax = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(places)), layout="constrained")
+    for row in rows.itertuples():
+        y = -places.index(row.place)
+        ax.plot([row.best_payoff_J, row.best_J], [y, y], color=MUTED, lw=1.4, zorder=1)
+        for label, look in looks.items():
+            face = look.colour if look.filled else "white"
+            j = getattr(row, f"{label}_J")
+            ax.plot(j, y, look.marker, color=look.colour, markerfacecolor=face, markersize=5.5, mew=1.1)
+        told = [f"u {getattr(row, f'{label}_u'):.2f}, e {getattr(row, f'{label}_e'):.2f}" for label in looks]
+        text = " to ".join(dict.fromkeys(told))
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
+    zero_line_x = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1}
+    ax.axvline(0.0, **zero_line_x)
+    ax.set_yticks([-y for y in range(len(places))], places)
+    ax.set(xlabel="J", ylim=(0.6 - len(places), 0.6))
+    ax.grid(False, axis="y")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(look) for look in looks.values()], columns=2)
+    return ax
+
+
 PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
 PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
@@ -726,6 +892,9 @@ CAPTIONS = {
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
     "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
+    "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
+    "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
+    "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
     "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",
 }
 
@@ -757,8 +926,8 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
 def draw_all(profile: str) -> list[Path]:
     """Draw every figure of a profile from its tables into its figure folder; the list of files written.
 
-    A table that is not there raises, as `paths.read_table` does; a figure without rows is skipped with a
-    printed note.
+    A table that is not there raises, as `paths.read_table` does (but for the two studies without a model,
+    `estimators` and `headroom`); a figure without rows is skipped with a printed note.
     """
     evaluation, training, ablation, exact, strategies = (
         read_or_empty(profile, name)
@@ -786,11 +955,27 @@ def draw_all(profile: str) -> list[Path]:
         for (game, pools), rows in curves.groupby(["game", "pools"]) if len(curves) else ():
             name = f"training_curves_{game}" + ("" if pools == "paper" else f"_{pools}")
             plans.append((name, training_curves, (rows, game, pools, max(1, rows["step"].nunique() // 20))))
-        for name, function, tables in plans:
-            try:
-                drawn = function(*tables)
-            except NothingToDraw as why:
-                print(f"{name}{end}: skipped, {why}")
-                continue
-            files += save(drawn.figure, paths.figures(profile), name + end)
+        files += _draw(profile, plans, end)
+    estimators, room = (
+        read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+        for name in ("estimators", "headroom")
+    )
+    without_a_model = [
+        ("estimator_cosines", estimator_cosines, (estimators,)),
+        ("estimator_bias", estimator_bias, (estimators,)),
+        ("headroom", headroom, (room,)),
+    ]
+    return files + _draw(profile, without_a_model)
+
+
+def _draw(profile: str, plans: Sequence[tuple[str, Callable, tuple]], end: str = "") -> list[Path]:
+    """Draw and save each (name, function, its arguments); `end` is added to the names."""
+    files = []
+    for name, function, tables in plans:
+        try:
+            drawn = function(*tables)
+        except NothingToDraw as why:
+            print(f"{name}{end}: skipped, {why}")
+            continue
+        files += save(drawn.figure, paths.figures(profile), name + end)
     return files

@@ -20,8 +20,10 @@ from . import (
     adapters,
     credit,
     demonstrations,
+    estimators,
     evaluation,
     games,
+    headroom,
     models,
     paths,
     profiles,
@@ -701,6 +703,11 @@ def sweep_jobs(settings: Settings) -> list[Job]:
     ]
 
 
+def study_jobs(settings: Settings) -> list[Job]:
+    """The studies that need no model: estimators against the exact gradient, and headroom."""
+    return estimators.estimator_jobs(settings) + headroom.headroom_jobs(settings)
+
+
 # ---------------------------------------------------------------------------------------- the tables
 
 
@@ -717,6 +724,15 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
             tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
+    """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
+    folders = [folder_of(settings.profile, job.name) for job in jobs]
+    tables = {name: evaluation.collect(folders, name) for name in ("estimators", "headroom")}
+    for name, table in tables.items():
+        paths.write_table(table, settings.profile, name)
+    return tables
 
 
 def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:

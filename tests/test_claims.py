@@ -265,7 +265,7 @@ def test_as_text_is_aligned():
 
 def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:
     """One row a game with one switch of `unbiased` turned; `width` is that of each interval."""
-    turned = {"credit": "arm", "": "arm"}.get(switch, switch)
+    turned = {"credit": "arm", "none": "arm"}.get(switch, switch)
     to = {"arm": "per_rollout", "horizon": "immediate", "clamp": "episode"}
     to |= {"scale": "group_std", "weights": "equal"}
     columns = {"profile": "p", "game": [f"g{k}" for k in range(len(change))], "pools": "paper"}
@@ -326,7 +326,7 @@ def test_only_the_rows_that_the_rule_names_count(left_out):
 def test_c5_looks_at_the_estimators_too(norm, verdict):
     table = [
         estimator_rows(switch, (np.nan,), arm=arm, term="e", estimate_norm=size)
-        for switch, arm, size in (("credit", "constant", norm), ("", "credited", 2.0))
+        for switch, arm, size in (("credit", "constant", norm), ("none", "credited", 2.0))
     ]
     found = decide_on("C5", *table)
     assert found.verdict == verdict and found.measured == pytest.approx(norm / 2)

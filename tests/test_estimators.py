@@ -96,13 +96,15 @@ def table():
 
 def test_the_unbiased_estimate_is_the_exact_gradient_and_the_published_one_is_not(table):
     rows = table[(table.term == "J") & (table.groups == 1000) & (table.group_size == 8)]
-    unbiased = rows[(rows.how == "unbiased") & (rows.switch == "") & (rows.groups_per_batch == 25)].iloc[0]
+    unbiased = rows[(rows.how == "unbiased") & (rows.switch == "none") & (rows.groups_per_batch == 25)].iloc[
+        0
+    ]
     assert unbiased.cosine > 0.998 and unbiased.bias_norm < 3 * unbiased.noise_norm
     error = (unbiased.size_high - unbiased.size_low) / (2 * 1.96)
     assert error < 0.05 and abs(unbiased.size_ratio - 1) < 3 * error
-    published = rows[(rows.how == "published") & (rows.switch == "")].iloc[0]
+    published = rows[(rows.how == "published") & (rows.switch == "none")].iloc[0]
     assert published.cosine_high < unbiased.cosine_low
-    terms = table[(table.how == "unbiased") & (table.switch == "")].groupby("term").cosine.min()
+    terms = table[(table.how == "unbiased") & (table.switch == "none")].groupby("term").cosine.min()
     assert (terms.loc[["u", "e", "c", "x"]] > 0.98).all()
 
 
@@ -125,8 +127,8 @@ def test_the_columns_and_rows_of_the_table(table):
     assert set(table[table.group_size == 8].term) == {"J", "u", "e", "c", "x"}
     rows = table[(table.groups == 1000) & (table.term == "J")]
     keys = ["how", "group_size", "groups_per_batch"]
-    base = rows[rows.switch == ""].set_index(keys).cosine
-    turned = rows[rows.switch != ""].set_index(keys)
+    base = rows[rows.switch == "none"].set_index(keys).cosine
+    turned = rows[rows.switch != "none"].set_index(keys)
     assert set(turned.switch) == {"credit", "horizon", "clamp", "scale", "weights"}
     np.testing.assert_allclose(turned.change, turned.cosine - base.reindex(turned.index))
     assert table.bias_norm.notna().eq(table.scale == "none").all()
