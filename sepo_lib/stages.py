@@ -296,7 +296,7 @@ def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
 
 
 def _minus(a, b):
-    """a - b, zero where they differ by rounding alone; an episode that an arm leaves out (None) counts as 0."""
+    """a - b, zero where they differ by rounding alone; None stands for an episode that an arm leaves out."""
     if a is None:
         return None
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
