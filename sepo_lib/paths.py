@@ -34,6 +34,8 @@ TABLES = {
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
     "ablation": "04_ablations",
+    "estimators": "04_ablations",
+    "headroom": "04_ablations",
     "claims": "05_figures",
 }
 
@@ -115,6 +117,11 @@ def model(name: str) -> Path | None:
     """The folder of a model: one that ships with the kit, or a path from the root; None without either."""
     folders = (models() / name, root() / name)
     return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def crossplay(game: str) -> Path:
+    """What the command crossplay leaves behind; not in git."""
+    return root() / "runs" / "crossplay" / game
 
 
 def lock() -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import games, seeds
+from . import games, models, seeds
 from .engine import Engine
 from .games.base import Game, Opponent, View
 from .records import Decision, Episode
@@ -18,7 +18,7 @@ from .records import Decision, Episode
 
 @dataclass(frozen=True)
 class Query:
-    """One decision to be made: the view of player 0 in `game`, and the decision's seed."""
+    """One decision to be made: the view of the player in `game` who makes it, and the decision's seed."""
 
     game: Game
     view: View
@@ -63,7 +63,7 @@ class LanguageModelPolicy:
         key = (messages[0]["content"], messages[1]["content"])
         if key not in self._encoded:
             text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+                list(messages), tokenize=False, add_generation_prompt=True, **models.TEMPLATE_OPTIONS
             )
             self._encoded[key] = text, self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._encoded[key]
@@ -71,7 +71,7 @@ class LanguageModelPolicy:
     def option_logps(self, game: Game, view: View) -> np.ndarray:
         """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
         _, prompt_ids = self.encode(game.messages(view))
-        end = [self.tokenizer.eos_token_id]
+        end = [models.end_of_answer(self.tokenizer)]
         options = [
             self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + end
             for action in view.legal
@@ -136,7 +136,7 @@ def plan(
     """
     plans = []
     for pool, count in counts.items():
-        for opponent in _opponents(game, pools, pool, instead):
+        for opponent in (instead or {}).get(pool) or game.pool(pools, pool):
             for rollout in range(count):
                 path = (game.name, pools, pool, opponent)
                 shared = share_chance and game.shared_chance
@@ -146,18 +146,17 @@ def plan(
     return plans
 
 
-def _opponents(game: Game, pools: str, pool: str, instead: Instead | None) -> Mapping[str, Opponent]:
-    return instead[pool] if instead and pool in instead else game.pool(pools, pool)
-
-
 class Running:
-    """One episode under way: advances its generator until player 0 has to act, or it is over."""
+    """One episode under way: advances its generator until player 0 has to act, or it is over.
 
-    def __init__(self, plan: Plan, instead: Instead | None = None):
+    `opponent` plays in the place of the pool's opponent that the plan names.
+    """
+
+    def __init__(self, plan: Plan, opponent: Opponent | None = None):
         self.plan, self.game = plan, games.get(plan.game)
         self.decisions: list[Decision] = []
         self.rounds = None
-        opponent = _opponents(self.game, plan.pools, plan.pool, instead)[plan.opponent]
+        opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
         self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
         self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
         self._advance(None)
@@ -214,7 +213,8 @@ def play(policy: Policy, plans: Sequence[Plan], instead: Instead | None = None) 
 
     `instead`: as in `plan`.
     """
-    running = [Running(plan, instead) for plan in plans]
+    others = instead or {}
+    running = [Running(plan, others.get(plan.pool, {}).get(plan.opponent)) for plan in plans]
     while open_ := [r for r in running if r.rounds is None]:
         queries = [r.query() for r in open_]
         for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):

@@ -138,6 +138,7 @@ class SEPOTrainer(GRPOTrainer):
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
+        share_prefix = models.attends_to_everything(model)
         rows = args.per_device_train_batch_size * args.steps_per_generation
         prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
         super().__init__(
@@ -152,9 +153,9 @@ class SEPOTrainer(GRPOTrainer):
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
         )
+        engine.model = self.model  # with its adapter, if it has one
         self.last_episodes: list[Episode] = []
-        kinds = set(getattr(self.model.config, "layer_types", None) or ["full_attention"])
-        self.share_prefix = kinds == {"full_attention"}
+        self.share_prefix = share_prefix
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. `inputs` (dataset rows) only set the rhythm."""

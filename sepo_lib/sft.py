@@ -64,6 +64,7 @@ def train(
     if steps is not None:
         needed = steps * batch
         dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
+    dataset = dataset.add_column("chat_template_kwargs", [models.TEMPLATE_OPTIONS] * len(dataset))
     trainer = SFTTrainer(
         model=model,
         processing_class=tokenizer,

@@ -6,6 +6,7 @@ A job leaves its evaluations in its folder as Parquet files; `collect_tables` ma
 
 import functools
 import hashlib
+import json
 import shutil
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -16,14 +17,18 @@ import pandas as pd
 import torch
 
 from . import (
+    adapters,
     credit,
     demonstrations,
+    estimators,
     evaluation,
     exploitability,
     games,
+    headroom,
     kuhn_optimum,
     models,
     paths,
+    profiles,
     rollouts,
     seeds,
     sensitivity,
@@ -32,7 +37,6 @@ from . import (
     statistics,
 )
 from .best_response import EXPLOITERS, BestResponse
-from .engine import SharedPrefixEngine
 from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
@@ -111,11 +115,27 @@ def install_base(settings: Settings) -> Path:
 # --------------------------------------------------------------------------------- playing and measuring
 
 
-def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
-    """A loaded model as (model, tokenizer, policy that plays it)."""
+def load_policy(
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+):
+    """A loaded model as (model, tokenizer, policy that plays it with the engine of that name)."""
     model, tokenizer = models.load(model_name, dtype)
-    engine = SharedPrefixEngine(model, models.end_ids(model, tokenizer))
-    return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+    generator = models.engine_for(model, tokenizer, engine)
+    return model, tokenizer, rollouts.LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
+
+
+def open_policy(model: str) -> rollouts.LanguageModelPolicy:
+    """The policy of a model to look at: nano, smollm2, a hub id, or a folder such as that of a job.
+
+    It answers as in the job that made it (number format, temperature, longest answer), any other model as
+    in the profile paper. Raises ValueError where there is no such model.
+    """
+    found = Path(models.resolve(profiles.load("paper", model=model).model))
+    for folder in (found, found.parent):
+        if (folder / "started.json").exists():
+            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
+            return load_policy(model, **job["arguments"]["load"])[2]
+    return load_policy(model, **sampling(profiles.load("paper", model=model)))[2]
 
 
 def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str], rollouts.Answer]:
@@ -130,7 +150,8 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
-        tables = evaluation.evaluate(policy, games.get(game), pools, **play, keys=keys)
+        sizes = {**play, "episodes": play["episodes"][game]}
+        tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
         evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
 
@@ -164,6 +185,9 @@ def run_sft(
     examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
     rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
     evaluation.save({"sft": pd.DataFrame(rows).assign(**keys)}, folder, "log")
+    if train["lora"]:
+        facts = {"data": data, "data_sha256": data_sha256, "train": train, "load": load, "run": keys}
+        adapters.write_card(folder / "adapter", model, "sft", facts)
     _, _, policy = load_policy(str(folder / "model"), **load)
     _evaluate(policy, folder, "sft", play, where, keys)
     return {"loss": rows[-1]["loss"]}
@@ -215,6 +239,10 @@ def run_sepo(
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
+    if train["lora"]:
+        facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
+        facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
+        adapters.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
     log = pd.DataFrame(rows).assign(**{"game": game, "pools": pools, **keys})
     log = log.assign(step=[row["step"] for row in rows])
     evaluation.save({"training": log}, folder, "log")
@@ -299,7 +327,7 @@ def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
 
 
 def _minus(a, b):
-    """a - b, zero where they differ by rounding alone; None stands for an episode that an arm leaves out."""
+    """a - b, 0 where they differ by rounding; an episode that an arm leaves out (None) counts as 0."""
     if a is None:
         return None
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
@@ -362,8 +390,17 @@ def demonstrations_folder(settings: Settings) -> Path:
 def _where(settings: Settings) -> list[list[str]]:
     """Every (game, pool set) that the run trains on."""
     pairs = [(game, settings.of("pools", game)) for game in settings.games]
-    pairs += [(game, pools) for game in settings.ablation_games for pools in settings.ablation_pools]
-    return [list(pair) for pair in dict.fromkeys(pairs)]
+    return [list(pair) for pair in dict.fromkeys(pairs + ablation_where(settings))]
+
+
+def ablation_where(settings: Settings) -> list[tuple[str, str]]:
+    """Every (game, pool set) of the ablation; a game without the `conflict` pools has its own alone."""
+    return [
+        (game, pools)
+        for game in settings.ablation_games
+        for pools in settings.ablation_pools
+        if pools in games.get(game).pools
+    ]
 
 
 def _keys(settings: Settings, stage: str, seed: int, step: int, arm: str = "", preset: str = "") -> dict:
@@ -384,12 +421,14 @@ def sampling(settings: Settings) -> dict:
         "dtype": settings.dtype,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
+        "engine": settings.engine,
     }
 
 
-def _play(settings: Settings, episodes: int | None = None) -> dict:
+def _play(settings: Settings) -> dict:
+    """The sizes of an evaluation, which are those of every stage: episodes by game, and the rest."""
     return {
-        "episodes": episodes or settings.evaluation_episodes,
+        "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
         "shift_episodes": settings.shift_episodes,
         "samples": settings.information_set_samples,
     }
@@ -484,7 +523,6 @@ def _sepo_job(
     arm,
     seed,
     steps,
-    episodes,
     *,
     name: str = "sepo/{game}-{pools}/{preset}-{arm}",
     exploiter: str | None = None,
@@ -521,7 +559,7 @@ def _sepo_job(
                 "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
                 "steps": steps,
                 "learning_rate": settings.of("sepo_learning_rate", game),
-                "learning_rate_floor": settings.learning_rate_floor,
+                "learning_rate_floor": settings.of("learning_rate_floor", game),
                 "kl_beta": settings.of("kl_beta", game),
                 "clip": settings.clip,
                 "max_grad_norm": settings.max_grad_norm,
@@ -531,7 +569,7 @@ def _sepo_job(
                 "lora": _lora(settings, "sepo"),
                 **(train or {}),
             },
-            "play": _play(settings, episodes),
+            "play": _play(settings),
             "keys": {**_keys(settings, "sepo", seed, steps, arm, preset), **(keys or {})},
             **changes,
         },
@@ -554,7 +592,6 @@ def sepo_jobs(settings: Settings) -> list[Job]:
             arm,
             seed,
             settings.of("sepo_steps", game),
-            settings.of("sepo_evaluation_episodes", game),
         )
         for preset, arm in dict.fromkeys(recipes)
         for game in settings.games
@@ -563,21 +600,21 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under the unbiased preset, on the games and pool sets of the ablation."""
+    """Every arm under the presets of the ablation, on its games and pool sets."""
     return [
         _sepo_job(
             settings,
             start,
             game,
             pools,
-            "unbiased",
+            preset,
             arm,
             seed,
             settings.of("ablation_steps", game),
-            settings.evaluation_episodes,
+            train={"rollouts_per_opponent": settings.of("ablation_rollouts", game)},
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
+        for preset in settings.ablation_presets
         for arm in settings.ablation_arms
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
@@ -595,7 +632,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "load": sampling(settings),
                 "game": game,
                 "pools": pools,
-                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+                "rollouts_per_opponent": settings.of("ablation_rollouts", game),
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed, "gradient"),
@@ -603,8 +640,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             },
             len(settings.ablation_arms) * settings.gradient_batches,
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 
@@ -627,7 +663,6 @@ def exploiter_jobs(settings: Settings) -> list[Job]:
             "credited",
             seed,
             settings.exploiter_steps,
-            settings.evaluation_episodes,
             name=f"exploiter/{exploiter}",
             exploiter=exploiter,
             train={
@@ -658,7 +693,6 @@ def sweep_jobs(settings: Settings) -> list[Job]:
             "credited",
             seed,
             settings.of("sepo_steps", game),
-            settings.of("sepo_evaluation_episodes", game),
             name=f"sweep/{game}/exploit-{multiple:g}",
             exploiter="pool",
             weights=replace(own, exploit=multiple * own.exploit),
@@ -670,6 +704,11 @@ def sweep_jobs(settings: Settings) -> list[Job]:
         for multiple in settings.sweep_exploit_weights
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
+
+
+def study_jobs(settings: Settings) -> list[Job]:
+    """The studies that need no model: estimators against the exact gradient, and headroom."""
+    return estimators.estimator_jobs(settings) + headroom.headroom_jobs(settings)
 
 
 # ---------------------------------------------------------------------------------------- the tables
@@ -688,6 +727,15 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
             tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
+    """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
+    folders = [folder_of(settings.profile, job.name) for job in jobs]
+    tables = {name: evaluation.collect(folders, name) for name in ("estimators", "headroom")}
+    for name, table in tables.items():
+        paths.write_table(table, settings.profile, name)
+    return tables
 
 
 def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
@@ -770,8 +818,11 @@ def write_study_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> d
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
-    """NashConv after the last step minus that of SFT, paired over seeds, by exploiter (`exploiter_table`);
-    with the mean of the last step itself and of its interval's ends from the samples."""
+    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+
+    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (the last
+    step's) and of change (paired). An exploiter with one seed is left out.
+    """
     rows = []
     for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
         last = group[group["step"] == group["step"].max()].set_index("seed")

@@ -62,7 +62,7 @@ def test_the_base_model_answers_in_form_in_every_game(policy):
 
 def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
     model, tokenizer, _ = nano
-    engine = stages.SharedPrefixEngine(model, models.end_ids(model, tokenizer))
+    engine = models.engine_for(model, tokenizer)
     cut_short = rollouts.LanguageModelPolicy(engine, tokenizer, 0.8, max_new_tokens=1)
     episode = rollouts.play(cut_short, small_plan("kuhn")[:1])[0]
     for decision in episode.decisions:

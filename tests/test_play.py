@@ -1,0 +1,127 @@
+"""A person against a model: scripted input, what is shown and when, and the record of the game."""
+
+import io
+import json
+
+import pytest
+
+from sepo_lib import __main__ as cli
+from sepo_lib import games, models, play, rollouts, stages
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return stages.load_policy("nano", "float32", 0.8, 32)[2]
+
+
+def typing(*lines):
+    """Somebody who types `lines` and then presses Ctrl-D."""
+    waiting = list(lines)
+
+    def ask(prompt):
+        if not waiting:
+            raise EOFError
+        return waiting.pop(0)
+
+    return ask
+
+
+def test_a_person_is_what_a_scripted_opponent_is(policy):
+    game, seed = games.get("split"), 5
+    scripted = rollouts.play(
+        policy, [rollouts.Plan("split", "paper", "exploiter", "selfish", 0, seed, seed)]
+    )[0]
+    typed = play.against(policy, game, seed, typing("7", "7", "7", "7"), lambda text: None)
+    assert typed.rounds == scripted.rounds
+    assert [d.text for d in typed.decisions] == [d.text for d in scripted.decisions]
+
+
+@pytest.mark.parametrize("name", list(games.GAMES))
+def test_every_game_can_be_played_to_its_end(policy, name):
+    game, seen = games.get(name), []
+
+    def first_legal(prompt):
+        words = {"ipd": ["coop"], "auction": ["LOW"], "split": ["5"], "deal": ["[0,0,0]"], "kuhn": ["p", "f"]}
+        return words[name]["FOLD" in seen[-1]] if name == "kuhn" else words[name][0]
+
+    episode = play.against(policy, game, 2, first_legal, seen.append)
+    assert len(episode.rounds) == game.rounds
+    shown = [text.split("\n")[1] for text in seen if text.startswith("\nRound ") and "You earn" in text]
+    assert len(shown) == game.rounds
+    for number, (line, played) in enumerate(zip(shown, episode.rounds, strict=True), start=1):
+        assert line.startswith(f"Round {number}: you ") and line.endswith(f"earn {played.payoffs[1]:g}.")
+
+
+class Script:
+    """A model that always bets or calls and says so."""
+
+    def answer(self, queries):
+        bold = [query.view.legal[-1] for query in queries]
+        return [rollouts.Answer(action, text=f"Secret.\n{action}") for action in bold]
+
+
+def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
+    said = []
+
+    def folds(prompt):
+        assert sum("Secret" in text for text in said) == sum("You earn" in text for text in said)
+        return "FOLD" if "FOLD" in said[-1] else "PASS"
+
+    episode = play.against(Script(), games.get("kuhn"), 0, folds, said.append)
+    assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
+    assert "  the model: Secret. / BET" in said[1]
+    told = play.result(games.get("kuhn"), episode)
+    assert "Total: you -6, the model 6." in told
+    values = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("  ")]
+    assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
+
+
+def test_what_cannot_be_played_is_asked_again_and_quit_leaves():
+    said = []
+    view = games.kuhn.INFORMATION_SETS[0][1]
+    assert play.choose(games.get("kuhn"), view, typing("", "call", "be"), said.append) == "BET"
+    assert said[1:] == [
+        "'' is not possible here; type PASS or BET, or quit.",
+        "'call' is not possible here; type PASS or BET, or quit.",
+    ]
+    with pytest.raises(play.Quit):
+        play.choose(games.get("kuhn"), view, typing("QUIT"), said.append)
+    split = games.base.View(round=0, rounds=4, legal=games.get("split").play(None).send(None)[1].legal)
+    assert play.choose(games.get("split"), split, typing("10", "9"), said.append) == 9
+
+
+@pytest.mark.parametrize("line", ["5\nquit\n", "5\n"])  # the second ends with Ctrl-D
+def test_the_command_ends_on_quit_and_on_the_end_of_its_input(line, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(line))
+    assert cli.main(["play", "split", "--seed", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "Split bargaining: you against nano." in said and "Round 1: you 5, the model " in said
+    assert said.endswith("You left; a game that did not end has no result.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["play", "chess"], "Unknown game 'chess'; choose from ipd, auction, split, deal, kuhn."),
+        (["play", "kuhn", "--model", "nowhere"], "There is no model 'nowhere'"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, sentence, capsys):
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+def test_the_folder_of_a_job_is_played_as_the_job_played_it(tmp_path, monkeypatch):
+    model, tokenizer = models.load("nano")
+    job = tmp_path / "job"
+    model.save_pretrained(job / "model")
+    tokenizer.save_pretrained(job / "model")
+    load = {"dtype": "float32", "temperature": 0.5, "max_new_tokens": 7}
+    (job / "started.json").write_text(json.dumps({"arguments": {"load": load}}))
+    monkeypatch.chdir(tmp_path)
+    for folder in (str(job), str(job / "model")):
+        policy = stages.open_policy(folder)
+        assert (policy.temperature, policy.max_new_tokens) == (0.5, 7)
+        assert policy.engine.model.num_parameters() == model.num_parameters()
+    assert models.resolve("job") == "job/model"  # from where one stands
