@@ -688,6 +688,171 @@ def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
     return ax
 
 
+EXPLOITERS = {
+    "pool": Look("the fixed pool", COLOURS[0], "^", False),
+    "best_response": Look("best response and train pool", COLOURS[1], "s"),
+    "best_response_only": Look("best response only", COLOURS[2], "D"),
+}
+WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
+MEASURES = {"nashconv": "exact NashConv", "pool_advantage": "exploiter pool's advantage"}
+
+
+def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) -> sns.FacetGrid:
+    """NashConv beside the pool's advantage (chips per hand) against the step, a line for each value of `key`.
+
+    Rows of stage `sft` are step 0. Lines: mean over seeds; bars: its interval.
+    """
+    rows = rows.assign(step=rows["step"].where(rows["stage"] != "sft", 0))
+    looks = present(looks, rows[key])
+    last = max(1, rows["step"].max())
+    grid = grid_of(
+        pd.DataFrame({"measure": list(MEASURES)}), "measure", list(MEASURES), 3.0, 2.2, sharey=True
+    )
+    for measure, ax in grid.axes_dict.items():
+        for number, (value, look) in enumerate(looks.items()):
+            group = rows[rows[key] == value].sort_values("step")
+            means = group.groupby("step")[measure].mean()
+            offset = (number - (len(looks) - 1) / 2) * last / 60
+            ax.plot(means.index + offset, means, color=look.colour, linewidth=1.1, zorder=2)
+            for step, at in group.groupby("step"):
+                mark(ax, step + offset, at[measure], look, aside=last / 90)
+        zero_line(ax)
+        ax.set(title=MEASURES[measure], xlabel="training step", ylabel="")
+    grid.axes.flat[0].set_ylabel("chips per hand")
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=len(looks))
+    return grid
+
+
+@styled
+def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
+    """Kuhn poker: exact NashConv through training, beside what the exploiter pool sees, by arm and preset.
+
+    Every line begins at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
+    pool_advantage, nashconv.
+    """
+    need(exploitability, ["pools", "stage", "arm", "preset", "seed", "step", *MEASURES])
+    rows = exploitability[exploitability["pools"] == pools]
+    trained = rows[rows["stage"] == "sepo"]
+    trained = trained.assign(run=trained["arm"] + ", " + trained["preset"])
+    begun = rows[rows["stage"] == "sft"]
+    runs = {
+        f"{arm}, {preset}": look._replace(filled=filled, label=f"{look.label}, {preset}")
+        for arm, look in ARMS.items()
+        for preset, filled in PRESETS.items()
+    }
+    starts = [begun[begun["seed"].isin(one["seed"])].assign(run=run) for run, one in trained.groupby("run")]
+    return through_training(pd.concat([*starts, trained]), "run", runs)
+
+
+@styled
+def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
+    """Kuhn poker: NashConv through training against the fixed pool and against best responses.
+
+    Columns (`stages.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
+    """
+    need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])
+    return through_training(exploiter, "exploiter", EXPLOITERS)
+
+
+@styled
+def paper_nashconv(paper: pd.DataFrame) -> Axes:
+    """The authors' models in Kuhn poker: the pool advantage they printed beside NashConv from their printed
+    action frequencies, with its interval from the printed numbers of decisions (chips per hand).
+
+    Columns (`exploitability.paper_nashconv`): model, stage, step, pool_advantage, nashconv, nashconv_low,
+    nashconv_high.
+    """
+    need(paper.drop(columns="model", errors="ignore"), ["stage", "step", "pool_advantage", "nashconv"])
+    need(paper[:1], ["model", "nashconv_low", "nashconv_high"])
+    rows = paper.reset_index(drop=True)
+    figure, ax = plt.subplots(figsize=(5.2, 2.7), layout="constrained")
+    exact, pool = Look("exact NashConv", COLOURS[3], "D"), Look("printed advantage", COLOURS[0], "o", False)
+    ends = [rows["nashconv"] - rows["nashconv_low"], rows["nashconv_high"] - rows["nashconv"]]
+    bars = {"fmt": exact.marker, "color": exact.colour, "markersize": 5, "elinewidth": 1.3, "capsize": 2.4}
+    ax.errorbar(rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bars)
+    ax.plot(
+        rows.index - 0.12, rows["pool_advantage"], pool.marker, color=pool.colour, label=pool.label, mfc="w"
+    )
+    zero_line(ax)
+    steps = rows["step"].map(lambda step: "" if pd.isna(step) else f" {step:.0f}")
+    ax.set_xticks(rows.index, rows["model"].str.split("-").str[0] + "\n" + rows["stage"] + steps)
+    ax.set(ylabel="chips per hand", xlim=(-0.6, len(rows) - 0.4))
+    ax.grid(False, axis="x")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(exact), handle(pool)], columns=2)
+    return ax
+
+
+@styled
+def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.FacetGrid:
+    """Safety of each stage against one weight of J, the others fixed; dotted: the game's own value of it.
+
+    Lines: mean over seeds; bands: its interval. Columns (`sensitivity.safety_by_weight`): game, weight,
+    value, own, stage, seed, safety. Raises ValueError for an unknown weight.
+    """
+    need(safety, ["game", "weight", "value", "own", "stage", "seed", "safety"])
+    if weight not in WEIGHTS:
+        raise ValueError(f"There is no weight '{weight}'; choose from {', '.join(WEIGHTS)}.")
+    data = safety[safety["weight"] == weight]
+    stages = {"base": "base", "sft": "sft", "sepo": "unbiased"}
+    looks = present({s: CONFIGURATIONS[c] for s, c in stages.items()}, data["stage"])
+    grid = grid_of(data, "game", ordered_games(data), sharey=False)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        for stage, look in looks.items():
+            values = rows[rows["stage"] == stage].groupby("value")["safety"]
+            if not len(values):
+                continue
+            found = pd.DataFrame([interval(v) for _, v in values], index=list(values.groups))
+            every = max(1, len(found) // 4)
+            style_ = {"color": look.colour, "marker": look.marker, "markersize": 3.6, "markevery": every}
+            ax.plot(found.index, found["mean"], linewidth=1.2, label=look.label, **style_)
+            ax.fill_between(found.index, found["low"], found["high"], color=look.colour, alpha=0.15, lw=0)
+        ax.axvline(rows["own"].iloc[0], color=MUTED, linewidth=0.9, linestyle=":")
+        zero_line(ax)
+        ax.set(title=GAMES.get(game, game), xlabel=WEIGHTS[weight], ylabel="")
+    grid.axes.flat[0].set_ylabel(QUANTITIES["safety"])
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
+    return grid
+
+
+@styled
+def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
+    """Payoff against exploit advantage of policies trained with different weights on the latter.
+
+    Crosses: 95% intervals over seeds of both means. Columns (`stages.sweep_table`): game, seed, multiple,
+    payoff, exploit.
+    """
+    need(sweep, ["game", "seed", "multiple", "payoff", "exploit"])
+    present({m: INK for m in sweep["multiple"].unique()}, sweep["multiple"])
+    multiples = sorted(sweep["multiple"].unique())
+    shades = sns.color_palette("viridis", len(multiples)).as_hex()
+    looks = {
+        m: Look(f"{m:g} λe", shade, marker)
+        for m, shade, marker in zip(multiples, shades, "osD^vPX*"[: len(multiples)], strict=True)
+    }
+    grid = grid_of(sweep, "game", ordered_games(sweep), 2.6, 2.2, sharey=False)
+    for game, ax in grid.axes_dict.items():
+        rows = sweep[sweep["game"] == game]
+        means = rows.groupby("multiple")[["exploit", "payoff"]].mean()
+        ax.plot(means["exploit"], means["payoff"], color=FAINT, linewidth=1.2, zorder=1)
+        for multiple, group in rows.groupby("multiple"):
+            look = looks[multiple]
+            x, y = interval(group["exploit"]), interval(group["payoff"])
+            bars = {
+                "xerr": [[x.mean - x.low], [x.high - x.mean]],
+                "yerr": [[y.mean - y.low], [y.high - y.mean]],
+            }
+            bars = bars if not np.isnan(x.low) else {}
+            ax.errorbar(
+                x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
+            )
+        ax.set(title=GAMES.get(game, game), xlabel=QUANTITIES["exploit"], ylabel="")
+    grid.axes.flat[0].set_ylabel(QUANTITIES["payoff"])
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
 PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
 PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
@@ -895,6 +1060,11 @@ CAPTIONS = {
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
     "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
     "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
+    "nashconv_training": "Kuhn poker through training: exact NashConv beside what the exploiter pool sees.",
+    "exploiter_training": "Kuhn poker trained against the fixed pool and against best responses.",
+    "paper_nashconv": "The authors' models: NashConv from their printed frequencies; the pool's advantage.",
+    "weight_sensitivity": "Safety against one weight of J: where lines cross, stages change places.",
+    "frontier": "Payoff against exploitability as the weight of the latter in training grows.",
     "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",
 }
 
@@ -948,6 +1118,7 @@ def draw_all(profile: str) -> list[Path]:
             ("paper_against_ours", paper_against_ours, (of(evaluation), paper)),
             ("kuhn_strategy", kuhn_strategy, (of(strategies),)),
             ("exploitability", exploitability, (of(exact),)),
+            ("nashconv_training", nashconv_training, (of(exact),)),
             ("ablation_outcomes", ablation_outcomes, (of(ablation),)),
             ("penalty_gradient", penalty_gradient, (of(ablation),)),
         ]

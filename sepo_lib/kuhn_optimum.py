@@ -6,9 +6,11 @@ maxima of linear functions, and the maximum of J = s u - le s e - lc c is a line
 taken over the fixed exploiter pool or over the best response to the policy itself (then e is NashConv).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import linprog
 
 from . import games
@@ -152,6 +154,29 @@ def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> 
         max(0.0, float(nashconv @ found)),
         _behaviour(x),
     )
+
+
+def table(
+    pools: str = "paper",
+    exploit_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0),
+    collusion_weights: Sequence[float] = (0.0, 1.0, 2.4),
+) -> pd.DataFrame:
+    """`optimum` for both exploiters over a grid of weights, the game's own weights among them.
+
+    Columns: pools, exploiter, exploit_weight, collusion_weight, own (whether these are the game's),
+    objective, payoff, exploit, collusion, nashconv.
+    """
+    own = games.get("kuhn").train_weights
+    rows = []
+    for exploiter in EXPLOITERS:
+        for collusion in collusion_weights:
+            for exploit in exploit_weights:
+                weights = Weights(exploit, collusion, 0.0)
+                found = optimum(weights, pools, exploiter)._asdict()
+                del found["strategy"]
+                where = {"pools": pools, "exploiter": exploiter, "exploit_weight": exploit}
+                rows.append({**where, "collusion_weight": collusion, "own": weights == own} | found)
+    return pd.DataFrame(rows)
 
 
 def _solve(cost, above, limits, equal, ones, bounds) -> np.ndarray:

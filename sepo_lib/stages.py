@@ -22,13 +22,16 @@ from . import (
     demonstrations,
     estimators,
     evaluation,
+    exploitability,
     games,
     headroom,
+    kuhn_optimum,
     models,
     paths,
     profiles,
     rollouts,
     seeds,
+    sensitivity,
     sepo,
     sft,
     statistics,
@@ -797,9 +800,29 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
 
 
+def write_study_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Write and return the tables about exploitability and weights, from `tables` (`collect_tables`) and the
+    finished `exploiter_jobs` and `sweep_jobs`: kuhn_optimum, paper_nashconv, exploiter, sweep,
+    weight_crossings. Those of games or jobs that the run does not have are written without rows.
+    """
+    made = {
+        "kuhn_optimum": kuhn_optimum.table(),
+        "paper_nashconv": exploitability.paper_nashconv(),
+        "exploiter": exploiter_table(settings),
+        "sweep": sweep_table(settings),
+        "weight_crossings": sensitivity.crossings(tables["evaluation"]),
+    }
+    for name, table in made.items():
+        paths.write_table(table, settings.profile, name)
+    return made
+
+
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
-    """NashConv after the last step minus that of SFT, paired over seeds, by exploiter (`exploiter_table`);
-    with the mean of the last step itself and of its interval's ends from the samples."""
+    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+
+    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (the last
+    step's) and of change (paired). An exploiter with one seed is left out.
+    """
     rows = []
     for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
         last = group[group["step"] == group["step"].max()].set_index("seed")

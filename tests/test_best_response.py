@@ -1,5 +1,7 @@
 """The best-response exploiter, the optimum of J, and a training run that meets it."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,12 @@ import torch
 from sepo_lib import (
     best_response,
     credit,
+    evaluation,
     exact,
     exploitability,
     games,
     kuhn_optimum,
+    paths,
     profiles,
     rollouts,
     sepo,
@@ -140,9 +144,26 @@ def enumerate_play(bold, other):
     return payoff, folds
 
 
+def test_an_evaluation_has_the_interval_of_nashconv():
+    keys = {"profile": "p", "model": "m", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 0}
+    tables = evaluation.evaluate(TablePolicy(STRATEGIES["tight_passive"]), KUHN, "paper", 2, 1, 20, keys)
+    (row,) = tables["exploitability"].to_dict("records")
+    assert row["nashconv"] == pytest.approx(0.5) and row["exploitability"] == pytest.approx(0.25)
+    assert 0.3 < row["nashconv_low"] <= 0.5 <= row["nashconv_high"] < 0.9
+    assert row["nashconv_constrained"] == pytest.approx(11 / 12)
+
+
 def test_an_unknown_exploiter_is_refused():
     with pytest.raises(ValueError, match="choose from pool, best_response"):
         kuhn_optimum.optimum(PAPER, "paper", "nobody")
+
+
+def test_the_table_of_optima_marks_the_games_own_weights():
+    table = kuhn_optimum.table(exploit_weights=[0.5, 1.5])
+    own = table[table["own"]].set_index("exploiter")
+    assert (own[["exploit_weight", "collusion_weight"]] == [PAPER.exploit, PAPER.collusion]).all(axis=None)
+    assert own.loc["pool", "nashconv"] > 0.7 > 1e-6 > own.loc["best_response", "nashconv"]
+    assert len(table) == 12
 
 
 # --- training ----------------------------------------------------------------------------------------------
@@ -230,3 +251,35 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
     assert stages.sepo_jobs(switched)[0].arguments["exploiter"]["pools"] == ["exploiter"]
     assert stages.exploiter_jobs(profiles.load("study", games="ipd")) == []
     assert exact.kuhn_nashconv(exact.probabilities(strategy_table(STRATEGIES["nash"]), "sampled")) < 1e-9
+
+
+def done(settings, job, **tables):
+    """A job's folder as it is left by a finished job with these tables."""
+    folder = stages.folder_of(settings.profile, job.name)
+    stages.evaluation.save(tables, folder, "00002")
+    paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint, "result": {}}))
+
+
+def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
+    settings = profiles.load("study", games="kuhn", seeds="1,2", exploiters=["best_response_only"])
+    assert stages.exploiter_table(settings).empty and stages.sweep_table(settings).empty
+    assert stages.paired_exploiter(stages.exploiter_table(settings)).empty
+    measured = {"pool_advantage": 0.0, "nashconv_low": 0.0, "nashconv_high": 1.0}
+    for job in (*stages.sft_jobs(settings), *stages.exploiter_jobs(settings), *stages.sweep_jobs(settings)):
+        keys = {"game": "kuhn", "pools": "paper", **job.arguments["keys"]}
+        steps = [40, 120] if keys["stage"] == "sepo" else [keys["step"]]
+        rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
+        played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
+        done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played))
+    table = stages.exploiter_table(settings)
+    assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 120], "sft": [0]}
+    assert set(table["exploiter"]) == {"best_response_only"} and "pools" not in table
+    (row,) = stages.paired_exploiter(table).to_dict("records")
+    assert row["nashconv_sft"] == pytest.approx(1.5 / 250)
+    assert row["nashconv_mean"] == pytest.approx(1.5 / 120)
+    assert row["change_mean"] == pytest.approx(1.5 / 120 - 1.5 / 250)
+    sweep = stages.sweep_table(settings)
+    assert sorted(sweep["exploit_weight"].unique()) == [0.0, 0.75, 1.5, 3.0]
+    assert len(sweep) == 8 and (sweep["payoff"] == sweep["step"]).all()
