@@ -82,7 +82,8 @@ def test_the_document_is_filled_from_the_tables(table, room, tmp_path, monkeypat
     readme.update_estimators("smoke")
     text = document.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
-    assert "of 1 settings" in text and "nan" not in text and "99" not in text  # the kink is left out
+    assert "of 1 settings" in text and "-0.5000" not in text  # the kink is left out
+    assert "| nan" not in text and "+nan" not in text
     rows = table[(table.policy == "equilibrium") & (table.groups == 80) & (table.term == "J")]
     published = rows[(rows.how == "published") & (rows.switch == "none") & (rows.group_size == 8)]
     assert f"| kuhn | paper | {published.cosine.item():.4f} |" in text
