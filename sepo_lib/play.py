@@ -62,7 +62,8 @@ def against(
         show(view.round, view.theirs, view.mine, view.payoffs)
         return choose(game, view, ask, say)
 
-    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), lambda rng: act)
+    person = {PERSON: {PERSON: lambda rng: act}}
+    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person)
     decisions = running.decisions  # grows with the episode
     while running.rounds is None:
         query = running.query()

@@ -117,16 +117,26 @@ class Plan:
     chance_seed: int
 
 
+#: Opponents that stand in the place of a whole pool: pool -> name -> opponent.
+Instead = Mapping[str, Mapping[str, Opponent]]
+
+
 def plan(
-    game: Game, pools: str, counts: Mapping[str, int], seed: int, share_chance: bool = False
+    game: Game,
+    pools: str,
+    counts: Mapping[str, int],
+    seed: int,
+    share_chance: bool = False,
+    instead: Instead | None = None,
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
     With `share_chance` the rollouts of one opponent see the same chance moves (where the game allows it).
+    Where `instead` has a pool, its opponents are met in the place of that pool's; `play` needs it too.
     """
     plans = []
     for pool, count in counts.items():
-        for opponent in game.pool(pools, pool):
+        for opponent in _opponents(game, pools, pool, instead):
             for rollout in range(count):
                 path = (game.name, pools, pool, opponent)
                 shared = share_chance and game.shared_chance
@@ -136,17 +146,18 @@ def plan(
     return plans
 
 
+def _opponents(game: Game, pools: str, pool: str, instead: Instead | None) -> Mapping[str, Opponent]:
+    return instead[pool] if instead and pool in instead else game.pool(pools, pool)
+
+
 class Running:
-    """One episode under way: advances its generator until player 0 has to act, or it is over.
+    """One episode under way: advances its generator until player 0 has to act, or it is over."""
 
-    `opponent` plays in the place of the pool's opponent that the plan names.
-    """
-
-    def __init__(self, plan: Plan, opponent: Opponent | None = None):
+    def __init__(self, plan: Plan, instead: Instead | None = None):
         self.plan, self.game = plan, games.get(plan.game)
         self.decisions: list[Decision] = []
         self.rounds = None
-        opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
+        opponent = _opponents(self.game, plan.pools, plan.pool, instead)[plan.opponent]
         self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
         self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
         self._advance(None)
@@ -198,9 +209,12 @@ class Running:
         )
 
 
-def play(policy: Policy, plans: Sequence[Plan]) -> list[Episode]:
-    """Play all planned episodes in lock-step; the episodes come back in the order of the plans."""
-    running = [Running(plan) for plan in plans]
+def play(policy: Policy, plans: Sequence[Plan], instead: Instead | None = None) -> list[Episode]:
+    """Play all planned episodes in lock-step; the episodes come back in the order of the plans.
+
+    `instead`: as in `plan`.
+    """
+    running = [Running(plan, instead) for plan in plans]
     while open_ := [r for r in running if r.rounds is None]:
         queries = [r.query() for r in open_]
         for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):

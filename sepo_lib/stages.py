@@ -23,6 +23,7 @@ from . import (
     games,
     models,
     paths,
+    processes,
     profiles,
     rollouts,
     seeds,
@@ -140,7 +141,8 @@ def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: d
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
         tables = evaluation.evaluate(policy, games.get(game), pools, **play, keys=keys)
-        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+        if processes.index() == 0:
+            evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
 
 def run_base(
@@ -200,6 +202,7 @@ def run_sepo(
 
     `after` is that job's fingerprint. Leaves model/, training-log.parquet and the evaluations.
     """
+    processes.meet()  # the first one has made the job's folder ready
     sft_model = folder_of(keys["profile"], start) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **load)
 
@@ -222,6 +225,8 @@ def run_sepo(
         evaluate=evaluate,
         **train,
     )
+    if processes.index():
+        return {}
     if train["lora"]:
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
         facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
