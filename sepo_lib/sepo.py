@@ -214,7 +214,7 @@ class SEPOTrainer(GRPOTrainer):
             )
         first_B = attention_mask.argmax(dim=1)
         shared = shared_prefix(input_ids, first_B, input_ids.size(1) - logits_to_keep)
-        room = _LOGITS_AT_ONCE // (logits_to_keep * model.config.get_text_config().vocab_size)
+        room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
         size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
         order = first_B.argsort(descending=True, stable=True)
         parts = [
@@ -236,7 +236,7 @@ class SEPOTrainer(GRPOTrainer):
         kept = last - (width - keep)
         columns = torch.arange(start, last, device=ids_BL.device)
         mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
-        cache = DynamicCache(config=model.config.get_text_config())
+        cache = DynamicCache(config=self.model.config.get_text_config())
         if shared:
             begin = int(first_B[0])
             prefix = ids_BL[:1, begin : begin + shared]

@@ -17,6 +17,8 @@ from sepo_lib import demonstrations, jobs, launch, paths, profiles, sepo, stages
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
+LAUNCH = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+LAUNCH += ["--main_process_port=0"]  # any free one
 ASKED = ["--game", "split", "--seed", "3"]
 SEPO = "sepo/split-paper/unbiased-credited/seed-3"
 
@@ -42,16 +44,15 @@ def root(tmp_path, monkeypatch):
 
 
 def trained(folder, number):
-    """What `number` processes leave: their rows by process and step, the weights, the log, the job's folder."""
+    """What `number` processes leave: rows by process and step, weights, log, and the job's folder."""
     shutil.rmtree(stages.folder_of("smoke", SEPO), ignore_errors=True)
     folder.mkdir()
     if number == 1:
         assert launched.main(folder, [*RUN, *ASKED]) == 0
     else:
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", f"--num_processes={number}"]
-        command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", launched.__file__]
+        command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, f"--num_processes={number}"]
+        command += [launched.__file__, str(folder), *RUN, *ASKED]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        command += [str(folder), *RUN, *ASKED]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         assert f"2 steps in {number} processes on cpu" in done.stdout
@@ -86,7 +87,7 @@ def test_two_processes_train_what_one_trains(root):
         assert log_1[column].tolist() == log_2[column].tolist()
     for column in ("loss", "grad_norm", "kl"):
         assert log_1[column].tolist() == pytest.approx(log_2[column].tolist(), rel=1e-2, abs=1e-6)
-    settings, job_of_notebook = launch.find(launch._parser().parse_args([*RUN, *ASKED]))
+    settings, job_of_notebook = launch.find(launch.parser().parse_args([*RUN, *ASKED]))
     assert jobs.finished("smoke", job_of_notebook)  # notebook 03 would skip it
     assert len(list(job.glob("evaluation-*.parquet"))) == 2 and settings.seeds == (3,)
 
