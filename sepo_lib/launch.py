@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from accelerate import PartialState
 
-from . import jobs, models, profiles, stages
+from . import credit, jobs, models, profiles, stages
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     """The settings of the run and the job that the options name.
 
-    Raises ValueError listing the run's jobs where none or several are meant.
+    Raises ValueError listing the run's jobs where it is none of them.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
     settings = profiles.load(options.profile, **given)
@@ -43,18 +43,18 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
         "preset": options.preset or settings.preset,
         "seed": options.seed,
     }
-    own = {"published": "per_rollout", "unbiased": settings.arm}
-    wanted["arm"] = options.arm or own.get(wanted["preset"])
-    found = {}
-    for job in every:
-        about = {**job.arguments["keys"], **{key: job.arguments[key] for key in ("game", "pools")}}
-        if all(about[key] == value for key, value in wanted.items()):
-            found.setdefault(job.name, job)
+    own = settings.arm if wanted["preset"] == settings.preset else credit.preset(wanted["preset"]).arm
+    wanted["arm"] = options.arm or own
+    found = [job for job in every if all(_of(job, key) == value for key, value in wanted.items())]
     if not found:
         names = ", ".join(dict.fromkeys(job.name for job in every))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
         raise ValueError(f"The run has no SEPO job with {asked}; it has {names}.")
-    return settings, next(iter(found.values()))
+    return settings, found[0]
+
+
+def _of(job: jobs.Job, key: str) -> str | int:
+    return job.arguments["keys"][key] if key == "seed" else job.arguments[key]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
