@@ -43,7 +43,7 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test lab figures notebooks verify clean
+.PHONY: help env reproduce test lab figures notebooks document verify bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -63,8 +63,14 @@ figures: env  ## Draw every figure again from the tables, without training
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
 	@$(KIT) notebooks --profile '$(PROFILE)'
 
+document: env  ## Write the numbers of the studies without a model into docs/ESTIMATORS.md
+	@$(KIT) document --profile '$(PROFILE)'
+
 verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'
+
+bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
+	@OMP_NUM_THREADS=1 $(KIT) bench --model '$(MODEL)'
 
 env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:

@@ -1,4 +1,4 @@
-"""The commands: `python -m sepo_lib {reproduce,figures,notebooks,verify,play,crossplay,profiles}`."""
+"""The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
 import contextlib
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
+    add_profile(add("document", document, "Write the numbers of a finished study into docs/ESTIMATORS.md."))
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--pools", default="paper", help="the pool set: paper or conflict (default: paper)")
     one.add_argument("--episodes", type=int, default=96, help="per pair of models (default: 96)")
     one.add_argument("--seed", type=int, default=0, help="of the chance moves and the answers")
+    one = add("bench", bench, "Measure the speed of play and training against plain generate.")
+    one.add_argument("--model", help="nano or smollm2 (default: both)")
     add("profiles", show_profiles, "Print every hyperparameter, its value in each profile, and why.")
     return parser
 
@@ -302,6 +305,16 @@ def figures(options: argparse.Namespace) -> int:
     return 0
 
 
+def document(options: argparse.Namespace) -> int:
+    """Write the numbers of the studies without a model into their document."""
+    profile = profiles.load(options.profile).profile
+    from . import readme
+
+    readme.update_estimators(profile)
+    print(f"Wrote the numbers of {profile} into docs/ESTIMATORS.md")
+    return 0
+
+
 def verify(options: argparse.Namespace) -> int:
     """Hold a run against its manifest."""
     profile = profiles.load(options.profile).profile
@@ -339,6 +352,14 @@ def crossplay(options: argparse.Namespace) -> int:
     shown = table[["row", "column", "payoff", "interval", "other_payoff", "parse_rate", "episodes"]]
     print(shown.round(3).to_string(index=False))
     print(f"\nThe table and its figure: {_shown(folder)}")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure speed; see `sepo_lib.bench`."""
+    from . import bench as benchmark
+
+    benchmark.run([options.model] if options.model else list(benchmark.SUITES))
     return 0
 
 

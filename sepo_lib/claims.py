@@ -1,4 +1,4 @@
-"""The paper's claims C1..C6, each decided by a rule that was written before any run.
+"""The paper's claims C1..C6 and our own E1..E5, each decided by a rule that was written before any run.
 
 A rule is a function of the tables of one profile and model. Its docstring *is* the rule; its verdict
 follows from confidence intervals over training seeds alone, at 95%:
@@ -9,6 +9,8 @@ follows from confidence intervals over training seeds alone, at 95%:
 
 "SEPO" in C1 to C4 is the kit's default: the reported rows of stage `sepo`, preset `unbiased`, arm
 `credited`, on the paper's pools. C5 and C6 compare the arms of the ablation, which differ in nothing else.
+E1 to E5 are about the estimators alone (`estimators.csv`, no model): their intervals are over simulated
+batches.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .statistics import Interval, interval, paired
 
@@ -43,11 +46,12 @@ class Tables:
     evaluation: pd.DataFrame
     ablation: pd.DataFrame
     exploitability: pd.DataFrame
+    estimators: pd.DataFrame
 
 
-def _seeds(evaluation: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
+def _seeds(table: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
     """`column` by seed for one game and stage on the paper's pools; of SEPO the reported default rows."""
-    rows = evaluation[(evaluation.game == game) & (evaluation.pools == "paper") & (evaluation.stage == stage)]
+    rows = table[(table.game == game) & (table.pools == "paper") & (table.stage == stage)]
     if stage == "sepo":
         rows = rows[(rows.preset == "unbiased") & (rows.arm == "credited") & rows.reported.isin([True])]
     if rows.seed.duplicated().any():
@@ -72,11 +76,13 @@ def _sign(found: Interval) -> Finding:
 def kuhn_is_unexploited(tables: Tables) -> Finding:
     """C1. Measured: SEPO's exploit-pool advantage e in Kuhn poker (chips per hand), mean over seeds.
 
-    "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02.
-    Not supported: its lower end is above 0.02. The exact NashConv of the same policy is reported beside it
-    (`exploitability.csv`) and plays no part: the claim is about the pool.
+    Every hand is enumerated, with the action probabilities of the answers that were sampled
+    (`pool_advantage` of `exploitability.csv`): in played hands the luck of the cards alone reads more than
+    0.02. "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most
+    0.02. Not supported: its lower end is above 0.02. The exact NashConv of the same policy stands beside it
+    and plays no part: the claim is about the pool.
     """
-    found = _interval(_seeds(tables.evaluation, "kuhn", "sepo", "exploit"))
+    found = _interval(_seeds(tables.exploitability, "kuhn", "sepo", "pool_advantage"))
     verdict = SUPPORTED if found.high <= 0.02 else NOT_SUPPORTED if found.low > 0.02 else INCONCLUSIVE
     return Finding(*found, verdict)
 
@@ -146,22 +152,32 @@ def constant_penalty_cancels(tables: Tables) -> Finding:
 
     Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
     `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
-    are zero or absent). An identity has no sampling error, so the interval is the range over the rows.
-    Supported: in every row of arm `constant` the relative norm is at most 1e-6 and the advantages differ
-    from those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not supported: in
-    any row not.
+    are zero or absent). Beside them stand the rows of the terms e, c and x of `estimators.csv`, relative to
+    the largest `estimate_norm` of another arm of the same preset and play. An identity has no sampling
+    error, so the interval is the range over the rows. Supported: in every row of arm `constant` the relative
+    norm is at most 1e-6, and in those of the ablation the advantages differ from those of `reward_only` on
+    the same episodes by at most 1e-12 (floating point). Not supported: in any row not.
     """
     rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
-    others = rows.assign(norm=rows.penalty_gradient_norm.where(rows.arm != "constant").astype(float))
-    largest = others.groupby(["game", "pools", "preset", "seed"], dropna=False)["norm"].transform("max")
-    relative = rows.penalty_gradient_norm / largest.where(largest > 0, 1.0)
-    constant = rows.arm == "constant"
-    relative, difference = relative[constant].astype(float), rows.advantage_difference[constant].astype(float)
+    norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
+    difference = rows.advantage_difference[rows.arm == "constant"].astype(float)
+    rows = tables.estimators
+    rows = rows[rows.switch.isin(["none", "credit"]) & rows.term.isin(["e", "c", "x"])].reset_index(drop=True)
+    play = ["game", "pools", "policy", "how", "group_size", "groups_per_batch", "term"]
+    relative = pd.concat([norms, _relative_to_other_arms(rows, play, "estimate_norm")])
     if relative.empty or relative.isna().any() or difference.isna().any():
         return Finding(*NOTHING, INCONCLUSIVE)
     exact = (relative <= 1e-6).all() and (difference <= 1e-12).all()
     found = Interval(float(relative.mean()), float(relative.min()), float(relative.max()))
     return Finding(*found, SUPPORTED if exact else NOT_SUPPORTED)
+
+
+def _relative_to_other_arms(rows: pd.DataFrame, keys: list[str], norm: str) -> pd.Series:
+    """The `norm` of the rows of arm `constant` over the largest of another arm with the same `keys`."""
+    others = rows.assign(norm=rows[norm].where(rows.arm != "constant").astype(float))
+    largest = others.groupby(keys, dropna=False)["norm"].transform("max")
+    relative = rows[norm] / largest.where(largest > 0, 1.0)
+    return relative[rows.arm == "constant"].astype(float)
 
 
 def per_rollout_restores_a_gradient(tables: Tables) -> Finding:
@@ -185,6 +201,63 @@ def per_rollout_restores_a_gradient(tables: Tables) -> Finding:
     return _sign(_interval(gain_S))
 
 
+def _turning_loses(tables: Tables, switch: str, value: str) -> Finding:
+    """How much cosine with the exact gradient of J is lost by turning `switch` of `unbiased` to `value`.
+
+    Of the rows with the most groups, G = 8 and one group in a batch (as the trainer plays), where J has a
+    gradient (no margin is exactly 0): the mean of -change over games, pools and policies, which are
+    simulated independently of one another.
+    """
+    rows = tables.estimators
+    rows = rows[
+        (rows.how == "unbiased")
+        & (rows.switch == switch)
+        & (rows["arm" if switch == "credit" else switch] == value)
+        & (rows.term == "J")
+        & (rows.group_size == 8)
+        & (rows.groups_per_batch == 1)
+        & (rows.nearest_margin != 0)
+    ]
+    change = rows[["change", "change_low", "change_high"]].astype(float)
+    if rows.empty or change.isna().any(axis=None):
+        return Finding(*NOTHING, INCONCLUSIVE)
+    z = stats.norm.ppf(0.975)
+    errors = (change.change_high - change.change_low) / (2 * z)
+    half = float(z * np.sqrt((errors**2).sum()) / len(rows))
+    lost = -float(change.change.mean())
+    return _sign(Interval(lost, lost - half, lost + half))
+
+
+def credit_matters(tables: Tables) -> Finding:
+    """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
+    credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
+
+    Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
+    `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
+    """
+    return _turning_loses(tables, "credit", "per_rollout")
+
+
+def horizon_matters(tables: Tables) -> Finding:
+    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff."""
+    return _turning_loses(tables, "horizon", "immediate")
+
+
+def clamp_matters(tables: Tables) -> Finding:
+    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's."""
+    return _turning_loses(tables, "clamp", "episode")
+
+
+def scale_matters(tables: Tables) -> Finding:
+    """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
+    return _turning_loses(tables, "scale", "group_std")
+
+
+def weights_matter(tables: Tables) -> Finding:
+    """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
+    return _turning_loses(tables, "weights", "equal")
+
+
 RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {
     "C1": ("In Kuhn poker the SEPO model has zero exploit-pool advantage.", kuhn_is_unexploited),
     "C2": ("SEPO is safer than the base model in at least four of the five games.", safer_than_base),
@@ -204,6 +277,14 @@ RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {
         "Computing the penalty per rollout restores a gradient that makes the policy safer.",
         per_rollout_restores_a_gradient,
     ),
+    "E1": (
+        "Charging penalties beside the episodes that caused them turns the estimate from J's gradient.",
+        credit_matters,
+    ),
+    "E2": ("The immediate payoff in place of the reward to go does.", horizon_matters),
+    "E3": ("Clamping the margin of each episode in place of the batch's mean does.", clamp_matters),
+    "E4": ("Dividing by each group's standard deviation does.", scale_matters),
+    "E5": ("Weighing all groups the same does.", weights_matter),
 }
 
 NEEDS = {
@@ -211,7 +292,11 @@ NEEDS = {
     "ablation": (
         "profile model kind game pools arm preset seed step safety penalty_gradient_norm advantage_difference"
     ).split(),
-    "exploitability": "profile model".split(),
+    "exploitability": "profile model game pools stage arm preset seed reported pool_advantage".split(),
+    "estimators": (
+        "profile game pools policy how switch arm horizon clamp scale weights group_size groups_per_batch "
+        "term nearest_margin change change_low change_high estimate_norm"
+    ).split(),
 }
 
 
@@ -221,13 +306,21 @@ def decide(
     exploitability: pd.DataFrame,
     profile: str,
     model: str,
+    estimators: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Every rule on the rows of one profile and model: one row per claim, with the columns `COLUMNS`.
+
+    `estimators` knows no model and may be left out (E1 to E5 are then inconclusive).
 
     Tables without rows are fine (the verdict is then inconclusive). Raises ValueError for missing columns
     and for two rows where a rule expects one (the same seed twice).
     """
-    given = {"evaluation": evaluation, "ablation": ablation, "exploitability": exploitability}
+    given = {
+        "evaluation": evaluation,
+        "ablation": ablation,
+        "exploitability": exploitability,
+        "estimators": pd.DataFrame() if estimators is None else estimators,
+    }
     cut = {}
     for name, table in given.items():
         if table.empty:
@@ -235,7 +328,8 @@ def decide(
         missing = [column for column in NEEDS[name] if column not in table.columns]
         if missing:
             raise ValueError(f"The claims need the columns {missing} of {name}.csv, which lacks them.")
-        cut[name] = table[(table.profile == profile) & (table.model == model)]
+        mine = table.profile == profile
+        cut[name] = table[mine & (table.model == model)] if "model" in NEEDS[name] else table[mine]
     tables = Tables(**cut)
     rows = [(claim, statement, *rule(tables), profile, model) for claim, (statement, rule) in RULES.items()]
     return pd.DataFrame(rows, columns=COLUMNS)

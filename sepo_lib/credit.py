@@ -14,7 +14,7 @@ The published estimator and the corrected one differ in five switches and nothin
 by the rollouts of a group, estimates grad J itself. It is what is held against the exact gradient.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,8 @@ from .games.base import Game, Weights
 from .records import Episode, by_opponent
 
 ARMS = ("reward_only", "constant", "per_rollout", "credited")
-_CHOICES = {
+POOLS = ("train", "exploiter", "collusive")
+SWITCHES = {
     "arm": ARMS,
     "horizon": ("immediate", "to_go"),
     "clamp": ("episode", "mean"),
@@ -45,7 +46,7 @@ class Estimator:
     weights: str
 
     def __post_init__(self) -> None:
-        for switch, choices in _CHOICES.items():
+        for switch, choices in SWITCHES.items():
             if getattr(self, switch) not in choices:
                 raise ValueError(
                     f"Unknown {switch} '{getattr(self, switch)}'; choose from {', '.join(choices)}."
@@ -69,43 +70,70 @@ def preset(name: str, arm: str | None = None) -> Estimator:
     return PRESETS[name] if arm is None else PRESETS[name].with_(arm=arm)
 
 
-def _stack(group: Sequence[Episode], value: str) -> np.ndarray:
-    """`own_T`, `other_T`, `collusion_T` or `externality_T` of a group's episodes, shape (G, T)."""
-    return np.array([getattr(episode, value) for episode in group], dtype=float)
+@dataclass(frozen=True)
+class Rollouts:
+    """The rollouts against one opponent, as far as credit looks at them: arrays of one shape (..., N, G, T).
+
+    `own` and `other` payoff (points), `collusion` and `externality` (rates) of each round, and `decisions`,
+    how many the policy took in it. N is the number of groups against this opponent in a batch (the trainer
+    plays 1), G the rollouts of a group, T the rounds; leading axes are batches that know nothing of one
+    another. Raises ValueError for another shape, an empty group or a single rollout.
+    """
+
+    own: np.ndarray
+    other: np.ndarray
+    collusion: np.ndarray
+    externality: np.ndarray
+    decisions: np.ndarray
+
+    def __post_init__(self) -> None:
+        shapes = {
+            getattr(self, name).shape for name in ("own", "other", "collusion", "externality", "decisions")
+        }
+        shape = self.own.shape
+        if len(shapes) > 1 or len(shape) < 3:
+            raise ValueError(
+                f"Rollouts are arrays of one shape (..., groups, rollouts, rounds); found {shapes}."
+            )
+        if 0 in shape:
+            raise ValueError(f"A rollout group is empty: its arrays have the shape {shape}.")
+        if shape[-2] < 2:
+            raise ValueError("A rollout group needs at least 2 rollouts: one alone has no baseline.")
 
 
-def _margins(exploiters: dict, clamp: str) -> dict[tuple[str, str], np.ndarray]:
-    """Opponent's minus own payoff per exploiter, shape (G, T), as far as the clamp lets it count.
+Pools = Mapping[str, Mapping[tuple[str, str], Rollouts]]  # pool -> (pool, opponent) -> its rollouts
+_BATCH = (-3, -2, -1)  # the axes N, G and T
+
+
+def _margins(exploiters: Mapping[tuple[str, str], Rollouts], clamp: str) -> dict[tuple[str, str], np.ndarray]:
+    """Opponent's minus own payoff per exploiter, shape (..., N, G, T), as far as the clamp lets it count.
 
     Its mean over T is the e of one episode: max(0, margin) under `episode`; under `mean` the signed margin
     of an exploiter that is ahead on average in this batch, else 0.
     """
     counted = {}
-    for key, group in exploiters.items():
-        margin_GT = _stack(group, "other_T") - _stack(group, "own_T")
-        if clamp == "episode":
-            counts = margin_GT.mean(axis=1, keepdims=True) > 0
-        else:
-            counts = margin_GT.mean() > 0
-        counted[key] = margin_GT * counts
+    for key, rollouts in exploiters.items():
+        margin = rollouts.other - rollouts.own
+        counts = margin.mean(axis=-1 if clamp == "episode" else _BATCH, keepdims=True) > 0
+        counted[key] = margin * counts
     return counted
 
 
 def _rollout_penalty(
-    train: Sequence[Episode], pools: dict[str, dict], margins: dict, weights: Weights, scale: float
+    train: Rollouts, pools: Pools, margins: dict, weights: Weights, scale: float
 ) -> np.ndarray:
-    """P[r] = le s e[r] + lc c[r] + lx x[r] for the rollouts of one train opponent, shape (G,)."""
-    e_G = np.mean([margin_GT.mean(axis=1) for margin_GT in margins.values()], axis=0)
-    c_G = np.mean([_stack(g, "collusion_T").mean(axis=1) for g in pools["collusive"].values()], axis=0)
+    """P[r] = le s e[r] + lc c[r] + lx x[r] for the rollouts of one train opponent, shape (..., N, G)."""
+    e = np.mean([margin.mean(axis=-1) for margin in margins.values()], axis=0)
+    c = np.mean([rollouts.collusion.mean(axis=-1) for rollouts in pools["collusive"].values()], axis=0)
     hurt = [train, *pools["exploiter"].values()]
-    x_G = np.mean([_stack(g, "externality_T").mean(axis=1) for g in hurt], axis=0)
-    return weights.exploit * scale * e_G + weights.collusion * c_G + weights.externality * x_G
+    x = np.mean([rollouts.externality.mean(axis=-1) for rollouts in hurt], axis=0)
+    return weights.exploit * scale * e + weights.collusion * c + weights.externality * x
 
 
 def _per_round(
-    key: tuple[str, str], pools: dict[str, dict], margins: dict, game: Game, weights: Weights, equal: bool
+    key: tuple[str, str], pools: Pools, margins: dict, game: Game, weights: Weights, equal: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A credited group's own (payoff, penalty) per round, both (G, T), weighted by its share of J.
+    """A credited group's own (payoff, penalty) per round, both (..., N, G, T), weighted by its share of J.
 
     Their sums over rounds are the episode's contributions to s u and to the penalties.
     """
@@ -113,54 +141,98 @@ def _per_round(
     n_train, n_exploiter, n_collusive = (len(pools[p]) for p in ("train", "exploiter", "collusive"))
     w_u, w_e, w_c = (1, 1, 1) if equal else (1 / n_train, 1 / n_exploiter, 1 / n_collusive)
     w_x = 1 if equal else 1 / (n_train + n_exploiter)
-    own_GT = _stack(group, "own_T")
-    rounds = own_GT.shape[1]
-    payoff_GT = np.zeros_like(own_GT)
-    penalty_GT = np.zeros_like(own_GT)
+    rounds = group.own.shape[-1]
+    payoff = np.zeros_like(group.own)
+    penalty = np.zeros_like(group.own)
     if pool == "train":
-        payoff_GT = w_u * game.scale * own_GT / rounds
+        payoff = w_u * game.scale * group.own / rounds
     if pool == "exploiter":
-        penalty_GT += w_e * weights.exploit * game.scale * margins[key] / rounds
+        penalty += w_e * weights.exploit * game.scale * margins[key] / rounds
     if pool in ("train", "exploiter"):
-        penalty_GT += w_x * weights.externality * _stack(group, "externality_T") / rounds
+        penalty += w_x * weights.externality * group.externality / rounds
     if pool == "collusive":
-        penalty_GT += w_c * weights.collusion * _stack(group, "collusion_T") / rounds
-    return payoff_GT, penalty_GT
+        penalty += w_c * weights.collusion * group.collusion / rounds
+    return payoff, penalty
 
 
-def _to_go(value_GT: np.ndarray, memoryless: bool) -> np.ndarray:
-    """Sum from each round to the last, shape (G, T); the round itself where rounds are independent."""
-    return value_GT if memoryless else np.cumsum(value_GT[:, ::-1], axis=1)[:, ::-1]
+def _to_go(value: np.ndarray, memoryless: bool) -> np.ndarray:
+    """Sum from each round to the last, shape (..., T); the round itself where rounds are independent."""
+    return value if memoryless else np.cumsum(value[..., ::-1], axis=-1)[..., ::-1]
 
 
 def _returns(
-    key: tuple[str, str], pools: dict[str, dict], margins: dict, game: Game, weights: Weights, how: Estimator
+    key: tuple[str, str], pools: Pools, margins: dict, game: Game, weights: Weights, how: Estimator
 ) -> np.ndarray:
-    """What each round of each rollout of one group is rewarded with, before any baseline, shape (G, T)."""
+    """What each round of each rollout against one opponent is rewarded with, before any baseline, shape
+    (..., N, G, T)."""
     group, equal = pools[key[0]][key], how.weights == "equal"
-    own_GT = _stack(group, "own_T")
-    rounds = own_GT.shape[1]
+    rounds = group.own.shape[-1]
     if how.arm == "credited":
-        payoff_GT, penalty_GT = _per_round(key, pools, margins, game, weights, equal)
+        payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
         if how.horizon == "immediate":  # payoff of the round as published; the episode's whole penalty
-            payoff_GT = payoff_GT * rounds / game.scale
-            return payoff_GT - penalty_GT.sum(axis=1, keepdims=True)
+            payoff = payoff * rounds / game.scale
+            return payoff - penalty.sum(axis=-1, keepdims=True)
         if how.clamp == "episode" and key[0] == "exploiter":  # a clamped sum cannot be split into rounds
-            return np.broadcast_to(-penalty_GT.sum(axis=1, keepdims=True), own_GT.shape)
-        return _to_go(payoff_GT - penalty_GT, game.memoryless)
+            return np.broadcast_to(-penalty.sum(axis=-1, keepdims=True), payoff.shape)
+        return _to_go(payoff - penalty, game.memoryless)
 
     if how.arm == "reward_only":
-        penalty_G = np.zeros(len(group))
+        penalty = np.zeros(group.own.shape[:-1])
     else:
-        penalty_G = _rollout_penalty(group, pools, margins, weights, game.scale)
+        penalty = _rollout_penalty(group, pools, margins, weights, game.scale)
         if how.arm == "constant":
-            penalty_G = np.full_like(penalty_G, penalty_G.mean())
+            penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
     if how.horizon == "immediate":
-        payoff_GT = own_GT
+        payoff = group.own
     else:
-        payoff_GT = _to_go(game.scale * own_GT / rounds, game.memoryless)
-    return share * (payoff_GT - penalty_G[:, None])
+        payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
+    return share * (payoff - penalty[..., None])
+
+
+def advantages(
+    pools: Pools, game: Game, how: Estimator, weights: Weights | None = None
+) -> tuple[dict[tuple[str, str], np.ndarray], float]:
+    """The advantage of every round of every rollout, by (pool, opponent), shape (..., N, G, T).
+
+    The core that the trainer (through `assign`) and the study of estimators share. Opponents that the arm
+    leaves out of the loss are left out of the answer. The second value is the share of (group, round) cells
+    in which all rollouts got the same reward, in [0, 1]. `weights` default to the game's training weights.
+    Raises ValueError for a missing pool and for groups of unequal sizes.
+    """
+    weights = weights or game.train_weights
+    for pool in POOLS:
+        if not pools.get(pool):
+            raise ValueError(
+                f"The batch has no episodes against the {pool} pool; credit needs all three pools."
+            )
+    sizes = {key: group.own.shape[:-1] for pool in POOLS for key, group in pools[pool].items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
+
+    margins = _margins(pools["exploiter"], how.clamp)
+    given: dict[tuple[str, str], np.ndarray] = {}
+    cells = zero = 0
+    for pool in POOLS if how.arm == "credited" else ("train",):
+        for key in pools[pool]:
+            reward = _returns(key, pools, margins, game, weights, how)
+            std = reward.std(axis=-2, ddof=1, keepdims=True)
+            equal = std < _NO_SPREAD
+            cells += std.size
+            zero += int(equal.sum())
+            centred = np.where(equal, 0.0, reward - reward.mean(axis=-2, keepdims=True))
+            if how.scale == "group_std":
+                given[key] = centred / (std + _STD_FLOOR)
+            else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
+                size = reward.shape[-2]
+                given[key] = centred * size / (size - 1)
+
+    if how.scale == "batch":  # one number for all decisions of a batch: their root mean square
+        counts = {key: pools[key[0]][key].decisions for key in given}
+        square = sum((counts[key] * given[key] ** 2).sum(axis=_BATCH, keepdims=True) for key in given)
+        rms = np.sqrt(square / sum(count.sum(axis=_BATCH, keepdims=True) for count in counts.values()))
+        given = {key: advantage / (rms + _STD_FLOOR) for key, advantage in given.items()}
+    return given, zero / cells
 
 
 @dataclass(frozen=True)
@@ -173,47 +245,31 @@ class Credit:
     zero_variance: float
 
 
+def _of_episodes(group: Sequence[Episode]) -> Rollouts:
+    """The recorded episodes of one group as arrays of shape (1, G, T)."""
+
+    def stack(value: str) -> np.ndarray:
+        return np.array([[getattr(episode, value) for episode in group]], dtype=float)
+
+    own = stack("own_T")
+    decisions = np.zeros_like(own)
+    for rollout, episode in enumerate(group):
+        for decision in episode.decisions:
+            decisions[0, rollout, decision.round] += 1
+    return Rollouts(own, stack("other_T"), stack("collusion_T"), stack("externality_T"), decisions)
+
+
 def assign(episodes: Sequence[Episode], game: Game, how: Estimator, weights: Weights | None = None) -> Credit:
     """The advantage of every decision of a batch of rollout groups.
 
     A group is all episodes of one (pool, opponent) pair, G of them, the same G for every pair; `weights`
     default to the game's training weights. Raises ValueError for missing pools, G < 2 or unequal groups.
     """
-    weights = weights or game.train_weights
-    pools = {pool: by_opponent(episodes, pool) for pool in ("train", "exploiter", "collusive")}
-    for pool, groups in pools.items():
-        if not groups:
-            raise ValueError(
-                f"The batch has no episodes against the {pool} pool; credit needs all three pools."
-            )
-    sizes = {key: len(group) for groups in pools.values() for key, group in groups.items()}
-    if min(sizes.values()) < 2:
-        raise ValueError("A rollout group needs at least 2 rollouts: one alone has no baseline.")
-    if len(set(sizes.values())) > 1:
-        raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
-
-    margins = _margins(pools["exploiter"], how.clamp)
-    in_loss = tuple(pools) if how.arm == "credited" else ("train",)
+    groups = {pool: by_opponent(episodes, pool) for pool in POOLS}
+    pools = {pool: {key: _of_episodes(group) for key, group in groups[pool].items()} for pool in POOLS}
+    given, zero_variance = advantages(pools, game, how, weights)
     of_episode: dict[int, np.ndarray] = {}
-    cells = zero = 0
-    for pool in in_loss:
-        for key, group in pools[pool].items():
-            return_GT = _returns(key, pools, margins, game, weights, how)
-            centred_GT = return_GT - return_GT.mean(axis=0)
-            std_T = return_GT.std(axis=0, ddof=1)
-            cells += std_T.size
-            equal_T = std_T < _NO_SPREAD
-            zero += int(equal_T.sum())
-            centred_GT[:, equal_T] = 0.0
-            if how.scale == "group_std":
-                advantage_GT = centred_GT / (std_T + _STD_FLOOR)
-            else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
-                advantage_GT = centred_GT * len(group) / (len(group) - 1)
-            for episode, advantage_T in zip(group, advantage_GT, strict=True):
-                of_episode[id(episode)] = advantage_T[[d.round for d in episode.decisions]]
-
-    if how.scale == "batch":
-        every = np.concatenate(list(of_episode.values()))
-        rms = float(np.sqrt(np.mean(every**2)))
-        of_episode = {key: advantage / (rms + _STD_FLOOR) for key, advantage in of_episode.items()}
-    return Credit([of_episode.get(id(episode)) for episode in episodes], zero / cells)
+    for key, advantage in given.items():
+        for episode, advantage_T in zip(groups[key[0]][key], advantage[0], strict=True):
+            of_episode[id(episode)] = advantage_T[[d.round for d in episode.decisions]]
+    return Credit([of_episode.get(id(episode)) for episode in episodes], zero_variance)

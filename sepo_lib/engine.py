@@ -1,7 +1,12 @@
 """Token generation: prompts in, sampled ids and log-probabilities out.
 
 An engine samples by inverse transform from uniforms that the caller supplies, one stream per prompt. So a
-prompt's answer depends on its own seed alone, and not on what else is in the batch.
+prompt's answer depends on its own seed alone, and not on what else is in the batch; and two engines give the
+same answers to the same uniforms (vLLM, which has a sampler of its own, takes its seeds from them).
+
+    shared_prefix   the default: a decode loop that computes nothing twice
+    generate        transformers' `generate`, for any architecture that it knows
+    vllm            TRL's vLLM backend, on a GPU where vLLM is installed
 """
 
 from collections.abc import Sequence
@@ -10,7 +15,17 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from accelerate import Accelerator
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from trl.generation import vllm_generation
+from trl.import_utils import is_vllm_available
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,9 @@ class Sample:
 
 
 class Engine(Protocol):
-    """What the rollouts need of a generator."""
+    """What the rollouts need of a generator. `model` is sampled from with the weights that it has now."""
+
+    model: PreTrainedModel
 
     def sample(
         self, prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray, temperature: float
@@ -45,13 +62,41 @@ def _pick(logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor
     else:
         logp_RV = torch.log_softmax(logits_RV.double() / temperature, dim=-1)
         cdf_RV = logp_RV.exp().cumsum(dim=-1)
-        threshold_B = uniform_B * cdf_RV[rows_B, -1]
-        token_B = torch.searchsorted(cdf_RV[rows_B], threshold_B[:, None], right=True).squeeze(1)
-        token_B = token_B.clamp(max=logits_RV.shape[1] - 1)
+        order_B = rows_B.argsort(stable=True)
+        count_R = torch.bincount(rows_B, minlength=len(logits_RV))
+        first_R = count_R.cumsum(0) - count_R
+        place_B = torch.arange(len(rows_B), device=rows_B.device) - first_R[rows_B[order_B]]
+        threshold_RK = cdf_RV.new_zeros(len(logits_RV), int(count_R.max()))  # a row's decisions side by side
+        threshold_RK[rows_B[order_B], place_B] = (uniform_B * cdf_RV[rows_B, -1])[order_B]
+        token_RK = torch.searchsorted(cdf_RV, threshold_RK, right=True)
+        token_B = torch.empty_like(rows_B)
+        token_B[order_B] = token_RK[rows_B[order_B], place_B].clamp(max=logits_RV.shape[1] - 1)
     return token_B, logp_RV[rows_B, token_B]
 
 
-class SharedPrefixEngine:
+def _check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
+    if len(prompts) != len(uniforms_BL) or any(len(p) == 0 for p in prompts):
+        raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
+
+
+class _Scorer:
+    """What an engine that has a `model` scores with: one plain forward, which every architecture knows."""
+
+    @torch.inference_mode()
+    def score(self, prompt, options, temperature) -> np.ndarray:
+        """See `Engine.score`."""
+        width = max(map(len, options))
+        lines = [[*prompt, *option, *[0] * (width - len(option))] for option in options]
+        written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
+        ids, written = torch.tensor(lines, device=self.model.device), written.to(self.model.device)
+        mask = torch.cat([written.new_ones(len(options), len(prompt)), written], dim=1)
+        out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1)
+        logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
+        chosen = logp.gather(2, ids[:, -width:, None]).squeeze(2)
+        return (chosen * written).sum(dim=1).cpu().numpy()
+
+
+class SharedPrefixEngine(_Scorer):
     """A decode loop that never computes the same thing twice.
 
     The prefix that all prompts share is read once; prompts that are equal, and answers that are equal so
@@ -104,8 +149,7 @@ class SharedPrefixEngine:
     @torch.inference_mode()
     def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
         """See `Engine.sample`. Raises ValueError for an empty prompt or a wrong number of uniforms."""
-        if len(prompts) != len(uniforms_BL) or any(len(p) == 0 for p in prompts):
-            raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
+        _check(prompts, uniforms_BL)
         keys = [tuple(p) for p in prompts]
         distinct = list(dict.fromkeys(keys))
         samples: list[Sample | None] = [None] * len(keys)
@@ -153,16 +197,142 @@ class SharedPrefixEngine:
 
     @torch.inference_mode()
     def score(self, prompt, options, temperature) -> np.ndarray:
-        """See `Engine.score`."""
-        width = max(map(len, options))
-        ids = torch.zeros(len(options), len(prompt) + width, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, option in enumerate(options):
-            line = [*prompt, *option]
-            ids[row, : len(line)] = torch.tensor(line)
-            mask[row, : len(line)] = 1
-        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1)
+        """See `Engine.score`. The prompt is read once for all options."""
+        device, width = self.model.device, max(map(len, options))
+        ids = torch.tensor([[prompt[-1], *option, *[0] * (width - len(option))] for option in options])
+        written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
+        ids, written = ids.to(device), written.to(device)
+        cache, read = None, len(prompt) - 1
+        if read:
+            start = torch.tensor([prompt[:-1]], device=device)
+            cache = self.model(input_ids=start, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(len(options))
+        mask = torch.cat([written.new_ones(len(options), read + 1), written], dim=1)
+        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
         logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
-        chosen = logp.gather(2, ids[:, -width:, None]).squeeze(2)
-        return (chosen * mask[:, -width:]).sum(dim=1).cpu().numpy()
+        chosen = logp.gather(2, ids[:, 1:, None]).squeeze(2)
+        return (chosen * written).sum(dim=1).cpu().numpy()
+
+
+class _Draws(LogitsProcessor):
+    """Makes `generate` write the tokens that the uniforms pick, whatever its own sampler would do."""
+
+    def __init__(self, uniforms_BL: torch.Tensor, temperature: float):
+        self.uniforms_BL, self.temperature, self.logps = uniforms_BL, temperature, []
+
+    def __call__(self, input_ids, scores):
+        rows_B = torch.arange(len(scores), device=scores.device)
+        uniform_B = self.uniforms_BL[:, len(self.logps)]
+        token_B, logp_B = _pick(scores, rows_B, uniform_B, self.temperature)
+        self.logps.append(logp_B)
+        return torch.full_like(scores, -torch.inf).scatter(1, token_B[:, None], 0.0)
+
+
+class GenerateEngine(_Scorer):
+    """Plain `generate` on padded batches of at most `at_once` prompts (None: all of them; 1: one a call)."""
+
+    def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], at_once: int | None = None):
+        self.model, self.end_ids, self.at_once = model, sorted(end_ids), at_once
+
+    @torch.inference_mode()
+    def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
+        """See `Engine.sample`. Raises ValueError for an empty prompt or a wrong number of uniforms."""
+        _check(prompts, uniforms_BL)
+        size = self.at_once or len(prompts)
+        return [
+            sample
+            for start in range(0, len(prompts), size)
+            for sample in self._batch(
+                prompts[start : start + size], uniforms_BL[start : start + size], temperature
+            )
+        ]
+
+    def _batch(self, prompts, uniforms_BL, temperature) -> list[Sample]:
+        width = max(map(len, prompts))
+        ids = torch.tensor([[self.end_ids[0]] * (width - len(p)) + list(p) for p in prompts])
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        device = self.model.device
+        uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=device)
+        tokens_BL, logps_BL = self._write(ids.to(device), mask.to(device), uniforms, temperature)
+        end_BL = torch.isin(tokens_BL, torch.tensor(self.end_ids, device=device))
+        length_B = torch.where(end_BL.any(1), end_BL.long().argmax(1) + 1, tokens_BL.shape[1])
+        columns = zip(tokens_BL.tolist(), logps_BL.tolist(), length_B.tolist(), strict=True)
+        return [Sample(ids[:n], logps[:n]) for ids, logps, n in columns]
+
+    def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
+        """(tokens, log-probabilities) after the prompts, each (B, L), padding after an end token included."""
+        draws = _Draws(uniforms_BL, temperature)
+        written = self.model.generate(
+            ids_BL,
+            attention_mask=mask_BL,
+            generation_config=self.config(uniforms_BL.shape[1], do_sample=False),
+            logits_processor=LogitsProcessorList([draws]),
+        )
+        return written[:, ids_BL.shape[1] :], torch.stack(draws.logps, dim=1)
+
+    def config(self, length: int, **sampling) -> GenerationConfig:
+        """How `generate` runs: at most `length` new tokens, and no warping of the model's distribution."""
+        return GenerationConfig(
+            max_new_tokens=length,
+            eos_token_id=self.end_ids,
+            pad_token_id=self.end_ids[0],
+            repetition_penalty=1.0,
+            top_k=0,
+            top_p=1.0,
+            **sampling,
+        )
+
+
+class VLLMEngine(_Scorer):
+    """TRL's vLLM backend in this process, seeded per prompt; its weights follow the model's.
+
+    vLLM has kernels and a sampler of its own: its answers are as reproducible as it is, and not those of the
+    other engines. Raises ImportError, with what to do, where vLLM is not installed.
+    """
+
+    def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase):
+        if not is_vllm_available():
+            raise ImportError(
+                "The engine vllm needs vLLM and a GPU: install it with `pip install 'trl[vllm]'`, or set the "
+                "hyperparameter `engine` to shared_prefix (the default) or generate."
+            )
+        self.model, self.end_ids, self.tokenizer = model, sorted(end_ids), tokenizer
+        self._generation, self._version = None, None
+
+    def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
+        """See `Engine.sample`; a prompt's seed is made of its first uniform."""
+        _check(prompts, uniforms_BL)
+        if self._generation is None or self._generation.model is not self.model:
+            self._generation = vllm_generation.VLLMGeneration(self.model, Accelerator(), self.tokenizer)
+        version = sum(parameter._version for parameter in self.model.parameters())
+        if version != self._version:
+            self._generation.sync_weights()
+            self._version = version
+        sampling = [
+            vllm_generation.SamplingParams(
+                temperature=temperature,
+                max_tokens=uniforms_BL.shape[1],
+                stop_token_ids=self.end_ids,
+                logprobs=0,
+                seed=int(uniform * 2**53),
+            )
+            for uniform in uniforms_BL[:, 0]
+        ]
+        asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        outputs = self._generation.llm.generate(asked, sampling_params=sampling, use_tqdm=False)
+        logps, _ = vllm_generation.extract_logprobs(outputs)
+        written = [list(output.outputs[0].token_ids) for output in outputs]
+        return [Sample(ids, [p[0] for p in rows]) for ids, rows in zip(written, logps, strict=True)]
+
+
+def make(
+    name: str, model: PreTrainedModel, end_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> Engine:
+    """The engine `name` for `model`. Raises ValueError for a name that there is not."""
+    if name == "shared_prefix":
+        return SharedPrefixEngine(model, end_ids)
+    if name == "generate":
+        return GenerateEngine(model, end_ids)
+    if name == "vllm":
+        return VLLMEngine(model, end_ids, tokenizer)
+    raise ValueError(f"There is no engine '{name}'; choose from shared_prefix, generate, vllm.")

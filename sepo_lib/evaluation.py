@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import exact, objective, seeds
+from . import exact, exploitability, objective, seeds
 from .games.base import Game
 from .processes import play
 from .records import Episode
@@ -44,12 +44,16 @@ def evaluate(
     if game.name == "kuhn":
         strategy = exact.kuhn_strategy(policy, samples, seed)
         sampled = exact.nashconv_of_strategy(strategy, "sampled")
+        found = exploitability.nashconv_interval(*exploitability.sampled_counts(strategy))
         row = {
             **keys,
-            "pool_advantage": measures["exploit"],
+            "pool_advantage": exact.pool_advantage(strategy, "sampled", pools),
+            "pool_advantage_played": measures["exploit"],
             "nashconv": sampled,
             "nashconv_constrained": exact.nashconv_of_strategy(strategy, "constrained"),
             "exploitability": sampled / 2,
+            "nashconv_low": found.low,
+            "nashconv_high": found.high,
         }
         tables["exploitability"] = pd.DataFrame([row])
         tables["strategies"] = strategy.assign(**keys)

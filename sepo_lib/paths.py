@@ -34,6 +34,8 @@ TABLES = {
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
     "ablation": "04_ablations",
+    "estimators": "04_ablations",
+    "headroom": "04_ablations",
     "claims": "05_figures",
 }
 

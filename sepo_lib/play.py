@@ -78,8 +78,7 @@ def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable
 
         return shown_first
 
-    plan = Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed)
-    running = Running(plan, {PERSON: {PERSON: person}})
+    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person)
     decisions = running.decisions  # grows with the episode
     while running.rounds is None:
         query = running.query()

@@ -138,8 +138,8 @@ def load(
         elif values[key] is not None:
             values[key] = _integer("The number of steps", values[key], least=1)
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
-    if values["ablation_steps"] is None:
-        values["ablation_steps"] = values["sepo_steps"]
+    main_run = {"ablation_steps": "sepo_steps", "ablation_rollouts": "rollouts_per_opponent"}
+    values |= {key: values[main] for key, main in main_run.items() if values[key] is None}
     frozen = {key: MappingProxyType(v) if isinstance(v, dict) else v for key, v in values.items()}
     return Settings(name, MappingProxyType(frozen))
 

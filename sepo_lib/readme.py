@@ -1,10 +1,12 @@
-"""The part of README.md that holds results: written from the committed tables, never by hand."""
+"""The parts of the documents that hold results: written from the committed tables, never by hand."""
 
 import pandas as pd
 
-from . import figures, paths, provenance, statistics
+from . import claims, estimators, figures, paths, provenance, statistics
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
+NUMBERS = "<!-- numbers: written by `make document` -->"
+END_OF_NUMBERS = "<!-- end of numbers -->"
 
 
 def results(profile: str) -> str:
@@ -51,10 +53,169 @@ def _safety(evaluation: pd.DataFrame) -> list[str]:
 
 def update(profile: str) -> None:
     """Rewrite the results in README.md from the tables of `profile`. Raises ValueError without the marks."""
-    path = paths.root() / "README.md"
-    text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"README.md lacks the lines '{BEGIN}' and '{END}' between which results stand.")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    paths.replace_text(path, f"{before}{BEGIN}\n{results(profile)}\n{END}{after}")
+    _rewrite("README.md", BEGIN, END, results(profile))
+
+
+def update_estimators(profile: str) -> None:
+    """Rewrite the numbers in docs/ESTIMATORS.md from the tables of `profile`, in the manner of `update`."""
+    _rewrite("docs/ESTIMATORS.md", NUMBERS, END_OF_NUMBERS, numbers(profile))
+
+
+def _rewrite(name: str, begin: str, end: str, text: str) -> None:
+    """Put `text` between two marks of a document. Raises ValueError where it lacks them."""
+    path = paths.root() / name
+    document = path.read_text(encoding="utf-8")
+    if begin not in document or end not in document:
+        raise ValueError(f"{name} lacks the lines '{begin}' and '{end}' between which results stand.")
+    before, _, rest = document.partition(begin)
+    _, _, after = rest.partition(end)
+    paths.replace_text(path, f"{before}{begin}\n{text}\n{end}{after}")
+
+
+# --- the numbers of docs/ESTIMATORS.md ------------------------------------------------------------------
+
+
+def numbers(profile: str) -> str:
+    """What `estimators.csv` and `headroom.csv` of a profile show, as Markdown.
+
+    Raises FileNotFoundError for a missing table. Settings (a policy in a game with a pool set) in which a
+    margin is exactly 0 are left out: J has no gradient there.
+    """
+    table = paths.read_table(profile, "estimators")
+    size = min(table["group_size"].unique(), key=lambda size: abs(size - estimators.TERMS_AT))
+    table = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
+    near = table[table["group_size"] == size]
+    settings = len(table[["game", "pools", "policy"]].drop_duplicates())
+    lines = [
+        f"From `data/results/{profile}/estimators.csv`: {table['groups'].max():,} groups an opponent in each "
+        f"of {settings} settings (game, pool set, policy); G = {size} unless it says otherwise. Ranges go "
+        "from the lowest to the highest policy.",
+        "",
+        *_exactness(near[near["term"] == "J"]),
+        "",
+        *_switches(near[near["term"] == "J"]),
+        "",
+        *_penalty_terms(near),
+        "",
+        *_batch_size(table[table["term"] == "J"]),
+        "",
+        *_headroom(paths.read_table(profile, "headroom")),
+    ]
+    return "\n".join(lines)
+
+
+def _range(values: pd.Series, digits: int = 3) -> str:
+    low, high = (f"{value + 0.0:.{digits}f}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _exactness(rows: pd.DataFrame) -> list[str]:
+    """Cosines of the presets and the size of the unbiased one, by game and pool set."""
+    own = rows[rows["switch"] == estimators.OWN]
+    unbiased = own["how"] == "unbiased"
+    many = own["groups_per_batch"] > 1
+    lines = [
+        "Cosine of the mean estimate with the exact gradient of J, and the size of the last one (1 is right) "
+        "where it is furthest from 1, with its 95% interval:",
+        "",
+        "| game | pools | published | unbiased, as trained | unbiased | unbiased, large batch | its size |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    kinds = [own["how"] == "published", own["how"] == "unbiased, scaled", unbiased & ~many, unbiased & many]
+    for (game, pools), here in own.groupby(["game", "pools"], sort=False):
+        cells = [_range(here.loc[kind.loc[here.index], "cosine"], 4) for kind in kinds]
+        large = here[kinds[-1].loc[here.index]]
+        worst = large.loc[(large["size_ratio"] - 1).abs().idxmax()] if len(large) else None
+        size = (
+            "–"
+            if worst is None
+            else f"{worst['size_ratio']:.3f} [{worst['size_low']:.3f}, {worst['size_high']:.3f}]"
+        )
+        lines.append(f"| {game} | {pools} | {' | '.join(cells)} | {size} |")
+    return lines
+
+
+def _switches(rows: pd.DataFrame) -> list[str]:
+    """What turning one switch does to the cosine, from either preset, and in how many settings."""
+    lines = [
+        "Change of the cosine when one switch alone is turned (mean over settings, one group in a batch; in "
+        "brackets the number of settings in which its 95% interval lies below 0, holds 0, lies above 0):",
+        "",
+        "| switch | from unbiased to published | from published to unbiased |",
+        "| --- | --- | --- |",
+    ]
+    rows = rows[rows["groups_per_batch"] == 1]
+    for switch in ("credit", *estimators.SWITCHES):
+        cells = []
+        for how, arm in (("unbiased", "per_rollout"), ("published", "credited")):
+            mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
+            mine = mine[mine["arm"] == arm] if switch == "credit" else mine
+            below, above = int((mine["change_high"] < 0).sum()), int((mine["change_low"] > 0).sum())
+            cells.append(f"{mine['change'].mean():+.3f} ({below}, {len(mine) - below - above}, {above})")
+        lines.append(f"| {switch} | {cells[0]} | {cells[1]} |")
+    return lines
+
+
+def _penalty_terms(rows: pd.DataFrame) -> list[str]:
+    """How long the penalties' part of the mean estimate is, by arm, under the unbiased preset."""
+    lines = [
+        "Length of what a penalty adds to the mean estimate (unbiased preset, scale none, one group in a "
+        "batch), relative to its exact gradient; the same of noise alone; and its cosine with that gradient:",
+        "",
+        "| term | arm | length | noise | cosine |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    rows = rows[(rows["how"] == "unbiased") & rows["switch"].isin([estimators.OWN, "credit"])]
+    rows = rows[(rows["groups_per_batch"] == 1) & (rows["exact_norm"] > estimators.ZERO)]
+    for term in ("e", "c", "x"):
+        for arm in ("constant", "per_rollout", "credited"):
+            mine = rows[(rows["term"] == term) & (rows["arm"] == arm)]
+            if mine.empty:  # no game of the table has this term
+                continue
+            lengths = [
+                claims.number((mine[column] / mine["exact_norm"]).median())
+                for column in ("estimate_norm", "noise_norm")
+            ]
+            lines.append(
+                f"| {term} | {arm} | {' | '.join(lengths)} | {claims.number(mine['cosine'].median())} |"
+            )
+    lines += ["", "These are medians over settings."]
+    return lines
+
+
+def _batch_size(rows: pd.DataFrame) -> list[str]:
+    """The error of the unbiased estimate's mean against G, game by game."""
+    rows = rows[(rows["how"] == "unbiased") & (rows["switch"] == estimators.OWN)]
+    sizes = sorted(rows["group_size"].unique())
+    lines = [
+        "Error of the mean of the unbiased estimate relative to the exact gradient, largest over policies, "
+        "with one group in a batch by group size, and with many at the largest one (what is left is noise):",
+        "",
+        "| game | pools | " + " | ".join(f"G = {size}" for size in sizes) + " | large batch |",
+        "| --- | --- |" + " --- |" * (len(sizes) + 1),
+    ]
+    error = rows["bias_norm"] / rows["exact_norm"]
+    for (game, pools), here in rows.groupby(["game", "pools"], sort=False):
+        one = here[here["groups_per_batch"] == 1]
+        cells = [error[one.index[one["group_size"] == size]].max() for size in sizes]
+        large = here[(here["groups_per_batch"] > 1) & (here["group_size"] == sizes[-1])]
+        cells.append(error[large.index].max())
+        lines.append(f"| {game} | {pools} | {' | '.join(claims.number(cell) for cell in cells)} |")
+    return lines
+
+
+def _headroom(rows: pd.DataFrame) -> list[str]:
+    """The two winners of every family under the training weights."""
+    lines = [
+        "Headroom, training weights:",
+        "",
+        "| game | pools | strategies | J of the highest payoff (u, e) | highest J (u, e) | gap |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows[rows["weights"] == "train"].itertuples():
+        lines.append(
+            f"| {row.game} | {row.pools} | {row.strategies:,} "
+            f"| {row.best_payoff_J:.3f} ({row.best_payoff_u:.2f}, {row.best_payoff_e:.2f}) "
+            f"| {row.best_J:.3f} ({row.best_u:.2f}, {row.best_e:.2f}) | {row.gap:.3f} |"
+        )
+    return lines

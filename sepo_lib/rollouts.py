@@ -136,7 +136,7 @@ def plan(
     """
     plans = []
     for pool, count in counts.items():
-        for opponent in _opponents(game, pools, pool, instead):
+        for opponent in (instead or {}).get(pool) or game.pool(pools, pool):
             for rollout in range(count):
                 path = (game.name, pools, pool, opponent)
                 shared = share_chance and game.shared_chance
@@ -146,18 +146,17 @@ def plan(
     return plans
 
 
-def _opponents(game: Game, pools: str, pool: str, instead: Instead | None) -> Mapping[str, Opponent]:
-    return instead[pool] if instead and pool in instead else game.pool(pools, pool)
-
-
 class Running:
-    """One episode under way: advances its generator until player 0 has to act, or it is over."""
+    """One episode under way: advances its generator until player 0 has to act, or it is over.
 
-    def __init__(self, plan: Plan, instead: Instead | None = None):
+    `opponent` plays in the place of the pool's opponent that the plan names.
+    """
+
+    def __init__(self, plan: Plan, opponent: Opponent | None = None):
         self.plan, self.game = plan, games.get(plan.game)
         self.decisions: list[Decision] = []
         self.rounds = None
-        opponent = _opponents(self.game, plan.pools, plan.pool, instead)[plan.opponent]
+        opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
         self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
         self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
         self._advance(None)
@@ -214,7 +213,8 @@ def play(policy: Policy, plans: Sequence[Plan], instead: Instead | None = None) 
 
     `instead`: as in `plan`.
     """
-    running = [Running(plan, instead) for plan in plans]
+    others = instead or {}
+    running = [Running(plan, others.get(plan.pool, {}).get(plan.opponent)) for plan in plans]
     while open_ := [r for r in running if r.rounds is None]:
         queries = [r.query() for r in open_]
         for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):

@@ -27,8 +27,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from . import credit, models, objective, processes, rollouts, seeds
+from .best_response import BestResponse
 from .engine import Engine
-from .games.base import Game
+from .games.base import Game, Weights
 from .records import Episode
 from .sft import Report, precision
 
@@ -128,8 +129,9 @@ class SEPOTrainer(GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are `credit.assign`'s.
 
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
-    credit is assigned. The play of step n depends on `seed` and n alone, so a resumed run continues
-    exactly. `last_episodes` holds the batch of the latest step.
+    credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
+    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
+    `last_episodes` holds the batch of the latest step.
     """
 
     def __init__(
@@ -142,6 +144,8 @@ class SEPOTrainer(GRPOTrainer):
         estimator: credit.Estimator,
         engine: Engine,
         seed: int,
+        weights: Weights | None = None,
+        exploiter: BestResponse | None = None,
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
@@ -155,23 +159,29 @@ class SEPOTrainer(GRPOTrainer):
             **kwargs,
         )
         self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
+        self.weights, self.exploiter = weights, exploiter
         self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
         )
+        engine.model = self.model  # with its adapter, if it has one
         self.last_episodes: list[Episode] = []
         self.share_prefix = share_prefix
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. `inputs` (dataset rows) only set the rhythm."""
         seed = seeds.derive(self.play_seed, "step", self.state.global_step)
-        plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True)
         began = time.perf_counter()
         self.model.eval()
-        self.last_episodes = processes.play(self.policy, plans)
+        instead = None
+        if self.exploiter:
+            instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
+            self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
+        plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True, instead=instead)
+        self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
-        given = credit.assign(self.last_episodes, self.game, self.estimator)
+        given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights)
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)
@@ -306,14 +316,23 @@ def train(
     seed: int,
     report: Callable[[int, dict], None],
     evaluate: Callable[[int], None],
+    weights: Weights | None = None,
+    exploiter: BestResponse | None = None,
     lora: dict | None = None,
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
     Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
     `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
-    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step.
+    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights` and
+    `exploiter`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not refreshed at every
+    checkpoint: a run that continues there would meet another one.
     """
+    if exploiter and checkpoint_every % exploiter.refresh:
+        raise ValueError(
+            f"checkpoint_every ({checkpoint_every}) must be a multiple of exploiter_refresh "
+            f"({exploiter.refresh}), so that a run that continues meets the same exploiter."
+        )
     trainer = SEPOTrainer(
         model,
         game=game,
@@ -322,6 +341,8 @@ def train(
         estimator=estimator,
         engine=engine,
         seed=seed,
+        weights=weights,
+        exploiter=exploiter,
         processing_class=tokenizer,
         peft_config=models.lora(model, **lora) if lora else None,
         callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import shutil
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import datasets
@@ -19,22 +20,30 @@ from . import (
     adapters,
     credit,
     demonstrations,
+    estimators,
     evaluation,
+    exploitability,
     games,
+    headroom,
+    kuhn_optimum,
     models,
     paths,
     processes,
     profiles,
     rollouts,
     seeds,
+    sensitivity,
     sepo,
     sft,
     statistics,
 )
+from .best_response import EXPLOITERS, BestResponse
 from .jobs import Job, Report, finished
 from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
+SWEEP_GAMES = ("ipd", "kuhn")
+ROUNDING = 1e-9  # two advantages that differ by less are the same
 PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
 PRETRAIN_SHARE = {"deal": 3}  # times the examples of another game: its answers are the hardest to get in form
@@ -107,11 +116,13 @@ def install_base(settings: Settings) -> Path:
 # --------------------------------------------------------------------------------- playing and measuring
 
 
-def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int):
-    """A loaded model as (model, tokenizer, policy that plays it)."""
+def load_policy(
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+):
+    """A loaded model as (model, tokenizer, policy that plays it with the engine of that name)."""
     model, tokenizer = models.load(model_name, dtype)
-    engine = models.engine_for(model, tokenizer)
-    return model, tokenizer, rollouts.LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens)
+    generator = models.engine_for(model, tokenizer, engine)
+    return model, tokenizer, rollouts.LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 
 def open_policy(model: str) -> rollouts.LanguageModelPolicy:
@@ -140,7 +151,8 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
-        tables = evaluation.evaluate(policy, games.get(game), pools, **play, keys=keys)
+        sizes = {**play, "episodes": play["episodes"][game]}
+        tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
         if processes.index() == 0:
             evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
@@ -197,10 +209,13 @@ def run_sepo(
     train: dict,
     play: dict,
     keys: dict,
+    weights: list | None = None,
+    exploiter: dict | None = None,
 ) -> dict:
     """Train with SEPO from the SFT model of job `start`, evaluating at every checkpoint.
 
-    `after` is that job's fingerprint. Leaves model/, training-log.parquet and the evaluations.
+    `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
+    own, `exploiter` the arguments of a `BestResponse`. Leaves model/, training-log.parquet and evaluations.
     """
     processes.meet()  # the first one has made the job's folder ready
     sft_model = folder_of(keys["profile"], start) / "model"
@@ -223,6 +238,8 @@ def run_sepo(
         max_new_tokens=load["max_new_tokens"],
         report=report,
         evaluate=evaluate,
+        weights=games.Weights(*weights) if weights else None,
+        exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
     if processes.index():
@@ -231,7 +248,8 @@ def run_sepo(
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
         facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
         adapters.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
-    log = pd.DataFrame(rows).assign(game=game, pools=pools, **keys).assign(step=[r["step"] for r in rows])
+    log = pd.DataFrame(rows).assign(**{"game": game, "pools": pools, **keys})
+    log = log.assign(step=[row["step"] for row in rows])
     evaluation.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
 
@@ -247,48 +265,77 @@ def run_gradient(
     pools: str,
     rollouts_per_opponent: int,
     arms: list,
+    batches: int,
     seed: int,
     keys: dict,
 ) -> dict:
-    """The gradient of the penalty alone, by arm, on one recorded batch of the SFT model.
+    """The gradient of the penalty alone, by arm, over `batches` recorded batches of the SFT model.
 
     An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale "none").
-    Leaves gradient-log.parquet: penalty_gradient_norm, cosine_to_credited and advantage_difference (the
-    largest difference of an advantage to reward_only's, under the preset as it is trained).
+    Leaves gradient-log.parquet, one row per arm. Means over batches: penalty_gradient_norm and
+    cosine_to_credited of a batch's gradient, advantage_difference (the largest difference of an advantage to
+    reward_only's, under the presets as they are trained). Of the mean gradient over batches:
+    mean_gradient_norm, mean_cosine_to_credited, and signal_to_noise, the squared length of its expectation
+    over the variance of a batch's gradient (estimated without bias, so that it may come out below 0; nan
+    with one batch or without variance).
     """
     model, tokenizer, policy = load_policy(str(folder_of(keys["profile"], start) / "model"), **load)
     domain = games.get(game)
     counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
-    episodes = rollouts.play(policy, rollouts.plan(domain, pools, counts, seed, share_chance=True))
     unscaled = credit.preset("unbiased").with_(scale="none")
-    reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
-    gradients, rows = {}, []
-    for number, arm in enumerate(arms):
-        mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
-        penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-        gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
-        difference = max(
-            _largest_difference(episodes, domain, credit.preset(name, arm)) for name in credit.PRESETS
+    totals: dict[str, torch.Tensor] = {}
+    rows = []
+    for batch in range(batches):
+        plans = rollouts.plan(domain, pools, counts, seeds.derive(seed, "batch", batch), share_chance=True)
+        episodes = rollouts.play(policy, plans)
+        reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
+        gradients = {}
+        for number, arm in enumerate(arms):
+            mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
+            penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
+            gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
+            report(batch * len(arms) + number + 1, {})
+        for arm, gradient in gradients.items():
+            totals[arm] = totals.get(arm, torch.zeros_like(gradient)) + gradient
+            rows.append(
+                {
+                    "arm": arm,
+                    "advantage_difference": max(
+                        _largest_difference(episodes, domain, credit.preset(name, arm))
+                        for name in credit.PRESETS
+                    ),
+                    "penalty_gradient_norm": float(gradient.norm()),
+                    "squared": float(gradient @ gradient),
+                    "cosine_to_credited": _cosine(gradient, gradients.get("credited")),
+                }
+            )
+    table = pd.DataFrame(rows).groupby("arm", sort=False).mean().reset_index()
+    for at, arm in enumerate(table["arm"]):
+        mean = totals[arm] / batches
+        squared = float(mean @ mean)
+        variance = (table.loc[at, "squared"] - squared) * batches / (batches - 1) if batches > 1 else 0.0
+        table.loc[at, "mean_gradient_norm"] = squared**0.5
+        table.loc[at, "mean_cosine_to_credited"] = _cosine(mean, totals.get("credited"))
+        table.loc[at, "signal_to_noise"] = (
+            (squared - variance / batches) / variance if variance > 0 else np.nan
         )
-        rows.append({"arm": arm, "advantage_difference": difference})
-        report(number + 1, {})
-    for row in rows:
-        mine, credited = gradients[row["arm"]], gradients.get("credited")
-        row["penalty_gradient_norm"] = float(mine.norm())
-        product = float(mine.norm() * credited.norm()) if credited is not None else 0.0
-        row["cosine_to_credited"] = float(mine @ credited) / product if product else np.nan
-    where = {**keys, "game": game, "pools": pools, "preset": "unbiased"}
+    where = {**keys, "game": game, "pools": pools, "preset": "unbiased", "batches": batches}
     del where["arm"]
-    table = pd.DataFrame(rows).assign(**where)
-    evaluation.save({"gradient": table}, folder, "log")
+    evaluation.save({"gradient": table.drop(columns="squared").assign(**where)}, folder, "log")
     return {}
 
 
+def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
+    """The cosine of two vectors; nan where one is missing or zero."""
+    product = float(a.norm() * b.norm()) if b is not None else 0.0
+    return float(a @ b) / product if product else np.nan
+
+
 def _minus(a, b):
-    """a - b where an arm that leaves an episode out of the loss (None) counts as zeros."""
+    """a - b, 0 where they differ by rounding; an episode that an arm leaves out (None) counts as 0."""
     if a is None:
         return None
-    return a if b is None else a - b
+    return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
 
 
 def _largest_difference(episodes, domain, how: credit.Estimator) -> float:
@@ -348,8 +395,17 @@ def demonstrations_folder(settings: Settings) -> Path:
 def _where(settings: Settings) -> list[list[str]]:
     """Every (game, pool set) that the run trains on."""
     pairs = [(game, settings.of("pools", game)) for game in settings.games]
-    pairs += [(game, pools) for game in settings.ablation_games for pools in settings.ablation_pools]
-    return [list(pair) for pair in dict.fromkeys(pairs)]
+    return [list(pair) for pair in dict.fromkeys(pairs + ablation_where(settings))]
+
+
+def ablation_where(settings: Settings) -> list[tuple[str, str]]:
+    """Every (game, pool set) of the ablation; a game without the `conflict` pools has its own alone."""
+    return [
+        (game, pools)
+        for game in settings.ablation_games
+        for pools in settings.ablation_pools
+        if pools in games.get(game).pools
+    ]
 
 
 def _keys(settings: Settings, stage: str, seed: int, step: int, arm: str = "", preset: str = "") -> dict:
@@ -370,12 +426,14 @@ def sampling(settings: Settings) -> dict:
         "dtype": settings.dtype,
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
+        "engine": settings.engine,
     }
 
 
-def _play(settings: Settings, episodes: int | None = None) -> dict:
+def _play(settings: Settings) -> dict:
+    """The sizes of an evaluation, which are those of every stage: episodes by game, and the rest."""
     return {
-        "episodes": episodes or settings.evaluation_episodes,
+        "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
         "shift_episodes": settings.shift_episodes,
         "samples": settings.information_set_samples,
     }
@@ -461,9 +519,38 @@ def sft_jobs(settings: Settings) -> list[Job]:
     ]
 
 
-def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, steps, episodes) -> Job:
+def _sepo_job(
+    settings: Settings,
+    start: Job,
+    game,
+    pools,
+    preset,
+    arm,
+    seed,
+    steps,
+    *,
+    name: str = "sepo/{game}-{pools}/{preset}-{arm}",
+    exploiter: str | None = None,
+    weights: games.Weights | None = None,
+    train: dict | None = None,
+    keys: dict | None = None,
+) -> Job:
+    """A job of `run_sepo`. `exploiter` (None: what the settings say), `weights` and `train` change what is
+    trained and `keys` how its rows are called; a job that changes nothing has the fingerprint it always had.
+    """
+    name = name.format(game=game, pools=pools, preset=preset, arm=arm)
+    exploiter = exploiter or (settings.kuhn_exploiter if game == "kuhn" else "pool")
+    replaced, exploiter_weights = EXPLOITERS[exploiter]
+    weights = weights or exploiter_weights
+    changes: dict = {"weights": list(astuple(weights))} if weights else {}
+    if replaced:
+        changes["exploiter"] = {
+            "refresh": settings.exploiter_refresh,
+            "samples": settings.exploiter_samples,
+            "pools": list(replaced),
+        }
     return Job(
-        f"sepo/{game}-{pools}/{preset}-{arm}/seed-{seed}",
+        f"{name}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
         {
             "start": start.name,
@@ -477,7 +564,7 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
                 "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
                 "steps": steps,
                 "learning_rate": settings.of("sepo_learning_rate", game),
-                "learning_rate_floor": settings.learning_rate_floor,
+                "learning_rate_floor": settings.of("learning_rate_floor", game),
                 "kl_beta": settings.of("kl_beta", game),
                 "clip": settings.clip,
                 "max_grad_norm": settings.max_grad_norm,
@@ -485,9 +572,11 @@ def _sepo_job(settings: Settings, start: Job, game, pools, preset, arm, seed, st
                 "micro_batches": settings.micro_batches,
                 "seed": seeds.derive(seed, "sepo"),
                 "lora": _lora(settings, "sepo"),
+                **(train or {}),
             },
-            "play": _play(settings, episodes),
-            "keys": _keys(settings, "sepo", seed, steps, arm, preset),
+            "play": _play(settings),
+            "keys": {**_keys(settings, "sepo", seed, steps, arm, preset), **(keys or {})},
+            **changes,
         },
         steps,
     )
@@ -508,7 +597,6 @@ def sepo_jobs(settings: Settings) -> list[Job]:
             arm,
             seed,
             settings.of("sepo_steps", game),
-            settings.of("sepo_evaluation_episodes", game),
         )
         for preset, arm in dict.fromkeys(recipes)
         for game in settings.games
@@ -517,21 +605,21 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under the unbiased preset, on the games and pool sets of the ablation."""
+    """Every arm under the presets of the ablation, on its games and pool sets."""
     return [
         _sepo_job(
             settings,
             start,
             game,
             pools,
-            "unbiased",
+            preset,
             arm,
             seed,
             settings.of("ablation_steps", game),
-            settings.evaluation_episodes,
+            train={"rollouts_per_opponent": settings.of("ablation_rollouts", game)},
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
+        for preset in settings.ablation_presets
         for arm in settings.ablation_arms
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
@@ -549,17 +637,83 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "load": sampling(settings),
                 "game": game,
                 "pools": pools,
-                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+                "rollouts_per_opponent": settings.of("ablation_rollouts", game),
                 "arms": list(settings.ablation_arms),
+                "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed, "gradient"),
                 "keys": _keys(settings, "sft", seed, start.steps),
             },
-            len(settings.ablation_arms),
+            len(settings.ablation_arms) * settings.gradient_batches,
         )
-        for game in settings.ablation_games
-        for pools in settings.ablation_pools
+        for game, pools in ablation_where(settings)
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
+
+
+def exploiter_jobs(settings: Settings) -> list[Job]:
+    """Kuhn trained from every seed's SFT model against each exploiter of `exploiters`, all else the same.
+
+    Their rows carry `exploiter:` and its name in the column `pools`, so that no reader of the main tables
+    takes them for its own; what is measured is measured on the pool set that the run trains Kuhn on.
+    """
+    if "kuhn" not in settings.games:
+        return []
+    return [
+        _sepo_job(
+            settings,
+            start,
+            "kuhn",
+            settings.of("pools", "kuhn"),
+            "unbiased",
+            "credited",
+            seed,
+            settings.exploiter_steps,
+            name=f"exploiter/{exploiter}",
+            exploiter=exploiter,
+            train={
+                "rollouts_per_opponent": settings.exploiter_rollouts,
+                "kl_beta": settings.exploiter_kl_beta,
+                "learning_rate_floor": settings.exploiter_learning_rate_floor,
+            },
+            keys={"pools": f"exploiter:{exploiter}"},
+        )
+        for exploiter in settings.exploiters
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def sweep_jobs(settings: Settings) -> list[Job]:
+    """SEPO retrained with the exploit weight le at each of `sweep_exploit_weights` times the game's own.
+
+    Their rows carry `sweep:` and the multiple in the column `pools`, so that no reader of the main tables
+    takes them for its own; what is measured is measured on the pool set that the run trains the game on.
+    """
+    return [
+        _sepo_job(
+            settings,
+            start,
+            game,
+            settings.of("pools", game),
+            "unbiased",
+            "credited",
+            seed,
+            settings.of("sepo_steps", game),
+            name=f"sweep/{game}/exploit-{multiple:g}",
+            exploiter="pool",
+            weights=replace(own, exploit=multiple * own.exploit),
+            keys={"pools": f"sweep:{multiple:g}"},
+        )
+        for game in SWEEP_GAMES
+        if game in settings.games
+        for own in [games.get(game).train_weights]
+        for multiple in settings.sweep_exploit_weights
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def study_jobs(settings: Settings) -> list[Job]:
+    """The studies that need no model: estimators against the exact gradient, and headroom."""
+    return estimators.estimator_jobs(settings) + headroom.headroom_jobs(settings)
 
 
 # ---------------------------------------------------------------------------------------- the tables
@@ -578,6 +732,15 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
             tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
+    """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
+    folders = [folder_of(settings.profile, job.name) for job in jobs]
+    tables = {name: evaluation.collect(folders, name) for name in ("estimators", "headroom")}
+    for name, table in tables.items():
+        paths.write_table(table, settings.profile, name)
+    return tables
 
 
 def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
@@ -601,6 +764,83 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
     columns = [*evaluation.KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
     outcome = trained.loc[compared, columns].assign(kind="outcome")
     return pd.concat([outcome, tables["gradient"].assign(kind="gradient")], ignore_index=True)
+
+
+def exploiter_table(settings: Settings) -> pd.DataFrame:
+    """Kuhn's exploitability through training against each exploiter: the rows of SFT (step 0, once per
+    exploiter) and of every checkpoint of the finished `exploiter_jobs`.
+
+    Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
+    nashconv_high, nashconv_constrained, exploitability; without rows where no job has finished.
+    """
+    done = [job for job in exploiter_jobs(settings) if finished(settings.profile, job)]
+    trained = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "exploitability")
+    if trained.empty:
+        return trained
+    trained = trained.assign(exploiter=trained["pools"].str.removeprefix("exploiter:"))
+    folders = [folder_of(settings.profile, job.name) for job in sft_jobs(settings)]
+    begun = on_own_pools(settings, evaluation.collect(folders, "exploitability")).assign(step=0)
+    starts = [
+        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
+        for exploiter, rows in trained.groupby("exploiter", sort=False)
+    ]
+    measured = [column for column in trained if column not in (*evaluation.KEYS, "exploiter")]
+    columns = ["profile", "model", "exploiter", "stage", "seed", "step", *measured]
+    return pd.concat([*starts, trained], ignore_index=True)[columns]
+
+
+def sweep_table(settings: Settings) -> pd.DataFrame:
+    """What the retrained policies of the finished `sweep_jobs` do after their last step, one row a seed.
+
+    Columns: those of `evaluation.csv`, multiple (of the game's own le) and exploit_weight (le as trained);
+    without rows where no job has finished.
+    """
+    done = [job for job in sweep_jobs(settings) if finished(settings.profile, job)]
+    table = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "evaluation")
+    if table.empty:
+        return table
+    table = table[table["step"] == table.groupby(["game", "pools", "seed"])["step"].transform("max")]
+    multiple = table["pools"].str.removeprefix("sweep:").astype(float)
+    own = table["game"].map(lambda game: games.get(game).train_weights.exploit)
+    return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
+
+
+def write_study_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Write and return the tables about exploitability and weights, from `tables` (`collect_tables`) and the
+    finished `exploiter_jobs` and `sweep_jobs`: kuhn_optimum, paper_nashconv, exploiter, sweep,
+    weight_crossings. Those of games or jobs that the run does not have are written without rows.
+    """
+    made = {
+        "kuhn_optimum": kuhn_optimum.table(),
+        "paper_nashconv": exploitability.paper_nashconv(),
+        "exploiter": exploiter_table(settings),
+        "sweep": sweep_table(settings),
+        "weight_crossings": sensitivity.crossings(tables["evaluation"]),
+    }
+    for name, table in made.items():
+        paths.write_table(table, settings.profile, name)
+    return made
+
+
+def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
+    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+
+    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (the last
+    step's) and of change (paired). An exploiter with one seed is left out.
+    """
+    rows = []
+    for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
+        last = group[group["step"] == group["step"].max()].set_index("seed")
+        first = group[group["stage"] == "sft"].set_index("seed")
+        if len(last) > 1:
+            after = statistics.interval(last["nashconv"])
+            difference = statistics.paired(last["nashconv"], first["nashconv"])
+            rows.append(
+                {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                | {f"nashconv_{end}": value for end, value in after._asdict().items()}
+                | {f"change_{end}": value for end, value in difference._asdict().items()}
+            )
+    return pd.DataFrame(rows)
 
 
 def paired_safety(reported: pd.DataFrame) -> pd.DataFrame:

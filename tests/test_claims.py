@@ -57,7 +57,8 @@ def ablation_rows(
 def decide(claim: str, *evaluation: pd.DataFrame, ablation: pd.DataFrame | None = None) -> pd.Series:
     none = pd.DataFrame()
     table = pd.concat(evaluation) if evaluation else none
-    found = claims.decide(table, none if ablation is None else ablation, none, "p", "m")
+    exact = table.assign(pool_advantage=table["exploit"]) if claim == "C1" else none
+    found = claims.decide(table, none if ablation is None else ablation, exact, "p", "m")
     return found.set_index("claim").loc[claim]
 
 
@@ -66,7 +67,7 @@ def test_columns_and_order_are_exact():
     assert found.columns.tolist() == (
         ["claim", "statement", "measured", "ci_low", "ci_high", "verdict", "profile", "model"]
     )
-    assert found["claim"].tolist() == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert found["claim"].tolist() == ["C1", "C2", "C3", "C4", "C5", "C6", "E1", "E2", "E3", "E4", "E5"]
     assert (found["verdict"] == "inconclusive").all() and found["measured"].isna().all()
     assert (found["profile"] == "p").all() and (found["model"] == "m").all()
     assert all(rule.__doc__.startswith(f"{claim}. Measured:") for claim, (_, rule) in claims.RULES.items())
@@ -253,9 +254,79 @@ def test_missing_columns_are_named():
 
 
 def test_as_text_is_aligned():
-    found = claims.decide(rows("sepo", "kuhn", {"exploit": 0.0}), pd.DataFrame(), pd.DataFrame(), "p", "m")
+    exact = rows("sepo", "kuhn", {"pool_advantage": 0.0})
+    found = claims.decide(pd.DataFrame(), pd.DataFrame(), exact, "p", "m")
     lines = claims.as_text(found).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 1 + len(claims.RULES)
     assert lines[1].startswith("C1     supported     0         [0, 0]")
     starts = {line.index(row.statement) for line, row in zip(lines[1:], found.itertuples(), strict=True)}
     assert starts == {lines[0].index("statement")}
+
+
+def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:
+    """One row a game with one switch of `unbiased` turned; `width` is that of each interval."""
+    turned = {"credit": "arm", "none": "arm"}.get(switch, switch)
+    to = {"arm": "per_rollout", "horizon": "immediate", "clamp": "episode"}
+    to |= {"scale": "group_std", "weights": "equal"}
+    columns = {"profile": "p", "game": [f"g{k}" for k in range(len(change))], "pools": "paper"}
+    columns |= {"policy": "random", "how": "unbiased", "switch": switch}
+    columns |= {"arm": "credited", "horizon": "to_go", "clamp": "mean", "scale": "none", "weights": "pool"}
+    columns |= {turned: to[turned], "group_size": 8, "groups_per_batch": 1, "term": "J"}
+    columns |= {"nearest_margin": 0.5, "change": change, "estimate_norm": 1.0}
+    columns |= {"change_low": np.array(change) - width / 2, "change_high": np.array(change) + width / 2}
+    return pd.DataFrame(columns | values)
+
+
+def decide_on(claim, *estimators):
+    none = pd.DataFrame()
+    return claims.decide(none, none, none, "p", "m", pd.concat(estimators)).set_index("claim").loc[claim]
+
+
+@pytest.mark.parametrize(
+    ("claim", "switch"),
+    [("E1", "credit"), ("E2", "horizon"), ("E3", "clamp"), ("E4", "scale"), ("E5", "weights")],
+)
+@pytest.mark.parametrize(
+    ("change", "width", "verdict"),
+    [
+        ((-0.5, -0.7), 0.02, "supported"),
+        ((0.3, 0.1), 0.02, "not supported"),
+        ((-0.3, 0.2), 0.4, "inconclusive"),
+    ],
+)
+def test_a_switch_is_judged_by_the_mean_change_and_its_interval(claim, switch, change, width, verdict):
+    other = [estimator_rows(s, (9.0, 9.0)) for s in ("credit", "horizon", "clamp", "scale", "weights")]
+    other = [rows for rows in other if rows.switch[0] != switch]
+    found = decide_on(claim, estimator_rows(switch, change, width), *other)
+    assert found.verdict == verdict
+    assert found.measured == pytest.approx(-np.mean(change))
+    half = width / 2 / np.sqrt(2)  # two independent settings
+    assert (found.ci_low, found.ci_high) == pytest.approx((found.measured - half, found.measured + half))
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        {"how": "published"},
+        {"term": "e"},
+        {"group_size": 4},
+        {"groups_per_batch": 500},
+        {"nearest_margin": 0.0},
+        {"arm": "reward_only"},
+        {"profile": "q"},
+    ],
+)
+def test_only_the_rows_that_the_rule_names_count(left_out):
+    assert decide_on("E1", estimator_rows(**left_out)).verdict == "inconclusive"
+    found = decide_on("E1", estimator_rows(change=(9.0, 9.0), **left_out), estimator_rows())
+    assert found.measured == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize(("norm", "verdict"), [(1e-17, "supported"), (0.1, "not supported")])
+def test_c5_looks_at_the_estimators_too(norm, verdict):
+    table = [
+        estimator_rows(switch, (np.nan,), arm=arm, term="e", estimate_norm=size)
+        for switch, arm, size in (("credit", "constant", norm), ("none", "credited", 2.0))
+    ]
+    found = decide_on("C5", *table)
+    assert found.verdict == verdict and found.measured == pytest.approx(norm / 2)

@@ -188,3 +188,87 @@ def test_bad_batches_and_settings_are_refused():
         credit.preset("best")
     with pytest.raises(ValueError, match="choose from reward_only"):
         credit.preset("unbiased", "shared")
+
+
+def array_batch(batches, groups, rollouts=4, rounds=3, seed=0):
+    """Random rollouts of the core's shape, against two train opponents, two exploiters and one partner."""
+    rng, shape = np.random.default_rng(seed), (batches, groups, rollouts, rounds)
+    opponents = {"train": "ab", "exploiter": "xy", "collusive": "z"}
+    return {
+        pool: {
+            (pool, name): credit.Rollouts(
+                rng.normal(size=shape),
+                rng.normal(size=shape),
+                rng.integers(2, size=shape).astype(float),
+                rng.random(shape),
+                np.ones(shape),
+            )
+            for name in names
+        }
+        for pool, names in opponents.items()
+    }
+
+
+def part(pools, batch):
+    """One batch of several."""
+    fields = ("own", "other", "collusion", "externality", "decisions")
+    return {
+        pool: {key: credit.Rollouts(*(getattr(r, f)[batch] for f in fields)) for key, r in groups.items()}
+        for pool, groups in pools.items()
+    }
+
+
+def record(pools):
+    """Arrays of shape (1, G, T) as the episodes that they stand for."""
+    values = ("own", "other", "collusion", "externality")
+    return [
+        episode(*key, g, *(getattr(r, value)[0, g].tolist() for value in values))
+        for groups in pools.values()
+        for key, r in groups.items()
+        for g in range(r.own.shape[1])
+    ]
+
+
+@pytest.mark.parametrize("scale", ["group_std", "batch", "none"])
+@pytest.mark.parametrize("arm", credit.ARMS)
+@pytest.mark.parametrize("name", list(credit.PRESETS))
+def test_many_batches_at_once_are_each_what_assign_gives(name, arm, scale):
+    how = credit.preset(name, arm).with_(scale=scale)
+    pools = array_batch(batches=3, groups=1)
+    given, _ = credit.advantages(pools, IPD, how)
+    for batch in range(3):
+        alone = credit.assign(record(part(pools, batch)), IPD, how).advantages
+        together = [a for advantage in given.values() for a in advantage[batch, 0]]
+        np.testing.assert_allclose(together, [a for a in alone if a is not None], rtol=1e-12, atol=1e-14)
+
+
+def test_groups_of_one_batch_share_the_clamp_and_the_scale_but_not_the_baseline():
+    own = np.array([[[0.0], [0.0]], [[3.0], [1.0]]])  # (N, G, T): behind in group 0, ahead in group 1
+    other = np.array([[[9.0], [7.0]], [[0.0], [0.0]]])
+    nothing, ones = np.zeros_like(own), np.ones_like(own)
+    pools = {
+        "train": {("train", "a"): credit.Rollouts(nothing, nothing, nothing, nothing, ones)},
+        "exploiter": {("exploiter", "x"): credit.Rollouts(own, other, nothing, nothing, ones)},
+        "collusive": {("collusive", "z"): credit.Rollouts(nothing, nothing, nothing, nothing, ones)},
+    }
+    how = credit.preset("unbiased").with_(scale="none")
+    given, _ = credit.advantages(pools, IPD, how)  # mean margin 3 > 0: charged in both groups; le s = 2.4
+    np.testing.assert_allclose(given["exploiter", "x"][..., 0], 2.4 * np.array([[-2, 2], [2, -2]]))
+    apart = {
+        pool: {k: credit.Rollouts(*(a[:, None] for a in vars(r).values())) for k, r in g.items()}
+        for pool, g in pools.items()
+    }
+    given, _ = credit.advantages(apart, IPD, how)  # two batches: nothing is charged in the second
+    np.testing.assert_allclose(given["exploiter", "x"][:, 0, :, 0], 2.4 * np.array([[-2, 2], [0, 0]]))
+
+
+def test_bad_arrays_are_refused():
+    def rollouts(*shape):
+        return credit.Rollouts(*[np.zeros(shape)] * 5)
+
+    with pytest.raises(ValueError, match="at least 2"):
+        rollouts(7, 1, 1, 3)
+    with pytest.raises(ValueError, match="is empty"):
+        rollouts(7, 1, 0, 3)
+    with pytest.raises(ValueError, match="one shape"):
+        credit.Rollouts(np.zeros((1, 2, 3)), *[np.zeros((1, 2, 2))] * 4)

@@ -1,4 +1,6 @@
-"""The decode loop against plain `generate`, a full forward, and the model's own distribution."""
+"""The engines against `generate` itself, a full forward, and the model's own distribution."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,9 +8,12 @@ import torch
 from scipy import stats
 from transformers import Qwen3Config, Qwen3ForCausalLM, set_seed
 
-from sepo_lib.engine import SharedPrefixEngine
+from sepo_lib import engine as engines
+from sepo_lib import games, models, rollouts
+from sepo_lib.engine import GenerateEngine, SharedPrefixEngine
 
 VOCABULARY, END = 24, 1
+both = pytest.mark.parametrize("Engine", [SharedPrefixEngine, GenerateEngine])
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,11 @@ def prompts_of(count, seed=0):
     ] + [[2, 3, 4, 5]]
 
 
+@pytest.fixture(scope="module")
+def nano():
+    return models.load("nano")
+
+
 def uniforms(count, length, seed=1):
     return np.random.default_rng(seed).random((count, length))
 
@@ -50,9 +60,32 @@ def test_greedy_answers_equal_generate_token_for_token(model):
         assert sample.ids == whole[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("max_rows", [2, 1024])
-def test_a_batch_samples_what_each_prompt_samples_alone(model, max_rows):
-    engine = SharedPrefixEngine(model, [END], max_rows=max_rows)
+@pytest.mark.parametrize("name", games.GAMES)
+def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
+    model, tokenizer = nano
+    end = models.end_ids(model, tokenizer)
+    policy = rollouts.LanguageModelPolicy(SharedPrefixEngine(model, end), tokenizer, 0.0, 32)
+    plans = rollouts.plan(games.get(name), "paper", {"train": 1, "exploiter": 1}, seed=3)
+    decisions = [d for episode in rollouts.play(policy, plans) for d in episode.decisions]
+    answers = {tuple(d.prompt_ids): d.completion_ids for d in decisions}
+    assert len(answers) > 4
+    for prompt, answer in answers.items():
+        ids = torch.tensor([prompt])
+        whole = model.generate(ids, max_new_tokens=32, do_sample=False, attention_mask=torch.ones_like(ids))
+        assert answer == whole[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        SharedPrefixEngine,
+        lambda model, end: SharedPrefixEngine(model, end, max_rows=2),
+        GenerateEngine,
+        lambda model, end: GenerateEngine(model, end, at_once=3),
+    ],
+)
+def test_a_batch_samples_what_each_prompt_samples_alone(model, build):
+    engine = build(model, [END])
     prompts, u = prompts_of(20) * 2, uniforms(40, 8)
     together = engine.sample(prompts, u, temperature=0.8)
     for number, prompt in enumerate(prompts):
@@ -60,20 +93,31 @@ def test_a_batch_samples_what_each_prompt_samples_alone(model, max_rows):
         assert together[number].ids == alone.ids
 
 
-def test_log_probabilities_equal_a_full_forward(model):
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_all_engines_give_the_same_answers_to_the_same_uniforms(model, temperature):
+    prompts, u = prompts_of(30), uniforms(30, 8)
+    shared, one = SharedPrefixEngine(model, [END]), GenerateEngine(model, [END], at_once=1)
+    pairs = zip(shared.sample(prompts, u, temperature), one.sample(prompts, u, temperature), strict=True)
+    for ours, plain in pairs:
+        assert ours.ids == plain.ids
+        np.testing.assert_allclose(ours.logps, plain.logps, atol=1e-5)
+
+
+@both
+def test_log_probabilities_equal_a_full_forward(model, Engine):
     prompts = prompts_of(10)
-    for prompt, sample in zip(
-        prompts, SharedPrefixEngine(model, [END]).sample(prompts, uniforms(10, 8), 0.8), strict=True
-    ):
+    samples = Engine(model, [END]).sample(prompts, uniforms(10, 8), 0.8)
+    for prompt, sample in zip(prompts, samples, strict=True):
         with torch.no_grad():
             logits = model(torch.tensor([prompt + sample.ids])).logits[0, len(prompt) - 1 : -1]
         expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(sample.ids)), sample.ids]
         np.testing.assert_allclose(sample.logps, expected.numpy(), atol=1e-5)
 
 
-def test_the_sampled_distribution_is_the_model_s(model):
+@both
+def test_the_sampled_distribution_is_the_model_s(model, Engine):
     prompt, count = [2, 3, 4, 5], 6000
-    samples = SharedPrefixEngine(model, [END]).sample([prompt] * count, uniforms(count, 1), temperature=1.0)
+    samples = Engine(model, [END]).sample([prompt] * count, uniforms(count, 1), temperature=1.0)
     with torch.no_grad():
         p = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), dim=-1).numpy()
     seen = np.bincount([s.ids[0] for s in samples], minlength=VOCABULARY)
@@ -82,8 +126,9 @@ def test_the_sampled_distribution_is_the_model_s(model):
     assert stats.chisquare(seen, wrong * count).pvalue < 1e-6  # the test can fail
 
 
-def test_scores_are_the_log_probabilities_of_the_options(model):
-    prompt, options = [2, 3, 4], [[5, END], [6, 7, END], [8, END]]
+@pytest.mark.parametrize("prompt", [[2], [2, 3, 4]])
+def test_scores_are_the_log_probabilities_of_the_options(model, prompt):
+    options = [[5, END], [6, 7, END], [8, END]]
     scores = SharedPrefixEngine(model, [END]).score(prompt, options, temperature=0.8)
     for option, score in zip(options, scores, strict=True):
         with torch.no_grad():
@@ -92,8 +137,56 @@ def test_scores_are_the_log_probabilities_of_the_options(model):
         assert score == pytest.approx(float(expected), abs=1e-5)
 
 
-def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model):
-    engine = SharedPrefixEngine(model, list(range(VOCABULARY)))
+@both
+def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model, Engine):
+    engine = Engine(model, list(range(VOCABULARY)))
     assert [len(s.ids) for s in engine.sample([[2, 3], [4]], uniforms(2, 6), 0.8)] == [1, 1]
     with pytest.raises(ValueError, match="no empty prompt"):
         engine.sample([[]], uniforms(1, 2), 0.8)
+
+
+def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(model, monkeypatch):
+    assert isinstance(engines.make("shared_prefix", model, [END], None), SharedPrefixEngine)
+    assert isinstance(engines.make("generate", model, [END], None), GenerateEngine)
+    with pytest.raises(ValueError, match="choose from shared_prefix, generate, vllm"):
+        engines.make("fast", model, [END], None)
+    monkeypatch.setattr(engines, "is_vllm_available", lambda: False)
+    with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*shared_prefix"):
+        engines.make("vllm", model, [END], None)
+
+
+def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(model, monkeypatch):
+    """A stand-in for vLLM that answers with the seed: this tests the traffic, not vLLM."""
+    synced = []
+
+    class Generation:
+        def __init__(self, model, accelerator, tokenizer):
+            self.model, self.llm = model, self
+
+        def sync_weights(self):
+            synced.append(True)
+
+        def generate(self, prompts, sampling_params, use_tqdm):
+            assert [set(prompt) for prompt in prompts] == [{"prompt_token_ids"}] * len(prompts)
+            ranked = SimpleNamespace(rank=1, logprob=-0.5)
+            return [
+                SimpleNamespace(
+                    outputs=[SimpleNamespace(token_ids=(p.seed, END), logprobs=[{7: ranked}] * 2)]
+                )
+                for p in sampling_params
+            ]
+
+    monkeypatch.setattr(engines, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(engines.vllm_generation, "VLLMGeneration", Generation)
+    monkeypatch.setattr(engines.vllm_generation, "SamplingParams", SimpleNamespace, raising=False)
+    engine, u = engines.make("vllm", model, [END], None), np.array([[0.5, 0.1], [0.25, 0.1]])
+    for _ in range(2):
+        assert engine.sample([[2], [3]], u, 0.8) == [
+            engines.Sample([2**52, END], [-0.5, -0.5]),
+            engines.Sample([2**51, END], [-0.5, -0.5]),
+        ]
+    assert len(synced) == 1
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.0)
+    engine.sample([[2]], u[:1], 0.8)
+    assert len(synced) == 2

@@ -28,6 +28,17 @@ def test_always_folding_and_passing_loses_the_ante_to_a_bluffer():
     assert exact.kuhn_nashconv(table([[0, 0, 0]] * 4)) == pytest.approx(2.0)
 
 
+def test_the_pool_advantage_over_a_calling_station():
+    # Value bettor: as first mover and as second it wins 1/3 a hand, so its margin is 2/3. Always bet: every
+    # hand costs both 2 chips, so its margin is 0. The mean over the two exploiters is 1/3.
+    rows = [
+        {"reading": "sampled", "state": state, "action": word, "probability": p}
+        for state, row in table(STRATEGIES["calling_station"]).items()
+        for word, p in row.items()
+    ]
+    assert exact.pool_advantage(pd.DataFrame(rows), "sampled", "paper") == pytest.approx(1 / 3)
+
+
 def test_incomplete_or_improper_strategies_are_refused():
     full = table(STRATEGIES["nash"])
     missing = {state: row for state, row in full.items() if state != "0"}

@@ -81,7 +81,7 @@ def test_what_make_passes_is_understood():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper."),
+        ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study."),
         ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn."),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
@@ -125,7 +125,7 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
 def test_the_table_has_a_row_per_hyperparameter():
     table = profiles.table().set_index("hyperparameter")
     assert list(table.index) == list(profiles.hyperparameters())
-    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 48"
+    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 192"
     assert table.loc["sft_steps", "paper"] == "-"
 
 

@@ -41,9 +41,9 @@ def view_of(card: str, history: tuple[str, ...], first: bool, **past: object) ->
     return View(**{"round": 0, "rounds": Kuhn.rounds, "legal": legal, "facts": facts, **past})
 
 
-def by_table(strategy: str) -> Opponent:
-    """An opponent that plays a row of `STRATEGIES`."""
-    table = dict(zip(HISTORIES, STRATEGIES[strategy], strict=True))
+def by_table(strategy: Sequence[Sequence[float]]) -> Opponent:
+    """An opponent that plays a table of the form of those in `STRATEGIES`."""
+    table = dict(zip(HISTORIES, strategy, strict=True))
 
     def rule(view: View, rng: np.random.Generator) -> str:
         bold = table[view.facts["history"]][CARDS.index(view.facts["card"])]
@@ -53,7 +53,7 @@ def by_table(strategy: str) -> Opponent:
 
 
 def _pool(*strategies: str) -> dict[str, Opponent]:
-    return {strategy: by_table(strategy) for strategy in strategies}
+    return {strategy: by_table(STRATEGIES[strategy]) for strategy in strategies}
 
 
 PAPER: dict[str, Mapping[str, Opponent]] = {

@@ -1,0 +1,442 @@
+"""Every estimator of credit against the exact gradient of J, for tabular policies (METHOD section 6).
+
+Many batches are simulated from the chains of `tabular`, `credit.advantages` (the trainer's own code) turns
+them into advantages, and a batch's estimate is
+
+    sum over decisions of A grad log pi / (G N)
+
+for groups of G rollouts and N groups an opponent in a batch. Its mean over batches is held against the
+exact gradient. With N = 1 a batch is what the trainer plays; with a large N the two things that look at a
+whole batch, the clamp `mean` and the scale `batch`, know the margins and the scale almost exactly.
+
+Axes: `_K` blocks of groups, the unit of the bootstrap; `_R` resamples; the rest as in `tabular`.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import credit, evaluation, games, seeds, tabular
+from .credit import Estimator, Rollouts
+from .games import auction, ipd, kuhn, split
+from .games.base import Action, Game, Weights
+from .jobs import Job, Report
+from .profiles import Settings
+from .tabular import Chain, Exact, TabularPolicy
+
+BLOCKS = 40
+RESAMPLES = 1000
+TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
+QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
+STUDY_SEED = 1  # no training seed: nothing is trained here
+ZERO = 1e-12  # a gradient shorter than this is rounding
+MIX = 0.2  # the share of random play in the policies that have a plan
+OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
+SWITCHES = ("horizon", "clamp", "scale", "weights")  # and `credit`, which is the arm
+
+
+# ------------------------------------------------------------------------------------------- policies
+
+
+def _random(game: Game) -> np.ndarray:
+    """One draw of standard normal logits, shape (I, A); the same in every study."""
+    legal = tabular.table(game.name).legal
+    shape = (len(legal), max(map(len, legal.values())))
+    return seeds.generator(0, "random policy", game.name).normal(size=shape)
+
+
+def _mostly(game: Game, action_of) -> TabularPolicy:
+    """1 - MIX on what `action_of` says of an information set (an action, or a probability of each legal
+    one), the rest on the random policy: no action is impossible, and no margin is 0 by symmetry."""
+    rows = []
+    for seen, legal in tabular.table(game.name).legal.items():
+        wanted = action_of(seen)
+        rows.append(wanted if isinstance(wanted, list) else [float(action == wanted) for action in legal])
+    mixed_IA = (1 - MIX) * np.array(rows) + MIX * TabularPolicy(game, _random(game)).probabilities_IA
+    return TabularPolicy(game, np.log(mixed_IA))
+
+
+def _kuhn_row(strategy: str):
+    bold = dict(zip(kuhn.HISTORIES, kuhn.STRATEGIES[strategy], strict=True))
+
+    def probabilities(seen) -> list[float]:
+        p = bold[seen[0]][kuhn.CARDS.index(seen[1])]
+        return [1 - p, p]
+
+    return probabilities
+
+
+def _complement(seen) -> Action:
+    """What the last opposing demand left, an even split first."""
+    return split.TOTAL - seen[0] if seen else split.EVEN
+
+
+#: Game -> what it does too cooperatively, and an equilibrium of one round (of Kuhn: of the hand).
+_NAMED = {
+    "ipd": (lambda seen: ipd.COOPERATE, lambda seen: ipd.DEFECT),
+    "auction": (lambda seen: auction.LOW, lambda seen: auction.LOW if seen[0] == 2 else auction.MEDIUM),
+    "split": (_complement, lambda seen: split.EVEN),
+    "kuhn": (_kuhn_row("tight_passive"), _kuhn_row("nash")),
+}
+POLICIES = ("uniform", "random", "cooperative", "equilibrium")
+
+
+def policy(name: str, game: Game) -> TabularPolicy:
+    """A policy at which the estimators are measured.
+
+    `uniform`; `random` (one draw of standard normal logits); `cooperative` (always cooperates, bids LOW,
+    takes what the other leaves, bets and calls with the K only) and `equilibrium` (defects, bids half its
+    value, demands 5, Kuhn's alpha 1/3), both with a fifth of `random`. Raises ValueError for another
+    name or a game without an enumeration.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"There is no policy '{name}'; choose from {', '.join(POLICIES)}.")
+    if name == "uniform":
+        return TabularPolicy(game, np.zeros_like(_random(game)))
+    if name == "random":
+        return TabularPolicy(game, _random(game))
+    return _mostly(game, _NAMED[game.name][POLICIES.index(name) - 2])
+
+
+# ------------------------------------------------------------------------------------------ estimators
+
+
+@dataclass(frozen=True)
+class Study:
+    """One estimator of the study: the preset it starts from, the switch turned in it (or OWN), and
+    `pooled`: whether it is also measured with many groups in a batch."""
+
+    base: str
+    switch: str
+    how: Estimator
+    pooled: bool = False
+
+
+def studies() -> list[Study]:
+    """Every arm under both presets, and every switch of each preset turned alone to the other's value.
+
+    `unbiased` has scale none, so that its size can be compared; `unbiased, scaled` is the preset as it is
+    trained. A switch is turned in the preset with its own arm.
+    """
+    published, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
+    unbiased = trained.with_(scale="none")
+    found = []
+    for base, how in (("published", published), ("unbiased", unbiased), ("unbiased, scaled", trained)):
+        found += [
+            Study(base, OWN if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
+            for arm in credit.ARMS
+        ]
+    for base, how, other in (("published", published, unbiased), ("unbiased", unbiased, published)):
+        found += [
+            Study(base, switch, how.with_(**{switch: getattr(other, switch)}), pooled=how == unbiased)
+            for switch in SWITCHES
+        ]
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- play
+
+
+def simulate(
+    of: Chain, p_IA: np.ndarray, shape: tuple[int, ...], rounds: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Episodes of a policy against one opponent: the branch taken in each round, (*shape, T) integers."""
+    flat = np.append(p_IA.ravel(), 1.0)
+    p_M = of.chance_M * flat[of.decisions_MD].prod(axis=1)
+    last_S = np.searchsorted(of.state_M, np.arange(of.states), side="right") - 1
+    first_S = np.append(0, last_S[:-1] + 1)
+    before_M = np.append(0.0, np.cumsum(p_M))[:-1]
+    upto_M = of.state_M + np.cumsum(p_M) - before_M[first_S][of.state_M]  # ascending; state s: s to s + 1
+    upto_M[last_S] = np.arange(of.states) + 1.0
+    taken = np.empty((*shape, rounds), dtype=np.intp)
+    state = np.zeros(shape, dtype=np.intp)
+    for t in range(rounds):
+        branch = np.searchsorted(upto_M, state + rng.random(shape), side="right")
+        taken[..., t] = np.minimum(branch, last_S[state])  # s + u may round up to s + 1
+        state = of.next_M[taken[..., t]]
+    return taken
+
+
+@dataclass(frozen=True)
+class Block:
+    """Simulated batches: what credit needs of them, and the flat index of every decision in the table."""
+
+    pools: credit.Pools
+    decisions: Mapping[tuple[str, str], np.ndarray]  # (pool, opponent) -> (B, N, G, T, D)
+
+    def pooled(self) -> "Block":
+        """The same groups as one batch."""
+
+        def one(array: np.ndarray) -> np.ndarray:
+            return array.reshape(1, -1, *array.shape[2:])
+
+        pools = {
+            pool: {key: Rollouts(*(one(array) for array in vars(r).values())) for key, r in groups.items()}
+            for pool, groups in self.pools.items()
+        }
+        return Block(pools, {key: one(array) for key, array in self.decisions.items()})
+
+
+def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.random.Generator) -> Block:
+    """`batches` batches of one group of `size` rollouts against every opponent of the three pools.
+
+    Raises ValueError for fewer than 1 batch or 2 rollouts.
+    """
+    game, p_IA = policy.game, policy.probabilities_IA
+    if batches < 1:
+        raise ValueError(f"At least one batch has to be played, not {batches}.")
+    recorded: dict[str, dict] = {}
+    decisions = {}
+    for pool in tabular.POOLS:
+        recorded[pool] = {}
+        for opponent in game.pool(pools, pool):
+            key, of = (pool, opponent), tabular.chain(game.name, pools, pool, opponent)
+            branch = simulate(of, p_IA, (batches, 1, size), game.rounds, rng)
+            counts_M = (of.decisions_MD < p_IA.size).sum(axis=1).astype(float)
+            values = (of.own_M, of.other_M, of.collusion_M, of.externality_M, counts_M)
+            recorded[pool][key] = Rollouts(*(value_M[branch] for value_M in values))
+            decisions[key] = of.decisions_MD[branch]
+    return Block(recorded, decisions)
+
+
+def estimates(block: Block, policy: TabularPolicy, how: Estimator, weights: Weights) -> np.ndarray:
+    """The gradient estimate of every batch, with respect to the logits: shape (B, I, A)."""
+    p_IA = policy.probabilities_IA
+    given, _ = credit.advantages(block.pools, policy.game, how, weights)
+    places = p_IA.size + 1  # the last one takes what stands where a round has fewer decisions
+    total = 0.0
+    for key, advantage in given.items():
+        batches = np.arange(len(advantage)).reshape(-1, 1, 1, 1, 1)
+        index = block.decisions[key] + places * batches
+        charged = np.broadcast_to(advantage[..., None], index.shape)
+        total = total + np.bincount(index.ravel(), charged.ravel(), places * len(advantage))
+        rollouts = advantage.shape[1] * advantage.shape[2]
+    weight = total.reshape(-1, places)[:, :-1].reshape(-1, *p_IA.shape) / rollouts
+    return weight - weight.sum(axis=-1, keepdims=True) * p_IA  # grad log pi(a) = onehot(a) - pi
+
+
+def _parts(weights: Weights, term: str) -> Weights:
+    """Weights without `term`; without any penalty for u."""
+    if term == "u":
+        return Weights(0.0, 0.0, 0.0)
+    return replace(weights, **{{"e": "exploit", "c": "collusion", "x": "externality"}[term]: 0.0})
+
+
+def estimate_terms(
+    block: Block, policy: TabularPolicy, how: Estimator, terms: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """`estimates` of J and of its `terms`: what the estimate is without penalties (u), and what a penalty
+    adds to it (e, c, x). Where the scale is none they add up to that of J."""
+    weights = policy.game.train_weights
+    found = {"J": estimates(block, policy, how, weights)}
+    for term in terms:
+        without = estimates(block, policy, how, _parts(weights, term))
+        found[term] = without if term == "u" else found["J"] - without
+    return found
+
+
+# ----------------------------------------------------------------------------------------- comparison
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine along the last axis; nan where one of the two is zero."""
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    product = (a * b).sum(axis=-1)
+    return np.where(norms > ZERO, product / np.where(norms > ZERO, norms, 1.0), np.nan)
+
+
+@functools.cache
+def _resamples(blocks: int, seed: int) -> np.ndarray:
+    """How often each block is drawn, as a share: shape (R, K). Every estimator gets the same draws."""
+    rng = seeds.generator(seed, "bootstrap")
+    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES) / blocks
+
+
+def _ends(values_R: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values_R, [0.025, 0.975])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An estimate of block after block: block means, shape (K, P), mean squared norms of one batch's
+    estimate, shape (K,), and the number of batches in a block."""
+
+    means_KP: np.ndarray
+    squares_K: np.ndarray
+    batches: int
+
+    def part(self, share: int) -> "Measured":
+        """The first 1 / share of the blocks."""
+        blocks = len(self.means_KP) // share
+        return Measured(self.means_KP[:blocks], self.squares_K[:blocks], self.batches)
+
+    def compare(self, exact_P: np.ndarray, seed: int, sized: bool) -> tuple[dict, np.ndarray]:
+        """The columns of one row of the table, and the resampled cosines (R,) for paired differences."""
+        mean_P = self.means_KP.mean(axis=0)
+        resampled_RP = _resamples(len(self.means_KP), seed) @ self.means_KP
+        norm = float(np.linalg.norm(exact_P))
+        cosine_R = cosine(resampled_RP, exact_P)
+        batches = self.batches * len(self.means_KP)
+        variance = (self.squares_K.mean() - float(mean_P @ mean_P)) * batches / (batches - 1)
+        row = {
+            "cosine": float(cosine(mean_P, exact_P)),
+            **dict(zip(("cosine_low", "cosine_high"), _ends(cosine_R), strict=True)),
+            "estimate_norm": float(np.linalg.norm(mean_P)),
+            "noise_norm": float(np.sqrt(max(0.0, variance) / batches)),
+            "variance": variance,
+            "exact_norm": norm,
+        }
+        if sized and norm > ZERO:
+            ratio_R = resampled_RP @ exact_P / norm**2
+            row["bias_norm"] = float(np.linalg.norm(mean_P - exact_P))
+            row["size_ratio"] = float(mean_P @ exact_P) / norm**2
+            row |= dict(zip(("size_low", "size_high"), _ends(ratio_R), strict=True))
+        return row, cosine_R
+
+
+#: The columns that a row of the table starts with, and those that are measured.
+KEYS = (
+    *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights"),
+    *("group_size", "groups", "groups_per_batch", "term", "nearest_margin"),
+)
+MEASURES = (
+    *("cosine", "cosine_low", "cosine_high", "change", "change_low", "change_high", "bias_norm"),
+    *("size_ratio", "size_low", "size_high", "variance", "estimate_norm", "noise_norm", "exact_norm"),
+)
+
+
+def _measure(
+    policy: TabularPolicy, pools: str, groups: int, size: int, separate: bool, seed: int
+) -> dict[tuple[Study, str, int], Measured]:
+    """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
+    game = policy.game
+    per_block = groups // BLOCKS
+    factor = tabular.coefficients(game, game.train_weights)
+    terms = [term for term in tabular.TERMS if separate and factor[term]]
+    means: dict[tuple, list[np.ndarray]] = {}
+    squares: dict[tuple, list[float]] = {}
+    every = studies()
+    for number in range(BLOCKS):
+        block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
+        pooled = block.pooled()
+        made: dict[tuple, dict[str, np.ndarray]] = {}  # an estimator that two studies share is made once
+        for study in every:
+            kinds = [(1, block, terms)] + (
+                [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
+            )
+            for together, played, wanted in kinds:
+                once = (study.how, together)
+                if once not in made:
+                    made[once] = estimate_terms(played, policy, study.how, wanted)
+                for term, estimate in made[once].items():
+                    key = (study, term, together)
+                    flat = estimate.reshape(len(estimate), -1)
+                    means.setdefault(key, []).append(flat.mean(axis=0))
+                    squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
+    return {key: Measured(np.array(means[key]), np.array(squares[key]), per_block // key[2]) for key in means}
+
+
+def measure(
+    policy_name: str, game: Game, pools: str, groups: int, sizes: Sequence[int], seed: int
+) -> pd.DataFrame:
+    """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
+
+    `groups` of every size in `sizes` are played against every opponent, in BLOCKS blocks. `cosine` is that
+    of the estimate's mean with the exact gradient of the term's contribution to J, with a percentile
+    bootstrap interval over blocks; `change` is the cosine less that of the same preset without its switch
+    turned, on the same play. `size_ratio` is the mean's component along the exact gradient over the length of
+    that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure noise would
+    make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's estimate.
+    `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J has a
+    kink and no gradient. Raises ValueError for an unknown policy, fewer groups than BLOCKS, or a size
+    below 2.
+    """
+    start = policy(policy_name, game)
+    if groups < BLOCKS:
+        raise ValueError(f"The study needs at least {BLOCKS} groups, one a block; got {groups}.")
+    if not sizes or min(sizes) < 2:
+        raise ValueError(
+            f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
+        )
+    exact: Exact = tabular.exact(start, pools)
+    nearest = min(exact.margins.values(), key=abs)
+    separated = min(sizes, key=lambda size: abs(size - TERMS_AT))
+    played = groups // BLOCKS * BLOCKS
+    rows = []
+    for size in sizes:
+        path = (policy_name, game.name, pools, size)
+        measured = _measure(start, pools, groups, size, size == separated, seeds.derive(seed, *path))
+        compared = {
+            key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].how.scale == "none")
+            for key, found in measured.items()
+        }
+        bases = {
+            (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
+        }
+        for (study, term, together), (row, cosine_R) in compared.items():
+            keys = {
+                **{"game": game.name, "pools": pools, "policy": policy_name},
+                **{"how": study.base, "switch": study.switch, **vars(study.how)},
+                **{"group_size": size, "groups_per_batch": together, "term": term},
+                "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
+            }
+            if study.switch != OWN:
+                base, base_R = bases[study.base, term, together]
+                row["change"] = row["cosine"] - base["cosine"]
+                row |= dict(zip(("change_low", "change_high"), _ends(cosine_R - base_R), strict=True))
+            rows.append({**keys, "groups": played, **row})
+            if study.switch == OWN and term == "J":
+                part = measured[study, term, together].part(QUARTER)
+                row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
+                rows.append({**keys, "groups": played // QUARTER, **row})
+    return pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
+
+
+def run_estimators(
+    folder: Path,
+    report: Report,
+    *,
+    game: str,
+    pools: str,
+    policies: list,
+    groups: int,
+    group_sizes: list,
+    seed: int,
+    keys: dict,
+) -> dict:
+    """One job of the study: `measure` at every policy. Leaves estimators-log.parquet, whose rows also have
+    the columns `keys`. Raises ValueError as `measure` does."""
+    tables = []
+    for number, name in enumerate(policies):
+        tables.append(measure(name, games.get(game), pools, groups, group_sizes, seed))
+        report(number + 1, {})
+    evaluation.save({"estimators": pd.concat(tables, ignore_index=True).assign(**keys)}, folder, "log")
+    return {"rows": sum(map(len, tables))}
+
+
+def estimator_jobs(settings: Settings) -> list[Job]:
+    """The study in every game of the run that has an enumeration, on each of its pool sets."""
+    return [
+        Job(
+            f"estimators/{game}-{pools}",
+            "sepo_lib.estimators:run_estimators",
+            {
+                "game": game,
+                "pools": pools,
+                "policies": list(POLICIES),
+                "groups": settings.estimator_groups,
+                "group_sizes": list(settings.estimator_group_sizes),
+                "seed": seeds.derive(STUDY_SEED, "estimators"),
+                "keys": {"profile": settings.profile},
+            },
+            len(POLICIES),
+        )
+        for game in settings.games
+        if game in tabular.TABLES
+        for pools in games.get(game).pools
+    ]

@@ -1,0 +1,180 @@
+"""The study of estimators: its play is the game's, its gradient is the trainer's, its targets are exact."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from episodes import episode
+
+from sepo_lib import credit, estimators, games, profiles, rollouts, tabular
+from sepo_lib.games.base import Weights
+
+CASES = [
+    ("ipd", "train", "grim"),
+    ("auction", "exploiter", "adaptive"),
+    ("split", "train", "conceding"),
+    ("kuhn", "train", "nash"),
+]
+
+
+def block(name="ipd", batches=3, size=4, policy="random", pools="paper", seed=1):
+    start = estimators.policy(policy, games.get(name))
+    return start, estimators.play(start, pools, batches, size, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("name", "pool", "opponent"), CASES)
+def test_simulated_play_is_that_of_rollouts(name, pool, opponent):
+    """Round by round, and from one round to the next, both agree with the other and with enumeration."""
+    game, n = games.get(name), 400
+    policy = estimators.policy("random", game)
+    plans = [p for p in rollouts.plan(game, "paper", {pool: n}, seed=2) if p.opponent == opponent]
+    episodes = rollouts.play(policy, plans)
+    of = tabular.chain(name, "paper", pool, opponent)
+    branch = estimators.simulate(
+        of, policy.probabilities_IA, (20 * n,), game.rounds, np.random.default_rng(3)
+    )
+    for real, simulated in (
+        ([e.own_T for e in episodes], of.own_M[branch]),
+        ([e.other_T for e in episodes], of.other_M[branch]),
+        ([e.collusion_T for e in episodes], of.collusion_M[branch]),
+        ([e.externality_T for e in episodes], of.externality_M[branch]),
+    ):
+        for moments in (lambda v: v, lambda v: v[:, 1:] * v[:, :-1]):
+            a, b = moments(np.array(real)), moments(simulated)
+            error = np.sqrt(a.var(axis=0) / len(a) + b.var(axis=0) / len(b))
+            assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) <= 4.5 * error + 1e-9).all()
+    exact = tabular.expectations(of, torch.as_tensor(policy.probabilities_IA), game.rounds)
+    own = of.own_M[branch].mean(axis=1)
+    assert abs(own.mean() - exact[0].item()) <= 4.5 * own.std() / np.sqrt(len(own)) + 1e-9
+
+
+def as_episodes(played, batch):
+    """One batch of a block, as the trainer would record it: one Decision a table index."""
+    found = []
+    for groups in played.pools.values():
+        for key, r in groups.items():
+            for g in range(r.own.shape[2]):
+                values = (
+                    getattr(r, v)[batch, 0, g].tolist() for v in ("own", "other", "collusion", "externality")
+                )
+                made = episode(*key, g, *values)
+                made.decisions = [
+                    type(made.decisions[0])(t, "", "", int(index), True, 0)
+                    for t, round_ in enumerate(played.decisions[key][batch, 0, g])
+                    for index in round_
+                ]
+                found.append(made)
+    return found
+
+
+@pytest.mark.parametrize("name", ["ipd", "kuhn"])
+@pytest.mark.parametrize("scale", ["none", "batch", "group_std"])
+@pytest.mark.parametrize("preset", list(credit.PRESETS))
+def test_an_estimate_is_the_sum_of_the_trainers_advantages_times_grad_log_pi(name, scale, preset):
+    policy, played = block(name)
+    how = credit.preset(preset).with_(scale=scale)
+    found = estimators.estimates(played, policy, how, policy.game.train_weights)
+    p_IA = policy.probabilities_IA
+    width = p_IA.shape[1]
+    for batch in range(3):
+        episodes = as_episodes(played, batch)
+        for e in episodes:  # indices behind the table stand where a hand has one decision only
+            e.decisions = [d for d in e.decisions if d.action < p_IA.size]
+        given = credit.assign(episodes, policy.game, how).advantages
+        expected = np.zeros_like(p_IA)
+        for e, advantage in zip(episodes, given, strict=True):
+            for d, a in zip(e.decisions, advantage if advantage is not None else (), strict=False):
+                i, action = divmod(d.action, width)
+                expected[i] += a * (np.eye(width)[action] - p_IA[i]) / 4
+        np.testing.assert_allclose(found[batch], expected, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return estimators.measure("random", games.get("split"), "paper", 1010, [2, 8], seed=2)
+
+
+def test_the_unbiased_estimate_is_the_exact_gradient_and_the_published_one_is_not(table):
+    rows = table[(table.term == "J") & (table.groups == 1000) & (table.group_size == 8)]
+    unbiased = rows[(rows.how == "unbiased") & (rows.switch == "none") & (rows.groups_per_batch == 25)].iloc[
+        0
+    ]
+    assert unbiased.cosine > 0.998 and unbiased.bias_norm < 3 * unbiased.noise_norm
+    error = (unbiased.size_high - unbiased.size_low) / (2 * 1.96)
+    assert error < 0.05 and abs(unbiased.size_ratio - 1) < 3 * error
+    published = rows[(rows.how == "published") & (rows.switch == "none")].iloc[0]
+    assert published.cosine_high < unbiased.cosine_low
+    terms = table[(table.how == "unbiased") & (table.switch == "none")].groupby("term").cosine.min()
+    assert (terms.loc[["u", "e", "c", "x"]] > 0.98).all()
+
+
+def test_a_constant_penalty_adds_nothing_and_one_of_other_episodes_nothing_on_average(table):
+    penalties = table[table.term.isin(["e", "c", "x"]) & (table.groups_per_batch == 1)]
+    constant = penalties[penalties.arm == "constant"]
+    assert len(constant) == 9 and (constant.estimate_norm < 1e-12).all()
+    apart = penalties[(penalties.how == "unbiased") & penalties.term.isin(["e", "c"])]
+    apart = apart[apart.arm == "per_rollout"]
+    assert (apart.estimate_norm < 3 * apart.noise_norm).all() and (apart.estimate_norm > 0).all()
+
+
+def test_the_columns_and_rows_of_the_table(table):
+    assert table.columns.tolist() == [*estimators.KEYS, *estimators.MEASURES]
+    assert not table.duplicated(list(estimators.KEYS)).any()
+    assert set(table.groups) == {1000, 250} and set(table.groups_per_batch) == {1, 25}
+    exact = tabular.exact(estimators.policy("random", games.get("split")), "paper")
+    assert (table.nearest_margin == min(exact.margins.values())).all()
+    assert set(table[table.group_size == 2].term) == {"J"}
+    assert set(table[table.group_size == 8].term) == {"J", "u", "e", "c", "x"}
+    rows = table[(table.groups == 1000) & (table.term == "J")]
+    keys = ["how", "group_size", "groups_per_batch"]
+    base = rows[rows.switch == "none"].set_index(keys).cosine
+    turned = rows[rows.switch != "none"].set_index(keys)
+    assert set(turned.switch) == {"credit", "horizon", "clamp", "scale", "weights"}
+    np.testing.assert_allclose(turned.change, turned.cosine - base.reindex(turned.index))
+    assert table.bias_norm.notna().eq(table.scale == "none").all()
+
+
+def test_uniform_play_stands_on_a_kink_of_the_dilemmas_j():
+    exact = tabular.exact(estimators.policy("uniform", games.get("ipd")), "paper")
+    assert exact.margins == {"always_defect": 2.5, "alternator": 0.0}
+
+
+def test_what_a_penalty_adds_and_the_payoff_make_the_whole():
+    policy, played = block("auction")
+    how = credit.preset("unbiased").with_(scale="none")
+    found = estimators.estimate_terms(played, policy, how, ["u", "e", "c", "x"])
+    np.testing.assert_allclose(found["J"], sum(found[term] for term in "uecx"), atol=1e-12)
+    none = estimators.estimates(played, policy, how, Weights(0.0, 0.0, 0.0))
+    np.testing.assert_array_equal(found["u"], none)
+
+
+def test_bad_input_is_refused():
+    ipd = games.get("ipd")
+    with pytest.raises(ValueError, match="choose from uniform, random, cooperative, equilibrium"):
+        estimators.policy("greedy", ipd)
+    with pytest.raises(ValueError, match="'deal' has no enumeration"):
+        estimators.policy("uniform", games.get("deal"))
+    with pytest.raises(ValueError, match="at least 2 rollouts"):
+        estimators.measure("uniform", ipd, "paper", 40, [8, 1], seed=1)
+    with pytest.raises(ValueError, match="at least 40 groups"):
+        estimators.measure("uniform", ipd, "paper", 39, [8], seed=1)
+    with pytest.raises(ValueError, match="At least one batch"):
+        block(batches=0)
+    with pytest.raises(ValueError, match="at least 2 rollouts"):
+        block(size=1)
+
+
+def test_the_job_leaves_its_table(tmp_path):
+    settings = profiles.load("smoke", games="split,deal,kuhn")
+    jobs = estimators.estimator_jobs(settings)
+    assert [job.name for job in jobs] == [
+        "estimators/split-paper",
+        "estimators/kuhn-paper",
+        "estimators/kuhn-conflict",
+    ]
+    assert jobs[0].arguments["policies"] == list(estimators.POLICIES)
+    reports = []
+    arguments = {**jobs[0].arguments, "policies": ["uniform"]}
+    estimators.run_estimators(tmp_path, lambda step, metrics: reports.append(step), **arguments)
+    table = pd.read_parquet(tmp_path / "estimators-log.parquet")
+    assert reports == [1] and set(table.profile) == {"smoke"} and set(table.group_size) == {4}
