@@ -28,6 +28,7 @@ from . import (
     kuhn_optimum,
     models,
     paths,
+    processes,
     profiles,
     rollouts,
     seeds,
@@ -152,7 +153,8 @@ def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: d
     for game, pools in where:
         sizes = {**play, "episodes": play["episodes"][game]}
         tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
-        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+        if processes.index() == 0:
+            evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
 
 def run_base(
@@ -215,6 +217,7 @@ def run_sepo(
     `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
     own, `exploiter` the arguments of a `BestResponse`. Leaves model/, training-log.parquet and evaluations.
     """
+    processes.meet()  # the first one has made the job's folder ready
     sft_model = folder_of(keys["profile"], start) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **load)
 
@@ -239,6 +242,8 @@ def run_sepo(
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
+    if processes.index():
+        return {}
     if train["lora"]:
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
         facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
