@@ -130,7 +130,8 @@ class SEPOTrainer(GRPOTrainer):
 
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
     credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
-    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
+    of some pools, `margin_batches` over how many batches the clamp `mean` looks at a margin. The play of step
+    n depends on `seed` and n alone, so a resumed run continues exactly.
     `last_episodes` holds the batch of the latest step.
     """
 
@@ -146,6 +147,7 @@ class SEPOTrainer(GRPOTrainer):
         seed: int,
         weights: Weights | None = None,
         exploiter: BestResponse | None = None,
+        margin_batches: int = 1,
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
@@ -159,7 +161,7 @@ class SEPOTrainer(GRPOTrainer):
             **kwargs,
         )
         self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
-        self.weights, self.exploiter = weights, exploiter
+        self.weights, self.exploiter, self.margin_batches = weights, exploiter, margin_batches
         self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
@@ -181,7 +183,9 @@ class SEPOTrainer(GRPOTrainer):
         self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
-        given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights)
+        given = credit.assign(
+            self.last_episodes, self.game, self.estimator, self.weights, self._earlier_margins()
+        )
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)
@@ -194,6 +198,17 @@ class SEPOTrainer(GRPOTrainer):
             batch["ref_per_token_logps"] = self._reference_logps(batch)
         self._record(given, len(rows), played - began, time.perf_counter() - played)
         return batch
+
+    def _earlier_margins(self) -> dict[str, list[float]]:
+        """Each exploiter's mean margins in the last margin_batches - 1 steps, from the log (which checkpoints
+        keep, so that a resumed run knows them)."""
+        steps = [row for row in self.state.log_history if "objective" in row]
+        earlier: dict[str, list[float]] = {}
+        for row in steps[max(0, len(steps) - self.margin_batches + 1) :]:
+            for key, margin in row.items():
+                if key.startswith("margin/"):
+                    earlier.setdefault(key.removeprefix("margin/"), []).append(margin)
+        return earlier
 
     @torch.no_grad()
     def _reference_logps(self, batch) -> torch.Tensor:
@@ -275,6 +290,8 @@ class SEPOTrainer(GRPOTrainer):
         decisions = sum(len(e.decisions) for e in self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
             self._metrics["train"][key].append(measures[key])
+        for opponent, margin in credit.mean_margins(self.last_episodes).items():
+            self._metrics["train"][f"margin/{opponent}"].append(margin)
         self._metrics["train"]["zero_variance_groups"].append(given.zero_variance)
         self._metrics["train"]["decisions"].append(float(decisions))
         self._metrics["train"]["rows"].append(float(rows))
@@ -318,15 +335,16 @@ def train(
     evaluate: Callable[[int], None],
     weights: Weights | None = None,
     exploiter: BestResponse | None = None,
+    margin_batches: int = 1,
     lora: dict | None = None,
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
     Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
     `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
-    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights` and
-    `exploiter`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not refreshed at every
-    checkpoint: a run that continues there would meet another one.
+    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights`,
+    `exploiter` and `margin_batches`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not
+    refreshed at every checkpoint: a run that continues there would meet another one.
     """
     if exploiter and checkpoint_every % exploiter.refresh:
         raise ValueError(
@@ -343,6 +361,7 @@ def train(
         seed=seed,
         weights=weights,
         exploiter=exploiter,
+        margin_batches=margin_batches,
         processing_class=tokenizer,
         peft_config=models.lora(model, **lora) if lora else None,
         callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],

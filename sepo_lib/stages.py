@@ -565,6 +565,7 @@ def _sepo_job(
                 "steps": steps,
                 "learning_rate": settings.of("sepo_learning_rate", game),
                 "learning_rate_floor": settings.of("learning_rate_floor", game),
+                "margin_batches": settings.of("margin_batches", game),
                 "kl_beta": settings.of("kl_beta", game),
                 "clip": settings.clip,
                 "max_grad_norm": settings.max_grad_norm,
