@@ -8,8 +8,7 @@ What differs from GRPO as TRL runs it:
 3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
    which leaves loss and gradient as they were.
 4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
-5. Log-probabilities are computed behind one copy of the prefix that all prompts share, in batches of like
-   length. Exact, and about twice as fast.
+5. Log-probabilities are computed in batches of like length, every prefix that prompts share read once.
 
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
@@ -22,13 +21,13 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import DynamicCache, PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from . import credit, models, objective, processes, rollouts, seeds
 from .best_response import BestResponse
-from .engine import Engine
+from .engine import Engine, read_shared
 from .games.base import Game, Weights
 from .records import Episode
 from .sft import Report, precision
@@ -105,19 +104,6 @@ def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_
         "num_items_in_batch": torch.tensor(float(decisions)),
     }
     return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def shared_prefix(ids_BL: torch.Tensor, first_B: torch.Tensor, prompt_L: int) -> int:
-    """How many tokens all rows begin with in common, at least one token of each prompt left over.
-
-    Row b begins at column first_B[b]; prompts end before column `prompt_L`.
-    """
-    longest = int(prompt_L - first_B.max()) - 1
-    if longest < 1:
-        return 0
-    columns = first_B[:, None] + torch.arange(longest, device=ids_BL.device)
-    begin_BL = ids_BL.gather(1, columns)
-    return int((begin_BL == begin_BL[:1]).all(dim=0).long().cumprod(dim=0).sum())
 
 
 def _never_called(*args, **kwargs):
@@ -232,44 +218,38 @@ class SEPOTrainer(GRPOTrainer):
         compute_entropy=False,
         **kwargs,
     ):
-        """As in GRPOTrainer, behind one copy of the shared prefix where the cache is keys and values."""
+        """As in GRPOTrainer, every shared prefix read once where the cache is keys and values."""
         if not self.share_prefix:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )
         first_B = attention_mask.argmax(dim=1)
-        shared = shared_prefix(input_ids, first_B, input_ids.size(1) - logits_to_keep)
         room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
         size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
-        order = first_B.argsort(descending=True, stable=True)
+        lines = list(zip((-first_B).tolist(), input_ids.tolist(), strict=True))
+        order = torch.tensor(sorted(range(len(lines)), key=lines.__getitem__), device=input_ids.device)
         parts = [
-            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], shared, logits_to_keep)
+            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], logits_to_keep)
             for b in order.split(size)
         ]
         back = order.argsort()
         logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
         return logps, entropies if compute_entropy else None, None
 
-    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, shared: int, keep: int):
-        """(log-probabilities, entropies), each (B, keep), of rows whose first `shared` tokens are equal.
+    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, keep: int):
+        """(log-probabilities, entropies), each (B, keep), every distinct prefix of the prompts read once.
 
         `first_B` is the column at which each row begins. Columns without a token in any row are cut off.
         """
         width = ids_BL.size(1)
         last = int((mask_BL * torch.arange(width, device=mask_BL.device)).max()) + 1
+        prompts = [ids[first : width - keep] for ids, first in zip(ids_BL.tolist(), first_B, strict=True)]
+        cache, shared = read_shared(model, prompts)
         start = int(first_B.min()) + shared
         kept = last - (width - keep)
         columns = torch.arange(start, last, device=ids_BL.device)
         mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
-        cache = DynamicCache(config=self.model.config.get_text_config())
-        if shared:
-            begin = int(first_B[0])
-            prefix = ids_BL[:1, begin : begin + shared]
-            cache = model(
-                input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
-            ).past_key_values
-            cache.batch_repeat_interleave(len(ids_BL))
-            mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
+        mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
         logits = model(
             input_ids=ids_BL[:, start:last],

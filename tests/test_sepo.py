@@ -215,4 +215,3 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     train(tmp_path, steps=1)
     for ours, theirs in zip(seen[True], seen[False], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
-    assert sepo.shared_prefix(torch.tensor([[0, 7, 8, 5, 6], [7, 8, 9, 5, 6]]), torch.tensor([1, 0]), 4) == 2
