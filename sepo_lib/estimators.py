@@ -353,8 +353,8 @@ def measure(
     that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure noise would
     make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's estimate.
     `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J has a
-    kink and no gradient. Raises ValueError for an unknown policy, fewer groups than BLOCKS, or a size
-    below 2.
+    kink and no gradient. All have six significant digits. Raises ValueError for an unknown policy, fewer
+    groups than BLOCKS, or a size below 2.
     """
     start = policy(policy_name, game)
     if groups < BLOCKS:
@@ -394,7 +394,9 @@ def measure(
                 part = measured[study, term, together].part(QUARTER)
                 row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
                 rows.append({**keys, "groups": played // QUARTER, **row})
-    return pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
+    table = pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
+    table[list(MEASURES)] = table[list(MEASURES)].map(lambda value: float(f"{value:.6g}"))
+    return table
 
 
 def run_estimators(
@@ -403,40 +405,39 @@ def run_estimators(
     *,
     game: str,
     pools: str,
-    policies: list,
+    policy_name: str,
     groups: int,
     group_sizes: list,
     seed: int,
     keys: dict,
 ) -> dict:
-    """One job of the study: `measure` at every policy. Leaves estimators-log.parquet, whose rows also have
-    the columns `keys`. Raises ValueError as `measure` does."""
-    tables = []
-    for number, name in enumerate(policies):
-        tables.append(measure(name, games.get(game), pools, groups, group_sizes, seed))
-        report(number + 1, {})
-    evaluation.save({"estimators": pd.concat(tables, ignore_index=True).assign(**keys)}, folder, "log")
-    return {"rows": sum(map(len, tables))}
+    """One job of the study: `measure`. Leaves estimators-log.parquet, whose rows also have the columns
+    `keys`. Raises ValueError as `measure` does."""
+    table = measure(policy_name, games.get(game), pools, groups, group_sizes, seed)
+    evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
+    report(1, {})
+    return {"rows": len(table)}
 
 
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study in every game of the run that has an enumeration, on each of its pool sets."""
+    """The study at every policy, in every game of the run that has an enumeration, on all its pool sets."""
     return [
         Job(
-            f"estimators/{game}-{pools}",
+            f"estimators/{game}-{pools}/{policy_name}",
             "sepo_lib.estimators:run_estimators",
             {
                 "game": game,
                 "pools": pools,
-                "policies": list(POLICIES),
+                "policy_name": policy_name,
                 "groups": settings.estimator_groups,
                 "group_sizes": list(settings.estimator_group_sizes),
                 "seed": seeds.derive(STUDY_SEED, "estimators"),
                 "keys": {"profile": settings.profile},
             },
-            len(POLICIES),
+            1,
         )
         for game in settings.games
         if game in tabular.TABLES
         for pools in games.get(game).pools
+        for policy_name in POLICIES
     ]
