@@ -28,7 +28,8 @@ from .jobs import Job, Report
 from .profiles import Settings
 from .tabular import Chain, Exact, TabularPolicy
 
-BLOCKS = 40
+BLOCKS = 40  # the bootstrap's; as many as there are groups where those are fewer
+FEWEST = 8  # groups: a quarter of them is then two, the least that has a spread
 RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
@@ -315,13 +316,14 @@ def _measure(
 ) -> dict[tuple[Study, str, int], Measured]:
     """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
     game = policy.game
-    per_block = groups // BLOCKS
+    blocks = min(BLOCKS, groups)
+    per_block = groups // blocks
     factor = tabular.coefficients(game, game.train_weights)
     terms = [term for term in tabular.TERMS if separate and factor[term]]
     means: dict[tuple, list[np.ndarray]] = {}
     squares: dict[tuple, list[float]] = {}
     every = studies()
-    for number in range(BLOCKS):
+    for number in range(blocks):
         block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
         pooled = block.pooled()
         made: dict[tuple, dict[str, np.ndarray]] = {}  # an estimator that two studies share is made once
@@ -346,19 +348,19 @@ def measure(
 ) -> pd.DataFrame:
     """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
 
-    `groups` of every size in `sizes` are played against every opponent, in BLOCKS blocks. `cosine` is that
+    `groups` of every size in `sizes` are played against every opponent, in blocks. `cosine` is that
     of the estimate's mean with the exact gradient of the term's contribution to J, with a percentile
     bootstrap interval over blocks; `change` is the cosine less that of the same preset without its switch
     turned, on the same play. `size_ratio` is the mean's component along the exact gradient over the length of
     that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure noise would
     make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's estimate.
     `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J has a
-    kink and no gradient. Raises ValueError for an unknown policy, fewer groups than BLOCKS, or a size
-    below 2.
+    kink and no gradient. All have six significant digits. Raises ValueError for an unknown policy, fewer
+    groups than FEWEST, or a size below 2.
     """
     start = policy(policy_name, game)
-    if groups < BLOCKS:
-        raise ValueError(f"The study needs at least {BLOCKS} groups, one a block; got {groups}.")
+    if groups < FEWEST:
+        raise ValueError(f"The study needs at least {FEWEST} groups against every opponent; got {groups}.")
     if not sizes or min(sizes) < 2:
         raise ValueError(
             f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
@@ -366,7 +368,8 @@ def measure(
     exact: Exact = tabular.exact(start, pools)
     nearest = min(exact.margins.values(), key=abs)
     separated = min(sizes, key=lambda size: abs(size - TERMS_AT))
-    played = groups // BLOCKS * BLOCKS
+    blocks = min(BLOCKS, groups)
+    played = groups // blocks * blocks
     rows = []
     for size in sizes:
         path = (policy_name, game.name, pools, size)
@@ -394,7 +397,9 @@ def measure(
                 part = measured[study, term, together].part(QUARTER)
                 row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
                 rows.append({**keys, "groups": played // QUARTER, **row})
-    return pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
+    table = pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
+    table[list(MEASURES)] = table[list(MEASURES)].map(lambda value: float(f"{value:.6g}"))
+    return table
 
 
 def run_estimators(
@@ -403,40 +408,39 @@ def run_estimators(
     *,
     game: str,
     pools: str,
-    policies: list,
+    policy_name: str,
     groups: int,
     group_sizes: list,
     seed: int,
     keys: dict,
 ) -> dict:
-    """One job of the study: `measure` at every policy. Leaves estimators-log.parquet, whose rows also have
-    the columns `keys`. Raises ValueError as `measure` does."""
-    tables = []
-    for number, name in enumerate(policies):
-        tables.append(measure(name, games.get(game), pools, groups, group_sizes, seed))
-        report(number + 1, {})
-    evaluation.save({"estimators": pd.concat(tables, ignore_index=True).assign(**keys)}, folder, "log")
-    return {"rows": sum(map(len, tables))}
+    """One job of the study: `measure`. Leaves estimators-log.parquet, whose rows also have the columns
+    `keys`. Raises ValueError as `measure` does."""
+    table = measure(policy_name, games.get(game), pools, groups, group_sizes, seed)
+    evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
+    report(1, {})
+    return {"rows": len(table)}
 
 
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study in every game of the run that has an enumeration, on each of its pool sets."""
+    """The study at every policy, in every game of the run that has an enumeration, on all its pool sets."""
     return [
         Job(
-            f"estimators/{game}-{pools}",
+            f"estimators/{game}-{pools}/{policy_name}",
             "sepo_lib.estimators:run_estimators",
             {
                 "game": game,
                 "pools": pools,
-                "policies": list(POLICIES),
+                "policy_name": policy_name,
                 "groups": settings.estimator_groups,
                 "group_sizes": list(settings.estimator_group_sizes),
                 "seed": seeds.derive(STUDY_SEED, "estimators"),
                 "keys": {"profile": settings.profile},
             },
-            len(POLICIES),
+            1,
         )
         for game in settings.games
         if game in tabular.TABLES
         for pools in games.get(game).pools
+        for policy_name in POLICIES
     ]

@@ -189,7 +189,7 @@ def _batch_size(rows: pd.DataFrame) -> list[str]:
     sizes = sorted(rows["group_size"].unique())
     lines = [
         "Error of the mean of the unbiased estimate relative to the exact gradient, largest over policies, "
-        "with one group in a batch by group size, and with many at the largest one (what is left is noise):",
+        "with one group in a batch by group size, and with a fortieth of all groups at the largest size:",
         "",
         "| game | pools | " + " | ".join(f"G = {size}" for size in sizes) + " | large batch |",
         "| --- | --- |" + " --- |" * (len(sizes) + 1),
