@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default="nano", help="nano, smollm2, a folder such as that of a job, or a hub id"
     )
     one.add_argument("--seed", type=int, default=0, help="of the chance moves and the model's answers")
+    one.add_argument("--watch", metavar="OPPONENT", help="let a scripted opponent play in your place")
     one = add("crossplay", crossplay, "Play models against each other and against every pool of a game.")
     one.add_argument("--game", required=True, help="ipd, auction, split, deal or kuhn")
     one.add_argument("--models", required=True, nargs="+", metavar="NAME=PATH", help="as in play")
@@ -333,7 +334,7 @@ def play(options: argparse.Namespace) -> int:
     """A person against a model."""
     from . import play as table
 
-    table.play(options.game, options.model, options.seed)
+    table.play(options.game, options.model, options.seed, options.watch)
     return 0
 
 

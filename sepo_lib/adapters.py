@@ -53,8 +53,9 @@ tags:
 
 # A LoRA adapter of the SEPO reproducibility kit
 
-What {stage} left, for playing five strategic games. SEPO is the method of
-arXiv 2605.30854; the kit reproduces it and is not the work of its authors.
+Made in {stage}.
+It plays strategic games with another player. SEPO is the method of arXiv 2605.30854; the kit reproduces it
+and is not the work of its authors.
 
 | | |
 | --- | --- |
@@ -68,7 +69,7 @@ arXiv 2605.30854; the kit reproduces it and is not the work of its authors.
 from peft import PeftModel
 from sepo_lib import models
 
-base, tokenizer = models.load({base})  # or transformers.AutoModelForCausalLM on a hub id or a folder
+base, tokenizer = models.load({base})
 model = PeftModel.from_pretrained(base, "the folder of this file")
 ```
 

@@ -80,26 +80,19 @@ def _check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
 
 
 class _Scorer:
-    """The half of an engine that all of them share: `score`, by the model itself."""
-
-    model: PreTrainedModel
+    """What an engine that has a `model` scores with: one plain forward, which every architecture knows."""
 
     @torch.inference_mode()
     def score(self, prompt, options, temperature) -> np.ndarray:
-        """See `Engine.score`. The prompt is read once for all options."""
-        device, width = self.model.device, max(map(len, options))
-        ids = torch.tensor([[prompt[-1], *option, *[0] * (width - len(option))] for option in options])
+        """See `Engine.score`."""
+        width = max(map(len, options))
+        lines = [[*prompt, *option, *[0] * (width - len(option))] for option in options]
         written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
-        ids, written = ids.to(device), written.to(device)
-        cache, read = None, len(prompt) - 1
-        if read:
-            start = torch.tensor([prompt[:-1]], device=device)
-            cache = self.model(input_ids=start, use_cache=True, logits_to_keep=1).past_key_values
-            cache.batch_repeat_interleave(len(options))
-        mask = torch.cat([written.new_ones(len(options), read + 1), written], dim=1)
-        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        ids, written = torch.tensor(lines, device=self.model.device), written.to(self.model.device)
+        mask = torch.cat([written.new_ones(len(options), len(prompt)), written], dim=1)
+        out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1)
         logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
-        chosen = logp.gather(2, ids[:, 1:, None]).squeeze(2)
+        chosen = logp.gather(2, ids[:, -width:, None]).squeeze(2)
         return (chosen * written).sum(dim=1).cpu().numpy()
 
 
@@ -201,6 +194,24 @@ class SharedPrefixEngine(_Scorer):
             logits_RV, position_R1 = logits_R1V[:, -1], position_R1 + 1
         ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
         return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
+
+    @torch.inference_mode()
+    def score(self, prompt, options, temperature) -> np.ndarray:
+        """See `Engine.score`. The prompt is read once for all options."""
+        device, width = self.model.device, max(map(len, options))
+        ids = torch.tensor([[prompt[-1], *option, *[0] * (width - len(option))] for option in options])
+        written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
+        ids, written = ids.to(device), written.to(device)
+        cache, read = None, len(prompt) - 1
+        if read:
+            start = torch.tensor([prompt[:-1]], device=device)
+            cache = self.model(input_ids=start, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(len(options))
+        mask = torch.cat([written.new_ones(len(options), read + 1), written], dim=1)
+        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
+        chosen = logp.gather(2, ids[:, 1:, None]).squeeze(2)
+        return (chosen * written).sum(dim=1).cpu().numpy()
 
 
 class _Draws(LogitsProcessor):

@@ -7,8 +7,9 @@ import pandas as pd
 
 from . import exact, exploitability, objective, seeds
 from .games.base import Game
+from .processes import play
 from .records import Episode
-from .rollouts import LanguageModelPolicy, plan, play
+from .rollouts import LanguageModelPolicy, plan
 
 #: What identifies a row of every table of a run.
 KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")

@@ -5,8 +5,10 @@ The person sits where the scripted opponents sit (player 1) and sees what they s
 
 from collections.abc import Callable
 
+import numpy as np
+
 from . import games, stages
-from .games.base import Action, Game, View
+from .games.base import Act, Action, Game, Opponent, View, stateless
 from .records import Decision, Episode
 from .rollouts import Plan, Policy, Running
 
@@ -23,21 +25,28 @@ def play(
     game: str,
     model: str = "nano",
     seed: int = 0,
+    watch: str | None = None,
     ask: Callable[[str], str] = input,
     say: Callable[[str], object] = print,
 ) -> Episode | None:
     """One episode of `game` against `model` (nano, smollm2, a hub id, a folder, a job's folder).
 
-    `ask` gives the person's next line for a prompt, `say` shows text; equal seeds and equal moves give equal
-    episodes. Returns the episode, or None where the person left it (quit, or the end of the input). Raises
-    ValueError for an unknown game or model.
+    With `watch`, the scripted opponent of that name plays in the person's place. `ask` gives the person's
+    next line for a prompt, `say` shows text; equal seeds and equal moves give equal episodes. Returns the
+    episode, or None where the person left it (quit, or the end of the input). Raises ValueError for an
+    unknown game, model or opponent.
     """
     domain = games.get(game)
+    if watch:
+        sits = _scripted(domain, watch, say)
+    else:
+        sits = stateless(lambda view, rng: choose(domain, view, ask, say))
     policy = stages.open_policy(model)
     say(f"{domain.title}: you against {model}. The rules, as the model reads them:\n\n{domain.rules()}\n")
-    say("You need no reasoning: type an action or how it begins. `quit` or Ctrl-D leaves.")
+    if not watch:
+        say("You need no reasoning: type an action or how it begins. `quit` or Ctrl-D leaves.")
     try:
-        episode = against(policy, domain, seed, ask, say)
+        episode = against(policy, domain, seed, sits, say)
     except (Quit, EOFError):
         say("\nYou left; a game that did not end has no result.")
         return None
@@ -45,10 +54,11 @@ def play(
     return episode
 
 
-def against(
-    policy: Policy, game: Game, seed: int, ask: Callable[[str], str], say: Callable[[str], object]
-) -> Episode:
-    """Play one episode; see `play`. Raises Quit, or what `ask` raises, where the person leaves."""
+def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable[[str], object]) -> Episode:
+    """Play one episode with `sits` as player 1; see `play`. Raises what `sits` raises.
+
+    What the model wrote is shown when its round is over: in Kuhn poker it tells the card.
+    """
     decisions: list[Decision] = []
     shown = 0
 
@@ -58,11 +68,17 @@ def against(
             say(_round(game, t, theirs[t], mine[t], payoffs[t], decisions))
         shown = until
 
-    def act(view: View) -> Action:
-        show(view.round, view.theirs, view.mine, view.payoffs)
-        return choose(game, view, ask, say)
+    def person(rng: np.random.Generator) -> Act:
+        act = sits(rng)
 
-    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), lambda rng: act)
+        def shown_first(view: View) -> Action:
+            show(view.round, view.theirs, view.mine, view.payoffs)
+            say(f"\n{game.situation(view)}")
+            return act(view)
+
+        return shown_first
+
+    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person)
     decisions = running.decisions  # grows with the episode
     while running.rounds is None:
         query = running.query()
@@ -73,12 +89,30 @@ def against(
     return running.episode()
 
 
+def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
+    """The opponent `name` of the paper's pools, showing its actions. Raises ValueError for an unknown one."""
+    found = {one: opponent for pool in game.pools["paper"].values() for one, opponent in pool.items()}
+    if name not in found:
+        raise ValueError(f"{game.title} has no opponent '{name}'; choose from {', '.join(found)}.")
+
+    def start(rng: np.random.Generator) -> Act:
+        act = found[name](rng)
+
+        def aloud(view: View) -> Action:
+            action = act(view)
+            say(f"> {game.spell(action)}")
+            return action
+
+        return aloud
+
+    return start
+
+
 def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str], object]) -> Action:
     """The person's action at `view`: the one that was typed in full, or the only one that begins so.
 
     Asks again until there is one. Raises Quit for one of QUIT.
     """
-    say(f"\n{game.situation(view)}")
     while True:
         typed = ask("> ").strip()
         if typed.casefold() in QUIT:

@@ -170,6 +170,8 @@ def _penalty_terms(rows: pd.DataFrame) -> list[str]:
     for term in ("e", "c", "x"):
         for arm in ("constant", "per_rollout", "credited"):
             mine = rows[(rows["term"] == term) & (rows["arm"] == arm)]
+            if mine.empty:  # no game of the table has this term
+                continue
             lengths = [
                 claims.number((mine[column] / mine["exact_norm"]).median())
                 for column in ("estimate_norm", "noise_norm")

@@ -14,9 +14,10 @@ What differs from GRPO as TRL runs it:
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
 
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from transformers import DynamicCache, PreTrainedModel, PrinterCallback, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
-from . import credit, models, objective, rollouts, seeds
+from . import credit, models, objective, processes, rollouts, seeds
 from .best_response import BestResponse
 from .engine import Engine
 from .games.base import Game, Weights
@@ -61,6 +62,16 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     if not sums:
         raise ValueError("No decision is in the loss: the batch holds no episode that the arm trains on.")
     return [Row(prompt, answer, total / n, n) for (prompt, answer), (total, n) in sums.items()]
+
+
+def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
+    """The rows of one of several processes: every `processes`-th one, as many for each.
+
+    Rows of weight 0 fill up to `multiple_of` in every process.
+    """
+    filler = replace(rows[0], advantage=0.0, count=0)
+    filled = [*rows, *[filler] * (-len(rows) % (processes * multiple_of))]
+    return filled[process::processes]
 
 
 def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_of: int = 1) -> dict:
@@ -139,7 +150,7 @@ class SEPOTrainer(GRPOTrainer):
     ):
         args: GRPOConfig = kwargs["args"]
         share_prefix = models.attends_to_everything(model)
-        rows = args.per_device_train_batch_size * args.steps_per_generation
+        rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
         super().__init__(
             model=model,
@@ -167,16 +178,18 @@ class SEPOTrainer(GRPOTrainer):
             instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
             self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
         plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True, instead=instead)
-        self.last_episodes = rollouts.play(self.policy, plans, instead)
+        self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
         given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights)
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
+        decisions = sum(row.count for row in rows)
+        parts = self.args.steps_per_generation
+        mine = share_of(rows, processes.index(), processes.number(), multiple_of=parts)
         device = self.accelerator.device
-        batch = to_tensors(
-            rows, self.processing_class.pad_token_id, device, multiple_of=self.args.steps_per_generation
-        )
+        batch = to_tensors(mine, self.processing_class.pad_token_id, device, multiple_of=parts)
+        batch["num_items_in_batch"].fill_(decisions)  # of all processes
         if self.beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
         self._record(given, len(rows), played - began, time.perf_counter() - played)
@@ -211,7 +224,7 @@ class SEPOTrainer(GRPOTrainer):
             )
         first_B = attention_mask.argmax(dim=1)
         shared = shared_prefix(input_ids, first_B, input_ids.size(1) - logits_to_keep)
-        room = _LOGITS_AT_ONCE // (logits_to_keep * model.config.get_text_config().vocab_size)
+        room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
         size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
         order = first_B.argsort(descending=True, stable=True)
         parts = [
@@ -233,7 +246,7 @@ class SEPOTrainer(GRPOTrainer):
         kept = last - (width - keep)
         columns = torch.arange(start, last, device=ids_BL.device)
         mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
-        cache = DynamicCache(config=model.config.get_text_config())
+        cache = DynamicCache(config=self.model.config.get_text_config())
         if shared:
             begin = int(first_B[0])
             prefix = ids_BL[:1, begin : begin + shared]
@@ -358,6 +371,8 @@ def train(
             disable_tqdm=True,
             seed=seed % 2**32,
             dataloader_pin_memory=False,
+            ddp_find_unused_parameters=False,
+            ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
             **precision(model),
         ),
     )
@@ -367,3 +382,9 @@ def train(
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model(str(folder / "model"))
     return [row for row in trainer.state.log_history if "loss" in row]
+
+
+if __name__ == "__main__":  # accelerate launch -m sepo_lib.sepo
+    from .launch import main
+
+    sys.exit(main())

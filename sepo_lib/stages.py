@@ -28,6 +28,7 @@ from . import (
     kuhn_optimum,
     models,
     paths,
+    processes,
     profiles,
     rollouts,
     seeds,
@@ -152,7 +153,8 @@ def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: d
     for game, pools in where:
         sizes = {**play, "episodes": play["episodes"][game]}
         tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
-        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+        if processes.index() == 0:
+            evaluation.save(tables, folder, f"{game}-{pools}-{label}")
 
 
 def run_base(
@@ -215,6 +217,7 @@ def run_sepo(
     `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
     own, `exploiter` the arguments of a `BestResponse`. Leaves model/, training-log.parquet and evaluations.
     """
+    processes.meet()  # the first one has made the job's folder ready
     sft_model = folder_of(keys["profile"], start) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **load)
 
@@ -239,6 +242,8 @@ def run_sepo(
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
+    if processes.index():
+        return {}
     if train["lora"]:
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
         facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
@@ -714,12 +719,17 @@ def study_jobs(settings: Settings) -> list[Job]:
 # ---------------------------------------------------------------------------------------- the tables
 
 
+def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
+    """All rows of table `name` that the `jobs` left; a job that is named twice counts once."""
+    folders = dict.fromkeys(folder_of(settings.profile, job.name) for job in jobs)
+    return evaluation.collect(list(folders), name)
+
+
 def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
     """The tables that the finished `jobs` add up to: evaluation, episodes, training, sft, gradient, and
     exploitability and strategies where Kuhn was played."""
-    folders = [folder_of(settings.profile, job.name) for job in jobs]
     names = (*evaluation.TABLES, "training", "sft", "gradient")
-    tables = {name: evaluation.collect(folders, name) for name in names}
+    tables = {name: collect(settings, jobs, name) for name in names}
     tables["evaluation"] = evaluation.mark_reported(tables["evaluation"])
     reported = tables["evaluation"].query("reported")[list(evaluation.KEYS)].assign(reported=True)
     for name in ("exploitability", "strategies"):

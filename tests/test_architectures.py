@@ -74,7 +74,7 @@ def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilitie
     prompts = [rng.integers(40, 1200, size=n).tolist() for n in (30, 9, 17, 30)]
     uniforms_BL = rng.random((4, 6))
     together = engine.sample(prompts, uniforms_BL, 0.8)
-    in_parts = GenerateEngine(model, engine.end_ids.tolist(), at_once=3).sample(prompts, uniforms_BL, 0.8)
+    in_parts = GenerateEngine(model, engine.end_ids, at_once=3).sample(prompts, uniforms_BL, 0.8)
     for number, (prompt, sample) in enumerate(zip(prompts, together, strict=True)):
         alone = engine.sample([prompt], uniforms_BL[number : number + 1], 0.8)[0]
         assert sample.ids == alone.ids == in_parts[number].ids
@@ -115,7 +115,7 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
     def evaluate(step):
         model.eval()
         keys = {"seed": 1, "step": step}
-        tables = evaluation.evaluate(policy, KUHN, "paper", 1, 1, 1, keys)
+        tables = evaluation.evaluate(policy, KUHN, "paper", 1, 1, 2, keys)
         evaluated.append(float(tables["evaluation"]["payoff"].iloc[0]))
         model.train()
 

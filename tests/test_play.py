@@ -8,6 +8,8 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib import games, models, play, rollouts, stages
 
+KUHN = games.get("kuhn")
+
 
 @pytest.fixture(scope="module")
 def policy():
@@ -26,12 +28,21 @@ def typing(*lines):
     return ask
 
 
+def quiet(text):
+    pass
+
+
+def sitting(game, ask, say=quiet):
+    """That somebody in the seat of player 1."""
+    return games.base.stateless(lambda view, rng: play.choose(game, view, ask, say))
+
+
 def test_a_person_is_what_a_scripted_opponent_is(policy):
     game, seed = games.get("split"), 5
     scripted = rollouts.play(
         policy, [rollouts.Plan("split", "paper", "exploiter", "selfish", 0, seed, seed)]
     )[0]
-    typed = play.against(policy, game, seed, typing("7", "7", "7", "7"), lambda text: None)
+    typed = play.against(policy, game, seed, sitting(game, typing("7", "7", "7", "7")), quiet)
     assert typed.rounds == scripted.rounds
     assert [d.text for d in typed.decisions] == [d.text for d in scripted.decisions]
 
@@ -44,7 +55,7 @@ def test_every_game_can_be_played_to_its_end(policy, name):
         words = {"ipd": ["coop"], "auction": ["LOW"], "split": ["5"], "deal": ["[0,0,0]"], "kuhn": ["p", "f"]}
         return words[name]["FOLD" in seen[-1]] if name == "kuhn" else words[name][0]
 
-    episode = play.against(policy, game, 2, first_legal, seen.append)
+    episode = play.against(policy, game, 2, sitting(game, first_legal, seen.append), seen.append)
     assert len(episode.rounds) == game.rounds
     shown = [text.split("\n")[1] for text in seen if text.startswith("\nRound ") and "You earn" in text]
     assert len(shown) == game.rounds
@@ -67,10 +78,10 @@ def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
         assert sum("Secret" in text for text in said) == sum("You earn" in text for text in said)
         return "FOLD" if "FOLD" in said[-1] else "PASS"
 
-    episode = play.against(Script(), games.get("kuhn"), 0, folds, said.append)
+    episode = play.against(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
     assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
-    assert "  the model: Secret. / BET" in said[1]
-    told = play.result(games.get("kuhn"), episode)
+    assert "  the model: Secret. / BET" in "\n".join(said)
+    told = play.result(KUHN, episode)
     assert "Total: you -6, the model 6." in told
     values = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("  ")]
     assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
@@ -79,13 +90,13 @@ def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
 def test_what_cannot_be_played_is_asked_again_and_quit_leaves():
     said = []
     view = games.kuhn.INFORMATION_SETS[0][1]
-    assert play.choose(games.get("kuhn"), view, typing("", "call", "be"), said.append) == "BET"
-    assert said[1:] == [
+    assert play.choose(KUHN, view, typing("", "call", "be"), said.append) == "BET"
+    assert said == [
         "'' is not possible here; type PASS or BET, or quit.",
         "'call' is not possible here; type PASS or BET, or quit.",
     ]
     with pytest.raises(play.Quit):
-        play.choose(games.get("kuhn"), view, typing("QUIT"), said.append)
+        play.choose(KUHN, view, typing("QUIT"), said.append)
     split = games.base.View(round=0, rounds=4, legal=games.get("split").play(None).send(None)[1].legal)
     assert play.choose(games.get("split"), split, typing("10", "9"), said.append) == 9
 
@@ -99,9 +110,20 @@ def test_the_command_ends_on_quit_and_on_the_end_of_its_input(line, monkeypatch,
     assert said.endswith("You left; a game that did not end has no result.\n")
 
 
+def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
+    """In the person's place it plays the episode that it plays in its own."""
+    assert cli.main(["play", "split", "--seed", "5", "--watch", "selfish"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n> 7\n") == 4 and "type an action" not in said
+    plan = rollouts.Plan("split", "paper", "exploiter", "selfish", 0, 5, 5)
+    episode = rollouts.play(stages.open_policy("nano"), [plan])[0]
+    assert f"Total: you {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["play", "kuhn", "--watch", "nobody"], "Kuhn poker has no opponent 'nobody'; choose from nash"),
         (["play", "chess"], "Unknown game 'chess'; choose from ipd, auction, split, deal, kuhn."),
         (["play", "kuhn", "--model", "nowhere"], "There is no model 'nowhere'"),
     ],

@@ -1,0 +1,28 @@
+"""What the processes of test_processes run: the launcher, with the rows of every process kept as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from sepo_lib import launch, processes, sepo
+
+
+def main(folder, arguments):
+    """Run the launcher; folder/rows-<process>.json: by step, [prompt ids, answer ids, advantage, count]."""
+    tensors, seen = sepo.to_tensors, []
+
+    def keep(rows, *args, **kwargs):
+        seen.append([[row.prompt_ids, row.completion_ids, row.advantage, row.count] for row in rows])
+        return tensors(rows, *args, **kwargs)
+
+    sepo.to_tensors = keep
+    try:
+        code = launch.main(arguments)
+    finally:
+        sepo.to_tensors = tensors
+    Path(folder, f"rows-{processes.index()}.json").write_text(json.dumps(seen))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
