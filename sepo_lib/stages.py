@@ -22,17 +22,14 @@ from . import (
     demonstrations,
     estimators,
     evaluation,
-    exploitability,
     games,
     headroom,
-    kuhn_optimum,
     models,
     paths,
     processes,
     profiles,
     rollouts,
     seeds,
-    sensitivity,
     sepo,
     sft,
     statistics,
@@ -809,23 +806,6 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     multiple = table["pools"].str.removeprefix("sweep:").astype(float)
     own = table["game"].map(lambda game: games.get(game).train_weights.exploit)
     return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
-
-
-def write_study_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Write and return the tables about exploitability and weights, from `tables` (`collect_tables`) and the
-    finished `exploiter_jobs` and `sweep_jobs`: kuhn_optimum, paper_nashconv, exploiter, sweep,
-    weight_crossings. Those of games or jobs that the run does not have are written without rows.
-    """
-    made = {
-        "kuhn_optimum": kuhn_optimum.table(),
-        "paper_nashconv": exploitability.paper_nashconv(),
-        "exploiter": exploiter_table(settings),
-        "sweep": sweep_table(settings),
-        "weight_crossings": sensitivity.crossings(tables["evaluation"]),
-    }
-    for name, table in made.items():
-        paths.write_table(table, settings.profile, name)
-    return made
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:

@@ -213,9 +213,9 @@ def train(folder, steps, stop_after=None, **changes):
 
 
 def test_a_run_against_a_best_response_that_died_continues_exactly_where_it_was(tmp_path):
-    log, whole = train(tmp_path / "whole", steps=4)
-    died, _ = train(tmp_path / "died", steps=4, stop_after=2)
-    resumed_log, resumed = train(tmp_path / "died", steps=4)
+    log, whole = train(tmp_path / "whole", steps=3)
+    died, _ = train(tmp_path / "died", steps=3, stop_after=2)
+    resumed_log, resumed = train(tmp_path / "died", steps=3)
     assert died is None and torch.equal(whole, resumed)
     assert [row["nashconv"] for row in log] == [row["nashconv"] for row in resumed_log]
     assert log[0]["nashconv"] == log[1]["nashconv"] != log[2]["nashconv"]  # refreshed every second step
@@ -227,12 +227,10 @@ def test_a_refresh_that_a_checkpoint_would_miss_is_refused(tmp_path):
 
 
 def test_the_weights_reach_the_estimator(tmp_path):
-    """Without any weight on the penalties the update is that of the payoff alone."""
-    free = Weights(0.0, 0.0, 0.0)
-    _, none = train(tmp_path / "none", 1, weights=free, exploiter=None)
+    """Without any weight on the penalties the update is another one."""
+    _, none = train(tmp_path / "none", 1, weights=Weights(0.0, 0.0, 0.0), exploiter=None)
     _, own = train(tmp_path / "own", 1, weights=None, exploiter=None)
-    _, again = train(tmp_path / "again", 1, weights=PAPER, exploiter=None)
-    assert torch.equal(own, again) and not torch.equal(own, none)
+    assert not torch.equal(own, none)
 
 
 def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it_was(monkeypatch):
