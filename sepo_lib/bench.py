@@ -385,6 +385,8 @@ def run(names: list[str], say: Callable[[str], None] = print) -> None:
     if unknown:
         raise ValueError(f"There is no benchmark of '{unknown[0]}'; choose from {', '.join(SUITES)}.")
     torch.set_num_threads(1)
+    note = {"threads": torch.get_num_threads(), **provenance.hardware(), **provenance.versions()}
+    paths.replace_text(paths.results(NAME) / "hardware.json", json.dumps(note, indent=2) + "\n")
     for model in names:
         key = settings_key(SUITES[model])
         for table, game, part, size, measure in cells(model, SUITES[model]):
@@ -403,8 +405,6 @@ def run(names: list[str], say: Callable[[str], None] = print) -> None:
                 rows = pd.concat([old[~same], rows])
             paths.write_table(rows, NAME, table)
             say(f"{label}  {time.perf_counter() - began:.0f} s")
-    note = {"threads": torch.get_num_threads(), **provenance.hardware(), **provenance.versions()}
-    paths.replace_text(paths.results(NAME) / "hardware.json", json.dumps(note, indent=2) + "\n")
     draw()
     write_page()
     for line in verdicts(_kept("bench")):

@@ -6,7 +6,8 @@ The published estimator and the corrected one differ in five switches and nothin
     credit    per_rollout   credited   whose actions a penalty is charged to (the *arm*)
     horizon   immediate     to_go      payoff of this round, or of this round and all later ones
     clamp     episode       mean       max(0, margin) of each episode, or the signed margin of the
-                                       exploiters whose mean margin in the batch is positive
+                                       exploiters whose mean margin (in the batch, and in some before
+                                       it where they are given) is positive
     scale     group_std     batch      divide by each group's standard deviation, or by one number
     weights   equal         pool       groups weigh the same, or as in J (1 / opponents in the pool)
 
@@ -105,18 +106,31 @@ Pools = Mapping[str, Mapping[tuple[str, str], Rollouts]]  # pool -> (pool, oppon
 _BATCH = (-3, -2, -1)  # the axes N, G and T
 
 
-def _margins(exploiters: Mapping[tuple[str, str], Rollouts], clamp: str) -> dict[tuple[str, str], np.ndarray]:
+def _margins(
+    exploiters: Mapping[tuple[str, str], Rollouts], clamp: str, earlier: Mapping[str, Sequence[float]]
+) -> dict[tuple[str, str], np.ndarray]:
     """Opponent's minus own payoff per exploiter, shape (..., N, G, T), as far as the clamp lets it count.
 
     Its mean over T is the e of one episode: max(0, margin) under `episode`; under `mean` the signed margin
-    of an exploiter that is ahead on average in this batch, else 0.
+    of an exploiter that is ahead on average in this batch and its `earlier` ones, else 0.
     """
     counted = {}
     for key, rollouts in exploiters.items():
         margin = rollouts.other - rollouts.own
-        counts = margin.mean(axis=-1 if clamp == "episode" else _BATCH, keepdims=True) > 0
-        counted[key] = margin * counts
+        if clamp == "episode":
+            ahead = margin.mean(axis=-1, keepdims=True)
+        else:
+            ahead = margin.mean(axis=_BATCH, keepdims=True) + sum(earlier.get(key[1], ()))
+        counted[key] = margin * (ahead > 0)
     return counted
+
+
+def mean_margins(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Exploiter -> its mean margin in a batch: its payoff minus the policy's (points per round)."""
+    return {
+        opponent: float(np.mean([np.subtract(e.other_T, e.own_T).mean() for e in group]))
+        for (_, opponent), group in by_opponent(episodes, "exploiter").items()
+    }
 
 
 def _rollout_penalty(
@@ -191,14 +205,20 @@ def _returns(
 
 
 def advantages(
-    pools: Pools, game: Game, how: Estimator, weights: Weights | None = None
+    pools: Pools,
+    game: Game,
+    how: Estimator,
+    weights: Weights | None = None,
+    earlier: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[dict[tuple[str, str], np.ndarray], float]:
     """The advantage of every round of every rollout, by (pool, opponent), shape (..., N, G, T).
 
     The core that the trainer (through `assign`) and the study of estimators share. Opponents that the arm
     leaves out of the loss are left out of the answer. The second value is the share of (group, round) cells
     in which all rollouts got the same reward, in [0, 1]. `weights` default to the game's training weights.
-    Raises ValueError for a missing pool and for groups of unequal sizes.
+    `earlier` holds the mean margins of each exploiter in the batches before, which the clamp `mean` averages
+    with that of this one: the mean of one batch is noisy where the game has much chance. Raises ValueError
+    for a missing pool and for groups of unequal sizes.
     """
     weights = weights or game.train_weights
     for pool in POOLS:
@@ -210,7 +230,7 @@ def advantages(
     if len(set(sizes.values())) > 1:
         raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
 
-    margins = _margins(pools["exploiter"], how.clamp)
+    margins = _margins(pools["exploiter"], how.clamp, earlier or {})
     given: dict[tuple[str, str], np.ndarray] = {}
     cells = zero = 0
     for pool in POOLS if how.arm == "credited" else ("train",):
@@ -259,15 +279,21 @@ def _of_episodes(group: Sequence[Episode]) -> Rollouts:
     return Rollouts(own, stack("other_T"), stack("collusion_T"), stack("externality_T"), decisions)
 
 
-def assign(episodes: Sequence[Episode], game: Game, how: Estimator, weights: Weights | None = None) -> Credit:
+def assign(
+    episodes: Sequence[Episode],
+    game: Game,
+    how: Estimator,
+    weights: Weights | None = None,
+    earlier: Mapping[str, Sequence[float]] | None = None,
+) -> Credit:
     """The advantage of every decision of a batch of rollout groups.
 
-    A group is all episodes of one (pool, opponent) pair, G of them, the same G for every pair; `weights`
-    default to the game's training weights. Raises ValueError for missing pools, G < 2 or unequal groups.
+    A group is all episodes of one (pool, opponent) pair, G of them, the same G for every pair; `weights` and
+    `earlier` are as for `advantages`. Raises ValueError for missing pools, G < 2 or unequal groups.
     """
     groups = {pool: by_opponent(episodes, pool) for pool in POOLS}
     pools = {pool: {key: _of_episodes(group) for key, group in groups[pool].items()} for pool in POOLS}
-    given, zero_variance = advantages(pools, game, how, weights)
+    given, zero_variance = advantages(pools, game, how, weights, earlier)
     of_episode: dict[int, np.ndarray] = {}
     for key, advantage in given.items():
         for episode, advantage_T in zip(groups[key[0]][key], advantage[0], strict=True):

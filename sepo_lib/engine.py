@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch.nn.parallel import DistributedDataParallel
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -26,6 +27,8 @@ from transformers import (
 )
 from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
+
+_CALL_COST = 200  # tokens that could be read in the time that one more call of the model costs
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,54 @@ def _check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
         raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
 
 
+def _cuts(prompts: Sequence[Sequence[int]]) -> list[tuple[int, np.ndarray]]:
+    """Where to cut prompts so that the fewest tokens are read: [(column, group of each prompt up to it)].
+
+    Prompts of one group are equal up to the column. The columns are those at which prefixes part, chosen by
+    dynamic programming; each costs one more call of the model, counted as _CALL_COST tokens.
+    """
+    rows, limit = len(prompts), min(map(len, prompts)) - 1
+    tokens_RL = np.array([prompt[:limit] for prompt in prompts], dtype=np.int64).reshape(rows, limit)
+    group_R = np.zeros(rows, dtype=np.int64)
+    found = []
+    for column in range(limit):
+        _, finer_R = np.unique((group_R << 32) + tokens_RL[:, column], return_inverse=True)
+        if column and finer_R.max() > group_R.max():
+            found.append((column, group_R))
+        group_R = finer_R
+        if group_R.max() + 1 == rows:
+            break
+    else:
+        found.append((limit, group_R))
+    best = [(0, 0, [])]  # (tokens read, columns read, cuts) for every last cut
+    for column, group_R in found:
+        groups = int(group_R.max()) + 1
+        costs = [tokens + groups * (column - read) + _CALL_COST for tokens, read, _ in best]
+        least = int(np.argmin(costs))
+        best.append((costs[least], column, [*best[least][2], (column, group_R)]))
+    longest = max(map(len, prompts))
+    return min(best, key=lambda way: way[0] + rows * (longest - way[1]))[2]
+
+
+def read_shared(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[DynamicCache, int]:
+    """Keys and values of the prompts' first tokens, each distinct prefix read once, and how many tokens.
+
+    At least one token of every prompt is left to read. Keeps the graph where gradients are enabled.
+    """
+    bare = model.module if isinstance(model, DistributedDataParallel) else model
+    cache, read, parent_R = DynamicCache(config=bare.config.get_text_config()), 0, None
+    for column, group_R in _cuts(prompts):
+        _, first_G = np.unique(group_R, return_index=True)
+        if parent_R is not None:
+            cache.batch_select_indices(torch.as_tensor(parent_R[first_G], device=bare.device))
+        part = torch.tensor([list(prompts[row][read:column]) for row in first_G], device=bare.device)
+        cache = model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
+        read, parent_R = column, group_R
+    if read:
+        cache.batch_select_indices(torch.as_tensor(parent_R, device=bare.device))
+    return cache, read
+
+
 class _Scorer:
     """What an engine that has a `model` scores with: one plain forward, which every architecture knows."""
 
@@ -99,7 +150,7 @@ class _Scorer:
 class SharedPrefixEngine(_Scorer):
     """A decode loop that never computes the same thing twice.
 
-    The prefix that all prompts share is read once; prompts that are equal, and answers that are equal so
+    A prefix that prompts share is read once; prompts that are equal, and answers that are equal so
     far, share one row; a row leaves the batch when its last answer has ended. Exact: each answer is what it
     would be alone. For decoder-only models whose cache is keys and values.
     """
@@ -122,18 +173,7 @@ class SharedPrefixEngine(_Scorer):
     def _prefill(self, prompts: list[tuple[int, ...]]):
         """Logits after each distinct prompt (R, V), cache, mask (R, L) and next position (R, 1)."""
         device, rows = self.model.device, len(prompts)
-        shortest = min(map(len, prompts))
-        shared = 0
-        if rows > 1:
-            first = prompts[0]
-            while shared < shortest - 1 and all(p[shared] == first[shared] for p in prompts):
-                shared += 1
-        cache = DynamicCache(config=self.model.config)
-        if shared:
-            prefix = torch.tensor([prompts[0][:shared]], device=device)
-            ones = torch.ones_like(prefix)
-            _, cache = self._forward(prefix, ones, ones.cumsum(1) - 1, cache, 1)
-            cache.batch_repeat_interleave(rows)
+        cache, shared = read_shared(self.model, prompts)
         width = max(map(len, prompts)) - shared
         ids = torch.zeros(rows, width, dtype=torch.long)
         mask = torch.zeros(rows, width, dtype=torch.long)

@@ -1096,8 +1096,8 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
 def draw_all(profile: str) -> list[Path]:
     """Draw every figure of a profile from its tables into its figure folder; the list of files written.
 
-    A table that is not there raises, as `paths.read_table` does (but for the two studies without a model,
-    `estimators` and `headroom`); a figure without rows is skipped with a printed note.
+    A table that is not there raises, as `paths.read_table` does (but for those of the studies in notebook
+    04); a figure without rows is skipped with a printed note.
     """
     evaluation, training, ablation, exact, strategies = (
         read_or_empty(profile, name)
@@ -1127,16 +1127,20 @@ def draw_all(profile: str) -> list[Path]:
             name = f"training_curves_{game}" + ("" if pools == "paper" else f"_{pools}")
             plans.append((name, training_curves, (rows, game, pools, max(1, rows["step"].nunique() // 20))))
         files += _draw(profile, plans, end)
-    estimators, room = (
-        read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
-        for name in ("estimators", "headroom")
-    )
-    without_a_model = [
-        ("estimator_cosines", estimator_cosines, (estimators,)),
-        ("estimator_bias", estimator_bias, (estimators,)),
-        ("headroom", headroom, (room,)),
+    studies = {
+        name: read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+        for name in ("estimators", "headroom", "exploiters", "paper_nashconv", "weights", "sweep")
+    }
+    drawn = [
+        ("estimator_cosines", estimator_cosines, "estimators"),
+        ("estimator_bias", estimator_bias, "estimators"),
+        ("headroom", headroom, "headroom"),
+        ("exploiter_training", exploiter_training, "exploiters"),
+        ("paper_nashconv", paper_nashconv, "paper_nashconv"),
+        ("weight_sensitivity", weight_sensitivity, "weights"),
+        ("frontier", frontier, "sweep"),
     ]
-    return files + _draw(profile, without_a_model)
+    return files + _draw(profile, [(name, figure, (studies[table],)) for name, figure, table in drawn])
 
 
 def _draw(profile: str, plans: Sequence[tuple[str, Callable, tuple]], end: str = "") -> list[Path]:

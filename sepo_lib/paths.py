@@ -36,6 +36,11 @@ TABLES = {
     "ablation": "04_ablations",
     "estimators": "04_ablations",
     "headroom": "04_ablations",
+    "exploiters": "04_ablations",
+    "paper_nashconv": "04_ablations",
+    "weights": "04_ablations",
+    "crossings": "04_ablations",
+    "sweep": "04_ablations",
     "claims": "05_figures",
 }
 

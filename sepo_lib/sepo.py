@@ -8,8 +8,7 @@ What differs from GRPO as TRL runs it:
 3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
    which leaves loss and gradient as they were.
 4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
-5. Log-probabilities are computed behind one copy of the prefix that all prompts share, in batches of like
-   length. Exact, and about twice as fast.
+5. Log-probabilities are computed in batches of like length, every prefix that prompts share read once.
 
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
@@ -22,13 +21,13 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import DynamicCache, PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from . import credit, models, objective, processes, rollouts, seeds
 from .best_response import BestResponse
-from .engine import Engine
+from .engine import Engine, read_shared
 from .games.base import Game, Weights
 from .records import Episode
 from .sft import Report, precision
@@ -107,19 +106,6 @@ def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def shared_prefix(ids_BL: torch.Tensor, first_B: torch.Tensor, prompt_L: int) -> int:
-    """How many tokens all rows begin with in common, at least one token of each prompt left over.
-
-    Row b begins at column first_B[b]; prompts end before column `prompt_L`.
-    """
-    longest = int(prompt_L - first_B.max()) - 1
-    if longest < 1:
-        return 0
-    columns = first_B[:, None] + torch.arange(longest, device=ids_BL.device)
-    begin_BL = ids_BL.gather(1, columns)
-    return int((begin_BL == begin_BL[:1]).all(dim=0).long().cumprod(dim=0).sum())
-
-
 def _never_called(*args, **kwargs):
     """TRL asks for a reward function; SEPO's advantages come from `credit.assign` instead."""
     raise RuntimeError("SEPOTrainer computes advantages from episodes; TRL's reward functions are not used.")
@@ -130,7 +116,8 @@ class SEPOTrainer(GRPOTrainer):
 
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
     credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
-    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
+    of some pools, `margin_batches` over how many batches the clamp `mean` looks at a margin. The play of step
+    n depends on `seed` and n alone, so a resumed run continues exactly.
     `last_episodes` holds the batch of the latest step.
     """
 
@@ -146,6 +133,7 @@ class SEPOTrainer(GRPOTrainer):
         seed: int,
         weights: Weights | None = None,
         exploiter: BestResponse | None = None,
+        margin_batches: int = 1,
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
@@ -159,7 +147,7 @@ class SEPOTrainer(GRPOTrainer):
             **kwargs,
         )
         self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
-        self.weights, self.exploiter = weights, exploiter
+        self.weights, self.exploiter, self.margin_batches = weights, exploiter, margin_batches
         self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
@@ -181,7 +169,9 @@ class SEPOTrainer(GRPOTrainer):
         self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
-        given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights)
+        given = credit.assign(
+            self.last_episodes, self.game, self.estimator, self.weights, self._earlier_margins()
+        )
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)
@@ -194,6 +184,17 @@ class SEPOTrainer(GRPOTrainer):
             batch["ref_per_token_logps"] = self._reference_logps(batch)
         self._record(given, len(rows), played - began, time.perf_counter() - played)
         return batch
+
+    def _earlier_margins(self) -> dict[str, list[float]]:
+        """Each exploiter's mean margins in the last margin_batches - 1 steps, from the log (which checkpoints
+        keep, so that a resumed run knows them)."""
+        steps = [row for row in self.state.log_history if "objective" in row]
+        earlier: dict[str, list[float]] = {}
+        for row in steps[max(0, len(steps) - self.margin_batches + 1) :]:
+            for key, margin in row.items():
+                if key.startswith("margin/"):
+                    earlier.setdefault(key.removeprefix("margin/"), []).append(margin)
+        return earlier
 
     @torch.no_grad()
     def _reference_logps(self, batch) -> torch.Tensor:
@@ -217,44 +218,38 @@ class SEPOTrainer(GRPOTrainer):
         compute_entropy=False,
         **kwargs,
     ):
-        """As in GRPOTrainer, behind one copy of the shared prefix where the cache is keys and values."""
+        """As in GRPOTrainer, every shared prefix read once where the cache is keys and values."""
         if not self.share_prefix:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )
         first_B = attention_mask.argmax(dim=1)
-        shared = shared_prefix(input_ids, first_B, input_ids.size(1) - logits_to_keep)
         room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
         size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
-        order = first_B.argsort(descending=True, stable=True)
+        lines = list(zip((-first_B).tolist(), input_ids.tolist(), strict=True))
+        order = torch.tensor(sorted(range(len(lines)), key=lines.__getitem__), device=input_ids.device)
         parts = [
-            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], shared, logits_to_keep)
+            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], logits_to_keep)
             for b in order.split(size)
         ]
         back = order.argsort()
         logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
         return logps, entropies if compute_entropy else None, None
 
-    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, shared: int, keep: int):
-        """(log-probabilities, entropies), each (B, keep), of rows whose first `shared` tokens are equal.
+    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, keep: int):
+        """(log-probabilities, entropies), each (B, keep), every distinct prefix of the prompts read once.
 
         `first_B` is the column at which each row begins. Columns without a token in any row are cut off.
         """
         width = ids_BL.size(1)
         last = int((mask_BL * torch.arange(width, device=mask_BL.device)).max()) + 1
+        prompts = [ids[first : width - keep] for ids, first in zip(ids_BL.tolist(), first_B, strict=True)]
+        cache, shared = read_shared(model, prompts)
         start = int(first_B.min()) + shared
         kept = last - (width - keep)
         columns = torch.arange(start, last, device=ids_BL.device)
         mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
-        cache = DynamicCache(config=self.model.config.get_text_config())
-        if shared:
-            begin = int(first_B[0])
-            prefix = ids_BL[:1, begin : begin + shared]
-            cache = model(
-                input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
-            ).past_key_values
-            cache.batch_repeat_interleave(len(ids_BL))
-            mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
+        mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
         logits = model(
             input_ids=ids_BL[:, start:last],
@@ -275,6 +270,8 @@ class SEPOTrainer(GRPOTrainer):
         decisions = sum(len(e.decisions) for e in self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
             self._metrics["train"][key].append(measures[key])
+        for opponent, margin in credit.mean_margins(self.last_episodes).items():
+            self._metrics["train"][f"margin/{opponent}"].append(margin)
         self._metrics["train"]["zero_variance_groups"].append(given.zero_variance)
         self._metrics["train"]["decisions"].append(float(decisions))
         self._metrics["train"]["rows"].append(float(rows))
@@ -318,15 +315,16 @@ def train(
     evaluate: Callable[[int], None],
     weights: Weights | None = None,
     exploiter: BestResponse | None = None,
+    margin_batches: int = 1,
     lora: dict | None = None,
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
     Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
     `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
-    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights` and
-    `exploiter`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not refreshed at every
-    checkpoint: a run that continues there would meet another one.
+    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights`,
+    `exploiter` and `margin_batches`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not
+    refreshed at every checkpoint: a run that continues there would meet another one.
     """
     if exploiter and checkpoint_every % exploiter.refresh:
         raise ValueError(
@@ -343,6 +341,7 @@ def train(
         seed=seed,
         weights=weights,
         exploiter=exploiter,
+        margin_batches=margin_batches,
         processing_class=tokenizer,
         peft_config=models.lora(model, **lora) if lora else None,
         callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],

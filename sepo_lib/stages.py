@@ -565,6 +565,7 @@ def _sepo_job(
                 "steps": steps,
                 "learning_rate": settings.of("sepo_learning_rate", game),
                 "learning_rate_floor": settings.of("learning_rate_floor", game),
+                "margin_batches": settings.of("margin_batches", game),
                 "kl_beta": settings.of("kl_beta", game),
                 "clip": settings.clip,
                 "max_grad_norm": settings.max_grad_norm,
@@ -719,12 +720,17 @@ def study_jobs(settings: Settings) -> list[Job]:
 # ---------------------------------------------------------------------------------------- the tables
 
 
+def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
+    """All rows of table `name` that the `jobs` left; a job that is named twice counts once."""
+    folders = dict.fromkeys(folder_of(settings.profile, job.name) for job in jobs)
+    return evaluation.collect(list(folders), name)
+
+
 def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
     """The tables that the finished `jobs` add up to: evaluation, episodes, training, sft, gradient, and
     exploitability and strategies where Kuhn was played."""
-    folders = [folder_of(settings.profile, job.name) for job in jobs]
     names = (*evaluation.TABLES, "training", "sft", "gradient")
-    tables = {name: evaluation.collect(folders, name) for name in names}
+    tables = {name: collect(settings, jobs, name) for name in names}
     tables["evaluation"] = evaluation.mark_reported(tables["evaluation"])
     reported = tables["evaluation"].query("reported")[list(evaluation.KEYS)].assign(reported=True)
     for name in ("exploitability", "strategies"):

@@ -1,5 +1,7 @@
 """Credit assignment against hand-computed advantages, and the identities the paper's argument rests on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from episodes import episode
@@ -272,3 +274,24 @@ def test_bad_arrays_are_refused():
         rollouts(7, 1, 0, 3)
     with pytest.raises(ValueError, match="one shape"):
         credit.Rollouts(np.zeros((1, 2, 3)), *[np.zeros((1, 2, 2))] * 4)
+
+
+def test_margins_of_earlier_batches_decide_with_this_one_who_is_ahead():
+    batch = random_batch()
+    how = credit.preset("unbiased").with_(scale="none")
+    margin = credit.mean_margins(batch)
+    assert margin["x"] == pytest.approx(
+        np.mean([np.subtract(e.other_T, e.own_T) for e in batch if e.opponent == "x"])
+    )
+    ahead = credit.assign(
+        batch, IPD, how, earlier={"x": [1 - margin["x"]], "y": [1 - margin["y"]]}
+    ).advantages
+    behind = credit.assign(
+        batch, IPD, how, earlier={"x": [-1 - margin["x"]], "y": [1 - margin["y"]]}
+    ).advantages
+    free = credit.assign(batch, IPD, how, replace(IPD.train_weights, exploit=0.0)).advantages
+    for e, a, b, f in zip(batch, ahead, behind, free, strict=True):
+        if e.opponent == "x":  # behind on average over the batches: its margin is not charged
+            assert not np.allclose(a, f) and np.allclose(b, f)
+        else:
+            np.testing.assert_allclose(a, b)

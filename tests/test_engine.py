@@ -60,6 +60,18 @@ def test_greedy_answers_equal_generate_token_for_token(model):
         assert sample.ids == whole[0, len(prompt) :].tolist()
 
 
+def test_prompts_are_cut_where_the_fewest_tokens_are_read(monkeypatch):
+    prompts = [[1, 2, *own, 9, 9, 9, last, 5] for own in ([3, 3], [4, 4], [5, 5]) for last in (6, 7, 8)]
+    monkeypatch.setattr(engines, "_CALL_COST", 1)
+    cuts = [(column, len(set(groups.tolist()))) for column, groups in engines._cuts(prompts)]
+    assert cuts == [(2, 1), (7, 3)]  # 1 x 2, then 3 x 5, then 9 x 2 tokens and two calls: 37 of 81
+    monkeypatch.setattr(engines, "_CALL_COST", 30)
+    assert [column for column, _ in engines._cuts(prompts)] == [7]  # 3 x 7 + 30 + 9 x 2
+    monkeypatch.setattr(engines, "_CALL_COST", 1000)
+    assert engines._cuts(prompts) == []
+    assert engines._cuts([[1]]) == engines._cuts([[1], [2]]) == []
+
+
 @pytest.mark.parametrize("name", games.GAMES)
 def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     model, tokenizer = nano
@@ -84,7 +96,8 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
         lambda model, end: GenerateEngine(model, end, at_once=3),
     ],
 )
-def test_a_batch_samples_what_each_prompt_samples_alone(model, build):
+def test_a_batch_samples_what_each_prompt_samples_alone(model, build, monkeypatch):
+    monkeypatch.setattr(engines, "_CALL_COST", 0)  # read every shared prefix apart
     engine = build(model, [END])
     prompts, u = prompts_of(20) * 2, uniforms(40, 8)
     together = engine.sample(prompts, u, temperature=0.8)

@@ -106,15 +106,33 @@ def weights(model):
 
 
 def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
-    log, whole, _ = train(tmp_path / "whole", steps=3)
-    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1)
+    log, whole, _ = train(tmp_path / "whole", steps=3, margin_batches=3)
+    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1, margin_batches=3)
     assert died is None and seen == [1, 2]
-    resumed_log, resumed, seen = train(tmp_path / "died", steps=3)
+    resumed_log, resumed, seen = train(tmp_path / "died", steps=3, margin_batches=3)
     assert seen == [2, 3]
     assert torch.equal(weights(whole), weights(resumed))
     assert [row["step"] for row in resumed_log] == [1, 2, 3]
     for a, b in zip(log, resumed_log, strict=True):
         assert (a["objective"], a["loss"], a["kl"]) == (b["objective"], b["loss"], b["kl"])
+
+
+def test_the_clamp_is_given_the_margins_of_the_steps_before(tmp_path, monkeypatch):
+    seen = []
+    assign = credit.assign
+
+    def watched(episodes, game, how, weights, earlier):
+        seen.append((credit.mean_margins(episodes), earlier))
+        return assign(episodes, game, how, weights, earlier)
+
+    monkeypatch.setattr(credit, "assign", watched)
+    train(tmp_path, steps=3, margin_batches=2)
+    margins = [now for now, _ in seen]
+    assert [earlier for _, earlier in seen] == [
+        {},
+        {opponent: [margin] for opponent, margin in margins[0].items()},
+        {opponent: [margin] for opponent, margin in margins[1].items()},
+    ]
 
 
 def test_micro_batches_change_memory_and_not_the_update(tmp_path):
@@ -197,4 +215,3 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     train(tmp_path, steps=1)
     for ours, theirs in zip(seen[True], seen[False], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
-    assert sepo.shared_prefix(torch.tensor([[0, 7, 8, 5, 6], [7, 8, 9, 5, 6]]), torch.tensor([1, 0]), 4) == 2
