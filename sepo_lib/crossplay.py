@@ -18,6 +18,7 @@ import pandas as pd
 
 from . import games, objective, paths, seeds, stages
 from .games.base import POOLS, Action, Game, Round
+from .profiles import Settings
 from .records import Episode, by_opponent
 from .rollouts import Policy, Query, plan, play
 from .statistics import interval
@@ -144,6 +145,24 @@ def named(texts: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"The name '{name}' is taken; give every model one of its own.")
         models[name] = model
     return models
+
+
+def of_run(settings: Settings, game: str, seed: int) -> dict[str, str]:
+    """The checkpoints of one seed of a run in `game`, by name: base, SFT, and each SEPO recipe.
+
+    Raises ValueError where the run does not train that game with that seed.
+    """
+    trained = [
+        job
+        for job in stages.sepo_jobs(settings)
+        if job.arguments["game"] == game and job.arguments["keys"]["seed"] == seed
+    ]
+    if not trained:
+        raise ValueError(f"The run has no SEPO job in {game} with seed {seed}.")
+    folders = {"SFT": trained[0].arguments["start"]}
+    folders |= {f"SEPO, {job.arguments['preset']}": job.name for job in trained}
+    found = {n: paths.relative(stages.folder_of(settings.profile, job)) for n, job in folders.items()}
+    return {"base": settings.model, **found}
 
 
 def crossplay(

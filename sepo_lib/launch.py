@@ -4,6 +4,8 @@ The job is the one that notebook 03 (or, for the ablation, 04) would run, in the
 finds it done. Its SFT model must be there.
 
     accelerate launch --num_processes 4 -m sepo_lib.sepo --profile paper --game kuhn --seed 11
+
+On a CPU, several processes need `--multi_gpu` as well (accelerate's `--cpu` alone starts one).
 """
 
 import argparse

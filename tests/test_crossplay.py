@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib import __main__ as cli
-from sepo_lib import crossplay, figures, games, paths, seeds, stages
+from sepo_lib import crossplay, figures, games, paths, profiles, seeds, stages
 from sepo_lib.games.kuhn import CARDS, HISTORIES, STRATEGIES
 from sepo_lib.rollouts import Answer
 
@@ -107,6 +107,20 @@ def test_what_cannot_be_played_is_refused():
     for texts, sentence in [(["nano"], "name=PATH"), (["a=x", "a=y"], "is taken"), (["train=x"], "is taken")]:
         with pytest.raises(ValueError, match=sentence):
             crossplay.named(texts)
+
+
+def test_the_checkpoints_of_a_run():
+    settings = profiles.load("laptop", seeds="3,4", games="split")
+    found = crossplay.of_run(settings, "split", 4)
+    jobs = "runs/laptop/checkpoints"
+    assert found == {
+        "base": "nano",
+        "SFT": f"{jobs}/sft/seed-4",
+        "SEPO, unbiased": f"{jobs}/sepo/split-paper/unbiased-credited/seed-4",
+        "SEPO, published": f"{jobs}/sepo/split-paper/published-per_rollout/seed-4",
+    }
+    with pytest.raises(ValueError, match="no SEPO job in kuhn with seed 4"):
+        crossplay.of_run(settings, "kuhn", 4)
 
 
 def test_the_command_writes_table_and_heat_map(tmp_path, monkeypatch, capsys):

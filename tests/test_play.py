@@ -126,9 +126,11 @@ def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
         (["play", "kuhn", "--watch", "nobody"], "Kuhn poker has no opponent 'nobody'; choose from nash"),
         (["play", "chess"], "Unknown game 'chess'; choose from ipd, auction, split, deal, kuhn."),
         (["play", "kuhn", "--model", "nowhere"], "There is no model 'nowhere'"),
+        (["play", "kuhn", "--model", "nobody/nothing"], "no model hub could be reached. Download it"),
     ],
 )
-def test_bad_input_is_one_sentence(arguments, sentence, capsys):
+def test_bad_input_is_one_sentence(arguments, sentence, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert cli.main(arguments) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1
