@@ -4,7 +4,7 @@
 #   make reproduce PROFILE=smoke            the same notebooks in a few minutes
 #   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it
 
-PROFILE ?= laptop#  smoke, laptop, smollm2 or paper (sepo_lib/profiles.yaml)
+PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/profiles.yaml)
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         some of ipd,auction,split,deal,kuhn
@@ -43,11 +43,14 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test lab figures notebooks document verify bench clean
+.PHONY: help env reproduce study test lab figures notebooks document verify bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
 	  --seeds '$(SEEDS)' --steps '$(STEPS)'
+
+study: env  ## Run the large studies behind docs/ESTIMATORS.md (hours; stop and go on at any time)
+	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
 
 test: env  ## Check the style, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
