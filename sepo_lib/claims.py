@@ -278,13 +278,16 @@ RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {
         per_rollout_restores_a_gradient,
     ),
     "E1": (
-        "Charging penalties beside the episodes that caused them turns the estimate from J's gradient.",
+        "A penalty charged beside the episodes that caused it turns the estimate from J's gradient.",
         credit_matters,
     ),
-    "E2": ("The immediate payoff in place of the reward to go does.", horizon_matters),
-    "E3": ("Clamping the margin of each episode in place of the batch's mean does.", clamp_matters),
-    "E4": ("Dividing by each group's standard deviation does.", scale_matters),
-    "E5": ("Weighing all groups the same does.", weights_matter),
+    "E2": ("The immediate payoff turns the estimate from J's gradient.", horizon_matters),
+    "E3": ("Clamping the margin of each episode turns the estimate from J's gradient.", clamp_matters),
+    "E4": (
+        "Dividing by each group's standard deviation turns the estimate from J's gradient.",
+        scale_matters,
+    ),
+    "E5": ("Weighing all groups the same turns the estimate from J's gradient.", weights_matter),
 }
 
 NEEDS = {

@@ -105,6 +105,8 @@ def numbers(profile: str) -> str:
 
 
 def _range(values: pd.Series, digits: int = 3) -> str:
+    if values.empty:
+        return "–"
     low, high = (f"{value + 0.0:.{digits}f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
 
