@@ -89,7 +89,9 @@ class TorchSampler(GenerateEngine):
     """`generate` with its own sampler and no log-probabilities: the fastest that a baseline can be."""
 
     def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
-        sampling = self.config(uniforms_BL.shape[1], do_sample=True, temperature=temperature)
+        sampling = self.config(
+            uniforms_BL.shape[1], do_sample=True, temperature=temperature, top_k=0, top_p=1.0
+        )
         whole = self.model.generate(ids_BL, attention_mask=mask_BL, generation_config=sampling)
         written = whole[:, ids_BL.shape[1] :]
         return written, torch.zeros(written.shape)

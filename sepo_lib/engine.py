@@ -311,14 +311,12 @@ class GenerateEngine(_Scorer):
         return written[:, ids_BL.shape[1] :], torch.stack(draws.logps, dim=1)
 
     def config(self, length: int, **sampling) -> GenerationConfig:
-        """How `generate` runs: at most `length` new tokens, and no warping of the model's distribution."""
+        """How `generate` runs: at most `length` new tokens, with what `sampling` adds."""
         return GenerationConfig(
             max_new_tokens=length,
             eos_token_id=self.end_ids,
             pad_token_id=self.end_ids[0],
             repetition_penalty=1.0,
-            top_k=0,
-            top_p=1.0,
             **sampling,
         )
 
