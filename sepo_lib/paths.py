@@ -33,6 +33,7 @@ TABLES = {
     "sft": "02_sft",
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
+    "crossplay": "03_sepo_grpo",
     "ablation": "04_ablations",
     "estimators": "04_ablations",
     "headroom": "04_ablations",
