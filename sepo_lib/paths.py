@@ -39,6 +39,7 @@ TABLES = {
     "headroom": "04_ablations",
     "exploiters": "04_ablations",
     "paper_nashconv": "04_ablations",
+    "kuhn_optimum": "04_ablations",
     "weights": "04_ablations",
     "crossings": "04_ablations",
     "sweep": "04_ablations",
