@@ -1019,7 +1019,7 @@ def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=part, lw=0)
         for hatch, (part, colour) in zip(("", "//", "..", "xx"), STEP_PARTS.items(), strict=True)
     ]
-    legend_below(grid.figure, patches)
+    legend_below(grid.figure, patches, columns=len(patches))
     return grid
 
 

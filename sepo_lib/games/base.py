@@ -4,6 +4,7 @@ A game knows rules, prompts, parsing, opponents and two rates; it knows nothing 
 Player 0 is the policy under study, player 1 its opponent.
 """
 
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -132,8 +133,13 @@ class Game(ABC):
         if not lines:
             return None
         last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
-        matches = [action for action in legal if self.spell(action).casefold() == last]
-        return matches[0] if len(matches) == 1 else None
+        return self._spelled(tuple(legal)).get(last)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (games live as long as the process)
+    def _spelled(self, legal: tuple[Action, ...]) -> dict[str, Action]:
+        """The legal actions by their text; those that share a text are left out."""
+        texts = [self.spell(action).casefold() for action in legal]
+        return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
 
     def messages(self, view: View) -> list[dict[str, str]]:
         """The chat prompt of one decision."""
