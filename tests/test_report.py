@@ -33,7 +33,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     table = evaluation()
     paths.write_table(table, "p", "evaluation")
-    paths.write_table(claims.decide(table, pd.DataFrame(), pd.DataFrame(), "p", "m<1>"), "p", "claims")
+    exact = table.assign(pool_advantage=0.0)
+    paths.write_table(claims.decide(table, pd.DataFrame(), exact, "p", "m<1>"), "p", "claims")
     paths.figures("p").mkdir(parents=True)
     for name in ("training_curves_ipd", "safety_by_stage"):
         (paths.figures("p") / f"{name}.png").write_bytes(PNG)
