@@ -94,7 +94,7 @@ def test_it_says_what_the_tables_say(run):
         page.texts
     )  # 300 s: 5 min
     assert page.texts.count("✓ supported") == 1  # C1: zero exploit in all seeds
-    assert page.texts.count("? inconclusive") == 5
+    assert page.texts.count("? inconclusive") == len(claims.RULES) - 1
     # SEPO: 1.35, 1.45, 1.55: mean 1.45, standard error .1 / sqrt(3), times 4.303
     cells = [text for text in page.texts if text]
     assert cells[cells.index("SEPO, unbiased") :][:4] == ["SEPO, unbiased", "3", "1.45", "1.2 to 1.7"]
