@@ -241,7 +241,18 @@ def test_make_lists_its_targets_and_asks_for_a_hub_only_where_it_must():
         return subprocess.run(command, cwd=REPOSITORY, env=clean, **options).stdout
 
     listed = set(re.findall(r"^  (\w+) ", make(), flags=re.MULTILINE))
-    assert {"env", "reproduce", "test", "lab", "figures", "notebooks", "verify", "bench", "clean", "help"} <= listed
+    assert {
+        "env",
+        "reproduce",
+        "test",
+        "lab",
+        "figures",
+        "notebooks",
+        "verify",
+        "bench",
+        "clean",
+        "help",
+    } <= listed
     offline = "HF_HUB_OFFLINE"
     assert offline in make("-pn", "help") and offline in make("-pn", "help", "PROFILE=paper", "MODEL=nano")
     assert offline not in make("-pn", "help", "PROFILE=paper")
