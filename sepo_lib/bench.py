@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
@@ -430,7 +430,8 @@ def draw() -> list[Path]:
     ):
         kept = _kept(table)
         for model, rows in kept.groupby("model") if len(kept) else ():
-            files += figures.save(figure(rows).figure, paths.figures(NAME), f"{name}_{model}")
+            with suppress(figures.NothingToDraw):  # a part that was not measured yet
+                files += figures.save(figure(rows).figure, paths.figures(NAME), f"{name}_{model}")
     return files
 
 
