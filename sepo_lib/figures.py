@@ -9,6 +9,7 @@ Every function raises ValueError naming the columns its table lacks, or for a ta
 NothingToDraw (a ValueError) for a table without rows for it.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -77,34 +78,41 @@ QUANTITIES = {
 }
 
 
+@contextlib.contextmanager
 def style():
-    """The context in which every figure is drawn and saved: print sizes, embedded fonts, light grid."""
-    return mpl.rc_context(
-        {
-            **sns.axes_style("whitegrid"),
-            "axes.prop_cycle": mpl.cycler(color=COLOURS),
-            "font.family": "DejaVu Sans",
-            "font.size": 8,
-            "axes.titlesize": 8,
-            "axes.labelsize": 8,
-            "xtick.labelsize": 7.5,
-            "ytick.labelsize": 7.5,
-            "legend.fontsize": 7.5,
-            "legend.frameon": False,
-            "axes.edgecolor": "#9a9a9a",
-            "axes.linewidth": 0.7,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "grid.color": "#e8e8e8",
-            "grid.linewidth": 0.7,
-            "axes.axisbelow": True,
-            "pdf.fonttype": 42,
-            "ps.fonttype": 42,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "sepo",
-            "savefig.facecolor": "white",
-        }
-    )
+    """The context in which every figure is drawn and saved: print sizes, embedded fonts, light grid.
+
+    A notebook's backend turns interactive on when it draws its first figure, and shows none without; the
+    context leaves that as it is.
+    """
+    settings = {
+        **sns.axes_style("whitegrid"),
+        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "axes.edgecolor": "#9a9a9a",
+        "axes.linewidth": 0.7,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "grid.color": "#e8e8e8",
+        "grid.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "sepo",
+        "savefig.facecolor": "white",
+    }
+    with mpl.rc_context(settings):
+        yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
 
 
 def styled(figure: Callable) -> Callable:

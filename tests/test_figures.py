@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -366,3 +367,15 @@ def test_draw_all_writes_the_same_bytes_twice_and_skips_what_is_empty(tmp_path, 
     assert {file: file.read_bytes() for file in figures.draw_all("p")} == first
     assert not any(b"CreationDate" in data or b"Matplotlib" in data for data in first.values())
     assert all(figures.caption(stem) in figures.CAPTIONS.values() for stem in stems)
+
+
+def test_the_style_leaves_interactive_mode_as_a_notebook_set_it():
+    # Restored with the other settings, it would hide every figure of a notebook but the first.
+    before = mpl.is_interactive()
+    try:
+        mpl.interactive(False)
+        with figures.style():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(before)
