@@ -7,7 +7,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -371,11 +370,11 @@ def test_draw_all_writes_the_same_bytes_twice_and_skips_what_is_empty(tmp_path, 
 
 def test_the_style_leaves_interactive_mode_as_a_notebook_set_it():
     # Restored with the other settings, it would hide every figure of a notebook but the first.
-    before = mpl.is_interactive()
+    before = matplotlib.is_interactive()
     try:
-        mpl.interactive(False)
+        matplotlib.interactive(False)
         with figures.style():
-            mpl.interactive(True)
-        assert mpl.is_interactive()
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
     finally:
-        mpl.interactive(before)
+        matplotlib.interactive(before)
