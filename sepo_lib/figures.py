@@ -389,16 +389,19 @@ def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:
 
 
 @styled
-def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled") -> sns.FacetGrid:
+def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str = "paper") -> sns.FacetGrid:
     """Kuhn poker's twelve information sets: P(bet) and P(call) by card, seat and stage.
 
     Grey: the Nash family, alpha in [0, 1/3] (a bar where the family leaves a choice). Columns: stage, arm,
-    preset, seed, seat (first, second), card (J, Q, K), action, probability, and reported (or step); of a
-    column `reading`, the rows of the one named. Of the actions BET and CALL are drawn; the rest follow.
+    preset, seed, seat (first, second), card (J, Q, K), action, probability, and reported (or step); of
+    columns `reading` and `pools`, the rows of the ones named. Of the actions BET and CALL are drawn; the rest
+    follow.
     """
     need(strategies, ["stage", "arm", "preset", "seed", "seat", "card", "action", "probability"])
     if "reading" in strategies.columns:
         strategies = strategies[strategies["reading"] == reading]
+    if "pools" in strategies.columns:
+        strategies = strategies[strategies["pools"] == pools]
     data = configured(strategies)
     data = data.assign(action=data["action"].str.upper())
     looks = present(CONFIGURATIONS, data["configuration"])
@@ -430,14 +433,17 @@ def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled") -> sns.Fac
 
 
 @styled
-def exploitability(exploitability: pd.DataFrame) -> Axes:
+def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
     """Kuhn poker: the exploiter pool's advantage beside the exact NashConv, by stage (chips per hand).
 
     The two are comparable: over both seats, a best response to the policy wins NashConv / 2 a hand from
     it, a margin of NashConv; so the pool's advantage is a lower bound on NashConv but for sampling. Columns:
-    stage, arm, preset, seed, pool_advantage, nashconv, and reported (or step).
+    stage, arm, preset, seed, pool_advantage, nashconv, and reported (or step); of a column `pools`, the rows
+    of the set named.
     """
     need(exploitability, ["stage", "arm", "preset", "seed", "pool_advantage", "nashconv"])
+    if "pools" in exploitability.columns:
+        exploitability = exploitability[exploitability["pools"] == pools]
     data = configured(exploitability)
     looks = present(CONFIGURATIONS, data["configuration"])
     figure, ax = plt.subplots(figsize=(3.9, 2.6), layout="constrained")

@@ -378,3 +378,19 @@ def test_the_style_leaves_interactive_mode_as_a_notebook_set_it():
         assert matplotlib.is_interactive()
     finally:
         matplotlib.interactive(before)
+
+
+def test_kuhns_figures_show_one_set_of_pools():
+    exact, strategies = kuhn()
+    other = [
+        table.assign(pools="conflict", **{column: 0.9})
+        for table, column in ((exact, "nashconv"), (strategies, "probability"))
+    ]
+    both = [
+        pd.concat([table.assign(pools="paper"), more])
+        for table, more in zip((exact, strategies), other, strict=True)
+    ]
+    assert bars(figures.exploitability(both[0])) == bars(figures.exploitability(exact))
+    one, two = figures.kuhn_strategy(both[1]), figures.kuhn_strategy(strategies)
+    for key, ax in two.axes_dict.items():
+        assert bars(one.axes_dict[key]) == bars(ax)
