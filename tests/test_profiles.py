@@ -166,3 +166,11 @@ def test_a_notebook_shows_values_beside_what_the_paper_says():
     assert shown.loc["kl_beta", "paper"].startswith("0.01")
     with pytest.raises(ValueError, match="There is no hyperparameter 'nothing'"):
         profiles.load("laptop").table("nothing")
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_evaluation_is_long_enough_for_cross_play(name):
+    settings = profiles.load(name)
+    for game in settings.games:
+        episodes = settings.of("evaluation_episodes", game)
+        assert episodes >= 4 and episodes % 2 == 0
