@@ -29,7 +29,7 @@ from unittest import mock
 import pandas as pd
 import torch
 
-from . import credit, figures, games, models, paths, profiles, provenance, rollouts, sepo, stages
+from . import credit, figures, games, models, paths, profiles, provenance, readme, rollouts, sepo, stages
 from .engine import GenerateEngine
 
 NAME = "bench"  # of its folders in data/results and figures
@@ -271,7 +271,9 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
 def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
     """Seconds of a SEPO step with groups of `size`, by part, over `steps` steps."""
     settings, (model, tokenizer, policy) = _load(suite, model_name)
-    game, lora = games.get(game_name), stages._lora(settings, "sepo")
+    game = games.get(game_name)
+    train = stages.training(settings, game_name, steps, SEED)
+    train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
     play(policy, plans_of(game, 2)[:4], 1, True)  # warm
     rate, parameters, meter = matmul_rate(model.dtype), model.num_parameters(), Meter()
     begun: list[tuple[float, Counter]] = []
@@ -302,7 +304,7 @@ def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, step
         )
 
     reset_peak()
-    with tempfile.TemporaryDirectory() as folder, meter.watch(model, 2 if lora else 3, begin):
+    with tempfile.TemporaryDirectory() as folder, meter.watch(model, 2 if train["lora"] else 3, begin):
         sepo.train(
             model,
             tokenizer,
@@ -311,21 +313,11 @@ def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, step
             game=game,
             pools="paper",
             estimator=credit.preset(settings.preset),
-            rollouts_per_opponent=size,
-            steps=steps,
-            learning_rate=settings.of("sepo_learning_rate", game_name),
-            learning_rate_floor=settings.learning_rate_floor,
-            kl_beta=settings.of("kl_beta", game_name),
-            clip=settings.clip,
-            max_grad_norm=settings.max_grad_norm,
             temperature=settings.temperature,
             max_new_tokens=settings.max_new_tokens,
-            checkpoint_every=steps + 1,
-            micro_batches=settings.micro_batches,
-            seed=SEED,
             report=report,
             evaluate=lambda step: None,
-            lora=lora,
+            **train,
         )
     return summarized(rows)
 
@@ -513,11 +505,4 @@ _COLUMNS = (("decisions_per_second", 1), ("tokens_per_second", 0), ("matmul_shar
 
 def write_page() -> None:
     """Put the measured part into docs/BENCH.md. Raises ValueError without the marks."""
-    path = paths.root() / "docs" / "BENCH.md"
-    text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(
-            f"docs/BENCH.md lacks the lines '{BEGIN}' and '{END}' between which its tables stand."
-        )
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    paths.replace_text(path, f"{before}{BEGIN}\n\n{page(_kept('bench'))}\n\n{END}{after}")
+    readme.rewrite("docs/BENCH.md", BEGIN, END, f"\n{page(_kept('bench'))}\n")

@@ -53,15 +53,15 @@ def _safety(evaluation: pd.DataFrame) -> list[str]:
 
 def update(profile: str) -> None:
     """Rewrite the results in README.md from the tables of `profile`. Raises ValueError without the marks."""
-    _rewrite("README.md", BEGIN, END, results(profile))
+    rewrite("README.md", BEGIN, END, results(profile))
 
 
 def update_estimators(profile: str) -> None:
     """Rewrite the numbers in docs/ESTIMATORS.md from the tables of `profile`, in the manner of `update`."""
-    _rewrite("docs/ESTIMATORS.md", NUMBERS, END_OF_NUMBERS, numbers(profile))
+    rewrite("docs/ESTIMATORS.md", NUMBERS, END_OF_NUMBERS, numbers(profile))
 
 
-def _rewrite(name: str, begin: str, end: str, text: str) -> None:
+def rewrite(name: str, begin: str, end: str, text: str) -> None:
     """Put `text` between two marks of a document. Raises ValueError where it lacks them."""
     path = paths.root() / name
     document = path.read_text(encoding="utf-8")

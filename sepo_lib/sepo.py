@@ -117,8 +117,8 @@ class SEPOTrainer(GRPOTrainer):
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
     credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
     of some pools, `margin_batches` over how many batches the clamp `mean` looks at a margin. The play of step
-    n depends on `seed` and n alone, so a resumed run continues exactly.
-    `last_episodes` holds the batch of the latest step.
+    n depends on `seed` and n alone, so a resumed run continues exactly. `last_episodes` holds the batch of
+    the latest step.
     """
 
     def __init__(

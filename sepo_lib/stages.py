@@ -516,6 +516,24 @@ def sft_jobs(settings: Settings) -> list[Job]:
     ]
 
 
+def training(settings: Settings, game: str, steps: int, seed: int) -> dict:
+    """What `sepo.train` needs to know of the settings in `game`, beside how answers are sampled."""
+    return {
+        "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
+        "steps": steps,
+        "learning_rate": settings.of("sepo_learning_rate", game),
+        "learning_rate_floor": settings.of("learning_rate_floor", game),
+        "margin_batches": settings.of("margin_batches", game),
+        "kl_beta": settings.of("kl_beta", game),
+        "clip": settings.clip,
+        "max_grad_norm": settings.max_grad_norm,
+        "checkpoint_every": settings.checkpoint_every,
+        "micro_batches": settings.micro_batches,
+        "seed": seed,
+        "lora": _lora(settings, "sepo"),
+    }
+
+
 def _sepo_job(
     settings: Settings,
     start: Job,
@@ -557,21 +575,7 @@ def _sepo_job(
             "pools": pools,
             "preset": preset,
             "arm": arm,
-            "train": {
-                "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
-                "steps": steps,
-                "learning_rate": settings.of("sepo_learning_rate", game),
-                "learning_rate_floor": settings.of("learning_rate_floor", game),
-                "margin_batches": settings.of("margin_batches", game),
-                "kl_beta": settings.of("kl_beta", game),
-                "clip": settings.clip,
-                "max_grad_norm": settings.max_grad_norm,
-                "checkpoint_every": settings.checkpoint_every,
-                "micro_batches": settings.micro_batches,
-                "seed": seeds.derive(seed, "sepo"),
-                "lora": _lora(settings, "sepo"),
-                **(train or {}),
-            },
+            "train": {**training(settings, game, steps, seeds.derive(seed, "sepo")), **(train or {})},
             "play": _play(settings),
             "keys": {**_keys(settings, "sepo", seed, steps, arm, preset), **(keys or {})},
             **changes,
@@ -739,8 +743,7 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
 
 def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
     """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
-    folders = [folder_of(settings.profile, job.name) for job in jobs]
-    tables = {name: evaluation.collect(folders, name) for name in ("estimators", "headroom")}
+    tables = {name: collect(settings, jobs, name) for name in ("estimators", "headroom")}
     for name, table in tables.items():
         paths.write_table(table, settings.profile, name)
     return tables
@@ -777,12 +780,11 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
     nashconv_high, nashconv_constrained, exploitability; without rows where no job has finished.
     """
     done = [job for job in exploiter_jobs(settings) if finished(settings.profile, job)]
-    trained = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "exploitability")
+    trained = collect(settings, done, "exploitability")
     if trained.empty:
         return trained
     trained = trained.assign(exploiter=trained["pools"].str.removeprefix("exploiter:"))
-    folders = [folder_of(settings.profile, job.name) for job in sft_jobs(settings)]
-    begun = on_own_pools(settings, evaluation.collect(folders, "exploitability")).assign(step=0)
+    begun = on_own_pools(settings, collect(settings, sft_jobs(settings), "exploitability")).assign(step=0)
     starts = [
         begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
         for exploiter, rows in trained.groupby("exploiter", sort=False)
@@ -799,7 +801,7 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     without rows where no job has finished.
     """
     done = [job for job in sweep_jobs(settings) if finished(settings.profile, job)]
-    table = evaluation.collect([folder_of(settings.profile, job.name) for job in done], "evaluation")
+    table = collect(settings, done, "evaluation")
     if table.empty:
         return table
     table = table[table["step"] == table.groupby(["game", "pools", "seed"])["step"].transform("max")]

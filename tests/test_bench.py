@@ -1,6 +1,7 @@
 """The benchmark: its instruments, that finished cells are kept, and what its page and figures say."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -114,3 +115,13 @@ def test_figures_show_the_numbers_of_the_table():
     with pytest.raises(figures.NothingToDraw):
         figures.bench_step(table().query("part == 'arms'"))
     plt.close("all")
+
+
+@pytest.mark.parametrize("game", ["kuhn", "split"])
+def test_a_step_is_measured_by_its_parts(game):
+    # Whatever the profile says, of all games or game by game, must reach the trainer.
+    suite = replace(bench.SUITES["nano"], profile="smoke")
+    found = {row["measure"]: row["value"] for row in bench.measure_steps(suite, "nano", game, 2, 1)}
+    parts = sum(found[f"{part}_seconds"] for part in ("generation", "logps", "update", "rest"))
+    assert parts == pytest.approx(found["step_seconds"]) and found["generation_seconds"] > 0
+    assert found["step_decisions"] >= found["step_rows"] > 0
