@@ -4,6 +4,7 @@ An episode is a generator of `Game.play`; a tick answers every open decision of 
 once. Every decision draws from its own seed, so a batch plays the same episodes as one at a time.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -68,12 +69,15 @@ class LanguageModelPolicy:
             self._encoded[key] = text, self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._encoded[key]
 
+    @functools.cached_property
+    def _end(self) -> int:
+        return models.end_of_answer(self.tokenizer)
+
     def option_logps(self, game: Game, view: View) -> np.ndarray:
         """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
         _, prompt_ids = self.encode(game.messages(view))
-        end = [models.end_of_answer(self.tokenizer)]
         options = [
-            self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + end
+            self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + [self._end]
             for action in view.legal
         ]
         logp = self.engine.score(prompt_ids, options, self.temperature)
