@@ -6,8 +6,8 @@ The published estimator and the corrected one differ in five switches and nothin
     credit    per_rollout   credited   whose actions a penalty is charged to (the *arm*)
     horizon   immediate     to_go      payoff of this round, or of this round and all later ones
     clamp     episode       mean       max(0, margin) of each episode, or the signed margin of the
-                                       exploiters whose mean margin (in the batch, and in some before
-                                       it where they are given) is positive
+                                       exploiters whose mean margin (in the batch, or better known
+                                       where it is given) is positive
     scale     group_std     batch      divide by each group's standard deviation, or by one number
     weights   equal         pool       groups weigh the same, or as in J (1 / opponents in the pool)
 
@@ -64,11 +64,26 @@ PRESETS = {
 }
 
 
+#: The names of the switches and the field of `Estimator` that each one turns.
+TURNS = {"credit": "arm", "horizon": "horizon", "clamp": "clamp", "scale": "scale", "weights": "weights"}
+
+
 def preset(name: str, arm: str | None = None) -> Estimator:
-    """The preset `name`, with `arm` in the place of its own where given. Raises ValueError."""
-    if name not in PRESETS:
-        raise ValueError(f"Unknown preset '{name}'; choose from {', '.join(PRESETS)}.")
-    return PRESETS[name] if arm is None else PRESETS[name].with_(arm=arm)
+    """The preset `name`, with `arm` in the place of its own where given.
+
+    `published+horizon` is the published preset with its horizon as in `unbiased`, and so for every switch of
+    `TURNS`. Raises ValueError for a preset or a switch that does not exist.
+    """
+    base, *turned = name.split("+")
+    if base not in PRESETS:
+        raise ValueError(f"Unknown preset '{base}'; choose from {', '.join(PRESETS)}.")
+    how = PRESETS[base]
+    for switch in turned:
+        if switch not in TURNS:
+            raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(TURNS)}.")
+        field = TURNS[switch]
+        how = how.with_(**{field: getattr(PRESETS["unbiased"], field)})
+    return how if arm is None else how.with_(arm=arm)
 
 
 @dataclass(frozen=True)
@@ -107,12 +122,12 @@ _BATCH = (-3, -2, -1)  # the axes N, G and T
 
 
 def _margins(
-    exploiters: Mapping[tuple[str, str], Rollouts], clamp: str, earlier: Mapping[str, Sequence[float]]
+    exploiters: Mapping[tuple[str, str], Rollouts], clamp: str, means: Mapping[str, float]
 ) -> dict[tuple[str, str], np.ndarray]:
     """Opponent's minus own payoff per exploiter, shape (..., N, G, T), as far as the clamp lets it count.
 
     Its mean over T is the e of one episode: max(0, margin) under `episode`; under `mean` the signed margin
-    of an exploiter that is ahead on average in this batch and its `earlier` ones, else 0.
+    of an exploiter that is ahead on average (by `means`, or in this batch where they lack it), else 0.
     """
     counted = {}
     for key, rollouts in exploiters.items():
@@ -120,7 +135,7 @@ def _margins(
         if clamp == "episode":
             ahead = margin.mean(axis=-1, keepdims=True)
         else:
-            ahead = margin.mean(axis=_BATCH, keepdims=True) + sum(earlier.get(key[1], ()))
+            ahead = means.get(key[1], margin.mean(axis=_BATCH, keepdims=True))
         counted[key] = margin * (ahead > 0)
     return counted
 
@@ -209,16 +224,16 @@ def advantages(
     game: Game,
     how: Estimator,
     weights: Weights | None = None,
-    earlier: Mapping[str, Sequence[float]] | None = None,
+    means: Mapping[str, float] | None = None,
 ) -> tuple[dict[tuple[str, str], np.ndarray], float]:
     """The advantage of every round of every rollout, by (pool, opponent), shape (..., N, G, T).
 
     The core that the trainer (through `assign`) and the study of estimators share. Opponents that the arm
     leaves out of the loss are left out of the answer. The second value is the share of (group, round) cells
     in which all rollouts got the same reward, in [0, 1]. `weights` default to the game's training weights.
-    `earlier` holds the mean margins of each exploiter in the batches before, which the clamp `mean` averages
-    with that of this one: the mean of one batch is noisy where the game has much chance. Raises ValueError
-    for a missing pool and for groups of unequal sizes.
+    `means` holds the mean margins of exploiters (points per round) that are known better than from the batch
+    itself, whose mean is noisy where the game has much chance: the clamp `mean` asks them who is ahead.
+    Raises ValueError for a missing pool and for groups of unequal sizes.
     """
     weights = weights or game.train_weights
     for pool in POOLS:
@@ -230,7 +245,7 @@ def advantages(
     if len(set(sizes.values())) > 1:
         raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
 
-    margins = _margins(pools["exploiter"], how.clamp, earlier or {})
+    margins = _margins(pools["exploiter"], how.clamp, means or {})
     given: dict[tuple[str, str], np.ndarray] = {}
     cells = zero = 0
     for pool in POOLS if how.arm == "credited" else ("train",):
@@ -284,16 +299,16 @@ def assign(
     game: Game,
     how: Estimator,
     weights: Weights | None = None,
-    earlier: Mapping[str, Sequence[float]] | None = None,
+    means: Mapping[str, float] | None = None,
 ) -> Credit:
     """The advantage of every decision of a batch of rollout groups.
 
     A group is all episodes of one (pool, opponent) pair, G of them, the same G for every pair; `weights` and
-    `earlier` are as for `advantages`. Raises ValueError for missing pools, G < 2 or unequal groups.
+    `means` are as for `advantages`. Raises ValueError for missing pools, G < 2 or unequal groups.
     """
     groups = {pool: by_opponent(episodes, pool) for pool in POOLS}
     pools = {pool: {key: _of_episodes(group) for key, group in groups[pool].items()} for pool in POOLS}
-    given, zero_variance = advantages(pools, game, how, weights, earlier)
+    given, zero_variance = advantages(pools, game, how, weights, means)
     of_episode: dict[int, np.ndarray] = {}
     for key, advantage in given.items():
         for episode, advantage_T in zip(groups[key[0]][key], advantage[0], strict=True):

@@ -4,7 +4,7 @@ Assumes the policy's action depends on the information set alone (the kit's prom
 that the same policy sits in both seats.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from open_spiel.python import policy as spiel_policy
 from open_spiel.python.algorithms import exploitability as spiel_exploitability
 
 from . import games, seeds, tabular
-from .games.kuhn import INFORMATION_SETS, OPENSPIEL_ACTION
+from .games.base import Game
+from .games.kuhn import CARDS, HISTORIES, INFORMATION_SETS, OPENSPIEL_ACTION
+from .records import Episode
 from .rollouts import LanguageModelPolicy, Query
 
 _GAME = pyspiel.load_game("kuhn_poker")
@@ -109,3 +111,32 @@ def pool_advantage(strategy: pd.DataFrame, reading: str, pools: str) -> float:
     table_IA = [[rows[state][word] for word in view.legal] for state, view in INFORMATION_SETS]
     margin_K = tabular.margins(games.get("kuhn"), pools, torch.tensor(table_IA, dtype=torch.float64))
     return float(margin_K.clamp(min=0).mean())
+
+
+def played_strategy(episodes: Sequence[Episode]) -> np.ndarray:
+    """How often the policy chose BET or CALL in hands that were played, shape (4, 3): HISTORIES x CARDS.
+
+    1/2 where it had nothing to decide.
+    """
+    bold, decisions = np.zeros((4, 3)), np.zeros((4, 3))
+    for hand in (hand for episode in episodes for hand in episode.rounds):
+        card, history = CARDS.index(hand.facts["cards"][0]), hand.facts["history"]
+        for i in range(hand.facts["first"], len(history), 2):  # the policy's words
+            at = HISTORIES.index(history[:i]), card
+            decisions[at] += 1
+            bold[at] += history[i] in ("BET", "CALL")
+    return np.where(decisions > 0, bold / np.maximum(decisions, 1), 0.5)
+
+
+def mean_margins(game: Game, pools: str, episodes: Sequence[Episode]) -> dict[str, float]:
+    """Exploiter -> its mean margin (points per round) against the policy that played `episodes`, with cards
+    and the exploiter's draws enumerated. Empty for games whose prompts are not the states of an enumeration.
+
+    In Kuhn all episodes of a batch, whoever they were played against, tell the policy's strategy, so this is
+    far less noisy than the margins that were played.
+    """
+    if game.name != "kuhn":
+        return {}
+    bold_I = torch.tensor(played_strategy(episodes)).flatten()  # in the order of INFORMATION_SETS
+    margin_K = tabular.margins(game, pools, torch.stack([1 - bold_I, bold_I], dim=-1))
+    return dict(zip(game.pool(pools, "exploiter"), margin_K.tolist(), strict=True))

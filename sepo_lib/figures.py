@@ -536,6 +536,41 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+RECIPES = {
+    "published": CONFIGURATIONS["published"],
+    "published+credit": Look("credited", COLOURS[1], "o"),
+    "published+horizon": Look("reward to go", COLOURS[1], "o"),
+    "published+clamp": Look("mean margin", COLOURS[1], "o"),
+    "published+scale": Look("batch scale", COLOURS[1], "o"),
+    "published+weights": Look("pool weights", COLOURS[1], "o"),
+    "unbiased": CONFIGURATIONS["unbiased"],
+}
+
+
+@styled
+def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
+    """Safety and its terms after training: the published recipe, each of its switches turned alone, unbiased.
+
+    Columns (`stages.switch_table`): preset, seed, safety, payoff, exploit, collusion.
+    """
+    metrics = ["safety", "payoff", "exploit", "collusion"]
+    need(switches, ["preset", "seed", *metrics])
+    recipes = present(RECIPES, switches["preset"])
+    data = switches.melt(id_vars=["preset", "seed"], value_vars=metrics, var_name="metric")
+    grid = grid_of(data, "metric", metrics, 3.4, 1.8, col_wrap=2, sharey=False)
+    for metric, ax in grid.axes_dict.items():
+        rows = data[data["metric"] == metric]
+        for x, (preset, look) in enumerate(recipes.items()):
+            mark(ax, x, rows.loc[rows["preset"] == preset, "value"], look)
+        zero_line(ax)
+        ax.set(title=QUANTITIES[metric], xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
+        labels = [look.label.removeprefix("SEPO, ") for look in recipes.values()]
+        ax.set_xticks(range(len(recipes)), labels, rotation=35, ha="right")
+        ax.tick_params(axis="x", labelbottom=True, labelsize=7)
+        ax.grid(False, axis="x")
+    return grid
+
+
 POLICIES = {
     "uniform": Look("uniform", "#5b5b5b", "o"),
     "random": Look("random", COLOURS[1], "s"),
@@ -1069,6 +1104,7 @@ CAPTIONS = {
     "kuhn_strategy": "Kuhn poker: the policy at its information sets, against the Nash family.",
     "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
+    "switch_outcomes": "Prisoner's dilemma: the published recipe, one of its switches turned, and unbiased.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
     "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
@@ -1143,12 +1179,15 @@ def draw_all(profile: str) -> list[Path]:
         files += _draw(profile, plans, end)
     studies = {
         name: read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
-        for name in ("estimators", "headroom", "exploiters", "paper_nashconv", "weights", "sweep")
+        for name in (
+            *("estimators", "headroom", "switches", "exploiters", "paper_nashconv", "weights", "sweep"),
+        )
     }
     drawn = [
         ("estimator_cosines", estimator_cosines, "estimators"),
         ("estimator_bias", estimator_bias, "estimators"),
         ("headroom", headroom, "headroom"),
+        ("switch_outcomes", switch_outcomes, "switches"),
         ("exploiter_training", exploiter_training, "exploiters"),
         ("paper_nashconv", paper_nashconv, "paper_nashconv"),
         ("weight_sensitivity", weight_sensitivity, "weights"),

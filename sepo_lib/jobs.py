@@ -101,8 +101,10 @@ def run(
     """Run the jobs that are not done yet and return what every job returned, by name.
 
     With one worker they run here, one after the other, with all threads; with more, in that many processes
-    of one thread each. `watch` is called here about once a second. A job that fails lets the others
-    finish; then JobError names all that failed. An interrupt ends the workers at once.
+    of one thread each, or up to half as many more where all jobs can then begin at once: three jobs by two
+    workers would leave a core idle while the third runs. `watch` is called here about once a second. A job
+    that fails lets the others finish; then JobError names all that failed. An interrupt ends the workers at
+    once.
     """
     _check(jobs)
     todo = [job for job in jobs if _result(profile, job) is None]
@@ -121,7 +123,8 @@ def run(
     errors: dict[str, str] = {}
     try:
         if workers > 1 and len(todo) > 1:
-            _in_processes(todo, profile, stage, workers, look, errors)
+            at_once = len(todo) if len(todo) <= 1.5 * workers else workers
+            _in_processes(todo, profile, stage, at_once, look, errors)
         else:
             _in_this_process(todo, profile, stage, look, errors)
     finally:

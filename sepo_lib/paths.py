@@ -35,6 +35,7 @@ TABLES = {
     "strategies": "03_sepo_grpo",
     "crossplay": "03_sepo_grpo",
     "ablation": "04_ablations",
+    "switches": "04_ablations",
     "estimators": "04_ablations",
     "headroom": "04_ablations",
     "exploiters": "04_ablations",

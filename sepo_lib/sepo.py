@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
-from . import credit, models, objective, processes, rollouts, seeds
+from . import best_response, credit, exact, models, objective, processes, rollouts, seeds
 from .best_response import BestResponse
 from .engine import Engine, read_shared
 from .games.base import Game, Weights
@@ -116,9 +116,8 @@ class SEPOTrainer(GRPOTrainer):
 
     `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
     credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
-    of some pools, `margin_batches` over how many batches the clamp `mean` looks at a margin. The play of step
-    n depends on `seed` and n alone, so a resumed run continues exactly. `last_episodes` holds the batch of
-    the latest step.
+    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
+    `last_episodes` holds the batch of the latest step.
     """
 
     def __init__(
@@ -133,7 +132,6 @@ class SEPOTrainer(GRPOTrainer):
         seed: int,
         weights: Weights | None = None,
         exploiter: BestResponse | None = None,
-        margin_batches: int = 1,
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
@@ -147,7 +145,7 @@ class SEPOTrainer(GRPOTrainer):
             **kwargs,
         )
         self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
-        self.weights, self.exploiter, self.margin_batches = weights, exploiter, margin_batches
+        self.weights, self.exploiter = weights, exploiter
         self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
         self.policy = rollouts.LanguageModelPolicy(
             engine, self.processing_class, args.temperature, args.max_completion_length
@@ -169,9 +167,8 @@ class SEPOTrainer(GRPOTrainer):
         self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
-        given = credit.assign(
-            self.last_episodes, self.game, self.estimator, self.weights, self._earlier_margins()
-        )
+        means = self._mean_margins()
+        given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights, means)
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)
@@ -185,16 +182,11 @@ class SEPOTrainer(GRPOTrainer):
         self._record(given, len(rows), played - began, time.perf_counter() - played)
         return batch
 
-    def _earlier_margins(self) -> dict[str, list[float]]:
-        """Each exploiter's mean margins in the last margin_batches - 1 steps, from the log (which checkpoints
-        keep, so that a resumed run knows them)."""
-        steps = [row for row in self.state.log_history if "objective" in row]
-        earlier: dict[str, list[float]] = {}
-        for row in steps[max(0, len(steps) - self.margin_batches + 1) :]:
-            for key, margin in row.items():
-                if key.startswith("margin/"):
-                    earlier.setdefault(key.removeprefix("margin/"), []).append(margin)
-        return earlier
+    def _mean_margins(self) -> dict[str, float]:
+        """Mean margins of exploiters (points per round) in the latest batch, where they can be enumerated."""
+        if self.exploiter and "exploiter" in self.exploiter.pools:
+            return {best_response.NAME: self.exploiter.nashconv}
+        return exact.mean_margins(self.game, self.pools, self.last_episodes)
 
     @torch.no_grad()
     def _reference_logps(self, batch) -> torch.Tensor:
@@ -315,15 +307,14 @@ def train(
     evaluate: Callable[[int], None],
     weights: Weights | None = None,
     exploiter: BestResponse | None = None,
-    margin_batches: int = 1,
     lora: dict | None = None,
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
     Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
     `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
-    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights`,
-    `exploiter` and `margin_batches`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not
+    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights` and
+    `exploiter`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not
     refreshed at every checkpoint: a run that continues there would meet another one.
     """
     if exploiter and checkpoint_every % exploiter.refresh:
@@ -341,7 +332,6 @@ def train(
         seed=seed,
         weights=weights,
         exploiter=exploiter,
-        margin_batches=margin_batches,
         processing_class=tokenizer,
         peft_config=models.lora(model, **lora) if lora else None,
         callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],

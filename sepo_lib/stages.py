@@ -40,6 +40,7 @@ from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
 SWEEP_GAMES = ("ipd", "kuhn")
+SWITCH_GAME = "ipd"
 ROUNDING = 1e-9  # two advantages that differ by less are the same
 PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
@@ -523,7 +524,6 @@ def training(settings: Settings, game: str, steps: int, seed: int) -> dict:
         "steps": steps,
         "learning_rate": settings.of("sepo_learning_rate", game),
         "learning_rate_floor": settings.of("learning_rate_floor", game),
-        "margin_batches": settings.of("margin_batches", game),
         "kl_beta": settings.of("kl_beta", game),
         "clip": settings.clip,
         "max_grad_norm": settings.max_grad_norm,
@@ -623,6 +623,27 @@ def ablation_jobs(settings: Settings) -> list[Job]:
         for game, pools in ablation_where(settings)
         for preset in settings.ablation_presets
         for arm in settings.ablation_arms
+        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+    ]
+
+
+def switch_jobs(settings: Settings) -> list[Job]:
+    """The published recipe with each of `switches` turned alone, in the prisoner's dilemma; else as in
+    `sepo_jobs`, which train both ends."""
+    if SWITCH_GAME not in settings.games:
+        return []
+    return [
+        _sepo_job(
+            settings,
+            start,
+            SWITCH_GAME,
+            settings.of("pools", SWITCH_GAME),
+            f"published+{switch}",
+            credit.preset(f"published+{switch}").arm,
+            seed,
+            settings.of("sepo_steps", SWITCH_GAME),
+        )
+        for switch in settings.switches
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 
@@ -808,6 +829,43 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     multiple = table["pools"].str.removeprefix("sweep:").astype(float)
     own = table["game"].map(lambda game: games.get(game).train_weights.exploit)
     return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
+
+
+def switch_table(settings: Settings) -> pd.DataFrame:
+    """What the published recipe, each of the finished `switch_jobs` and the unbiased recipe do after their
+    last step in the prisoner's dilemma, one row a seed; without rows where no job has finished.
+
+    Columns: those of `evaluation.csv`; `preset` is published, published+<switch> or unbiased.
+    """
+    done = [job for job in switch_jobs(settings) if finished(settings.profile, job)]
+    if not done:
+        return pd.DataFrame()
+    ends = [
+        job
+        for job in sepo_jobs(settings)
+        if job.arguments["game"] == SWITCH_GAME
+        and job.arguments["preset"] in credit.PRESETS
+        and job.arguments["arm"] == credit.preset(job.arguments["preset"]).arm
+    ]
+    table = collect(settings, ends + done, "evaluation")
+    return table[table["step"] == settings.of("sepo_steps", SWITCH_GAME)].reset_index(drop=True)
+
+
+def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
+    """Safety of every recipe of a `switch_table` minus that of the published one, paired over seeds.
+
+    Columns: preset, seeds, safety (mean), mean, low and high of the difference. A recipe with fewer than two
+    seeds is left out.
+    """
+    rows = []
+    recipes = (
+        {name: _by_seed(mine) for name, mine in table.groupby("preset", sort=False)} if len(table) else {}
+    )
+    for name, mine in recipes.items():
+        if name != "published" and "published" in recipes and len(mine) > 1:
+            difference = statistics.paired(mine, recipes["published"])
+            rows.append({"preset": name, "seeds": len(mine), "safety": mine.mean()} | difference._asdict())
+    return pd.DataFrame(rows)
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:

@@ -281,3 +281,27 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     sweep = stages.sweep_table(settings)
     assert sorted(sweep["exploit_weight"].unique()) == [0.0, 0.75, 1.5, 3.0]
     assert len(sweep) == 8 and (sweep["payoff"] == sweep["step"]).all()
+
+
+def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
+    settings = profiles.load("study", games="ipd", seeds="1,2", switches=["credit", "clamp"])
+    assert stages.switch_table(settings).empty and stages.paired_switches(pd.DataFrame()).empty
+    turned = stages.switch_jobs(settings)
+    assert [(job.arguments["preset"], job.arguments["arm"]) for job in turned[::2]] == (
+        [("published+credit", "credited"), ("published+clamp", "per_rollout")]
+    )
+    main = {job.arguments["preset"]: job for job in stages.sepo_jobs(settings)}["published"]
+    assert main.arguments["train"].keys() == turned[-1].arguments["train"].keys()
+    safety = {"published": 1.0, "published+credit": 3.0, "published+clamp": 0.5, "unbiased": 4.0}
+    for job in (*stages.sepo_jobs(settings), *turned):
+        keys = {"game": "ipd", "pools": "paper", **job.arguments["keys"]}
+        rows = [{**keys, "step": step, "safety": safety[keys["preset"]] * keys["seed"]} for step in (15, 30)]
+        done(settings, job, evaluation=pd.DataFrame(rows))
+    table = stages.switch_table(settings)
+    assert len(table) == 8 and set(table["step"]) == {30}
+    found = stages.paired_switches(table).set_index("preset")
+    assert found["mean"].to_dict() == {"published+credit": 3.0, "published+clamp": -0.75, "unbiased": 4.5}
+    assert (found["seeds"] == 2).all() and found.loc["unbiased", "low"] < 4.5 < found.loc["unbiased", "high"]
+    assert stages.switch_jobs(profiles.load("study", games="kuhn")) == []

@@ -276,22 +276,32 @@ def test_bad_arrays_are_refused():
         credit.Rollouts(np.zeros((1, 2, 3)), *[np.zeros((1, 2, 2))] * 4)
 
 
-def test_margins_of_earlier_batches_decide_with_this_one_who_is_ahead():
+def test_means_that_are_better_known_decide_who_is_ahead():
     batch = random_batch()
     how = credit.preset("unbiased").with_(scale="none")
     margin = credit.mean_margins(batch)
     assert margin["x"] == pytest.approx(
         np.mean([np.subtract(e.other_T, e.own_T) for e in batch if e.opponent == "x"])
     )
-    ahead = credit.assign(
-        batch, IPD, how, earlier={"x": [1 - margin["x"]], "y": [1 - margin["y"]]}
-    ).advantages
-    behind = credit.assign(
-        batch, IPD, how, earlier={"x": [-1 - margin["x"]], "y": [1 - margin["y"]]}
-    ).advantages
+    own = credit.assign(batch, IPD, how, means=margin).advantages
+    for a, b in zip(own, credit.assign(batch, IPD, how).advantages, strict=True):
+        np.testing.assert_array_equal(a, b)  # what the batch itself says is the default
+    ahead = credit.assign(batch, IPD, how, means={"x": 0.1, "y": 0.1}).advantages
+    behind = credit.assign(batch, IPD, how, means={"x": -0.1, "y": 0.1}).advantages
     free = credit.assign(batch, IPD, how, replace(IPD.train_weights, exploit=0.0)).advantages
     for e, a, b, f in zip(batch, ahead, behind, free, strict=True):
-        if e.opponent == "x":  # behind on average over the batches: its margin is not charged
+        if e.opponent == "x":  # behind on average: its margin is not charged
             assert not np.allclose(a, f) and np.allclose(b, f)
         else:
             np.testing.assert_allclose(a, b)
+
+
+def test_a_preset_with_switches_turned():
+    published, unbiased = (credit.PRESETS[name] for name in ("published", "unbiased"))
+    assert credit.preset("published+horizon") == published.with_(horizon="to_go")
+    assert credit.preset("published+credit", "constant") == published.with_(arm="constant")
+    assert credit.preset("+".join(["published", *credit.TURNS])) == unbiased
+    with pytest.raises(ValueError, match="Unknown preset 'paper'; choose from published, unbiased"):
+        credit.preset("paper+credit")
+    with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit, horizon"):
+        credit.preset("published+arm")

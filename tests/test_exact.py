@@ -1,10 +1,11 @@
 """NashConv against values known from the literature and worked out by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from sepo_lib import exact
-from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES
+from sepo_lib import credit, exact, games, rollouts, seeds
+from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
 
 
 def table(strategy):
@@ -37,6 +38,41 @@ def test_the_pool_advantage_over_a_calling_station():
         for word, p in row.items()
     ]
     assert exact.pool_advantage(pd.DataFrame(rows), "sampled", "paper") == pytest.approx(1 / 3)
+
+
+class Table:
+    """A policy that plays a table."""
+
+    def __init__(self, strategy):
+        self.opponent = by_table(strategy)
+
+    def answer(self, queries):
+        return [
+            rollouts.Answer(self.opponent(seeds.generator(query.seed, "table"))(query.view))
+            for query in queries
+        ]
+
+
+def kuhn_batch(strategy, rollouts_per_opponent=30):
+    game = games.get("kuhn")
+    plans = rollouts.plan(game, "paper", dict.fromkeys(credit.POOLS, rollouts_per_opponent), seed=3)
+    return game, rollouts.play(Table(strategy), plans)
+
+
+def test_the_strategy_that_was_played_is_counted_from_the_hands():
+    mixed = ((0.2, 0.5, 0.9), (0.4, 0.0, 1.0), (0.3, 0.6, 0.8), (0.1, 0.7, 1.0))
+    _, batch = kuhn_batch(mixed, rollouts_per_opponent=150)
+    assert exact.played_strategy(batch) == pytest.approx(np.array(mixed), abs=0.07)
+    assert (exact.played_strategy([]) == 0.5).all()
+
+
+def test_enumerated_margins_are_those_of_the_strategy_and_played_ones_are_noisy():
+    game, batch = kuhn_batch(STRATEGIES["calling_station"])
+    margins = exact.mean_margins(game, "paper", batch)  # worked out above
+    assert margins == pytest.approx({"value_bettor": 2 / 3, "always_bet": 0.0})
+    played = credit.mean_margins(batch)
+    assert all(0.01 < abs(played[name] - margins[name]) < 0.7 for name in margins)
+    assert exact.mean_margins(games.get("ipd"), "paper", []) == {}
 
 
 def test_incomplete_or_improper_strategies_are_refused():

@@ -43,6 +43,14 @@ def test_processes_return_every_result_and_show_progress():
     assert (paths.checkpoints("smoke") / "count/0/log.txt").read_text() == "counting\n"
 
 
+@pytest.mark.parametrize("number, processes", [(3, 3), (4, 2)])
+def test_an_odd_job_is_not_left_for_last(number, processes):
+    todo = [counting(f"count/{i}") for i in range(number)]
+    results = jobs.run(todo, "smoke", "sft", workers=2)
+    used = {result["pid"] for result in results.values()}
+    assert len(used) == processes if number == 3 else len(used) <= processes  # one may take several
+
+
 def test_a_finished_job_is_skipped_and_said_so_once(capsys):
     first = jobs.run([counting("a")], "smoke", "sft")
     assert capsys.readouterr().out == ""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sepo_lib import credit, games, models, rollouts, sepo, stages
+from sepo_lib import credit, exact, games, models, rollouts, sepo, stages
+from sepo_lib.best_response import BestResponse
 
 IPD = games.get("ipd")
 SIZES = {
@@ -88,13 +89,12 @@ def train(folder, steps, stop_after=None, **changes):
             tokenizer,
             policy.engine,
             folder,
-            game=IPD,
             pools="paper",
             estimator=how,
             steps=steps,
             report=lambda step, metrics: None,
             evaluate=evaluate,
-            **{**SIZES, **changes},
+            **{"game": IPD, **SIZES, **changes},
         )
     except KeyboardInterrupt:
         return None, model, evaluated
@@ -106,10 +106,10 @@ def weights(model):
 
 
 def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
-    log, whole, _ = train(tmp_path / "whole", steps=3, margin_batches=3)
-    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1, margin_batches=3)
+    log, whole, _ = train(tmp_path / "whole", steps=3)
+    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1)
     assert died is None and seen == [1, 2]
-    resumed_log, resumed, seen = train(tmp_path / "died", steps=3, margin_batches=3)
+    resumed_log, resumed, seen = train(tmp_path / "died", steps=3)
     assert seen == [2, 3]
     assert torch.equal(weights(whole), weights(resumed))
     assert [row["step"] for row in resumed_log] == [1, 2, 3]
@@ -117,22 +117,21 @@ def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
         assert (a["objective"], a["loss"], a["kl"]) == (b["objective"], b["loss"], b["kl"])
 
 
-def test_the_clamp_is_given_the_margins_of_the_steps_before(tmp_path, monkeypatch):
-    seen = []
+def test_in_kuhn_the_clamp_is_given_enumerated_margins(tmp_path, monkeypatch):
+    given = []
     assign = credit.assign
 
-    def watched(episodes, game, how, weights, earlier):
-        seen.append((credit.mean_margins(episodes), earlier))
-        return assign(episodes, game, how, weights, earlier)
+    def watched(episodes, game, how, weights, means):
+        given.append((means, exact.mean_margins(game, "paper", episodes)))
+        return assign(episodes, game, how, weights, means)
 
     monkeypatch.setattr(credit, "assign", watched)
-    train(tmp_path, steps=3, margin_batches=2)
-    margins = [now for now, _ in seen]
-    assert [earlier for _, earlier in seen] == [
-        {},
-        {opponent: [margin] for opponent, margin in margins[0].items()},
-        {opponent: [margin] for opponent, margin in margins[1].items()},
-    ]
+    train(tmp_path / "ipd", steps=1)
+    train(tmp_path / "kuhn", steps=1, game=games.get("kuhn"))
+    train(tmp_path / "response", steps=1, game=games.get("kuhn"), exploiter=BestResponse(1, 4))
+    assert given[0][0] == {}  # what the prisoner's dilemma prompts show is no state of an enumeration
+    assert set(given[1][0]) == {"value_bettor", "always_bet"} and given[1][0] == given[1][1]
+    assert set(given[2][0]) == {"best_response"} and given[2][0]["best_response"] > 0
 
 
 def test_micro_batches_change_memory_and_not_the_update(tmp_path):

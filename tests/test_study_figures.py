@@ -101,8 +101,28 @@ def test_the_frontier_has_a_point_for_every_weight():
         assert np.ravel(bar.lines[0].get_data()) == pytest.approx([rows.exploit.mean(), rows.payoff.mean()])
 
 
+def test_switches_stand_between_the_published_and_the_unbiased_recipe():
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {"preset": preset, "seed": seed} | dict(zip(sensitivity.TERMS, rng.random(4), strict=True))
+        for preset in ("unbiased", "published+clamp", "published")
+        for seed in SEEDS
+    ).assign(safety=lambda rows: rows["payoff"] - rows["exploit"])
+    ax = figures.switch_outcomes(table).axes_dict["safety"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["published", "mean margin", "unbiased"]
+    drawn = [np.ravel(bar.lines[0].get_data()) for bar in ax.containers]
+    means = table.groupby("preset")["safety"].mean()
+    assert np.array(drawn) == pytest.approx(
+        np.array([(x, means[p]) for x, p in enumerate(("published", "published+clamp", "unbiased"))])
+    )
+
+
 @pytest.mark.parametrize(
-    "draw", [figures.nashconv_training, figures.exploiter_training, figures.paper_nashconv, figures.frontier]
+    "draw",
+    [
+        *(figures.nashconv_training, figures.exploiter_training, figures.paper_nashconv),
+        *(figures.frontier, figures.switch_outcomes),
+    ],
 )
 def test_empty_tables_and_missing_columns_are_named(draw):
     with pytest.raises(figures.NothingToDraw):
