@@ -28,6 +28,7 @@ from transformers import (
 from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
+_BLOCK = 256  # tokens of a block of the vocabulary
 _CALL_COST = 200  # tokens that could be read in the time that one more call of the model costs
 
 
@@ -58,23 +59,29 @@ class Engine(Protocol):
 
 
 def _pick(logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor, temperature: float):
-    """One token per decision by inverse transform from its row's distribution -> (token_B, logp_B)."""
+    """One token per decision by inverse transform from its row's distribution -> (token_B, logp_B).
+
+    The block of the vocabulary is found first and then the token in it, so that the cumulative sums, which
+    are in float64, are short.
+    """
+    scaled_RV = logits_RV / (temperature or 1.0)
+    total_R1 = torch.logsumexp(scaled_RV, dim=-1, keepdim=True)
     if temperature == 0:
-        logp_RV = torch.log_softmax(logits_RV.double(), dim=-1)
-        token_B = logp_RV.argmax(dim=-1)[rows_B]
+        token_B = logits_RV.argmax(dim=-1)[rows_B]
     else:
-        logp_RV = torch.log_softmax(logits_RV.double() / temperature, dim=-1)
-        cdf_RV = logp_RV.exp().cumsum(dim=-1)
-        order_B = rows_B.argsort(stable=True)
-        count_R = torch.bincount(rows_B, minlength=len(logits_RV))
-        first_R = count_R.cumsum(0) - count_R
-        place_B = torch.arange(len(rows_B), device=rows_B.device) - first_R[rows_B[order_B]]
-        threshold_RK = cdf_RV.new_zeros(len(logits_RV), int(count_R.max()))  # a row's decisions side by side
-        threshold_RK[rows_B[order_B], place_B] = (uniform_B * cdf_RV[rows_B, -1])[order_B]
-        token_RK = torch.searchsorted(cdf_RV, threshold_RK, right=True)
-        token_B = torch.empty_like(rows_B)
-        token_B[order_B] = token_RK[rows_B[order_B], place_B].clamp(max=logits_RV.shape[1] - 1)
-    return token_B, logp_RV[rows_B, token_B]
+        p_RV = (scaled_RV - total_R1).exp_()
+        p_RV = torch.nn.functional.pad(p_RV, (0, -p_RV.shape[1] % _BLOCK))
+        p_RNK = p_RV.view(len(p_RV), -1, _BLOCK)
+        mass_RN = p_RNK.sum(dim=-1).double()
+        cdf_BN = mass_RN.cumsum(dim=-1)[rows_B]
+        threshold_B1 = (uniform_B * cdf_BN[:, -1])[:, None]
+        block_B1 = torch.searchsorted(cdf_BN, threshold_B1, right=True).clamp(max=cdf_BN.shape[1] - 1)
+        below_B1 = torch.nn.functional.pad(cdf_BN, (1, 0)).gather(1, block_B1)
+        share_B1 = (threshold_B1 - below_B1) / mass_RN[rows_B].gather(1, block_B1)
+        cdf_BK = p_RNK[rows_B, block_B1[:, 0]].double().cumsum(dim=-1)
+        place_B1 = torch.searchsorted(cdf_BK, share_B1 * cdf_BK[:, -1:], right=True).clamp(max=_BLOCK - 1)
+        token_B = (block_B1 * _BLOCK + place_B1)[:, 0].clamp(max=logits_RV.shape[1] - 1)
+    return token_B, (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()
 
 
 def _check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:

@@ -1168,7 +1168,14 @@ def draw_all(profile: str) -> list[Path]:
             ("paper_against_ours", paper_against_ours, (of(evaluation), paper)),
             ("kuhn_strategy", kuhn_strategy, (of(strategies),)),
             ("exploitability", exploitability, (of(exact),)),
-            ("nashconv_training", nashconv_training, (of(exact),)),
+            *(
+                (
+                    "nashconv_training" + ("" if pools == "paper" else f"_{pools}"),
+                    nashconv_training,
+                    (rows, pools),
+                )
+                for pools, rows in (of(exact).groupby("pools") if len(exact) else ())
+            ),
             ("ablation_outcomes", ablation_outcomes, (of(ablation),)),
             ("penalty_gradient", penalty_gradient, (of(ablation),)),
         ]

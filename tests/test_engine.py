@@ -203,3 +203,19 @@ def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(
         next(model.parameters()).mul_(1.0)
     engine.sample([[2]], u[:1], 0.8)
     assert len(synced) == 2
+
+
+@pytest.mark.parametrize("vocabulary", [5, 256, 700])
+def test_a_token_is_the_inverse_transform_of_its_uniform(vocabulary):
+    rng = np.random.default_rng(vocabulary)
+    logits = torch.tensor(rng.normal(0, 3, (4, vocabulary)), dtype=torch.float32)
+    logits[1, ::2] = -torch.inf
+    rows, uniforms = torch.arange(400) % 4, torch.tensor(rng.random(400))
+    tokens, logps = engines._pick(logits, rows, uniforms, 0.8)
+    p = torch.softmax(logits.double() / 0.8, dim=-1)
+    expected = [
+        int(np.searchsorted(p[r].cumsum(0), u, side="right")) for r, u in zip(rows, uniforms, strict=True)
+    ]
+    assert tokens.tolist() == expected
+    assert logps.numpy() == pytest.approx(p[rows, tokens].log().numpy(), abs=1e-5)
+    assert engines._pick(logits, rows, uniforms, 0)[0].tolist() == logits.argmax(dim=-1)[rows].tolist()
