@@ -7,7 +7,8 @@ them into advantages, and a batch's estimate is
 
 for groups of G rollouts and N groups an opponent in a batch. Its mean over batches is held against the
 exact gradient. With N = 1 a batch is what the trainer plays; with a large N the two things that look at a
-whole batch, the clamp `mean` and the scale `batch`, know the margins and the scale almost exactly.
+whole batch, the clamp `mean` and the scale `batch`, know the margins and the scale almost exactly. With
+KNOWN the clamp is told the exact margins, as the trainer nearly is in Kuhn (`exact.mean_margins`).
 
 Axes: `_K` blocks of groups, the unit of the bootstrap; `_R` resamples; the rest as in `tabular`.
 """
@@ -36,6 +37,7 @@ QUARTER = 4  # the presets' own arms are also shown after a quarter of the group
 STUDY_SEED = 1  # no training seed: nothing is trained here
 ZERO = 1e-12  # a gradient shorter than this is rounding
 MIX = 0.2  # the share of random play in the policies that have a plan
+KNOWN = "unbiased, margins known"
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
 SWITCHES = ("horizon", "clamp", "scale", "weights")  # and `credit`, which is the arm
 
@@ -108,8 +110,8 @@ def policy(name: str, game: Game) -> TabularPolicy:
 
 @dataclass(frozen=True)
 class Study:
-    """One estimator of the study: the preset it starts from, the switch turned in it (or OWN), and
-    `pooled`: whether it is also measured with many groups in a batch."""
+    """One estimator of the study: the preset it starts from (or KNOWN), the switch turned in it (or OWN),
+    and `pooled`: whether it is also measured with many groups in a batch."""
 
     base: str
     switch: str
@@ -120,12 +122,12 @@ class Study:
 def studies() -> list[Study]:
     """Every arm under both presets, and every switch of each preset turned alone to the other's value.
 
-    `unbiased` has scale none, so that its size can be compared; `unbiased, scaled` is the preset as it is
-    trained. A switch is turned in the preset with its own arm.
+    `unbiased` has scale none, so that its size can be compared, and so has KNOWN; `unbiased, scaled` is the
+    preset as it is trained. A switch is turned in the preset with its own arm.
     """
     published, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
     unbiased = trained.with_(scale="none")
-    found = []
+    found = [Study(KNOWN, OWN, unbiased)]
     for base, how in (("published", published), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [
             Study(base, OWN if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
@@ -204,10 +206,19 @@ def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.ran
     return Block(recorded, decisions)
 
 
-def estimates(block: Block, policy: TabularPolicy, how: Estimator, weights: Weights) -> np.ndarray:
-    """The gradient estimate of every batch, with respect to the logits: shape (B, I, A)."""
+def estimates(
+    block: Block,
+    policy: TabularPolicy,
+    how: Estimator,
+    weights: Weights,
+    means: Mapping[str, float] | None = None,
+) -> np.ndarray:
+    """The gradient estimate of every batch, with respect to the logits: shape (B, I, A).
+
+    `means`: the exploiters' mean margins, where they are known (see `credit.advantages`).
+    """
     p_IA = policy.probabilities_IA
-    given, _ = credit.advantages(block.pools, policy.game, how, weights)
+    given, _ = credit.advantages(block.pools, policy.game, how, weights, means)
     places = p_IA.size + 1  # the last one takes what stands where a round has fewer decisions
     total = 0.0
     for key, advantage in given.items():
@@ -228,14 +239,18 @@ def _parts(weights: Weights, term: str) -> Weights:
 
 
 def estimate_terms(
-    block: Block, policy: TabularPolicy, how: Estimator, terms: Sequence[str]
+    block: Block,
+    policy: TabularPolicy,
+    how: Estimator,
+    terms: Sequence[str],
+    means: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """`estimates` of J and of its `terms`: what the estimate is without penalties (u), and what a penalty
-    adds to it (e, c, x). Where the scale is none they add up to that of J."""
+    adds to it (e, c, x). Where the scale is none they add up to that of J. `means`: as in `estimates`."""
     weights = policy.game.train_weights
-    found = {"J": estimates(block, policy, how, weights)}
+    found = {"J": estimates(block, policy, how, weights, means)}
     for term in terms:
-        without = estimates(block, policy, how, _parts(weights, term))
+        without = estimates(block, policy, how, _parts(weights, term), means)
         found[term] = without if term == "u" else found["J"] - without
     return found
 
@@ -312,7 +327,13 @@ MEASURES = (
 
 
 def _measure(
-    policy: TabularPolicy, pools: str, groups: int, size: int, separate: bool, seed: int
+    policy: TabularPolicy,
+    pools: str,
+    groups: int,
+    size: int,
+    separate: bool,
+    margins: Mapping[str, float],
+    seed: int,
 ) -> dict[tuple[Study, str, int], Measured]:
     """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
     game = policy.game
@@ -328,13 +349,15 @@ def _measure(
         pooled = block.pooled()
         made: dict[tuple, dict[str, np.ndarray]] = {}  # an estimator that two studies share is made once
         for study in every:
-            kinds = [(1, block, terms)] + (
+            known = study.base == KNOWN
+            kinds = [(1, block, [] if known else terms)] + (
                 [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
             )
             for together, played, wanted in kinds:
-                once = (study.how, together)
+                once = (study.how, known, together)
                 if once not in made:
-                    made[once] = estimate_terms(played, policy, study.how, wanted)
+                    told = margins if known else None
+                    made[once] = estimate_terms(played, policy, study.how, wanted, told)
                 for term, estimate in made[once].items():
                     key = (study, term, together)
                     flat = estimate.reshape(len(estimate), -1)
@@ -373,7 +396,9 @@ def measure(
     rows = []
     for size in sizes:
         path = (policy_name, game.name, pools, size)
-        measured = _measure(start, pools, groups, size, size == separated, seeds.derive(seed, *path))
+        measured = _measure(
+            start, pools, groups, size, size == separated, exact.margins, seeds.derive(seed, *path)
+        )
         compared = {
             key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].how.scale == "none")
             for key, found in measured.items()

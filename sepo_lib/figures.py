@@ -586,6 +586,7 @@ ESTIMATORS = {
     ("published", "scale"): "no scale",
     ("published", "weights"): "pool weights",
     ("unbiased", "pooled"): "unbiased, large batch",
+    ("unbiased", "known"): "unbiased, margins known",
     ("unbiased", "none"): "unbiased",
     ("unbiased", "credit"): "per rollout",
     ("unbiased", "horizon"): "immediate payoff",
@@ -596,8 +597,11 @@ ESTIMATORS = {
 
 
 def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
-    """The rows for J with the most groups, of both presets and of each switch turned alone to the other."""
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other; the
+    unbiased preset with known margins has the switch `known`."""
     rows = estimators[estimators["term"] == "J"]
+    known = rows["how"] == "unbiased, margins known"
+    rows = rows.assign(how=rows["how"].mask(known, "unbiased"), switch=rows["switch"].mask(known, "known"))
     rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
     arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
     rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
@@ -609,9 +613,9 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
     """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
 
     Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
-    of the unbiased one, first with many groups in a batch, then with one as in training. Bars: 95% bootstrap
-    intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient. Columns: game,
-    pools, policy, how, switch, arm, group_size (the rows of the one nearest to `group_size` are drawn),
+    of the unbiased one, first with many groups in a batch, then told the exact margins, then as it is. Bars:
+    95% bootstrap intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient.
+    Columns: game, pools, policy, how, switch, arm, group_size (drawn is the one nearest to `group_size`),
     groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
     """
     keys = ["game", "pools", "policy", "how", "switch", "arm", "group_size", "groups", "groups_per_batch"]
@@ -636,7 +640,8 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
         ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
         indent = [
-            ("" if key[1] in ("none", "pooled") else "   ") + label for key, label in ESTIMATORS.items()
+            ("" if key[1] in ("none", "pooled", "known") else "   ") + label
+            for key, label in ESTIMATORS.items()
         ]
         ax.set_yticks(list(height.values()), indent, ha="left")
         ax.tick_params(axis="y", pad=78, labelsize=7)
@@ -648,6 +653,7 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
 
 ESTIMATOR_LINES = {
     "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
+    "unbiased, known": Look("unbiased, margins known", COLOURS[3], "P"),
     "unbiased": Look("unbiased", COLOURS[2], "D"),
     "unbiased, credit": Look("... charged per rollout", COLOURS[0], "^"),
     "unbiased, clamp": Look("... clamp per episode", COLOURS[1], "s"),

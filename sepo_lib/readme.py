@@ -120,14 +120,15 @@ def _exactness(rows: pd.DataFrame) -> list[str]:
         "Cosine of the mean estimate with the exact gradient of J, and the size of the last one (1 is right) "
         "where it is furthest from 1, with its 95% interval:",
         "",
-        "| game | pools | published | unbiased, as trained | unbiased | unbiased, large batch | its size |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| game | pools | published | unbiased, scaled | unbiased | large batch | margins known | its size |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     kinds = [own["how"] == "published", own["how"] == "unbiased, scaled", unbiased & ~many, unbiased & many]
+    kinds.append(own["how"] == estimators.KNOWN)
     for (game, pools), here in own.groupby(["game", "pools"], sort=False):
         cells = [_range(here.loc[kind.loc[here.index], "cosine"], 4) for kind in kinds]
-        large = here[kinds[-1].loc[here.index]]
-        worst = large.loc[(large["size_ratio"] - 1).abs().idxmax()] if len(large) else None
+        known = here[kinds[-1].loc[here.index]]
+        worst = known.loc[(known["size_ratio"] - 1).abs().idxmax()] if len(known) else None
         size = (
             "–"
             if worst is None
@@ -187,21 +188,27 @@ def _penalty_terms(rows: pd.DataFrame) -> list[str]:
 
 def _batch_size(rows: pd.DataFrame) -> list[str]:
     """The error of the unbiased estimate's mean against G, game by game."""
+    told = rows[rows["how"] == estimators.KNOWN]
     rows = rows[(rows["how"] == "unbiased") & (rows["switch"] == estimators.OWN)]
     sizes = sorted(rows["group_size"].unique())
     lines = [
         "Error of the mean of the unbiased estimate relative to the exact gradient, largest over policies, "
-        "with one group in a batch by group size, and with a fortieth of all groups at the largest size:",
+        "with one group in a batch by group size, with a fortieth of all groups at the largest size, and one "
+        f"group of {sizes[0]} with margins known:",
         "",
-        "| game | pools | " + " | ".join(f"G = {size}" for size in sizes) + " | large batch |",
-        "| --- | --- |" + " --- |" * (len(sizes) + 1),
+        "| game | pools | "
+        + " | ".join(f"G = {size}" for size in sizes)
+        + f" | large batch | G = {sizes[0]}, margins known |",
+        "| --- | --- |" + " --- |" * (len(sizes) + 2),
     ]
-    error = rows["bias_norm"] / rows["exact_norm"]
+    error, told_error = (table["bias_norm"] / table["exact_norm"] for table in (rows, told))
     for (game, pools), here in rows.groupby(["game", "pools"], sort=False):
         one = here[here["groups_per_batch"] == 1]
         cells = [error[one.index[one["group_size"] == size]].max() for size in sizes]
         large = here[(here["groups_per_batch"] > 1) & (here["group_size"] == sizes[-1])]
         cells.append(error[large.index].max())
+        mine = (told["game"] == game) & (told["pools"] == pools) & (told["group_size"] == sizes[0])
+        cells.append(told_error[mine].max())
         lines.append(f"| {game} | {pools} | {' | '.join(claims.number(cell) for cell in cells)} |")
     return lines
 

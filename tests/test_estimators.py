@@ -108,6 +108,15 @@ def test_the_unbiased_estimate_is_the_exact_gradient_and_the_published_one_is_no
     assert (terms.loc[["u", "e", "c", "x"]] > 0.98).all()
 
 
+def test_known_margins_mend_the_clamp_near_a_margin_of_zero():
+    table = estimators.measure("equilibrium", games.get("kuhn"), "paper", 2000, [8], seed=4)
+    rows = table[(table.term == "J") & (table.groups == 2000) & (table.groups_per_batch == 1)]
+    own = rows[rows.switch == "none"].set_index("how")
+    known = own.loc[estimators.KNOWN]
+    assert known.cosine > 0.99 and known.bias_norm < 3 * known.noise_norm
+    assert own.loc["unbiased", "cosine_high"] < known.cosine_low
+
+
 def test_a_constant_penalty_adds_nothing_and_one_of_other_episodes_nothing_on_average(table):
     penalties = table[table.term.isin(["e", "c", "x"]) & (table.groups_per_batch == 1)]
     constant = penalties[penalties.arm == "constant"]
