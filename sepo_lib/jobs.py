@@ -260,8 +260,8 @@ def _in_processes(
     look: Callable[[], None],
     errors: dict[str, str],
 ) -> None:
-    """Hand one job at a time to each worker, and replace a worker that dies."""
-    waiting = list(todo)
+    """Hand one job at a time to each worker, those of most steps first, and replace a worker that dies."""
+    waiting = sorted(todo, key=lambda job: -job.steps)  # so that no long one is left for the end
     pool: list[_Worker] = []
     try:
         while waiting or any(worker.job for worker in pool):

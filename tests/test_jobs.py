@@ -51,6 +51,14 @@ def test_an_odd_job_is_not_left_for_last(number, processes):
     assert len(used) == processes if number == 3 else len(used) <= processes  # one may take several
 
 
+def test_the_longest_jobs_begin_first():
+    todo = [counting(f"count/{steps}", steps=steps) for steps in (2, 3, 40, 4)]
+    results = jobs.run(todo, "smoke", "sft", workers=2)
+    begun = [event["job"] for event in events() if event["event"] == "job_start"]
+    assert set(begun[:2]) == {"count/40", "count/4"} and begun[-1] == "count/2"
+    assert list(results) == [job.name for job in todo]
+
+
 def test_a_finished_job_is_skipped_and_said_so_once(capsys):
     first = jobs.run([counting("a")], "smoke", "sft")
     assert capsys.readouterr().out == ""
