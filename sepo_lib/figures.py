@@ -644,7 +644,7 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
             for key, label in ESTIMATORS.items()
         ]
         ax.set_yticks(list(height.values()), indent, ha="left")
-        ax.tick_params(axis="y", pad=78, labelsize=7)
+        ax.tick_params(axis="y", pad=94, labelsize=7)
     for ax in grid.axes.flat[-3:]:
         ax.set_xlabel("cosine with the exact gradient")
     legend_below(grid.figure, [handle(look) for look in looks.values()])
