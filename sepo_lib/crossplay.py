@@ -97,11 +97,11 @@ def matrix(
     for (first, second), legs in matches.items():
         rows[first, second] = _of_models(legs, 0)
         rows[second, first] = _of_models(legs, 1)
+    counts = {pool: max(2, -(-episodes // len(game.pool(pools, pool)))) for pool in against}
     for name, policy in policies.items():
-        for pool in against:
-            count = max(2, -(-episodes // len(game.pool(pools, pool))))
-            rows[name, pool] = _of_pool(play(policy, plan(game, pools, {pool: count}, seed)))
-    order = [(row, column) for row in policies for column in (*policies, *against)]
+        played = play(policy, plan(game, pools, counts, seed))
+        rows |= {(name, pool): _of_pool([e for e in played if e.pool == pool]) for pool in counts}
+    order = [(row, column) for row in policies for column in (*policies, *counts)]
     keys = [{"game": game.name, "pools": pools, "row": row, "column": column} for row, column in order]
     return pd.DataFrame([key | rows[pair] for key, pair in zip(keys, order, strict=True)])
 
