@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--profile", default="laptop", help=f"{', '.join(profiles.names())}")
     made.add_argument("--game", required=True, help="the game to train on")
     made.add_argument("--seed", required=True, type=int, help="the training seed, one of the run's")
-    made.add_argument("--preset", help="unbiased or published (default: the profile's)")
+    made.add_argument("--preset", help="unbiased, published or published+<switch> (default: the profile's)")
     made.add_argument("--arm", help="the arm (default: the one that the preset is trained with)")
     made.add_argument("--pools", help="paper or conflict (default: the pool set the run trains on)")
     for name, text in (("model", "the model"), ("seeds", "seeds"), ("games", "games"), ("steps", "steps")):
@@ -38,7 +38,11 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
     settings = profiles.load(options.profile, **given)
-    every = stages.sepo_jobs(settings) + stages.ablation_jobs(settings)
+    every = [
+        *stages.sepo_jobs(settings),
+        *stages.ablation_jobs(settings),
+        *stages.switch_jobs(settings),
+    ]
     wanted = {
         "game": options.game,
         "pools": options.pools or settings.of("pools", options.game),
