@@ -51,11 +51,17 @@ def test_an_odd_job_is_not_left_for_last(number, processes):
     assert len(used) == processes if number == 3 else len(used) <= processes  # one may take several
 
 
-def test_the_longest_jobs_begin_first():
+def test_the_longest_jobs_are_handed_out_first(monkeypatch):
+    handed, start = [], jobs._Worker.start
+
+    def watched(worker, job, *rest):
+        handed.append(job.name)
+        start(worker, job, *rest)
+
+    monkeypatch.setattr(jobs._Worker, "start", watched)
     todo = [counting(f"count/{steps}", steps=steps) for steps in (2, 3, 40, 4)]
     results = jobs.run(todo, "smoke", "sft", workers=2)
-    begun = [event["job"] for event in events() if event["event"] == "job_start"]
-    assert set(begun[:2]) == {"count/40", "count/4"} and begun[-1] == "count/2"
+    assert handed == ["count/40", "count/4", "count/3", "count/2"]
     assert list(results) == [job.name for job in todo]
 
 
