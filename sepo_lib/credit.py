@@ -65,7 +65,7 @@ PRESETS = {
 
 
 #: The names of the switches and the field of `Estimator` that each one turns.
-TURNS = {"credit": "arm", "horizon": "horizon", "clamp": "clamp", "scale": "scale", "weights": "weights"}
+TURNS = {"credit" if field == "arm" else field: field for field in SWITCHES}
 
 
 def preset(name: str, arm: str | None = None) -> Estimator:

@@ -70,7 +70,8 @@ def _pick(logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor
         token_B = logits_RV.argmax(dim=-1)[rows_B]
     else:
         p_RV = (scaled_RV - total_R1).exp_()
-        p_RV = torch.nn.functional.pad(p_RV, (0, -p_RV.shape[1] % _BLOCK))
+        if short := -p_RV.shape[1] % _BLOCK:  # padding copies, even by nothing
+            p_RV = torch.nn.functional.pad(p_RV, (0, short))
         p_RNK = p_RV.view(len(p_RV), -1, _BLOCK)
         mass_RN = p_RNK.sum(dim=-1).double()
         cdf_BN = mass_RN.cumsum(dim=-1)[rows_B]

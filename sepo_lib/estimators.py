@@ -39,7 +39,7 @@ ZERO = 1e-12  # a gradient shorter than this is rounding
 MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
-SWITCHES = ("horizon", "clamp", "scale", "weights")  # and `credit`, which is the arm
+SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every arm is measured
 
 
 # ------------------------------------------------------------------------------------------- policies

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from . import claims, estimators, figures, paths, provenance, statistics
+from . import claims, credit, estimators, figures, paths, provenance, statistics
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
 NUMBERS = "<!-- numbers: written by `make document` -->"
@@ -148,7 +148,7 @@ def _switches(rows: pd.DataFrame) -> list[str]:
         "| --- | --- | --- |",
     ]
     rows = rows[rows["groups_per_batch"] == 1]
-    for switch in ("credit", *estimators.SWITCHES):
+    for switch in credit.TURNS:
         cells = []
         for how, arm in (("unbiased", "per_rollout"), ("published", "credited")):
             mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
