@@ -448,7 +448,7 @@ def run_estimators(
 
 
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study at every policy, in every game of the run that has an enumeration, on all its pool sets."""
+    """The study at every policy, in every game of `study_games` that has an enumeration, on all its pool sets."""
     return [
         Job(
             f"estimators/{game}-{pools}/{policy_name}",
@@ -464,7 +464,7 @@ def estimator_jobs(settings: Settings) -> list[Job]:
             },
             1,
         )
-        for game in settings.games
+        for game in settings.study_games
         if game in tabular.TABLES
         for pools in games.get(game).pools
         for policy_name in POLICIES

@@ -153,7 +153,7 @@ def run_headroom(folder: Path, report: Report, *, game: str, pools: str, episode
 
 
 def headroom_jobs(settings: Settings) -> list[Job]:
-    """The headroom of every game of the run, on each of its pool sets."""
+    """The headroom of every game of `study_games`, on each of its pool sets."""
     return [
         Job(
             f"headroom/{game}-{pools}",
@@ -166,6 +166,6 @@ def headroom_jobs(settings: Settings) -> list[Job]:
             },
             1,
         )
-        for game in settings.games
+        for game in settings.study_games
         for pools in games.get(game).pools
     ]

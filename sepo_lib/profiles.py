@@ -124,9 +124,9 @@ def load(
     values = {key: given.get(key, _value(key, name, model)) for key in hyperparameters()}
     values["model"] = model
     for key, block in hyperparameters().items():
-        if isinstance(block["default"], list):
+        if isinstance(block["default"], list) or isinstance(values[key], list):
             values[key] = _several(key, values[key])
-        for choice in _texts(values[key]) if "choices" in block else ():
+        for choice in _texts(values[key]) if "choices" in block and values[key] is not None else ():
             _known(key.removesuffix("s"), choice, block["choices"])
     for key in ("games", "seeds"):
         if not values[key]:
@@ -138,7 +138,13 @@ def load(
         elif values[key] is not None:
             values[key] = _integer("The number of steps", values[key], least=1)
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
-    main_run = {"ablation_steps": "sepo_steps", "ablation_rollouts": "rollouts_per_opponent"}
+    if "games" in given and "study_games" not in given:
+        values["study_games"] = None  # who names games wants no others
+    main_run = {
+        "ablation_steps": "sepo_steps",
+        "ablation_rollouts": "rollouts_per_opponent",
+        "study_games": "games",
+    }
     values |= {key: values[main] for key, main in main_run.items() if values[key] is None}
     frozen = {key: MappingProxyType(v) if isinstance(v, dict) else v for key, v in values.items()}
     return Settings(name, MappingProxyType(frozen))

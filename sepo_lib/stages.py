@@ -606,21 +606,21 @@ def sepo_jobs(settings: Settings) -> list[Job]:
     ]
 
 
+def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]:
+    """(steps, G) of an arm: as in the main run on the pools that it trains on, so that both share their jobs."""
+    main = pools == settings.of("pools", game)
+    steps, size = ("sepo_steps", "rollouts_per_opponent") if main else ("ablation_steps", "ablation_rollouts")
+    return settings.of(steps, game), settings.of(size, game)
+
+
 def ablation_jobs(settings: Settings) -> list[Job]:
     """Every arm under the presets of the ablation, on its games and pool sets."""
     return [
         _sepo_job(
-            settings,
-            start,
-            game,
-            pools,
-            preset,
-            arm,
-            seed,
-            settings.of("ablation_steps", game),
-            train={"rollouts_per_opponent": settings.of("ablation_rollouts", game)},
+            settings, start, game, pools, preset, arm, seed, steps, train={"rollouts_per_opponent": size}
         )
         for game, pools in ablation_where(settings)
+        for steps, size in [_ablation_size(settings, game, pools)]
         for preset in settings.ablation_presets
         for arm in settings.ablation_arms
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
@@ -660,7 +660,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "load": sampling(settings),
                 "game": game,
                 "pools": pools,
-                "rollouts_per_opponent": settings.of("ablation_rollouts", game),
+                "rollouts_per_opponent": _ablation_size(settings, game, pools)[1],
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed, "gradient"),

@@ -40,7 +40,8 @@ def test_every_hyperparameter_says_what_it_is_and_what_the_paper_says(name):
 def test_every_profile_loads_with_a_value_for_every_game(name):
     settings = profiles.load(name)
     assert settings.profile == name
-    assert settings.games == GAMES
+    assert settings.study_games == GAMES
+    assert settings.games == (("ipd", "split", "kuhn") if name == "study" else GAMES)
     for game in GAMES:
         assert settings.of("rollouts_per_opponent", game) >= 2
         assert 0 < settings.of("sepo_learning_rate", game) < 1
@@ -74,6 +75,8 @@ def test_what_make_passes_is_understood():
     assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("kuhn", "auction"))
     assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 1500)
     assert settings.ablation_games == ("kuhn",)
+    assert settings.study_games == settings.games
+    assert profiles.load("study", games="kuhn").study_games == ("kuhn",)
     assert profiles.load(seeds=3).seeds == (3,)
     assert profiles.load("paper", sepo_steps=3).sft_steps is None
 
