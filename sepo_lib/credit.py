@@ -251,15 +251,16 @@ def advantages(
     for pool in POOLS if how.arm == "credited" else ("train",):
         for key in pools[pool]:
             reward = _returns(key, pools, margins, game, weights, how)
-            std = reward.std(axis=-2, ddof=1, keepdims=True)
+            size = reward.shape[-2]
+            centred = reward - reward.mean(axis=-2, keepdims=True)
+            std = np.sqrt((centred**2).sum(axis=-2, keepdims=True) / (size - 1))
             equal = std < _NO_SPREAD
             cells += std.size
             zero += int(equal.sum())
-            centred = np.where(equal, 0.0, reward - reward.mean(axis=-2, keepdims=True))
+            centred = np.where(equal, 0.0, centred)
             if how.scale == "group_std":
                 given[key] = centred / (std + _STD_FLOOR)
             else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
-                size = reward.shape[-2]
                 given[key] = centred * size / (size - 1)
 
     if how.scale == "batch":  # one number for all decisions of a batch: their root mean square
@@ -314,3 +315,28 @@ def assign(
         for episode, advantage_T in zip(groups[key[0]][key], advantage[0], strict=True):
             of_episode[id(episode)] = advantage_T[[d.round for d in episode.decisions]]
     return Credit([of_episode.get(id(episode)) for episode in episodes], zero_variance)
+
+
+def largest_difference(
+    episodes: Sequence[Episode],
+    game: Game,
+    how: Estimator,
+    arm: str,
+    weights: Weights | None = None,
+    means: Mapping[str, float] | None = None,
+) -> float:
+    """Largest absolute difference of an advantage of `how` to that of the same estimator with another `arm`.
+
+    An episode that one of the two leaves out of the loss counts as 0 there. Arguments and errors: as for
+    `assign`.
+    """
+    pairs = zip(
+        *(assign(episodes, game, one, weights, means).advantages for one in (how, how.with_(arm=arm))),
+        strict=True,
+    )
+    differences = [
+        np.abs((0.0 if a is None else a) - (0.0 if b is None else b)).max()
+        for a, b in pairs
+        if a is not None or b is not None
+    ]
+    return float(max(differences))

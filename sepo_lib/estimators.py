@@ -448,7 +448,7 @@ def run_estimators(
 
 
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study at every policy, in every game of `study_games` that has an enumeration, on all its pool sets."""
+    """The study at every policy, in those of `study_games` with an enumeration, on all their pool sets."""
     return [
         Job(
             f"estimators/{game}-{pools}/{policy_name}",

@@ -14,6 +14,7 @@ from any process.
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib
 import itertools
@@ -49,6 +50,10 @@ ONE_THREAD = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+#: When a worker collects garbage: a batch of play makes millions of objects, none of them in a cycle.
+GC_THRESHOLD = (100_000, 50, 50)
 
 
 class JobError(RuntimeError):
@@ -155,6 +160,11 @@ def _check(jobs: Sequence[Job]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def fingerprint_of(folder: Path) -> str | None:
+    """The fingerprint of the job that has finished in `folder`, None where none has."""
+    return _read(folder / "done.json").get("fingerprint")
 
 
 def _result(profile: str, job: Job) -> dict[str, Any] | None:
@@ -325,6 +335,7 @@ class _Worker:
 def _serve(pipe: connection.Connection) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    gc.set_threshold(*GC_THRESHOLD)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         pipe.send(_execute(*pipe.recv()))

@@ -169,6 +169,12 @@ class SEPOTrainer(GRPOTrainer):
         played = time.perf_counter()
         means = self._mean_margins()
         given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights, means)
+        if self.estimator.arm == "reward_only":  # how far a penalty shared by the group is from changing it
+            self._metrics["train"]["constant_difference"].append(
+                credit.largest_difference(
+                    self.last_episodes, self.game, self.estimator, "constant", self.weights, means
+                )
+            )
         rows = merge_rows(self.last_episodes, given.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)

@@ -35,7 +35,7 @@ from . import (
     statistics,
 )
 from .best_response import EXPLOITERS, BestResponse
-from .jobs import Job, Report, finished
+from .jobs import Job, Report, fingerprint_of, finished
 from .profiles import Settings, hyperparameters
 
 BASE_STEP = 0
@@ -209,13 +209,20 @@ def run_sepo(
     keys: dict,
     weights: list | None = None,
     exploiter: dict | None = None,
+    twin: dict | None = None,
 ) -> dict:
     """Train with SEPO from the SFT model of job `start`, evaluating at every checkpoint.
 
     `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
-    own, `exploiter` the arguments of a `BestResponse`. Leaves model/, training-log.parquet and evaluations.
+    own, `exploiter` the arguments of a `BestResponse`. `twin` names a job (with its fingerprint) of arm
+    reward_only that differs in nothing but the arm: where `constant` would have had the same advantages in
+    every batch of it, its run is this run, and is taken over. Leaves model/ (not where a run is taken over),
+    training-log.parquet and evaluations.
     """
     processes.meet()  # the first one has made the job's folder ready
+    if twin and _take_over(folder, twin, keys):
+        report(keys["step"], {})
+        return {"shared_with": twin["name"]}
     sft_model = folder_of(keys["profile"], start) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **load)
 
@@ -250,6 +257,21 @@ def run_sepo(
     log = log.assign(step=[row["step"] for row in rows])
     evaluation.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
+
+
+def _take_over(folder: Path, twin: dict, keys: dict) -> bool:
+    """Take over the tables of a finished reward_only job where its log says that `constant` had the same
+    advantages (within ROUNDING) in every batch. False, and nothing done, otherwise."""
+    source = folder_of(keys["profile"], twin["name"])
+    if fingerprint_of(source) != twin["fingerprint"]:
+        return False
+    if pd.read_parquet(source / "training-log.parquet")["constant_difference"].max() > ROUNDING:
+        return False
+    if processes.index() == 0:
+        for file in source.glob("*.parquet"):
+            name, _, label = file.stem.partition("-")
+            evaluation.save({name: pd.read_parquet(file).assign(arm=keys["arm"])}, folder, label)
+    return True
 
 
 def run_gradient(
@@ -299,7 +321,7 @@ def run_gradient(
                 {
                     "arm": arm,
                     "advantage_difference": max(
-                        _largest_difference(episodes, domain, credit.preset(name, arm))
+                        credit.largest_difference(episodes, domain, credit.preset(name, arm), "reward_only")
                         for name in credit.PRESETS
                     ),
                     "penalty_gradient_norm": float(gradient.norm()),
@@ -336,16 +358,10 @@ def _minus(a, b):
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
 
 
-def _largest_difference(episodes, domain, how: credit.Estimator) -> float:
-    """Largest absolute difference of an arm's advantages to reward_only's under the same switches."""
-    mine = credit.assign(episodes, domain, how).advantages
-    reward = credit.assign(episodes, domain, how.with_(arm="reward_only")).advantages
-    differences = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-    return float(max(np.abs(d).max() for d in differences if d is not None))
-
-
 def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float) -> torch.Tensor:
     """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one float64 vector."""
+    if not any(a is not None and a.any() for a in advantages):  # what is 0 everywhere needs no model
+        return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     group = max(episode.rollout for episode in episodes) + 1
     batch = sepo.to_tensors(sepo.merge_rows(episodes, advantages), tokenizer.pad_token_id, model.device)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
@@ -549,9 +565,11 @@ def _sepo_job(
     weights: games.Weights | None = None,
     train: dict | None = None,
     keys: dict | None = None,
+    twin: Job | None = None,
 ) -> Job:
     """A job of `run_sepo`. `exploiter` (None: what the settings say), `weights` and `train` change what is
-    trained and `keys` how its rows are called; a job that changes nothing has the fingerprint it always had.
+    trained and `keys` how its rows are called, `twin` is a job whose run may be taken over; a job that
+    changes nothing has the fingerprint it always had.
     """
     name = name.format(game=game, pools=pools, preset=preset, arm=arm)
     exploiter = exploiter or (settings.kuhn_exploiter if game == "kuhn" else "pool")
@@ -564,6 +582,8 @@ def _sepo_job(
             "samples": settings.exploiter_samples,
             "pools": list(replaced),
         }
+    if twin:
+        changes["twin"] = {"name": twin.name, "fingerprint": twin.fingerprint}
     return Job(
         f"{name}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
@@ -607,23 +627,36 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 
 
 def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]:
-    """(steps, G) of an arm: as in the main run on the pools that it trains on, so that both share their jobs."""
+    """(steps, G) of an arm: on the pools that the main run trains on those of the main run, whose jobs they
+    then are."""
     main = pools == settings.of("pools", game)
     steps, size = ("sepo_steps", "rollouts_per_opponent") if main else ("ablation_steps", "ablation_rollouts")
     return settings.of(steps, game), settings.of(size, game)
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under the presets of the ablation, on its games and pool sets."""
-    return [
-        _sepo_job(
-            settings, start, game, pools, preset, arm, seed, steps, train={"rollouts_per_opponent": size}
-        )
+    """Every arm under the presets of the ablation, on its games and pool sets. With `share_twins` the runs
+    of `constant` come last, so that those of `reward_only` can be taken over."""
+    starts = sft_jobs(settings)
+
+    def job(game: str, pools: str, preset: str, arm: str, number: int, twin: Job | None = None) -> Job:
+        steps, size = _ablation_size(settings, game, pools)
+        train = {"rollouts_per_opponent": size}
+        seed, start = settings.seeds[number], starts[number]
+        return _sepo_job(settings, start, game, pools, preset, arm, seed, steps, train=train, twin=twin)
+
+    runs = [
+        (game, pools, preset, arm, number)
         for game, pools in ablation_where(settings)
-        for steps, size in [_ablation_size(settings, game, pools)]
         for preset in settings.ablation_presets
         for arm in settings.ablation_arms
-        for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
+        for number in range(len(settings.seeds))
+    ]
+    shared = [run for run in runs if run[3] == "constant" and settings.share_twins]
+    own = [run for run in runs if run not in shared]
+    return [
+        *(job(*run) for run in own),
+        *(job(*run, twin=job(*run[:3], "reward_only", run[4])) for run in shared),
     ]
 
 
@@ -706,7 +739,8 @@ def exploiter_jobs(settings: Settings) -> list[Job]:
 
 
 def sweep_jobs(settings: Settings) -> list[Job]:
-    """SEPO retrained with the exploit weight le at each of `sweep_exploit_weights` times the game's own.
+    """SEPO retrained with the exploit weight le at each of `sweep_exploit_weights` times the game's own;
+    with that itself the main run trains (`sweep_table`).
 
     Their rows carry `sweep:` and the multiple in the column `pools`, so that no reader of the main tables
     takes them for its own; what is measured is measured on the pool set that the run trains the game on.
@@ -816,15 +850,27 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
 
 
 def sweep_table(settings: Settings) -> pd.DataFrame:
-    """What the retrained policies of the finished `sweep_jobs` do after their last step, one row a seed.
+    """What the retrained policies of the finished `sweep_jobs` do after their last step, one row a seed, and
+    those of the main run (multiple 1).
 
     Columns: those of `evaluation.csv`, multiple (of the game's own le) and exploit_weight (le as trained);
     without rows where no job has finished.
     """
     done = [job for job in sweep_jobs(settings) if finished(settings.profile, job)]
-    table = collect(settings, done, "evaluation")
-    if table.empty:
-        return table
+    if not done:
+        return pd.DataFrame()
+    swept = {job.arguments["game"] for job in done}
+    own = [
+        job
+        for job in sepo_jobs(settings)
+        if (job.arguments["preset"], job.arguments["arm"]) == ("unbiased", "credited")
+        and job.arguments["game"] in swept
+        and not {"exploiter", "weights"} & set(job.arguments)
+    ]
+    table = pd.concat(
+        [collect(settings, own, "evaluation").assign(pools="sweep:1"), collect(settings, done, "evaluation")],
+        ignore_index=True,
+    )
     table = table[table["step"] == table.groupby(["game", "pools", "seed"])["step"].transform("max")]
     multiple = table["pools"].str.removeprefix("sweep:").astype(float)
     own = table["game"].map(lambda game: games.get(game).train_weights.exploit)

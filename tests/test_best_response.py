@@ -235,7 +235,8 @@ def test_the_weights_reach_the_estimator(tmp_path):
 
 def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it_was(monkeypatch):
     monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
-    settings = profiles.load("study", games="kuhn", seeds="1,2")
+    every = ["pool", "best_response", "best_response_only"]
+    settings = profiles.load("study", games="kuhn", seeds="1,2", exploiters=every)
     jobs = {job.name: job.arguments for job in stages.exploiter_jobs(settings)}
     assert len(jobs) == 6
     only = jobs["exploiter/best_response_only/seed-2"]
@@ -261,11 +262,19 @@ def done(settings, job, **tables):
 def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
-    settings = profiles.load("study", games="kuhn", seeds="1,2", exploiters=["best_response_only"])
+    settings = profiles.load(
+        "study",
+        games="kuhn",
+        seeds="1,2",
+        exploiters=["best_response_only"],
+        sweep_exploit_weights=[0.0, 2.0],
+    )
     assert stages.exploiter_table(settings).empty and stages.sweep_table(settings).empty
     assert stages.paired_exploiter(stages.exploiter_table(settings)).empty
     measured = {"pool_advantage": 0.0, "nashconv_low": 0.0, "nashconv_high": 1.0}
-    for job in (*stages.sft_jobs(settings), *stages.exploiter_jobs(settings), *stages.sweep_jobs(settings)):
+    main = [job for job in stages.sepo_jobs(settings) if job.arguments["preset"] == "unbiased"]
+    begun, against = stages.sft_jobs(settings), stages.exploiter_jobs(settings)
+    for job in (*begun, *main, *against, *stages.sweep_jobs(settings)):
         keys = {"game": "kuhn", "pools": "paper", **job.arguments["keys"]}
         steps = [40, 120] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
@@ -279,8 +288,8 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     assert row["nashconv_mean"] == pytest.approx(1.5 / 120)
     assert row["change_mean"] == pytest.approx(1.5 / 120 - 1.5 / 250)
     sweep = stages.sweep_table(settings)
-    assert sorted(sweep["exploit_weight"].unique()) == [0.0, 0.75, 1.5, 3.0]
-    assert len(sweep) == 8 and (sweep["payoff"] == sweep["step"]).all()
+    assert sorted(sweep["exploit_weight"].unique()) == [0.0, 1.5, 3.0]  # 1.5: the main run
+    assert len(sweep) == 6 and (sweep["payoff"] == sweep["step"]).all()
 
 
 def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_recipe(tmp_path, monkeypatch):

@@ -85,6 +85,19 @@ def test_credited_lowers_the_guilty_episode_and_no_other():
         np.testing.assert_allclose(other, [0.5 / 3, 0.0])
 
 
+@pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
+def test_the_largest_difference_between_two_arms(how):
+    batch = random_batch(3)
+    reward = how.with_(arm="reward_only")
+    assert credit.largest_difference(batch, IPD, reward, "constant") <= 1e-12
+    other, own = advantages(batch, how.with_(arm="per_rollout")), advantages(batch, reward)
+    by_hand = max(np.abs(a - b).max() for a, b in zip(own, other, strict=True) if a is not None)
+    assert credit.largest_difference(batch, IPD, reward, "per_rollout") == by_hand > 1e-3
+    credited = advantages(batch, how.with_(arm="credited"))
+    alone = max(np.abs(a).max() for a, b in zip(credited, own, strict=True) if b is None)
+    assert credit.largest_difference(batch, IPD, reward, "credited") >= alone > 0.0
+
+
 def test_the_reward_to_go_by_hand():
     how = credit.preset("unbiased", "reward_only").with_(scale="none")
     batch = [e for e in random_batch(rollouts=2, rounds=2) if e.pool != "train"] + [

@@ -63,7 +63,7 @@ def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch, tmp_path):
     monkeypatch.setattr(stages.rollouts, "play", lambda policy, plans: [])
     monkeypatch.setattr(stages.credit, "assign", lambda *a: credit.Credit([], 0.0))
     monkeypatch.setattr(stages, "_policy_gradient", lambda *a: next(vectors))
-    monkeypatch.setattr(stages, "_largest_difference", lambda *a: 0.0)
+    monkeypatch.setattr(stages.credit, "largest_difference", lambda *a: 0.0)
     stages.run_gradient(
         tmp_path,
         lambda step, metrics: None,

@@ -77,9 +77,9 @@ def test_what_cannot_be_known_is_nan():
 
 def test_the_sweeps_jobs_scale_the_games_own_weight(monkeypatch):
     monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
-    settings = profiles.load("study", seeds="1")
+    settings = profiles.load("study", seeds="1", sweep_exploit_weights=[0.0, 0.5, 2.0])
     jobs = {job.name: job.arguments for job in stages.sweep_jobs(settings)}
-    assert len(jobs) == 8
+    assert len(jobs) == 6
     assert jobs["sweep/ipd/exploit-0.5/seed-1"]["weights"] == pytest.approx([1.2, 1.0, 1.8])
     assert jobs["sweep/kuhn/exploit-0/seed-1"]["weights"] == [0.0, 2.4, 0.0]
     assert jobs["sweep/kuhn/exploit-2/seed-1"]["keys"]["pools"] == "sweep:2"

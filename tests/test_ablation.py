@@ -1,0 +1,91 @@
+"""The jobs of the ablation: which of them are the main run's, and which run is taken over."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from sepo_lib import paths, profiles, stages
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
+
+
+@pytest.mark.parametrize("profile", profiles.names())
+def test_no_two_jobs_of_a_run_share_a_folder(profile):
+    """The ablation's runs on the pools of the main run are those of the main run."""
+    settings = profiles.load(profile)
+    main, arms = stages.sepo_jobs(settings), stages.ablation_jobs(settings)
+    every = [*main, *arms, *stages.switch_jobs(settings), *stages.exploiter_jobs(settings)]
+    every += [*stages.sweep_jobs(settings), *stages.base_jobs(settings), *stages.sft_jobs(settings)]
+    jobs = {(job.name, job.fingerprint) for job in every}
+    assert len(jobs) == len({name for name, _ in jobs})
+    if profile == "study":
+        assert len({job.name for job in main} & {job.name for job in arms}) == len(main)
+
+
+def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
+    settings = profiles.load("study", seeds="1")
+    sizes = {
+        (job.arguments["game"], job.arguments["pools"]): (
+            job.steps,
+            job.arguments["train"]["rollouts_per_opponent"],
+        )
+        for job in stages.ablation_jobs(settings)
+    }
+    assert sizes == {
+        ("ipd", "paper"): (30, 8),
+        ("ipd", "conflict"): (60, 8),
+        ("kuhn", "paper"): (30, 48),
+        ("kuhn", "conflict"): (30, 48),
+        ("split", "paper"): (30, 8),
+    }
+
+
+def finish(job, difference):
+    """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
+    folder = stages.folder_of("study", job.name)
+    keys = job.arguments["keys"]
+    stages.evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
+    log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
+    stages.evaluation.save({"training": log}, folder, "log")
+    paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
+
+
+def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypatch):
+    jobs = {
+        job.arguments["arm"]: job
+        for job in stages.ablation_jobs(profiles.load("study", games="split", seeds="1"))
+        if job.arguments["preset"] == "unbiased"
+    }
+    constant, reward = jobs["constant"], jobs["reward_only"]
+    assert constant.arguments["twin"] == {"name": reward.name, "fingerprint": reward.fingerprint}
+    assert not any("twin" in job.arguments for arm, job in jobs.items() if arm != "constant")
+    assert not any("twin" in job.arguments for job in stages.ablation_jobs(profiles.load("laptop")))
+
+    class Trained(Exception):
+        pass
+
+    def load_policy(*a, **k):
+        raise Trained
+
+    monkeypatch.setattr(stages, "load_policy", load_policy)
+    folder, reports = stages.folder_of("study", constant.name), []
+
+    def run():
+        return stages.run_sepo(folder, lambda step, metrics: reports.append(step), **constant.arguments)
+
+    with pytest.raises(Trained):  # there is no finished twin
+        run()
+    finish(reward, difference=1e-6)
+    with pytest.raises(Trained):  # the advantages differed
+        run()
+    assert not folder.exists() and not reports
+    finish(reward, difference=1e-12)
+    assert run() == {"shared_with": reward.name} and reports == [30]
+    taken = stages.evaluation.collect([folder], "evaluation")
+    assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
+    assert (stages.evaluation.collect([folder], "training")["arm"] == "constant").all()
