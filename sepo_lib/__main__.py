@@ -306,11 +306,12 @@ def figures(options: argparse.Namespace) -> int:
 
 
 def document(options: argparse.Namespace) -> int:
-    """Write the numbers of the studies without a model into their document."""
+    """Write the numbers of the studies into their document."""
     profile = profiles.load(options.profile).profile
     from . import readme
 
     readme.update_estimators(profile)
+    readme.update_outcomes(profile)
     print(f"Wrote the numbers of {profile} into docs/ESTIMATORS.md")
     return 0
 

@@ -2,11 +2,13 @@
 
 import pandas as pd
 
-from . import claims, credit, estimators, figures, paths, provenance, statistics
+from . import claims, credit, estimators, figures, findings, paths, provenance, statistics
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
 NUMBERS = "<!-- numbers: written by `make document` -->"
 END_OF_NUMBERS = "<!-- end of numbers -->"
+OUTCOMES = "<!-- outcomes: written by `make document` -->"
+END_OF_OUTCOMES = "<!-- end of outcomes -->"
 
 
 def results(profile: str) -> str:
@@ -59,6 +61,11 @@ def update(profile: str) -> None:
 def update_estimators(profile: str) -> None:
     """Rewrite the numbers in docs/ESTIMATORS.md from the tables of `profile`, in the manner of `update`."""
     rewrite("docs/ESTIMATORS.md", NUMBERS, END_OF_NUMBERS, numbers(profile))
+
+
+def update_outcomes(profile: str) -> None:
+    """Rewrite what the trained arms show in docs/ESTIMATORS.md, in the manner of `update`."""
+    rewrite("docs/ESTIMATORS.md", OUTCOMES, END_OF_OUTCOMES, findings.outcomes(profile))
 
 
 def rewrite(name: str, begin: str, end: str, text: str) -> None:

@@ -783,9 +783,9 @@ def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
 
 
 def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
-    """The tables that the finished `jobs` add up to: evaluation, episodes, training, sft, gradient, and
-    exploitability and strategies where Kuhn was played."""
-    names = (*evaluation.TABLES, "training", "sft", "gradient")
+    """The tables that the finished `jobs` add up to: evaluation, episodes (with `keep_episodes`), training,
+    sft, gradient, and exploitability and strategies where Kuhn was played."""
+    names = (*_evaluation_tables(settings), "training", "sft", "gradient")
     tables = {name: collect(settings, jobs, name) for name in names}
     tables["evaluation"] = evaluation.mark_reported(tables["evaluation"])
     reported = tables["evaluation"].query("reported")[list(evaluation.KEYS)].assign(reported=True)
@@ -809,9 +809,13 @@ def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
     return table[table["pools"] == table["game"].map(lambda game: settings.of("pools", game))]
 
 
+def _evaluation_tables(settings: Settings) -> list[str]:
+    return [name for name in evaluation.TABLES if name != "episodes" or settings.keep_episodes]
+
+
 def write_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> None:
     """Write every table of a run; one that the run has no rows for (Kuhn's, say) is written without rows."""
-    for name in (*evaluation.TABLES, "training", "sft"):
+    for name in (*_evaluation_tables(settings), "training", "sft"):
         paths.write_table(tables.get(name, pd.DataFrame()), settings.profile, name)
 
 

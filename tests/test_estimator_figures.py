@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepo_lib import estimators, figures, games, headroom, paths, readme
+from sepo_lib import estimators, figures, findings, games, headroom, paths, readme
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,5 @@ def test_the_committed_document_is_that_of_a_committed_table():
         assert block == "The table has not been made yet."
     else:
         assert block in [readme.numbers(name) for name in made]
+        block = text.split(readme.OUTCOMES + "\n")[1].split("\n" + readme.END_OF_OUTCOMES)[0]
+        assert block in [findings.outcomes(name) for name in made]
