@@ -148,15 +148,18 @@ def mean_margins(episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def _rollout_penalty(
-    train: Rollouts, pools: Pools, margins: dict, weights: Weights, scale: float
-) -> np.ndarray:
-    """P[r] = le s e[r] + lc c[r] + lx x[r] for the rollouts of one train opponent, shape (..., N, G)."""
+def _rollout_penalties(
+    pools: Pools, margins: dict, weights: Weights, scale: float
+) -> dict[tuple[str, str], np.ndarray]:
+    """P[r] = le s e[r] + lc c[r] + lx x[r] for the rollouts of every train opponent, each (..., N, G)."""
     e = np.mean([margin.mean(axis=-1) for margin in margins.values()], axis=0)
     c = np.mean([rollouts.collusion.mean(axis=-1) for rollouts in pools["collusive"].values()], axis=0)
-    hurt = [train, *pools["exploiter"].values()]
-    x = np.mean([rollouts.externality.mean(axis=-1) for rollouts in hurt], axis=0)
-    return weights.exploit * scale * e + weights.collusion * c + weights.externality * x
+    shared = weights.exploit * scale * e + weights.collusion * c
+    hurt = [rollouts.externality.mean(axis=-1) for rollouts in pools["exploiter"].values()]
+    return {
+        key: shared + weights.externality * np.mean([train.externality.mean(axis=-1), *hurt], axis=0)
+        for key, train in pools["train"].items()
+    }
 
 
 def _per_round(
@@ -190,10 +193,16 @@ def _to_go(value: np.ndarray, memoryless: bool) -> np.ndarray:
 
 
 def _returns(
-    key: tuple[str, str], pools: Pools, margins: dict, game: Game, weights: Weights, how: Estimator
+    key: tuple[str, str],
+    pools: Pools,
+    margins: dict,
+    penalties: dict,
+    game: Game,
+    weights: Weights,
+    how: Estimator,
 ) -> np.ndarray:
     """What each round of each rollout against one opponent is rewarded with, before any baseline, shape
-    (..., N, G, T)."""
+    (..., N, G, T). `penalties` are the rollouts' P where the arm charges them."""
     group, equal = pools[key[0]][key], how.weights == "equal"
     rounds = group.own.shape[-1]
     if how.arm == "credited":
@@ -208,7 +217,7 @@ def _returns(
     if how.arm == "reward_only":
         penalty = np.zeros(group.own.shape[:-1])
     else:
-        penalty = _rollout_penalty(group, pools, margins, weights, game.scale)
+        penalty = penalties[key]
         if how.arm == "constant":
             penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
@@ -246,11 +255,13 @@ def advantages(
         raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
 
     margins = _margins(pools["exploiter"], how.clamp, means or {})
+    charged = how.arm in ("constant", "per_rollout")
+    penalties = _rollout_penalties(pools, margins, weights, game.scale) if charged else {}
     given: dict[tuple[str, str], np.ndarray] = {}
     cells = zero = 0
     for pool in POOLS if how.arm == "credited" else ("train",):
         for key in pools[pool]:
-            reward = _returns(key, pools, margins, game, weights, how)
+            reward = _returns(key, pools, margins, penalties, game, weights, how)
             size = reward.shape[-2]
             centred = reward - reward.mean(axis=-2, keepdims=True)
             std = np.sqrt((centred**2).sum(axis=-2, keepdims=True) / (size - 1))

@@ -38,6 +38,7 @@ STUDY_SEED = 1  # no training seed: nothing is trained here
 ZERO = 1e-12  # a gradient shorter than this is rounding
 MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
+ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
 SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every arm is measured
 
@@ -155,7 +156,7 @@ def simulate(
     before_M = np.append(0.0, np.cumsum(p_M))[:-1]
     upto_M = of.state_M + np.cumsum(p_M) - before_M[first_S][of.state_M]  # ascending; state s: s to s + 1
     upto_M[last_S] = np.arange(of.states) + 1.0
-    taken = np.empty((*shape, rounds), dtype=np.intp)
+    taken = np.empty((*shape, rounds), dtype=np.intp, order=ORDER)
     state = np.zeros(shape, dtype=np.intp)
     for t in range(rounds):
         branch = np.searchsorted(upto_M, state + rng.random(shape), side="right")
@@ -201,8 +202,8 @@ def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.ran
             branch = simulate(of, p_IA, (batches, 1, size), game.rounds, rng)
             counts_M = (of.decisions_MD < p_IA.size).sum(axis=1).astype(float)
             values = (of.own_M, of.other_M, of.collusion_M, of.externality_M, counts_M)
-            recorded[pool][key] = Rollouts(*(value_M[branch] for value_M in values))
-            decisions[key] = of.decisions_MD[branch]
+            recorded[pool][key] = Rollouts(*(np.asarray(value_M[branch], order=ORDER) for value_M in values))
+            decisions[key] = np.asarray(of.decisions_MD[branch], order=ORDER)
     return Block(recorded, decisions)
 
 
@@ -225,7 +226,7 @@ def estimates(
         batches = np.arange(len(advantage)).reshape(-1, 1, 1, 1, 1)
         index = block.decisions[key] + places * batches
         charged = np.broadcast_to(advantage[..., None], index.shape)
-        total = total + np.bincount(index.ravel(), charged.ravel(), places * len(advantage))
+        total = total + np.bincount(index.ravel(ORDER), charged.ravel(ORDER), places * len(advantage))
         rollouts = advantage.shape[1] * advantage.shape[2]
     weight = total.reshape(-1, places)[:, :-1].reshape(-1, *p_IA.shape) / rollouts
     return weight - weight.sum(axis=-1, keepdims=True) * p_IA  # grad log pi(a) = onehot(a) - pi
