@@ -682,7 +682,8 @@ def switch_jobs(settings: Settings) -> list[Job]:
 
 
 def gradient_jobs(settings: Settings) -> list[Job]:
-    """The penalty's gradient by arm, measured at each seed's SFT model."""
+    """The penalty's gradient by arm, at each seed's SFT model: in every game of the ablation, on the last of
+    its pool sets that the game has."""
     return [
         Job(
             f"gradient/{game}-{pools}/seed-{seed}",
@@ -701,7 +702,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             },
             len(settings.ablation_arms) * settings.gradient_batches,
         )
-        for game, pools in ablation_where(settings)
+        for game, pools in dict(ablation_where(settings)).items()
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 
