@@ -276,17 +276,17 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     begun, against = stages.sft_jobs(settings), stages.exploiter_jobs(settings)
     for job in (*begun, *main, *against, *stages.sweep_jobs(settings)):
         keys = {"game": "kuhn", "pools": "paper", **job.arguments["keys"]}
-        steps = [40, 120] if keys["stage"] == "sepo" else [keys["step"]]
+        steps = [40, 80] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
         done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played))
     table = stages.exploiter_table(settings)
-    assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 120], "sft": [0]}
+    assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 80], "sft": [0]}
     assert set(table["exploiter"]) == {"best_response_only"} and "pools" not in table
     (row,) = stages.paired_exploiter(table).to_dict("records")
     assert row["nashconv_sft"] == pytest.approx(1.5 / 250)
-    assert row["nashconv_mean"] == pytest.approx(1.5 / 120)
-    assert row["change_mean"] == pytest.approx(1.5 / 120 - 1.5 / 250)
+    assert row["nashconv_mean"] == pytest.approx(1.5 / 80)
+    assert row["change_mean"] == pytest.approx(1.5 / 80 - 1.5 / 250)
     sweep = stages.sweep_table(settings)
     assert sorted(sweep["exploit_weight"].unique()) == [0.0, 1.5, 3.0]  # 1.5: the main run
     assert len(sweep) == 6 and (sweep["payoff"] == sweep["step"]).all()
