@@ -20,10 +20,13 @@ def text(found: Interval, digits: int = 3) -> str:
 
 
 def markdown(rows: list[dict[str, object]]) -> list[str]:
-    """Rows of equal keys as a Markdown table; nothing where there are none."""
+    """Rows as a Markdown table with the columns of the first one; nothing where there are none.
+
+    Raises KeyError for a row that lacks one of them.
+    """
     if not rows:
         return []
-    lines = [[*rows[0]], ["---"] * len(rows[0]), *([str(cell) for cell in row.values()] for row in rows)]
+    lines = [[*rows[0]], ["---"] * len(rows[0]), *([str(row[name]) for name in rows[0]] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 

@@ -17,7 +17,8 @@ def test_an_interval_in_words():
     assert findings.text(Interval(0.5, -0.25, 1.0)) == "0.500 [-0.250, 1.000]"
     assert findings.text(Interval(-0.0001, np.nan, np.nan), 2) == "-0.00"
     assert findings.markdown([]) == []
-    assert findings.markdown([{"a": 1, "b": "x"}]) == ["| a | b |", "| --- | --- |", "| 1 | x |"]
+    shuffled = [{"a": 1, "b": "x"}, {"b": "y", "a": 2}]
+    assert findings.markdown(shuffled) == ["| a | b |", "| --- | --- |", "| 1 | x |", "| 2 | y |"]
 
 
 def test_the_arms_are_paired_by_seed():
