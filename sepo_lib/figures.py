@@ -774,7 +774,11 @@ def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) ->
         zero_line(ax)
         ax.set(title=MEASURES[measure], xlabel="training step", ylabel="")
     grid.axes.flat[0].set_ylabel("chips per hand")
-    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=len(looks))
+    legend_below(
+        grid.figure,
+        [handle(look, "-") for look in looks.values()],
+        columns=len(looks) if len(looks) <= 4 else 3,
+    )
     return grid
 
 
