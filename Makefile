@@ -49,7 +49,7 @@ reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
 	  --seeds '$(SEEDS)' --steps '$(STEPS)'
 
-study: env  ## Run the large studies behind docs/ESTIMATORS.md (two hours; stop and go on at any time)
+study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
 
 test: env  ## Check the style, then run the tests
