@@ -48,7 +48,7 @@ class AnswerTrainer(SFTTrainer):
         if num_items_in_batch is None:
             loss = loss / (targets != -100).sum()
         else:
-            loss = loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean of processes
+            loss = loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
         right = (logits.detach().argmax(dim=1) == targets).sum() / (targets != -100).sum()
         self._metrics["train"]["mean_token_accuracy"].append(right.item())
         return (loss, outputs) if return_outputs else loss
