@@ -78,12 +78,14 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 def finish(profile: str) -> dict[str, Any]:
     """Close the manifest: the date, the sha256 of every table and figure as they are now, and the seconds of
-    all jobs together (which count once, however often the run was stopped and continued)."""
-    done = paths.checkpoints(profile).rglob("done.json")
-    jobs = round(sum(json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in done), 1)
-    return _write(
-        profile, read(profile) | {"finished": _now(), "job_seconds": jobs, "sha256": _hashes(profile)}
-    )
+    every job, and of all together (which count once, however often the run was stopped and continued)."""
+    folder = paths.checkpoints(profile)
+    jobs = {
+        file.parent.relative_to(folder).as_posix(): json.loads(file.read_text(encoding="utf-8"))["seconds"]
+        for file in sorted(folder.rglob("done.json"))
+    }
+    closed = {"finished": _now(), "jobs": jobs, "job_seconds": round(sum(jobs.values()), 1)}
+    return _write(profile, read(profile) | closed | {"sha256": _hashes(profile)})
 
 
 def read(profile: str) -> dict[str, Any]:
