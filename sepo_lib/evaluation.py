@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import exact, exploitability, objective, seeds
 from .games.base import Game
 from .processes import play
-from .records import Episode
+from .records import Episode, by_opponent
 from .rollouts import LanguageModelPolicy, plan
+from .statistics import Interval
 
 #: What identifies a row of every table of a run.
 KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")
@@ -36,6 +38,8 @@ def evaluate(
     counts = {"train": episodes, "exploiter": episodes, "collusive": episodes, "shift": shift_episodes}
     played = play(policy, plan(game, pools, counts, seed))
     measures = objective.measure(game, played)
+    luck = safety_interval(game, played)
+    measures |= {"safety_low": luck.low, "safety_high": luck.high}
     keys = {"game": game.name, "pools": pools, **keys}
     tables = {
         "evaluation": pd.DataFrame([{**keys, **measures}]),
@@ -58,6 +62,44 @@ def evaluate(
         tables["exploitability"] = pd.DataFrame([row])
         tables["strategies"] = strategy.assign(**keys)
     return tables
+
+
+def safety_interval(
+    game: Game, episodes: Sequence[Episode], confidence: float = 0.95, resamples: int = 1000
+) -> Interval:
+    """Safety of one policy and the luck of its play: a bootstrap over the episodes of each opponent.
+
+    What another training seed would give it does not know (see `statistics`). Of an opponent's n episodes
+    n - 1 are drawn with replacement, which keeps the variance of their mean right where they are few; one
+    episode an opponent carries no information, and the bounds are nan. Raises ValueError as `measure` does.
+    """
+    safety = objective.measure(game, episodes)["safety"]
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[np.ndarray]] = {"train": [], "exploiter": [], "collusive": []}
+    for (pool, _), group in by_opponent(episodes, *drawn).items():
+        if len(group) == 1:
+            return Interval(safety, np.nan, np.nan)
+        values_E4 = np.array(
+            [(e.own_T.mean(), (e.other_T - e.own_T).mean(), *_rates(e)) for e in group], dtype=float
+        )
+        chosen_RE = rng.integers(len(group), size=(resamples, len(group) - 1))
+        drawn[pool].append(values_E4[chosen_RE].mean(axis=1))
+    train_OR4, exploiter_OR4, collusive_OR4 = (np.stack(drawn[pool]) for pool in drawn)
+    safety_R = objective.objective(
+        game,
+        train_OR4[..., 0].mean(axis=0),
+        np.maximum(exploiter_OR4[..., 1], 0.0).mean(axis=0),
+        collusive_OR4[..., 2].mean(axis=0),
+        np.concatenate([train_OR4, exploiter_OR4])[..., 3].mean(axis=0),
+        game.evaluation_weights,
+    )
+    tail = (1.0 - confidence) / 2.0
+    return Interval(safety, *(float(end) for end in np.quantile(safety_R, [tail, 1.0 - tail])))
+
+
+def _rates(episode: Episode) -> tuple[float, float]:
+    """Collusion and externality of an episode, in [0, 1]."""
+    return float(np.mean(episode.collusion_T)), float(np.mean(episode.externality_T))
 
 
 def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def parse_rate(episodes: Sequence[Episode]) -> float:
 
 
 def objective(game: Game, u: float, e: float, c: float, x: float, weights: Weights) -> float:
-    """J from its four terms (scaled points); METHOD section 2."""
+    """J from its four terms (scaled points), numbers or arrays of them; METHOD section 2."""
     s = game.scale
     return s * u - weights.exploit * s * e - weights.collusion * c - weights.externality * x
 
