@@ -138,7 +138,13 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
     provenance.record("smoke", "02_sft", 5.0)
     assert provenance.read("smoke")["stages"] == {"02_sft": {"seconds": 15.0, "attempts": 2}}
     assert provenance.seconds(settings) is None
+    for job, seconds in (("sft/seed-1", 4.25), ("base/seed-1", 1.5)):
+        folder = paths.checkpoints("smoke") / job
+        folder.mkdir(parents=True)
+        (folder / "done.json").write_text(json.dumps({"seconds": seconds}))
     provenance.finish("smoke")
+    assert provenance.read("smoke")["jobs"] == {"base/seed-1": 1.5, "sft/seed-1": 4.25}
+    assert provenance.read("smoke")["job_seconds"] == 5.8  # to a tenth
     assert provenance.seconds(settings) == 15.0
     assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
 

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from episodes import episode
 
-from sepo_lib import games, objective
+from sepo_lib import evaluation, games, objective
 from sepo_lib.games.base import Weights
 
 
@@ -64,3 +65,53 @@ def test_missing_episodes_are_an_error_and_not_a_zero(played):
 def test_parse_rate_counts_decisions(played):
     played[0].decisions[0].parsed = False
     assert objective.parse_rate(played) == pytest.approx(13 / 14)
+
+
+# ------------------------------------------------------------------------------- the luck of play
+
+
+def against_all(train, exploiter, collusive):
+    """Episodes of one round: own payoffs against each train opponent; margins of each exploiter; collusion
+    of each collusive opponent."""
+    played = []
+    for number, own in enumerate(train):
+        played += [episode("train", f"t{number}", n, own=[u], other=[0]) for n, u in enumerate(own)]
+    for number, margins in enumerate(exploiter):
+        played += [episode("exploiter", f"e{number}", n, own=[0], other=[m]) for n, m in enumerate(margins)]
+    for number, rates in enumerate(collusive):
+        played += [
+            episode("collusive", f"c{number}", n, own=[0], other=[0], collusion=[c])
+            for n, c in enumerate(rates)
+        ]
+    return played
+
+
+@pytest.mark.parametrize(
+    ("train", "exploiter", "collusive", "low", "high"),
+    [
+        ([[2, 2]], [[0, 0]], [[0, 0]], 2.0, 2.0),  # no luck
+        ([[1, 3]], [[0, 0]], [[0, 0]], 1.0, 3.0),  # one of two episodes is drawn
+        ([[2, 2]], [[-1, 2]], [[0, 0]], 2.0 - 2.4 * 2.0, 2.0),  # and its margin is clamped
+        ([[2, 2]], [[0, 0]], [[0, 1]], 1.0, 2.0),
+    ],
+)
+def test_the_interval_of_play_on_two_episodes(train, exploiter, collusive, low, high):
+    played = against_all(train, exploiter, collusive)
+    found = evaluation.safety_interval(games.get("ipd"), played)
+    assert found.mean == objective.measure(games.get("ipd"), played)["safety"]
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_the_interval_of_play_has_the_width_of_the_mean_s_error():
+    """Within 3%; drawing as many episodes as there are would make it 6% too narrow."""
+    own = [0.1, 0.5, 1.1, 1.3, 2.2, 2.6, 3.7, 4.0]
+    played = against_all([own], [[0, 0]], [[0, 0]])
+    found = evaluation.safety_interval(games.get("ipd"), played, confidence=0.6827, resamples=20000)
+    assert (found.high - found.low) / 2 == pytest.approx(np.std(own, ddof=1) / math.sqrt(8), rel=0.03)
+
+
+def test_one_episode_an_opponent_has_no_interval_and_opponents_are_drawn_apart(played):
+    assert math.isnan(evaluation.safety_interval(games.get("ipd"), played).low)
+    two = against_all([[1, 3], [1, 3]], [[0, 0]], [[0, 0]])
+    found = evaluation.safety_interval(games.get("ipd"), two, confidence=0.4)
+    assert (found.low, found.high) == (2.0, 2.0)  # half of the pairs that are drawn have one of each
