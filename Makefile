@@ -66,7 +66,7 @@ figures: env  ## Draw every figure again from the tables, without training
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
 	@$(KIT) notebooks --profile '$(PROFILE)'
 
-document: env  ## Write the numbers of the studies without a model into docs/ESTIMATORS.md
+document: env  ## Write the numbers of a run into its document (docs/ESTIMATORS.md or docs/MODELS.md)
 	@$(KIT) document --profile '$(PROFILE)'
 
 verify: env  ## Check the tables and figures of a run against its manifest

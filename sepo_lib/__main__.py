@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
-    add_profile(add("document", document, "Write the numbers of a finished study into docs/ESTIMATORS.md."))
+    add_profile(add("document", document, "Write the numbers of a finished run into its document in docs/."))
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
@@ -306,13 +306,17 @@ def figures(options: argparse.Namespace) -> int:
 
 
 def document(options: argparse.Namespace) -> int:
-    """Write the numbers of the studies into their document."""
-    profile = profiles.load(options.profile).profile
+    """Write the numbers of a run into the document on them: nano's into the one on estimators."""
+    settings = profiles.load(options.profile)
     from . import readme
 
-    readme.update_estimators(profile)
-    readme.update_outcomes(profile)
-    print(f"Wrote the numbers of {profile} into docs/ESTIMATORS.md")
+    if settings.model == "nano":
+        readme.update_estimators(settings.profile)
+        readme.update_outcomes(settings.profile)
+    else:
+        readme.update_model(settings.profile)
+    document = "docs/ESTIMATORS.md" if settings.model == "nano" else "docs/MODELS.md"
+    print(f"Wrote the numbers of {settings.profile} into {document}")
     return 0
 
 

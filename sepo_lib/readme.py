@@ -9,6 +9,8 @@ NUMBERS = "<!-- numbers: written by `make document` -->"
 END_OF_NUMBERS = "<!-- end of numbers -->"
 OUTCOMES = "<!-- outcomes: written by `make document` -->"
 END_OF_OUTCOMES = "<!-- end of outcomes -->"
+MODEL = "<!-- model: written by `make document` -->"
+END_OF_MODEL = "<!-- end of model -->"
 
 
 def results(profile: str) -> str:
@@ -16,26 +18,36 @@ def results(profile: str) -> str:
 
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
+    heading = "Safety (J with the evaluation weights), mean over seeds ± half its 95% interval:"
+    evaluation = paths.read_table(profile, "evaluation")
+    return "\n".join([_how(profile), "", *_claims(profile), "", heading, "", *_safety(evaluation)])
+
+
+def _how(profile: str) -> str:
+    """A sentence on hardware, time and seeds of a run."""
     manifest = provenance.read(profile)
     seconds = provenance.duration(manifest)
     hardware = manifest["hardware"]
-    claims = paths.read_table(profile, "claims")
-    evaluation = paths.read_table(profile, "evaluation")
-    lines = [
+    seeds = manifest["settings"]["seeds"]
+    return (
         f"The committed `{profile}` run took {seconds / 60:.0f} minutes on {hardware['cores']} cores "
-        f"({hardware['processor']}, accelerator: {hardware['accelerator']}), with the training seeds "
-        f"{', '.join(map(str, manifest['settings']['seeds']))}.",
-        "",
+        f"({hardware['processor']}, accelerator: {hardware['accelerator']}), with the training "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}."
+    )
+
+
+def _claims(profile: str) -> list[str]:
+    """A Markdown table of the claims."""
+    lines = [
         "| claim | statement | measured | 95% interval | verdict |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for row in claims.itertuples():
+    for row in paths.read_table(profile, "claims").itertuples():
         lines.append(
             f"| {row.claim} | {row.statement} | {row.measured:.3f} | [{row.ci_low:.3f}, {row.ci_high:.3f}] "
             f"| {row.verdict} |"
         )
-    lines += ["", "Safety (J with the evaluation weights), mean over seeds ± half its 95% interval:", ""]
-    return "\n".join([*lines, *_safety(evaluation)])
+    return lines
 
 
 def _safety(evaluation: pd.DataFrame) -> list[str]:
@@ -66,6 +78,38 @@ def update_estimators(profile: str) -> None:
 def update_outcomes(profile: str) -> None:
     """Rewrite what the trained arms show in docs/ESTIMATORS.md, in the manner of `update`."""
     rewrite("docs/ESTIMATORS.md", OUTCOMES, END_OF_OUTCOMES, findings.outcomes(profile))
+
+
+def update_model(profile: str) -> None:
+    """Rewrite what a real model shows in docs/MODELS.md, in the manner of `update`."""
+    rewrite("docs/MODELS.md", MODEL, END_OF_MODEL, real_model(profile))
+
+
+def real_model(profile: str) -> str:
+    """How long each job of a run took, and what each stage of its model does in each game, as Markdown.
+
+    Raises FileNotFoundError as `results` does.
+    """
+    jobs = provenance.read(profile)["jobs"]
+    minutes = [{"job": name, "minutes": f"{seconds / 60:.1f}"} for name, seconds in jobs.items()]
+    return "\n".join(
+        [
+            _how(profile),
+            "",
+            "Measures of the last step by game and stage (in brackets 95% intervals over seeds; of one seed "
+            "alone, of the luck of its play, which says nothing of another training seed):",
+            "",
+            *findings.markdown(findings.measures(paths.read_table(profile, "evaluation"))),
+            "",
+            "Kuhn poker, chips a hand:",
+            "",
+            *findings.markdown(findings.nashconvs(figures.read_or_empty(profile, "exploitability"))),
+            "",
+            "What each job took:",
+            "",
+            *findings.markdown(minutes),
+        ]
+    )
 
 
 def rewrite(name: str, begin: str, end: str, text: str) -> None:

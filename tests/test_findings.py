@@ -68,3 +68,30 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     text = findings.outcomes("smoke")
     assert "training seeds 1, 2;" in text and text.count("| --- ") == 4
     assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
+
+
+def evaluated(seed, stage, safety, **others):
+    sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": "", "arm": ""}
+    terms = dict.fromkeys(("payoff", "exploit", "collusion", "externality"), 0.25)
+    keys = {
+        "game": "ipd",
+        "pools": "paper",
+        "stage": stage,
+        "seed": seed,
+        "step": 0,
+        "reported": True,
+        **sepo,
+    }
+    return {**keys, **terms, "parse_rate": 0.5, "safety": safety, **others}
+
+
+def test_one_seed_has_the_interval_of_its_play_and_two_have_that_of_training():
+    one = pd.DataFrame([evaluated(1, "base", -1.0, safety_low=-1.5, safety_high=-0.75)])
+    (found,) = findings.measures(one)
+    assert found["safety"] == "-1.000 [-1.500, -0.750]" and found["stage"] == "base model"
+    assert (found["u"], found["answers in form"]) == ("0.250", "50%")
+    two = pd.DataFrame([evaluated(s, "sepo", s, safety_low=s, safety_high=s) for s in (1.0, 3.0)])
+    (found,) = findings.measures(two)
+    assert found["safety"] == "2.000 [-10.706, 14.706]" and "unbiased" in found["stage"]  # 2 +- 12.706
+    (found,) = findings.measures(pd.DataFrame([evaluated(1, "base", -1.0)]))
+    assert found["safety"] == "-1.000"
