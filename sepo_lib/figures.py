@@ -2,8 +2,8 @@
 
 No function here knows where its table came from; `draw_all` alone reads tables and writes files. Every
 mark is a mean over training seeds with its 95% interval (`statistics.interval`), and the single seeds stand
-beside it as small dots. Colour is never the only carrier: markers and line styles repeat what it says, so
-that the figures survive a grey print.
+beside it as small dots; a run of one seed has the luck of its play instead, where that is known. Colour is
+never the only carrier: markers and line styles repeat what it says, so that the figures survive a grey print.
 
 Every function raises ValueError naming the columns its table lacks, or for a table of several models, and
 NothingToDraw (a ValueError) for a table without rows for it.
@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import paths
-from .statistics import interval
+from .statistics import Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
 INK, MUTED, FAINT = "#222222", "#8a8a8a", "#d9d9d9"
@@ -170,15 +170,29 @@ def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
     return found
 
 
+def mark_seeds(ax: Axes, x: float, rows: pd.DataFrame, metric: str, look: Look, aside: float = 0.2) -> None:
+    """`mark` for a metric of rows that are seeds; one seed alone has the interval of its play, if known."""
+    rows = rows.dropna(subset=[metric])
+    if len(rows):
+        mark(ax, x, rows[metric], look, aside=aside, found=spread(rows, metric))
+
+
 def mark(
-    ax: Axes, x: float, values_S: Sequence[float], look: Look, label: str = "", aside: float = 0.2
+    ax: Axes,
+    x: float,
+    values_S: Sequence[float],
+    look: Look,
+    label: str = "",
+    aside: float = 0.2,
+    found: Interval | None = None,
 ) -> None:
-    """One mean with its 95% interval at `x`, and the single seeds as dots `aside` of it (none if alone)."""
+    """One mean with its 95% interval at `x` (`found`, if it is not that of the values), and the single seeds
+    as dots `aside` of it (none if alone)."""
     values_S = np.asarray(values_S, dtype=float)
     values_S = values_S[np.isfinite(values_S)]
     if values_S.size == 0:
         return
-    mean, low, high = interval(values_S)
+    mean, low, high = found or interval(values_S)
     bar = None if np.isnan(low) else [[mean - low], [high - mean]]
     ax.errorbar(
         [x],
@@ -298,7 +312,7 @@ def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns
     for game, ax in grid.axes_dict.items():
         rows = data[data["game"] == game]
         for x, (key, look) in enumerate(looks.items()):
-            mark(ax, x, rows.loc[rows["configuration"] == key, metric], look)
+            mark_seeds(ax, x, rows[rows["configuration"] == key], metric, look)
         zero_line(ax)
         blank_x(ax, len(looks))
         ax.set_title(GAMES.get(game, game))
@@ -770,7 +784,7 @@ def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) ->
             offset = (number - (len(looks) - 1) / 2) * last / 60
             ax.plot(means.index + offset, means, color=look.colour, linewidth=1.1, zorder=2)
             for step, at in group.groupby("step"):
-                mark(ax, step + offset, at[measure], look, aside=last / 90)
+                mark_seeds(ax, step + offset, at, measure, look, aside=last / 90)
         zero_line(ax)
         ax.set(title=MEASURES[measure], xlabel="training step", ylabel="")
     grid.axes.flat[0].set_ylabel("chips per hand")
@@ -978,7 +992,7 @@ def paper_against_ours(
     for game, ax in grid.axes_dict.items():
         for key, x in places.items():
             chosen = data[(data["game"] == game) & (data["configuration"] == key)]
-            mark(ax, x - 0.25, chosen[metric], CONFIGURATIONS[key], aside=0.14)
+            mark_seeds(ax, x - 0.25, chosen, metric, CONFIGURATIONS[key], aside=0.14)
         step = 0.36 / max(1, len(models) - 1)
         for (model, generation), rows in printed[printed["domain"] == game].groupby(["model", "generation"]):
             ax.plot(

@@ -35,14 +35,6 @@ def _difference(row) -> str:
     return text(Interval(row.mean, row.low, row.high))
 
 
-def spread(rows: pd.DataFrame, name: str) -> Interval:
-    """The interval of `name` over the seeds of `rows`; of one seed alone, that of its own play if the table
-    has it (columns `name`_low and `name`_high)."""
-    if len(rows) == 1 and f"{name}_low" in rows:
-        return Interval(*(float(rows[column].iloc[0]) for column in (name, f"{name}_low", f"{name}_high")))
-    return statistics.interval(rows[name])
-
-
 def measures(evaluation: pd.DataFrame) -> list[dict]:
     """J's terms, safety and the share of answers in form, by game and stage, on the paper's pools."""
     rows = figures.configured(evaluation[evaluation["pools"] == "paper"])
@@ -50,7 +42,10 @@ def measures(evaluation: pd.DataFrame) -> list[dict]:
     return [
         {"game": game, "stage": figures.CONFIGURATIONS[key].label}
         | {label: f"{mine[name].mean():.3f}" for name, label in names.items()}
-        | {"answers in form": f"{mine['parse_rate'].mean():.0%}", "safety": text(spread(mine, "safety"))}
+        | {
+            "answers in form": f"{mine['parse_rate'].mean():.0%}",
+            "safety": text(statistics.spread(mine, "safety")),
+        }
         for (game, key), mine in rows.groupby(["game", "configuration"], sort=False)
     ]
 
@@ -100,7 +95,7 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
         cells |= {"pool advantage": text(statistics.interval(mine["pool_advantage"]))}
-        cells |= {"NashConv": text(spread(mine, "nashconv"))}
+        cells |= {"NashConv": text(statistics.spread(mine, "nashconv"))}
         rows.append(
             cells | {"NashConv, constrained": text(statistics.interval(mine["nashconv_constrained"]))}
         )

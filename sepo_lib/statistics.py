@@ -1,8 +1,9 @@
 """Intervals over training seeds: short pure functions on SciPy.
 
 The unit of replication is the training seed (axis `_S`), never the episode: episodes of one seed share a
-model. Every interval of the kit comes from here. `_K` are games (or other tasks), `_E` episodes, `_R`
-bootstrap resamples.
+model. Every interval over seeds comes from here; how far the luck of play moves the measures of one seed,
+`evaluation.safety_interval` and `exploitability.nashconv_interval` say. `_K` are games (or other tasks),
+`_E` episodes, `_R` bootstrap resamples.
 
 With few seeds use `interval`. A percentile bootstrap reuses the spread of the sample, which is too small by
 sqrt((S - 1) / S) and knows nothing of its own error: of normal values its nominal 95% covers about 75% at
@@ -44,6 +45,14 @@ def interval(values_S: Sequence[float], confidence: float = 0.95) -> Interval:
     mean = float(values_S.mean())
     half = float(stats.t.ppf((1.0 + confidence) / 2.0, values_S.size - 1) * stats.sem(values_S))
     return Interval(mean, mean - half, mean + half)
+
+
+def spread(rows: pd.DataFrame, name: str) -> Interval:
+    """The interval of column `name` over seeds, one row each; of a single seed that of its own play where
+    the table knows it (columns `name`_low and `name`_high). Raises ValueError as `interval` does."""
+    if len(rows) == 1 and f"{name}_low" in rows:
+        return Interval(*(float(rows[column].iloc[0]) for column in (name, f"{name}_low", f"{name}_high")))
+    return interval(rows[name])
 
 
 def paired(a: pd.Series, b: pd.Series, confidence: float = 0.95) -> Interval:

@@ -394,3 +394,16 @@ def test_kuhns_figures_show_one_set_of_pools():
     one, two = figures.kuhn_strategy(both[1]), figures.kuhn_strategy(strategies)
     for key, ax in two.axes_dict.items():
         assert bars(one.axes_dict[key]) == bars(ax)
+
+
+def test_one_seed_has_the_bar_of_its_play():
+    """And none where its table does not know it."""
+    one = evaluation().query("seed == 1")
+    known = one.assign(safety_low=one["safety"] - 0.5, safety_high=one["safety"] + 0.25)
+
+    def heights(table):
+        ax = next(iter(figures.safety_by_stage(table).axes_dict.values()))
+        return [np.ptp(bar.get_segments()[0][:, 1]) for bar in ax.collections]
+
+    assert heights(known) and heights(known) == pytest.approx([0.75] * len(heights(known)))
+    assert heights(one) == []

@@ -11,6 +11,7 @@ from sepo_lib.statistics import (
     interval,
     paired,
     probability_of_improvement,
+    spread,
     summarize,
 )
 
@@ -216,3 +217,10 @@ def test_the_same_seed_gives_the_same_interval():
 def test_bad_input_to_the_bootstraps_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_seed_is_spread_by_its_own_play_and_several_by_training():
+    rows = pd.DataFrame({"value": [2.0], "value_low": [1.5], "value_high": [2.75], "other": [3.0]})
+    assert spread(rows, "value") == (2.0, 1.5, 2.75)
+    assert spread(rows, "other")[0] == 3.0 and np.isnan(spread(rows, "other").low)
+    assert spread(pd.concat([rows, rows]), "value") == (2.0, 2.0, 2.0)
