@@ -38,16 +38,18 @@ def _how(profile: str) -> str:
 
 def _claims(profile: str) -> list[str]:
     """A Markdown table of the claims."""
-    lines = [
-        "| claim | statement | measured | 95% interval | verdict |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in paths.read_table(profile, "claims").itertuples():
-        lines.append(
-            f"| {row.claim} | {row.statement} | {row.measured:.3f} | [{row.ci_low:.3f}, {row.ci_high:.3f}] "
-            f"| {row.verdict} |"
-        )
-    return lines
+    return findings.markdown(
+        [
+            {
+                "claim": row.claim,
+                "statement": row.statement,
+                "measured": f"{row.measured:.3f}",
+                "95% interval": f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
+                "verdict": row.verdict,
+            }
+            for row in paths.read_table(profile, "claims").itertuples()
+        ]
+    )
 
 
 def _safety(evaluation: pd.DataFrame) -> list[str]:
@@ -57,12 +59,16 @@ def _safety(evaluation: pd.DataFrame) -> list[str]:
         ["game", "configuration"]
     )
     columns = [key for key in figures.CONFIGURATIONS if key in measured.index.get_level_values(1)]
-    header = "| game | " + " | ".join(figures.CONFIGURATIONS[key].label for key in columns) + " |"
-    lines = [header, "| --- |" + " --- |" * len(columns)]
-    for game in dict.fromkeys(measured.index.get_level_values(0)):
-        cells = [statistics.as_text(measured.loc[(game, key)]) for key in columns]
-        lines.append(f"| {game} | " + " | ".join(cells) + " |")
-    return lines
+    return findings.markdown(
+        [
+            {"game": game}
+            | {
+                figures.CONFIGURATIONS[key].label: statistics.as_text(measured.loc[(game, key)])
+                for key in columns
+            }
+            for game in dict.fromkeys(measured.index.get_level_values(0))
+        ]
+    )
 
 
 def update(profile: str) -> None:
@@ -171,22 +177,26 @@ def _exactness(rows: pd.DataFrame) -> list[str]:
         "Cosine of the mean estimate with the exact gradient of J, and the size of the last one (1 is right) "
         "where it is furthest from 1, with its 95% interval:",
         "",
-        "| game | pools | published | unbiased, scaled | unbiased | large batch | margins known | its size |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    kinds = [own["how"] == "published", own["how"] == "unbiased, scaled", unbiased & ~many, unbiased & many]
-    kinds.append(own["how"] == estimators.KNOWN)
+    kinds = {
+        "published": own["how"] == "published",
+        "unbiased, scaled": own["how"] == "unbiased, scaled",
+        "unbiased": unbiased & ~many,
+        "large batch": unbiased & many,
+        "margins known": own["how"] == estimators.KNOWN,
+    }
+    table = []
     for (game, pools), here in own.groupby(["game", "pools"], sort=False):
-        cells = [_range(here.loc[kind.loc[here.index], "cosine"], 4) for kind in kinds]
-        known = here[kinds[-1].loc[here.index]]
+        cells = {name: _range(here.loc[kind.loc[here.index], "cosine"], 4) for name, kind in kinds.items()}
+        known = here[kinds["margins known"].loc[here.index]]
         worst = known.loc[(known["size_ratio"] - 1).abs().idxmax()] if len(known) else None
         size = (
             "–"
             if worst is None
             else f"{worst['size_ratio']:.3f} [{worst['size_low']:.3f}, {worst['size_high']:.3f}]"
         )
-        lines.append(f"| {game} | {pools} | {' | '.join(cells)} | {size} |")
-    return lines
+        table.append({"game": game, "pools": pools, **cells, "its size": size})
+    return lines + findings.markdown(table)
 
 
 def _switches(rows: pd.DataFrame) -> list[str]:
@@ -195,19 +205,22 @@ def _switches(rows: pd.DataFrame) -> list[str]:
         "Change of the cosine when one switch alone is turned (mean over settings, one group in a batch; in "
         "brackets the number of settings in which its 95% interval lies below 0, holds 0, lies above 0):",
         "",
-        "| switch | from unbiased to published | from published to unbiased |",
-        "| --- | --- | --- |",
     ]
     rows = rows[rows["groups_per_batch"] == 1]
+    table = []
     for switch in credit.TURNS:
-        cells = []
-        for how, arm in (("unbiased", "per_rollout"), ("published", "credited")):
+        cells = {"switch": switch}
+        for how, other, arm in (
+            ("unbiased", "published", "per_rollout"),
+            ("published", "unbiased", "credited"),
+        ):
             mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
             mine = mine[mine["arm"] == arm] if switch == "credit" else mine
             below, above = int((mine["change_high"] < 0).sum()), int((mine["change_low"] > 0).sum())
-            cells.append(f"{mine['change'].mean():+.3f} ({below}, {len(mine) - below - above}, {above})")
-        lines.append(f"| {switch} | {cells[0]} | {cells[1]} |")
-    return lines
+            counts = f"({below}, {len(mine) - below - above}, {above})"
+            cells[f"from {how} to {other}"] = f"{mine['change'].mean():+.3f} {counts}"
+        table.append(cells)
+    return lines + findings.markdown(table)
 
 
 def _penalty_terms(rows: pd.DataFrame) -> list[str]:
@@ -216,9 +229,8 @@ def _penalty_terms(rows: pd.DataFrame) -> list[str]:
         "Length of what a penalty adds to the mean estimate (unbiased preset, scale none, one group in a "
         "batch), relative to its exact gradient; the same of noise alone; and its cosine with that gradient:",
         "",
-        "| term | arm | length | noise | cosine |",
-        "| --- | --- | --- | --- | --- |",
     ]
+    table = []
     rows = rows[(rows["how"] == "unbiased") & rows["switch"].isin([estimators.OWN, "credit"])]
     rows = rows[(rows["groups_per_batch"] == 1) & (rows["exact_norm"] > estimators.ZERO)]
     for term in ("e", "c", "x"):
@@ -226,15 +238,13 @@ def _penalty_terms(rows: pd.DataFrame) -> list[str]:
             mine = rows[(rows["term"] == term) & (rows["arm"] == arm)]
             if mine.empty:  # no game of the table has this term
                 continue
-            lengths = [
-                claims.number((mine[column] / mine["exact_norm"]).median())
-                for column in ("estimate_norm", "noise_norm")
-            ]
-            lines.append(
-                f"| {term} | {arm} | {' | '.join(lengths)} | {claims.number(mine['cosine'].median())} |"
-            )
-    lines += ["", "These are medians over settings."]
-    return lines
+            lengths = {
+                name: claims.number((mine[column] / mine["exact_norm"]).median())
+                for name, column in (("length", "estimate_norm"), ("noise", "noise_norm"))
+            }
+            cosine = claims.number(mine["cosine"].median())
+            table.append({"term": term, "arm": arm, **lengths, "cosine": cosine})
+    return [*lines, *findings.markdown(table), "", "These are medians over settings."]
 
 
 def _batch_size(rows: pd.DataFrame) -> list[str]:
@@ -247,35 +257,34 @@ def _batch_size(rows: pd.DataFrame) -> list[str]:
         "with one group in a batch by group size, with a fortieth of all groups at the largest size, and one "
         f"group of {sizes[0]} with margins known:",
         "",
-        "| game | pools | "
-        + " | ".join(f"G = {size}" for size in sizes)
-        + f" | large batch | G = {sizes[0]}, margins known |",
-        "| --- | --- |" + " --- |" * (len(sizes) + 2),
     ]
+    table = []
     error, told_error = (table["bias_norm"] / table["exact_norm"] for table in (rows, told))
     for (game, pools), here in rows.groupby(["game", "pools"], sort=False):
         one = here[here["groups_per_batch"] == 1]
-        cells = [error[one.index[one["group_size"] == size]].max() for size in sizes]
+        cells = {f"G = {size}": error[one.index[one["group_size"] == size]].max() for size in sizes}
         large = here[(here["groups_per_batch"] > 1) & (here["group_size"] == sizes[-1])]
-        cells.append(error[large.index].max())
+        cells["large batch"] = error[large.index].max()
         mine = (told["game"] == game) & (told["pools"] == pools) & (told["group_size"] == sizes[0])
-        cells.append(told_error[mine].max())
-        lines.append(f"| {game} | {pools} | {' | '.join(claims.number(cell) for cell in cells)} |")
-    return lines
+        cells[f"G = {sizes[0]}, margins known"] = told_error[mine].max()
+        numbers = {name: claims.number(value) for name, value in cells.items()}
+        table.append({"game": game, "pools": pools, **numbers})
+    return lines + findings.markdown(table)
 
 
 def _headroom(rows: pd.DataFrame) -> list[str]:
     """The two winners of every family under the training weights."""
-    lines = [
-        "Headroom, training weights:",
-        "",
-        "| game | pools | strategies | J of the highest payoff (u, e) | highest J (u, e) | gap |",
-        "| --- | --- | --- | --- | --- | --- |",
+    table = [
+        {
+            "game": row.game,
+            "pools": row.pools,
+            "strategies": f"{row.strategies:,}",
+            "J of the highest payoff (u, e)": (
+                f"{row.best_payoff_J:.3f} ({row.best_payoff_u:.2f}, {row.best_payoff_e:.2f})"
+            ),
+            "highest J (u, e)": f"{row.best_J:.3f} ({row.best_u:.2f}, {row.best_e:.2f})",
+            "gap": f"{row.gap:.3f}",
+        }
+        for row in rows[rows["weights"] == "train"].itertuples()
     ]
-    for row in rows[rows["weights"] == "train"].itertuples():
-        lines.append(
-            f"| {row.game} | {row.pools} | {row.strategies:,} "
-            f"| {row.best_payoff_J:.3f} ({row.best_payoff_u:.2f}, {row.best_payoff_e:.2f}) "
-            f"| {row.best_J:.3f} ({row.best_u:.2f}, {row.best_e:.2f}) | {row.gap:.3f} |"
-        )
-    return lines
+    return ["Headroom, training weights:", "", *findings.markdown(table)]
