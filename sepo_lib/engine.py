@@ -129,13 +129,23 @@ def read_shared(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tup
     for column, group_R in _cuts(prompts):
         _, first_G = np.unique(group_R, return_index=True)
         if parent_R is not None:
-            cache.batch_select_indices(torch.as_tensor(parent_R[first_G], device=bare.device))
+            _take_rows(cache, torch.as_tensor(parent_R[first_G], device=bare.device))
         part = torch.tensor([list(prompts[row][read:column]) for row in first_G], device=bare.device)
         cache = model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
         read, parent_R = column, group_R
     if read:
-        cache.batch_select_indices(torch.as_tensor(parent_R, device=bare.device))
+        _take_rows(cache, torch.as_tensor(parent_R, device=bare.device))
     return cache, read
+
+
+def _take_rows(cache: DynamicCache, rows_R: torch.Tensor) -> None:
+    """Rows of a cache of keys and values, some of them more than once.
+
+    The cache's own `batch_select_indices` indexes, whose gradient is added up by several threads in the order
+    in which they come; here it is the same at every run.
+    """
+    for layer in cache.layers:
+        layer.keys, layer.values = (kept.index_select(0, rows_R) for kept in (layer.keys, layer.values))
 
 
 class _Scorer:
@@ -167,16 +177,17 @@ class SharedPrefixEngine(_Scorer):
         self.model, self.max_rows = model, max_rows
         self.end_ids = torch.tensor(sorted(end_ids), device=model.device)
 
-    def _forward(self, ids_RL, mask_RL, positions_RL, cache, keep: int):
+    def _forward(self, ids_RL, mask_RL, positions_RL, cache):
+        """Logits after the last token, shape (R, V), and the cache."""
         out = self.model(
             input_ids=ids_RL,
             attention_mask=mask_RL,
             position_ids=positions_RL,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=keep,
+            logits_to_keep=torch.tensor([-1], device=ids_RL.device),
         )
-        return out.logits.float(), out.past_key_values
+        return out.logits[:, 0].float(), out.past_key_values
 
     def _prefill(self, prompts: list[tuple[int, ...]]):
         """Logits after each distinct prompt (R, V), cache, mask (R, L) and next position (R, 1)."""
@@ -191,8 +202,8 @@ class SharedPrefixEngine(_Scorer):
             mask[row, width - len(rest) :] = 1
         mask = torch.cat([torch.ones(rows, shared, dtype=torch.long), mask], dim=1).to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits, cache = self._forward(ids.to(device), mask, positions[:, shared:], cache, 1)
-        return logits[:, -1], cache, mask, positions[:, -1:] + 1
+        logits, cache = self._forward(ids.to(device), mask, positions[:, shared:], cache)
+        return logits, cache, mask, positions[:, -1:] + 1
 
     @torch.inference_mode()
     def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
@@ -238,8 +249,8 @@ class SharedPrefixEngine(_Scorer):
                 mask_RL, position_R1 = mask_RL[parent_R], position_R1[parent_R]
             rows_B = child_B
             mask_RL = torch.cat([mask_RL, mask_RL.new_ones(len(parent_R), 1)], dim=1)
-            logits_R1V, cache = self._forward(token_R[:, None], mask_RL, position_R1, cache, 1)
-            logits_RV, position_R1 = logits_R1V[:, -1], position_R1 + 1
+            logits_RV, cache = self._forward(token_R[:, None], mask_RL, position_R1, cache)
+            position_R1 = position_R1 + 1
         ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
         return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
 

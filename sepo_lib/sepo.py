@@ -227,15 +227,18 @@ class SEPOTrainer(GRPOTrainer):
         lines = list(zip((-first_B).tolist(), input_ids.tolist(), strict=True))
         order = torch.tensor(sorted(range(len(lines)), key=lines.__getitem__), device=input_ids.device)
         parts = [
-            self._suffix_logps(model, input_ids[b], attention_mask[b], first_B[b], logits_to_keep)
+            self._suffix_logps(
+                model, input_ids[b], attention_mask[b], first_B[b], logits_to_keep, compute_entropy
+            )
             for b in order.split(size)
         ]
         back = order.argsort()
-        logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
-        return logps, entropies if compute_entropy else None, None
+        logps, *entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+        return logps, entropies[0] if entropies else None, None
 
-    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, keep: int):
-        """(log-probabilities, entropies), each (B, keep), every distinct prefix of the prompts read once.
+    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, keep: int, compute_entropy: bool):
+        """(log-probabilities, and entropies if wanted), each (B, keep), every distinct prefix of the prompts
+        read once.
 
         `first_B` is the column at which each row begins. Columns without a token in any row are cut off.
         """
@@ -249,19 +252,20 @@ class SEPOTrainer(GRPOTrainer):
         mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
         mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
+        before = torch.arange(len(columns) - kept - 1, len(columns) - 1, device=ids_BL.device)
         logits = model(
             input_ids=ids_BL[:, start:last],
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=kept + 1,
-        ).logits[:, :-1]
+            logits_to_keep=before,  # chosen by index they lie together, and the output layer is twice as fast
+        ).logits
         all_logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
-        logps = all_logps.gather(2, ids_BL[:, last - kept : last, None]).squeeze(2)
-        entropies = -(all_logps.detach().exp() * all_logps.detach()).sum(dim=-1)
-        padding = (0, keep - kept)
-        return torch.nn.functional.pad(logps, padding), torch.nn.functional.pad(entropies, padding)
+        found = [all_logps.gather(2, ids_BL[:, last - kept : last, None]).squeeze(2)]
+        if compute_entropy:
+            found.append(-all_logps.detach().exp().mul_(all_logps.detach()).sum(dim=-1))
+        return [torch.nn.functional.pad(part, (0, keep - kept)) for part in found]
 
     def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
         measures = objective.measure(self.game, self.last_episodes)
