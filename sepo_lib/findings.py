@@ -38,6 +38,8 @@ def _difference(row) -> str:
 def measures(evaluation: pd.DataFrame) -> list[dict]:
     """J's terms, safety and the share of answers in form, by game and stage, on the paper's pools."""
     rows = figures.configured(evaluation[evaluation["pools"] == "paper"])
+    order = rows["configuration"].map(list(figures.CONFIGURATIONS).index)
+    rows = rows.assign(order=order).sort_values(["game", "order"], kind="stable")
     names = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}
     return [
         {"game": game, "stage": figures.CONFIGURATIONS[key].label}

@@ -97,7 +97,9 @@ def real_model(profile: str) -> str:
     Raises FileNotFoundError as `results` does.
     """
     jobs = provenance.read(profile)["jobs"]
-    minutes = [{"job": name, "minutes": f"{seconds / 60:.1f}"} for name, seconds in jobs.items()]
+    minutes = [
+        {"job": name, "minutes": f"{seconds / 60:.1f}"} for name, seconds in jobs.items() if seconds >= 60
+    ]
     return "\n".join(
         [
             _how(profile),
@@ -111,7 +113,7 @@ def real_model(profile: str) -> str:
             "",
             *findings.markdown(findings.nashconvs(figures.read_or_empty(profile, "exploitability"))),
             "",
-            "What each job took:",
+            "What each job of a minute and more took:",
             "",
             *findings.markdown(minutes),
         ]

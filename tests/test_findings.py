@@ -1,9 +1,11 @@
 """What the trained arms show, as Markdown: the numbers of the tables, and nothing where there are none."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
-from sepo_lib import findings, paths
+from sepo_lib import findings, paths, readme
 from sepo_lib.statistics import Interval
 
 KEYS = {"game": "ipd", "pools": "conflict", "preset": "unbiased"}
@@ -95,3 +97,12 @@ def test_one_seed_has_the_interval_of_its_play_and_two_have_that_of_training():
     assert found["safety"] == "2.000 [-10.706, 14.706]" and "unbiased" in found["stage"]  # 2 +- 12.706
     (found,) = findings.measures(pd.DataFrame([evaluated(1, "base", -1.0)]))
     assert found["safety"] == "-1.000"
+
+
+def test_the_committed_page_on_models_is_that_of_a_committed_run():
+    text = (paths.root() / "docs" / "MODELS.md").read_text(encoding="utf-8")
+    block = text.split(readme.MODEL + "\n")[1].split("\n" + readme.END_OF_MODEL)[0]
+    profile = re.search(r"committed `(\w+)` run", block).group(1)
+    assert block == readme.real_model(profile)
+    safety = paths.read_table(profile, "evaluation").query("reported and stage == 'sepo'")["safety"]
+    assert len(safety) and all(f"| {value:.3f} [" in block for value in safety)
