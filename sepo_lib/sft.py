@@ -33,11 +33,12 @@ class AnswerTrainer(SFTTrainer):
     """SFTTrainer that computes logits at the columns of answers alone on a CPU.
 
     TRL does so itself where it has its kernel for GPUs, and elsewhere scores every token of the prompts,
-    which is a third of a step of a small model with a large vocabulary. The loss is TRL's.
+    which is a third of a step of a small model with a large vocabulary. The loss is TRL's; a mixture of
+    experts, whose loss has a term more, is left to it.
     """
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if self.model.device.type != "cpu" or not self.model.training:
+        if self.model.device.type != "cpu" or not self.model.training or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets_BL = inputs["labels"][:, 1:]
         columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
