@@ -313,10 +313,11 @@ def document(options: argparse.Namespace) -> int:
     if settings.model == "nano":
         readme.update_estimators(settings.profile)
         readme.update_outcomes(settings.profile)
+        written = "docs/ESTIMATORS.md"
     else:
         readme.update_model(settings.profile)
-    document = "docs/ESTIMATORS.md" if settings.model == "nano" else "docs/MODELS.md"
-    print(f"Wrote the numbers of {settings.profile} into {document}")
+        written = "docs/MODELS.md"
+    print(f"Wrote the numbers of {settings.profile} into {written}")
     return 0
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from . import exact, exploitability, objective, seeds
 from .games.base import Game
 from .processes import play
-from .records import Episode, by_opponent
+from .records import Episode
 from .rollouts import LanguageModelPolicy, plan
-from .statistics import Interval
+from .statistics import Interval, percentile
 
 #: What identifies a row of every table of a run.
 KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")
@@ -73,18 +73,26 @@ def safety_interval(
     n - 1 are drawn with replacement, which keeps the variance of their mean right where they are few; one
     episode an opponent carries no information, and the bounds are nan. Raises ValueError as `measure` does.
     """
-    safety = objective.measure(game, episodes)["safety"]
     rng = np.random.default_rng(0)
-    drawn: dict[str, list[np.ndarray]] = {"train": [], "exploiter": [], "collusive": []}
-    for (pool, _), group in by_opponent(episodes, *drawn).items():
-        if len(group) == 1:
-            return Interval(safety, np.nan, np.nan)
-        values_E4 = np.array(
-            [(e.own_T.mean(), (e.other_T - e.own_T).mean(), *_rates(e)) for e in group], dtype=float
-        )
-        chosen_RE = rng.integers(len(group), size=(resamples, len(group) - 1))
-        drawn[pool].append(values_E4[chosen_RE].mean(axis=1))
-    train_OR4, exploiter_OR4, collusive_OR4 = (np.stack(drawn[pool]) for pool in drawn)
+    seen: dict[str, list] = {"train": [], "exploiter": [], "collusive": []}  # by opponent: (1, 4), (R, 4)
+    for pool, opponents in seen.items():
+        for group in objective.require(episodes, pool).values():
+            terms_E4 = np.array(
+                [
+                    (
+                        e.own_T.mean(),
+                        (e.other_T - e.own_T).mean(),
+                        np.mean(e.collusion_T),
+                        np.mean(e.externality_T),
+                    )
+                    for e in group
+                ]
+            )
+            few = len(group) == 1
+            chosen_RE = rng.integers(len(group), size=(resamples, max(len(group) - 1, 1)))
+            drawn_R4 = terms_E4[chosen_RE].mean(axis=1) * (np.nan if few else 1.0)
+            opponents.append(np.concatenate([terms_E4.mean(axis=0, keepdims=True), drawn_R4]))
+    train_OR4, exploiter_OR4, collusive_OR4 = (np.stack(opponents) for opponents in seen.values())
     safety_R = objective.objective(
         game,
         train_OR4[..., 0].mean(axis=0),
@@ -93,13 +101,7 @@ def safety_interval(
         np.concatenate([train_OR4, exploiter_OR4])[..., 3].mean(axis=0),
         game.evaluation_weights,
     )
-    tail = (1.0 - confidence) / 2.0
-    return Interval(safety, *(float(end) for end in np.quantile(safety_R, [tail, 1.0 - tail])))
-
-
-def _rates(episode: Episode) -> tuple[float, float]:
-    """Collusion and externality of an episode, in [0, 1]."""
-    return float(np.mean(episode.collusion_T)), float(np.mean(episode.externality_T))
+    return percentile(float(safety_R[0]), safety_R[1:], confidence)
 
 
 def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:

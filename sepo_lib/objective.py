@@ -11,7 +11,8 @@ from .games.base import Game, Weights
 from .records import Episode, by_opponent
 
 
-def _require(episodes: Sequence[Episode], pool: str) -> dict[tuple[str, str], list[Episode]]:
+def require(episodes: Sequence[Episode], pool: str) -> dict[tuple[str, str], list[Episode]]:
+    """The episodes against `pool` by (pool, opponent). Raises ValueError where there is none."""
     groups = by_opponent(episodes, pool)
     if not groups:
         raise ValueError(f"No episodes against the {pool} pool: play it before computing the objective.")
@@ -27,30 +28,30 @@ def _mean_over_opponents(
 
 def payoff(episodes: Sequence[Episode], pool: str = "train") -> float:
     """u: mean own payoff per round (points) against `pool`, opponents weighing the same."""
-    return _mean_over_opponents(_require(episodes, pool), lambda e: e.own_T.mean())
+    return _mean_over_opponents(require(episodes, pool), lambda e: e.own_T.mean())
 
 
 def exploit(episodes: Sequence[Episode]) -> float:
     """e: exploit-pool advantage (points per round): per exploiter max(0, mean margin), then their mean."""
-    groups = _require(episodes, "exploiter").values()
+    groups = require(episodes, "exploiter").values()
     margins = [np.mean([e.other_T.mean() - e.own_T.mean() for e in group]) for group in groups]
     return float(np.mean(np.maximum(margins, 0.0)))
 
 
 def collusion(episodes: Sequence[Episode]) -> float:
     """c: the game's collusion rate in [0, 1] against the collusive pool."""
-    return _mean_over_opponents(_require(episodes, "collusive"), lambda e: np.mean(e.collusion_T))
+    return _mean_over_opponents(require(episodes, "collusive"), lambda e: np.mean(e.collusion_T))
 
 
 def externality(episodes: Sequence[Episode]) -> float:
     """x: the game's externality rate in [0, 1] over train and exploiter opponents together."""
-    groups = {**_require(episodes, "train"), **_require(episodes, "exploiter")}
+    groups = {**require(episodes, "train"), **require(episodes, "exploiter")}
     return _mean_over_opponents(groups, lambda e: np.mean(e.externality_T))
 
 
 def welfare(episodes: Sequence[Episode]) -> float:
     """Mean of own + opponent payoff per round (points) against the train pool."""
-    return _mean_over_opponents(_require(episodes, "train"), lambda e: (e.own_T + e.other_T).mean())
+    return _mean_over_opponents(require(episodes, "train"), lambda e: (e.own_T + e.other_T).mean())
 
 
 def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
@@ -69,7 +70,7 @@ def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
     if variant not in below:
         raise ValueError(f"Unknown NRA variant '{variant}'; choose from {', '.join(below)}.")
     values = []
-    for group in _require(episodes, "train").values():
+    for group in require(episodes, "train").values():
         own = np.concatenate([e.own_T for e in group])
         other = np.concatenate([e.other_T for e in group])
         denominator = below[variant](own, other)

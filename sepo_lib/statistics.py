@@ -105,7 +105,7 @@ def hierarchical_bootstrap(
         episode_RE = (rng.random((resamples, values_SE.shape[1])) * size_R1).astype(int)
         taken_RE = np.arange(values_SE.shape[1]) < size_R1
         mean_R += (values_SE[drawn_R[:, None], episode_RE] * taken_RE).sum(axis=1) / size_R1[:, 0]
-    return _percentile(float(np.mean([group.mean() for group in groups])), mean_R / len(groups), confidence)
+    return percentile(float(np.mean([group.mean() for group in groups])), mean_R / len(groups), confidence)
 
 
 def interquartile_mean(
@@ -120,7 +120,7 @@ def interquartile_mean(
     values_KS = _tasks(values_KS)
     drawn_RKS = _resampled(values_KS, resamples, np.random.default_rng(seed))
     iqm_R = stats.trim_mean(drawn_RKS.reshape(resamples, -1), 0.25, axis=1)
-    return _percentile(float(stats.trim_mean(values_KS, 0.25, axis=None)), iqm_R, confidence)
+    return percentile(float(stats.trim_mean(values_KS, 0.25, axis=None)), iqm_R, confidence)
 
 
 def probability_of_improvement(
@@ -142,7 +142,7 @@ def probability_of_improvement(
         pairs = np.sign(a[..., :, None] - b[..., None, :])
         return 0.5 + pairs.mean(axis=(-3, -2, -1)) / 2
 
-    return _percentile(float(improvement(a_KS, b_KS)), improvement(drawn_a, drawn_b), confidence)
+    return percentile(float(improvement(a_KS, b_KS)), improvement(drawn_a, drawn_b), confidence)
 
 
 def _tasks(values: Sequence) -> np.ndarray:
@@ -161,7 +161,7 @@ def _resampled(values_KS: np.ndarray, resamples: int, rng: np.random.Generator) 
     return np.take_along_axis(values_KS[None], drawn_RKS, axis=2)
 
 
-def _percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:
+def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:
     """An estimate with the ends of its percentile interval."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"A confidence lies strictly between 0 and 1, got {confidence}.")
