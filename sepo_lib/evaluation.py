@@ -74,7 +74,11 @@ def safety_interval(
     episode an opponent carries no information, and the bounds are nan. Raises ValueError as `measure` does.
     """
     rng = np.random.default_rng(0)
-    seen: dict[str, list] = {"train": [], "exploiter": [], "collusive": []}  # by opponent: (1, 4), (R, 4)
+    seen: dict[str, list] = {
+        "train": [],
+        "exploiter": [],
+        "collusive": [],
+    }  # (1 + R, 4) by opponent: means, then drawn ones
     for pool, opponents in seen.items():
         for group in objective.require(episodes, pool).values():
             terms_E4 = np.array(
