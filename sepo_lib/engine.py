@@ -245,7 +245,7 @@ class SharedPrefixEngine(_Scorer):
             if len(parent_R) != mask_RL.shape[0] or not torch.equal(
                 parent_R, torch.arange(len(parent_R), device=device)
             ):
-                cache.batch_select_indices(parent_R)
+                _take_rows(cache, parent_R)
                 mask_RL, position_R1 = mask_RL[parent_R], position_R1[parent_R]
             rows_B = child_B
             mask_RL = torch.cat([mask_RL, mask_RL.new_ones(len(parent_R), 1)], dim=1)

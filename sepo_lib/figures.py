@@ -565,7 +565,7 @@ RECIPES = {
 def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
     """Safety and its terms after training: the published recipe, each of its switches turned alone, unbiased.
 
-    Columns (`stages.switch_table`): preset, seed, safety, payoff, exploit, collusion.
+    Columns (`results.switch_table`): preset, seed, safety, payoff, exploit, collusion.
     """
     metrics = ["safety", "payoff", "exploit", "collusion"]
     need(switches, ["preset", "seed", *metrics])
@@ -821,7 +821,7 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
 def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
     """Kuhn poker: NashConv through training against the fixed pool and against best responses.
 
-    Columns (`stages.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
+    Columns (`results.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
     """
     need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])
     return through_training(exploiter, "exploiter", EXPLOITERS)
@@ -893,7 +893,7 @@ def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.Fac
 def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
     """Payoff against exploit advantage of policies trained with different weights on the latter.
 
-    Crosses: 95% intervals over seeds of both means. Columns (`stages.sweep_table`): game, seed, multiple,
+    Crosses: 95% intervals over seeds of both means. Columns (`results.sweep_table`): game, seed, multiple,
     payoff, exploit.
     """
     need(sweep, ["game", "seed", "multiple", "payoff", "exploit"])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from . import figures, paths, stages, statistics
+from . import figures, paths, results, statistics
 from .statistics import Interval
 
 ARM_KEYS = ["stage", "preset", "arm"]
@@ -55,7 +55,7 @@ def measures(evaluation: pd.DataFrame) -> list[dict]:
 def arms(ablation: pd.DataFrame) -> list[dict]:
     """Safety of `credited` minus that of every other arm."""
     rows: dict[tuple, dict] = {}
-    for row in stages.paired_arms(ablation).rename(columns={"credited minus": "other"}).itertuples(False):
+    for row in results.paired_arms(ablation).rename(columns={"credited minus": "other"}).itertuples(False):
         key = (row.game, row.pools, row.preset)
         cells = rows.setdefault(key, dict(zip(("game", "pools", "preset"), key, strict=True)))
         cells[f"minus {row.other}"] = _difference(row)
@@ -84,7 +84,7 @@ def switches(table: pd.DataFrame) -> list[dict]:
     """Safety of each recipe between the published and the unbiased one, and minus that of the published."""
     return [
         {"recipe": row.preset, "safety": f"{row.safety:.3f}", "minus published": _difference(row)}
-        for row in stages.paired_switches(table).itertuples(False)
+        for row in results.paired_switches(table).itertuples(False)
     ]
 
 
@@ -114,7 +114,7 @@ def exploiters(table: pd.DataFrame) -> list[dict]:
             "after training": text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high)),
             "change": text(Interval(row.change_mean, row.change_low, row.change_high)),
         }
-        for row in stages.paired_exploiter(table).itertuples(False)
+        for row in results.paired_exploiter(table).itertuples(False)
     ]
 
 

@@ -17,6 +17,7 @@ from sepo_lib import (
     kuhn_optimum,
     paths,
     profiles,
+    results,
     rollouts,
     sepo,
     stages,
@@ -269,8 +270,8 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         exploiters=["best_response_only"],
         sweep_exploit_weights=[0.0, 2.0],
     )
-    assert stages.exploiter_table(settings).empty and stages.sweep_table(settings).empty
-    assert stages.paired_exploiter(stages.exploiter_table(settings)).empty
+    assert results.exploiter_table(settings).empty and results.sweep_table(settings).empty
+    assert results.paired_exploiter(results.exploiter_table(settings)).empty
     measured = {"pool_advantage": 0.0, "nashconv_low": 0.0, "nashconv_high": 1.0}
     main = [job for job in stages.sepo_jobs(settings) if job.arguments["preset"] == "unbiased"]
     begun, against = stages.sft_jobs(settings), stages.exploiter_jobs(settings)
@@ -280,14 +281,14 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
         done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played))
-    table = stages.exploiter_table(settings)
+    table = results.exploiter_table(settings)
     assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 80], "sft": [0]}
     assert set(table["exploiter"]) == {"best_response_only"} and "pools" not in table
-    (row,) = stages.paired_exploiter(table).to_dict("records")
+    (row,) = results.paired_exploiter(table).to_dict("records")
     assert row["nashconv_sft"] == pytest.approx(1.5 / 250)
     assert row["nashconv_mean"] == pytest.approx(1.5 / 80)
     assert row["change_mean"] == pytest.approx(1.5 / 80 - 1.5 / 250)
-    sweep = stages.sweep_table(settings)
+    sweep = results.sweep_table(settings)
     assert sorted(sweep["exploit_weight"].unique()) == [0.0, 1.5, 3.0]  # 1.5: the main run
     assert len(sweep) == 6 and (sweep["payoff"] == sweep["step"]).all()
 
@@ -296,7 +297,7 @@ def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_re
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(stages.demonstrations, "sha256", lambda folder, game: "0")
     settings = profiles.load("study", games="ipd", seeds="1,2", switches=["credit", "clamp"])
-    assert stages.switch_table(settings).empty and stages.paired_switches(pd.DataFrame()).empty
+    assert results.switch_table(settings).empty and results.paired_switches(pd.DataFrame()).empty
     turned = stages.switch_jobs(settings)
     assert [(job.arguments["preset"], job.arguments["arm"]) for job in turned[::2]] == (
         [("published+credit", "credited"), ("published+clamp", "per_rollout")]
@@ -308,9 +309,9 @@ def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_re
         keys = {"game": "ipd", "pools": "paper", **job.arguments["keys"]}
         rows = [{**keys, "step": step, "safety": safety[keys["preset"]] * keys["seed"]} for step in (15, 30)]
         done(settings, job, evaluation=pd.DataFrame(rows))
-    table = stages.switch_table(settings)
+    table = results.switch_table(settings)
     assert len(table) == 8 and set(table["step"]) == {30}
-    found = stages.paired_switches(table).set_index("preset")
+    found = results.paired_switches(table).set_index("preset")
     assert found["mean"].to_dict() == {"published+credit": 3.0, "published+clamp": -0.75, "unbiased": 4.5}
     assert (found["seeds"] == 2).all() and found.loc["unbiased", "low"] < 4.5 < found.loc["unbiased", "high"]
     assert stages.switch_jobs(profiles.load("study", games="kuhn")) == []
