@@ -55,7 +55,7 @@ study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; 
 test: env  ## Check the style, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lab: env  ## Open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks

@@ -38,6 +38,15 @@ BATCH = 64  # prompts a call of `generate`; more at once was no faster
 SEED = 7
 ONE, BATCHED, OURS = "one_at_a_time", "batched", "shared_prefix"
 KEYS = ["model", "game", "part", "arm", "group_size"]
+#: What the operators of a profile do, by how their names begin; the first that fits counts.
+OPERATORS = {
+    "attention": ("aten::_scaled_dot_product", "aten::_flash_attention"),
+    "products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mkldnn_linear"),
+    "moving": ("aten::cat", "aten::index", "aten::_index", "aten::copy_", "aten::gather", "aten::scatter"),
+    "elementwise": ("aten::",),
+}
+PROFILES = {"play_profile": "play", "step_profile": "a step"}  # parts of the table, and their names
+OUTSIDE = "outside"  # of all operators: Python, the games, the tokenizer, calling the operators
 BEGIN, END = "<!-- written by `make bench` -->", "<!-- end of what `make bench` writes -->"
 
 
@@ -72,7 +81,7 @@ SUITES = {
     "smollm2": Suite(
         "smollm2",
         ("kuhn", "deal"),
-        sizes=(4, 16),
+        sizes=(4, 16, 64),
         step_sizes=(2, 4),
         steps=1,
         turns=2,
@@ -268,13 +277,38 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     return summarized(rows)
 
 
-def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
-    """Seconds of a SEPO step with groups of `size`, by part, over `steps` steps."""
+def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int):
+    """(model, the weight of its backward pass, what trains it: `steps` SEPO steps with groups of `size`,
+    `report` called after each)."""
     settings, (model, tokenizer, policy) = _load(suite, model_name)
-    game = games.get(game_name)
     train = stages.training(settings, game_name, steps, SEED)
     train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
+    game = games.get(game_name)
     play(policy, plans_of(game, 2)[:4], 1, True)  # warm
+
+    def run(report: Callable[[int, dict], None]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            sepo.train(
+                model,
+                tokenizer,
+                policy.engine,
+                Path(folder),
+                game=game,
+                pools="paper",
+                estimator=credit.preset(settings.preset),
+                temperature=settings.temperature,
+                max_new_tokens=settings.max_new_tokens,
+                report=report,
+                evaluate=lambda step: None,
+                **train,
+            )
+
+    return model, 2 if train["lora"] else 3, run
+
+
+def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
+    """Seconds of a SEPO step with groups of `size`, by part, over `steps` steps."""
+    model, backward_weight, train = _ready(suite, model_name, game_name, size, steps)
     rate, parameters, meter = matmul_rate(model.dtype), model.num_parameters(), Meter()
     begun: list[tuple[float, Counter]] = []
     rows: list[dict] = []
@@ -304,22 +338,63 @@ def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, step
         )
 
     reset_peak()
-    with tempfile.TemporaryDirectory() as folder, meter.watch(model, 2 if train["lora"] else 3, begin):
-        sepo.train(
-            model,
-            tokenizer,
-            policy.engine,
-            Path(folder),
-            game=game,
-            pools="paper",
-            estimator=credit.preset(settings.preset),
-            temperature=settings.temperature,
-            max_new_tokens=settings.max_new_tokens,
-            report=report,
-            evaluate=lambda step: None,
-            **train,
-        )
+    with meter.watch(model, backward_weight, begin):
+        train(report)
     return summarized(rows)
+
+
+class Profile:
+    """Between `start` and `stop`: the share of the elapsed time in each kind of operator, and outside of all.
+
+    The profiler itself takes some of the time outside, so that share is at most what it says.
+    """
+
+    def __init__(self):
+        self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+        self._began: float | None = None
+
+    def start(self) -> None:
+        """Begin; later calls do nothing."""
+        if self._began is None:
+            self._profiler.start()
+            self._began = time.perf_counter()
+
+    def stop(self) -> dict[str, float]:
+        """The shares, `<kind>_share`, of OPERATORS and OUTSIDE; they add up to 1."""
+        seconds = time.perf_counter() - self._began
+        self._profiler.stop()
+        spent = dict.fromkeys(OPERATORS, 0.0)
+        for event in self._profiler.key_averages():
+            kind = next((k for k, names in OPERATORS.items() if event.key.startswith(names)), None)
+            if kind:
+                spent[kind] += event.self_cpu_time_total / 1e6 / seconds
+        spent[OUTSIDE] = 1 - sum(spent.values())
+        return {f"{kind}_share": share for kind, share in spent.items()}
+
+
+def profile_play(suite: Suite, model_name: str, game_name: str, size: int) -> list[dict]:
+    """What our play with groups of `size` spends its time on."""
+    _, (_, _, policy) = _load(suite, model_name)
+    plans, profile = plans_of(games.get(game_name), size), Profile()
+    play(policy, plans[:4], 1, True)  # warm
+    profile.start()
+    play(policy, plans, suite.ticks, True)
+    return _once(profile.stop(), size)
+
+
+def profile_step(suite: Suite, model_name: str, game_name: str, size: int) -> list[dict]:
+    """What a SEPO step with groups of `size` spends its time on."""
+    model, _, train = _ready(suite, model_name, game_name, size, 1)
+    profile, rows = Profile(), []
+    with Meter().watch(model, begin=profile.start):
+        train(lambda step, metrics: rows.extend(_once(profile.stop(), size)))
+    return rows
+
+
+def _once(measures: dict[str, float], size: int) -> list[dict]:
+    return summarized(
+        [{"arm": OURS, "group_size": size, "measure": m, "value": v} for m, v in measures.items()]
+    )
 
 
 def summarized(rows: list[dict]) -> list[dict]:
@@ -362,6 +437,12 @@ def cells(model: str, suite: Suite) -> Iterator[tuple[str, str, str, int, Callab
         for size in suite.step_sizes:
             measure = functools.partial(measure_steps, suite, model, game, size, suite.steps)
             yield "bench", game, "step", size, measure
+    for game in suite.games if models.device().type == "cpu" else ():  # a profile of the processor
+        for part, profile, size in (
+            ("play_profile", profile_play, suite.sizes[-1]),
+            ("step_profile", profile_step, suite.step_sizes[-1]),
+        ):
+            yield "bench", game, part, size, functools.partial(profile, suite, model, game, size)
     for game, most in suite.scaling.items():
         groups = len(plans_of(games.get(game), 1))
         for episodes in (2**n for n in range(4, 13) if 2**n <= most):
@@ -497,7 +578,21 @@ def page(table: pd.DataFrame) -> str:
         row += [f"{cell[f'{part}_seconds']:.2f}" for part in parts]
         row += [f"{cell['step_matmul_share']:.2f}", f"{cell['step_peak_mib']:.0f}"]
         lines.append(f"| {' | '.join(row)} |")
+    lines += ["", *_profiles(table)]
     return "\n".join([*lines, "", *(f"- {line}" for line in verdicts(table))])
+
+
+def _profiles(table: pd.DataFrame) -> list[str]:
+    """The table of the profiles, as lines of Markdown."""
+    kinds = (*OPERATORS, OUTSIDE)
+    lines = [f"| model | game | profile of | G | {' | '.join(kinds)} |", "| --- " * (4 + len(kinds)) + "|"]
+    rows = table[table.part.isin(PROFILES)]
+    for keys, profiled in rows.groupby(["model", "game", "part", "group_size"], sort=False):
+        model, game, part, size = keys
+        share = dict(zip(profiled.measure, profiled.value, strict=True))
+        shown = [f"{share[kind + '_share']:.0%}" for kind in kinds]
+        lines.append(f"| {' | '.join([model, game, PROFILES[part], str(size), *shown])} |")
+    return lines
 
 
 _COLUMNS = (("decisions_per_second", 1), ("tokens_per_second", 0), ("matmul_share", 3), ("peak_mib", 0))

@@ -64,7 +64,8 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     constant, reward = jobs["constant"], jobs["reward_only"]
     assert constant.arguments["twin"] == {"name": reward.name, "fingerprint": reward.fingerprint}
     assert not any("twin" in job.arguments for arm, job in jobs.items() if arm != "constant")
-    assert not any("twin" in job.arguments for job in stages.ablation_jobs(profiles.load("laptop")))
+    both = profiles.load("study", games="split", seeds="1", share_twins=False)
+    assert not any("twin" in job.arguments for job in stages.ablation_jobs(both))
 
     class Trained(Exception):
         pass

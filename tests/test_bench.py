@@ -125,3 +125,29 @@ def test_a_step_is_measured_by_its_parts(game):
     parts = sum(found[f"{part}_seconds"] for part in ("generation", "logps", "update", "rest"))
     assert parts == pytest.approx(found["step_seconds"]) and found["generation_seconds"] > 0
     assert found["step_decisions"] >= found["step_rows"] > 0
+
+
+def test_a_profile_shares_the_time_out_among_the_kinds_of_work():
+    profile, a = bench.Profile(), torch.randn(768, 768)
+    profile.start()
+    profile.start()  # as every micro-batch of a step does
+    for _ in range(5):
+        a @ a
+    torch.cat([a[:8], a[:8]])
+    shares = profile.stop()
+    assert set(shares) == {f"{kind}_share" for kind in (*bench.OPERATORS, bench.OUTSIDE)}
+    assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    assert shares["products_share"] > shares["moving_share"] > shares["attention_share"] == 0
+
+
+def test_play_and_a_step_are_profiled_and_shown_on_the_page():
+    suite = replace(bench.SUITES["nano"], profile="smoke")
+    keys = {"model": "nano", "game": "kuhn", "key": "k"}
+    rows = [{**keys, "part": "play_profile", **row} for row in bench.profile_play(suite, "nano", "kuhn", 2)]
+    rows += [{**keys, "part": "step_profile", **row} for row in bench.profile_step(suite, "nano", "kuhn", 2)]
+    found = pd.DataFrame(rows).pivot(index="part", columns="measure", values="value")
+    assert found.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert (found[["products_share", "attention_share", "outside_share"]] > 0).all(axis=None)
+    lines = bench._profiles(pd.DataFrame(rows))
+    share = found.loc["step_profile", "products_share"]
+    assert lines[3].startswith("| nano | kuhn | a step | 2 | ") and f"| {share:.0%} |" in lines[3]
