@@ -81,7 +81,7 @@ SUITES = {
     "smollm2": Suite(
         "smollm2",
         ("kuhn", "deal"),
-        sizes=(4, 16, 64),
+        sizes=(4, 16),
         step_sizes=(2, 4),
         steps=1,
         turns=2,
