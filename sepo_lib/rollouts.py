@@ -59,15 +59,19 @@ class LanguageModelPolicy:
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self._encoded: dict[tuple[str, str], tuple[str, list[int]]] = {}
 
-    def encode(self, messages: Sequence[Mapping[str, str]]) -> tuple[str, list[int]]:
-        """The chat prompt as text and as token ids, up to where the answer begins (kept once made)."""
-        key = (messages[0]["content"], messages[1]["content"])
-        if key not in self._encoded:
-            text = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=True, **models.TEMPLATE_OPTIONS
+    def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[tuple[str, list[int]]]:
+        """Each chat's prompt as text and as token ids, up to where the answer begins (kept once made)."""
+        keys = [(messages[0]["content"], messages[1]["content"]) for messages in chats]
+        new = {
+            key: list(messages) for key, messages in zip(keys, chats, strict=True) if key not in self._encoded
+        }
+        if new:  # at once: a call of the template and of the tokenizer costs as much as a prompt
+            texts = self.tokenizer.apply_chat_template(
+                list(new.values()), tokenize=False, add_generation_prompt=True, **models.TEMPLATE_OPTIONS
             )
-            self._encoded[key] = text, self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self._encoded[key]
+            ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            self._encoded.update(zip(new, zip(texts, ids, strict=True), strict=True))
+        return [self._encoded[key] for key in keys]
 
     @functools.cached_property
     def _end(self) -> int:
@@ -75,7 +79,7 @@ class LanguageModelPolicy:
 
     def option_logps(self, game: Game, view: View) -> np.ndarray:
         """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
-        _, prompt_ids = self.encode(game.messages(view))
+        ((_, prompt_ids),) = self.encode([game.messages(view)])
         options = [
             self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + [self._end]
             for action in view.legal
@@ -87,7 +91,7 @@ class LanguageModelPolicy:
         """See `Policy.answer`."""
         if not queries:
             return []
-        prompts = [self.encode(query.game.messages(query.view)) for query in queries]
+        prompts = self.encode([query.game.messages(query.view) for query in queries])
         uniforms_BL = np.stack(
             [seeds.generator(query.seed, "tokens").random(self.max_new_tokens) for query in queries]
         )

@@ -42,7 +42,7 @@ def logits(model):
 
 def test_prompts_are_closed_to_thinking_and_answers_end_with_the_turn(kind, loaded):
     model, tokenizer, policy = loaded
-    prompt, ids = policy.encode(CHAT)
+    ((prompt, ids),) = policy.encode([CHAT])
     expected = {
         "qwen": "<|im_start|>system\nRules.<|im_end|>\n<|im_start|>user\nState.<|im_end|>\n"
         "<|im_start|>assistant\n<think>\n\n</think>\n\n",
@@ -182,7 +182,7 @@ def test_the_examples_of_sft_begin_with_the_prompts_of_play(kind, loaded, tmp_pa
             report=lambda step, metrics: None,
         )
     for example, row in zip(examples, seen["rows"], strict=True):
-        _, prompt_ids = policy.encode(example["prompt"])
+        ((_, prompt_ids),) = policy.encode([example["prompt"]])
         assert row["input_ids"][: len(prompt_ids)] == prompt_ids
         trained = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
         text, end = example["completion"][0]["content"], models.end_of_answer(tokenizer)

@@ -52,6 +52,19 @@ def test_the_record_is_complete_and_its_text_is_that_of_the_sampled_tokens(nano)
                 assert game.parse(decision.text, ("COOPERATE", "DEFECT")) == decision.action
 
 
+def test_prompts_made_together_are_those_made_alone(nano):
+    _, tokenizer, policy = nano
+    views = {name: rollouts.Running(small_plan(name)[0]).query().view for name in games.GAMES}
+    chats = [games.get(name).messages(view) for name, view in views.items()]
+    fresh = rollouts.LanguageModelPolicy(policy.engine, tokenizer)
+    fresh.encode(chats[:1])  # kept: the others are made beside it
+    together = fresh.encode([*chats, chats[0]])
+    assert together[0] == together[-1] and len({text for text, _ in together}) == len(chats)
+    for chat, (text, ids) in zip(chats, together, strict=False):
+        assert rollouts.LanguageModelPolicy(policy.engine, tokenizer).encode([chat]) == [(text, ids)]
+        assert all(message["content"] in text for message in chat) and tokenizer.decode(ids) == text
+
+
 def test_the_base_model_answers_in_form_in_every_game(policy):
     for name, game in games.GAMES.items():
         counts = {"train": 8, "exploiter": 8, "collusive": 8}
