@@ -73,7 +73,7 @@ verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
-	@OMP_NUM_THREADS=1 $(KIT) bench --model '$(MODEL)'
+	@OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(KIT) bench --model '$(MODEL)'
 
 env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:
