@@ -30,7 +30,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from . import credit, figures, games, models, paths, profiles, provenance, readme, rollouts, sepo, stages
+from . import (
+    credit,
+    figures,
+    findings,
+    games,
+    models,
+    paths,
+    profiles,
+    provenance,
+    readme,
+    rollouts,
+    sepo,
+    stages,
+)
 from .engine import GenerateEngine
 
 NAME = "bench"  # of its folders in data/results and figures
@@ -584,15 +597,16 @@ def page(table: pd.DataFrame) -> str:
 
 def _profiles(table: pd.DataFrame) -> list[str]:
     """The table of the profiles, as lines of Markdown."""
-    kinds = (*OPERATORS, OUTSIDE)
-    lines = [f"| model | game | profile of | G | {' | '.join(kinds)} |", "| --- " * (4 + len(kinds)) + "|"]
-    rows = table[table.part.isin(PROFILES)]
-    for keys, profiled in rows.groupby(["model", "game", "part", "group_size"], sort=False):
+    rows = []
+    profiled = table[table.part.isin(PROFILES)]
+    for keys, cells_ in profiled.groupby(["model", "game", "part", "group_size"], sort=False):
         model, game, part, size = keys
-        share = dict(zip(profiled.measure, profiled.value, strict=True))
-        shown = [f"{share[kind + '_share']:.0%}" for kind in kinds]
-        lines.append(f"| {' | '.join([model, game, PROFILES[part], str(size), *shown])} |")
-    return lines
+        share = dict(zip(cells_.measure, cells_.value, strict=True))
+        rows.append(
+            {"model": model, "game": game, "profile of": PROFILES[part], "G": str(size)}
+            | {kind: f"{share[kind + '_share']:.0%}" for kind in (*OPERATORS, OUTSIDE)}
+        )
+    return findings.markdown(rows)
 
 
 _COLUMNS = (("decisions_per_second", 1), ("tokens_per_second", 0), ("matmul_share", 3), ("peak_mib", 0))

@@ -74,11 +74,8 @@ def safety_interval(
     episode an opponent carries no information, and the bounds are nan. Raises ValueError as `measure` does.
     """
     rng = np.random.default_rng(0)
-    seen: dict[str, list] = {
-        "train": [],
-        "exploiter": [],
-        "collusive": [],
-    }  # (1 + R, 4) by opponent: means, then drawn ones
+    # An array (1 + R, 4) for every opponent of a pool: the means, then the drawn ones.
+    seen: dict[str, list] = {"train": [], "exploiter": [], "collusive": []}
     for pool, opponents in seen.items():
         for group in objective.require(episodes, pool).values():
             terms_E4 = np.array(
