@@ -94,7 +94,7 @@ SUITES = {
     "smollm2": Suite(
         "smollm2",
         ("kuhn", "deal"),
-        sizes=(4, 16),
+        sizes=(4, 16, 64),
         step_sizes=(2, 4),
         steps=1,
         turns=2,

@@ -30,6 +30,9 @@ PACKAGES = (
     *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
 )
 
+#: How a manifest writes a moment (in UTC).
+CLOCK = "%Y-%m-%d %H:%M UTC"
+
 #: What in the repository a result depends on; only changes there make a run's commit "dirty".
 SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
 
@@ -77,15 +80,26 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 
 def finish(profile: str) -> dict[str, Any]:
-    """Close the manifest: the date, the sha256 of every table and figure as they are now, and the seconds of
-    every job, and of all together (which count once, however often the run was stopped and continued)."""
-    folder = paths.checkpoints(profile)
+    """Close the manifest: the date, the sha256 of every table and figure, and the seconds of the jobs.
+
+    Of every job, of all together (each counts once, however often the run was stopped and continued), and of
+    those that had been done before the run was started.
+    """
+    manifest, folder = read(profile), paths.checkpoints(profile)
+    files = sorted(folder.rglob("done.json"))
     jobs = {
         file.parent.relative_to(folder).as_posix(): json.loads(file.read_text(encoding="utf-8"))["seconds"]
-        for file in sorted(folder.rglob("done.json"))
+        for file in files
     }
-    closed = {"finished": _now(), "jobs": jobs, "job_seconds": round(sum(jobs.values()), 1)}
-    return _write(profile, read(profile) | closed | {"sha256": _hashes(profile)})
+    started = datetime.strptime(manifest["started"], CLOCK).replace(tzinfo=UTC).timestamp()
+    before = [job for job, file in zip(jobs, files, strict=True) if file.stat().st_mtime < started]
+    closed = {
+        "finished": _now(),
+        "jobs": jobs,
+        "job_seconds": round(sum(jobs.values()), 1),
+        "job_seconds_before": round(sum(jobs[job] for job in before), 1),
+    }
+    return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
 
 
 def read(profile: str) -> dict[str, Any]:
@@ -112,9 +126,15 @@ def seconds(settings: Settings) -> float | None:
 
 
 def duration(manifest: dict[str, Any]) -> float:
-    """Seconds of a whole run: of its notebooks, or of its jobs where these had been done before."""
+    """Seconds of a whole run: of its notebooks, and of the jobs that had been done before it was started.
+
+    An older manifest does not tell these jobs: the longer of its notebooks and its jobs counts.
+    """
     notebooks = sum(one["seconds"] for one in manifest["stages"].values())
-    return max(notebooks, manifest["job_seconds"] / manifest["settings"]["workers"])
+    workers = manifest["settings"]["workers"]
+    if "job_seconds_before" in manifest:
+        return notebooks + manifest["job_seconds_before"] / workers
+    return max(notebooks, manifest["job_seconds"] / workers)
 
 
 def verify(profile: str) -> list[str]:
@@ -196,7 +216,7 @@ def _sha256(path: Path) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.now(UTC).strftime(CLOCK)
 
 
 def _write(profile: str, manifest: dict[str, Any]) -> dict[str, Any]:

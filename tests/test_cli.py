@@ -142,10 +142,12 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
         folder = paths.checkpoints("smoke") / job
         folder.mkdir(parents=True)
         (folder / "done.json").write_text(json.dumps({"seconds": seconds}))
+    os.utime(paths.checkpoints("smoke") / "base/seed-1/done.json", (0, 0))
     provenance.finish("smoke")
     assert provenance.read("smoke")["jobs"] == {"base/seed-1": 1.5, "sft/seed-1": 4.25}
     assert provenance.read("smoke")["job_seconds"] == 5.8  # to a tenth
-    assert provenance.seconds(settings) == 15.0
+    assert provenance.read("smoke")["job_seconds_before"] == 1.5  # done before the run, in no notebook's time
+    assert provenance.seconds(settings) == 15.0 + 1.5 / settings.workers
     assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
 
 
