@@ -42,7 +42,7 @@ def start(settings: Settings) -> dict[str, Any]:
     plain = settings.as_dict()
     path = paths.manifest(settings.profile)
     before = read(settings.profile) if path.exists() else {}
-    continues = before.get("settings") == plain
+    continues = before.get("settings") == plain and not before["finished"]
     return _write(
         settings.profile,
         {

@@ -148,6 +148,12 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
     assert provenance.read("smoke")["job_seconds"] == 5.8  # to a tenth
     assert provenance.read("smoke")["job_seconds_before"] == 1.5  # done before the run, in no notebook's time
     assert provenance.seconds(settings) == 15.0 + 1.5 / settings.workers
+    assert provenance.start(settings)["stages"] == {}  # the one before has finished
+
+
+def test_a_run_with_other_settings_begins_its_time_anew(root):
+    provenance.start(profiles.load("smoke"))
+    provenance.record("smoke", "02_sft", 10.0)
     assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
 
 

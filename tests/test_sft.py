@@ -31,7 +31,8 @@ def tuned(trainer, folder, monkeypatch):
     return rows, model.state_dict()
 
 
-def test_logits_at_the_answers_alone_train_as_trls_own_loss(tmp_path, monkeypatch):
+def test_rows_by_length_and_logits_at_the_answers_train_as_trls_own_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(sft.AnswerTrainer, "ROWS", 2)
     expected, theirs = tuned(sft.SFTTrainer, tmp_path / "trl", monkeypatch)
     found, ours = tuned(sft.AnswerTrainer, tmp_path / "ours", monkeypatch)
     for ours_row, row in zip(found, expected, strict=True):
@@ -43,16 +44,32 @@ def test_logits_at_the_answers_alone_train_as_trls_own_loss(tmp_path, monkeypatc
         assert not torch.equal(weights, before[name])
 
 
-def test_only_the_columns_of_answers_are_scored(tmp_path, monkeypatch):
+def lengths(inputs):
+    return inputs["attention_mask"].sum(dim=1)
+
+
+def test_rows_go_through_by_length_and_only_the_columns_of_answers_are_scored(tmp_path, monkeypatch):
     seen = []
 
     class Watched(sft.AnswerTrainer):
-        def compute_loss(self, model, inputs, *args, **kwargs):
-            loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-            seen.append((outputs.logits.shape[1], inputs["labels"]))
-            return loss
+        ROWS = 2
+
+        def _answers(self, model, inputs):
+            scored = []
+            watch = model.register_forward_hook(lambda *call: scored.append(call[-1].logits.shape[1]))
+            sums = super()._answers(model, inputs)
+            watch.remove()
+            seen.append((inputs, scored, sums[2]))
+            return sums
 
     tuned(Watched, tmp_path, monkeypatch)
-    assert len(seen) == 4
-    for scored, labels_BL in seen:
-        assert scored == int((labels_BL[:, 1:] != -100).any(dim=0).sum()) < labels_BL.shape[1]
+    assert [len(inputs["labels"]) for inputs, *_ in seen] == 4 * [2, 1]  # micro-batches of three rows
+    for inputs, scored, answers in seen:
+        in_answers_BL = inputs["labels"][:, 1:] != -100
+        assert scored == [int(in_answers_BL.any(dim=0).sum())] and scored[0] < in_answers_BL.shape[1]
+        assert answers == in_answers_BL.sum()
+        assert (
+            inputs["attention_mask"].sum(dim=1).max() == inputs["input_ids"].shape[1]
+        )  # its own longest row
+    for (first, *_), (second, *_) in zip(seen[::2], seen[1::2], strict=True):
+        assert first["attention_mask"].sum(dim=1).max() <= second["attention_mask"].sum(dim=1).min()
