@@ -32,7 +32,8 @@ from .games.base import Game, Weights
 from .records import Episode
 from .sft import Report, precision
 
-_ROWS_AT_ONCE = 64  # rows of like length that go through the model together
+_ROWS_AT_ONCE = 64  # rows of like answers and prompts that go through the model together
+_ALIKE = 4  # answers of 1 to 4 tokens go together, of 5 to 8, and so on: little of them is padding then
 _LOGITS_AT_ONCE = 2**26  # and at most so many logits
 TRAINING_POOLS = ("train", "exploiter", "collusive")
 
@@ -216,7 +217,10 @@ class SEPOTrainer(GRPOTrainer):
         compute_entropy=False,
         **kwargs,
     ):
-        """As in GRPOTrainer, every shared prefix read once where the cache is keys and values."""
+        """As in GRPOTrainer, every shared prefix read once where the cache is keys and values.
+
+        Rows go through by length of the answer (see `_ALIKE`) first and by prompt second.
+        """
         if not self.share_prefix:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
@@ -224,7 +228,8 @@ class SEPOTrainer(GRPOTrainer):
         first_B = attention_mask.argmax(dim=1)
         room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
         size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
-        lines = list(zip((-first_B).tolist(), input_ids.tolist(), strict=True))
+        lot_B = -(-attention_mask[:, -logits_to_keep:].sum(dim=1) // _ALIKE)
+        lines = list(zip(lot_B.tolist(), (-first_B).tolist(), input_ids.tolist(), strict=True))
         order = torch.tensor(sorted(range(len(lines)), key=lines.__getitem__), device=input_ids.device)
         parts = [
             self._suffix_logps(
