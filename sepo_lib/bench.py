@@ -439,7 +439,11 @@ def settings_key(suite: Suite) -> str:
 
 
 def _kept(table: str) -> pd.DataFrame:
-    return paths.read_table(NAME, table) if paths.table(NAME, table).exists() else pd.DataFrame()
+    """What has been measured, in the order of SUITES, whichever model was measured last."""
+    if not paths.table(NAME, table).exists():
+        return pd.DataFrame()
+    kept = paths.read_table(NAME, table)
+    return kept.sort_values("model", key=lambda models_: models_.map(list(SUITES).index), kind="stable")
 
 
 def cells(model: str, suite: Suite) -> Iterator[tuple[str, str, str, int, Callable[[], list[dict]]]]:

@@ -68,8 +68,6 @@ def test_rows_go_through_by_length_and_only_the_columns_of_answers_are_scored(tm
         in_answers_BL = inputs["labels"][:, 1:] != -100
         assert scored == [int(in_answers_BL.any(dim=0).sum())] and scored[0] < in_answers_BL.shape[1]
         assert answers == in_answers_BL.sum()
-        assert (
-            inputs["attention_mask"].sum(dim=1).max() == inputs["input_ids"].shape[1]
-        )  # its own longest row
+        assert lengths(inputs).max() == inputs["input_ids"].shape[1]  # its own longest row
     for (first, *_), (second, *_) in zip(seen[::2], seen[1::2], strict=True):
-        assert first["attention_mask"].sum(dim=1).max() <= second["attention_mask"].sum(dim=1).min()
+        assert lengths(first).max() <= lengths(second).min()
