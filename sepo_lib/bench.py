@@ -227,11 +227,9 @@ def play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float,
             running = [rollouts.Running(plan) for plan in batch]
             tick = 0
             while (ticks is None or tick < ticks) and (open_ := [r for r in running if r.rounds is None]):
-                queries = [r.query() for r in open_]
-                for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):
-                    r.take(query, answer)
-                    decisions += 1
-                    tokens += len(answer.completion_ids)
+                answers = rollouts.tick(policy, open_)
+                decisions += len(answers)
+                tokens += sum(len(answer.completion_ids) for answer in answers)
                 tick += 1
     return clock() - began, decisions, tokens
 

@@ -10,7 +10,7 @@ import numpy as np
 from . import games, stages
 from .games.base import Act, Action, Game, Opponent, View, stateless
 from .records import Decision, Episode
-from .rollouts import Plan, Policy, Running
+from .rollouts import Plan, Policy, Running, tick
 
 PERSON = "person"  # pool and opponent in the record of such an episode
 QUIT = ("quit", "exit")
@@ -78,11 +78,10 @@ def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable
 
         return shown_first
 
-    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person)
+    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person, in_turn=True)
     decisions = running.decisions  # grows with the episode
     while running.rounds is None:
-        query = running.query()
-        running.take(query, policy.answer([query])[0])
+        tick(policy, [running])
     rounds = running.rounds
     theirs, mine = zip(*(r.actions for r in rounds), strict=True)
     show(len(rounds), theirs, mine, [r.payoffs[1] for r in rounds])

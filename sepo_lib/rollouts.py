@@ -1,10 +1,12 @@
 """Playing many episodes in lock-step: one batched call of the policy per tick.
 
-An episode is a generator of `Game.play`; a tick answers every open decision of every running episode at
-once. Every decision draws from its own seed, so a batch plays the same episodes as one at a time.
+An episode is one generator of `Game.parts`, or several side by side where its rounds do not depend on each
+other; a tick answers every open decision of every running episode at once. Every decision draws from its own
+seed, so a batch plays the same episodes as one at a time.
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +15,7 @@ import numpy as np
 
 from . import games, models, seeds
 from .engine import Engine
-from .games.base import Game, Opponent, View
+from .games.base import Act, Action, Game, Opponent, Play, Round, View
 from .records import Decision, Episode
 
 
@@ -154,54 +156,102 @@ def plan(
     return plans
 
 
-class Running:
-    """One episode under way: advances its generator until player 0 has to act, or it is over.
+class _Part:
+    """One part of an episode under way: advances its generator until player 0 has to act, or it is over."""
 
-    `opponent` plays in the place of the pool's opponent that the plan names.
-    """
+    def __init__(self, generator: Play, act: Act):
+        self._generator, self._act = generator, act
+        self.asked = 0
+        self.rounds: list[Round] | None = None
+        self.advance(None)
 
-    def __init__(self, plan: Plan, opponent: Opponent | None = None):
-        self.plan, self.game = plan, games.get(plan.game)
-        self.decisions: list[Decision] = []
-        self.rounds = None
-        opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
-        self._opponent = opponent(seeds.generator(plan.seed, "opponent"))
-        self._generator = self.game.play(seeds.generator(plan.chance_seed, "chance"))
-        self._advance(None)
-
-    def _advance(self, actions: dict[int, Any] | None) -> None:
+    def advance(self, actions: dict[int, Action] | None) -> None:
+        """Go on, from `actions` where any were asked for, to the next decision of player 0 or to the end."""
         try:
             views = self._generator.send(actions)
             while 0 not in views:
-                views = self._generator.send({1: self._opponent(views[1])})
+                views = self._generator.send({1: self._act(views[1])})
             self.views = views
         except StopIteration as end:
             self.rounds = end.value
 
-    def query(self) -> Query:
-        return Query(self.game, self.views[0], seeds.derive(self.plan.seed, "decision", len(self.decisions)))
-
-    def take(self, query: Query, answer: Answer) -> None:
-        self.decisions.append(
-            Decision(
-                round=query.view.round,
-                prompt=answer.prompt,
-                text=answer.text,
-                action=answer.action,
-                parsed=answer.parsed,
-                seed=query.seed,
-                prompt_ids=answer.prompt_ids,
-                completion_ids=answer.completion_ids,
-                logps=answer.logps,
-            )
-        )
-        actions = {0: answer.action}
+    def take(self, action: Action) -> None:
+        """Player 0's action at the open decision."""
+        actions = {0: action}
         if 1 in self.views:
-            actions[1] = self._opponent(self.views[1])
-        self._advance(actions)
+            actions[1] = self._act(self.views[1])
+        self.asked += 1
+        self.advance(actions)
+
+
+class Running:
+    """One episode under way. What of it may be played side by side is, or, with `in_turn`, one part after
+    the other: the episode is the same, and its views then hold the rounds before.
+
+    `opponent` plays in the place of the pool's opponent that the plan names.
+    """
+
+    def __init__(self, plan: Plan, opponent: Opponent | None = None, in_turn: bool = False):
+        self.plan, self.game, self.in_turn = plan, games.get(plan.game), in_turn
+        self.decisions: list[Decision] = []
+        self._opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
+        self._parts: list[_Part] = []
+        self._waiting = self.game.parts(seeds.generator(plan.chance_seed, "chance"))
+        self._several = len(self._waiting) > 1
+        self._start()
+
+    def _start(self) -> None:
+        """Start the parts whose turn it is."""
+        while self._waiting and not (self.in_turn and self._open()):
+            act = self._opponent(seeds.generator(self.plan.seed, "opponent", *self._path(len(self._parts))))
+            finished = [r for part in self._parts for r in part.rounds] if self.in_turn else []
+            self._parts.append(_Part(self._waiting.pop(0)(finished), act))
+
+    def _path(self, part: int) -> tuple[int, ...]:
+        """What stands in the seeds of a part: its number, where there are several."""
+        return (part,) if self._several else ()
+
+    def _open(self) -> list[int]:
+        return [number for number, part in enumerate(self._parts) if part.rounds is None]
+
+    @property
+    def rounds(self) -> list[Round] | None:
+        """All rounds, or None while the episode is not over."""
+        return None if self._open() else [r for part in self._parts for r in part.rounds]
+
+    def queries(self) -> list[Query]:
+        """The decisions that player 0 has to make now, one for each part that is under way."""
+        return [
+            Query(
+                self.game,
+                self._parts[number].views[0],
+                seeds.derive(self.plan.seed, "decision", *self._path(number), self._parts[number].asked),
+            )
+            for number in self._open()
+        ]
+
+    def take(self, queries: Sequence[Query], answers: Sequence[Answer]) -> None:
+        """Play the answers to `queries`, which are those of `queries()`."""
+        for number, query, answer in zip(self._open(), queries, answers, strict=True):
+            self.decisions.append(
+                Decision(
+                    round=query.view.round,
+                    prompt=answer.prompt,
+                    text=answer.text,
+                    action=answer.action,
+                    parsed=answer.parsed,
+                    seed=query.seed,
+                    prompt_ids=answer.prompt_ids,
+                    completion_ids=answer.completion_ids,
+                    logps=answer.logps,
+                )
+            )
+            self._parts[number].take(answer.action)
+        self._start()
 
     def episode(self) -> Episode:
-        p = self.plan
+        """The record of the episode, which must be over; its decisions in the order of the rounds."""
+        p, rounds = self.plan, self.rounds
         return Episode(
             game=p.game,
             pools=p.pools,
@@ -209,11 +259,21 @@ class Running:
             opponent=p.opponent,
             rollout=p.rollout,
             seed=p.seed,
-            decisions=self.decisions,
-            rounds=self.rounds,
-            collusion_T=self.game.collusion(self.rounds),
-            externality_T=self.game.externality(self.rounds),
+            decisions=sorted(self.decisions, key=lambda decision: decision.round),
+            rounds=rounds,
+            collusion_T=self.game.collusion(rounds),
+            externality_T=self.game.externality(rounds),
         )
+
+
+def tick(policy: Policy, open_: Sequence[Running]) -> list[Answer]:
+    """Ask `policy` for every open decision of the episodes at once, play its answers and return them."""
+    asked = [running.queries() for running in open_]
+    answers = policy.answer([query for queries in asked for query in queries])
+    waiting = iter(answers)
+    for running, queries in zip(open_, asked, strict=True):
+        running.take(queries, list(itertools.islice(waiting, len(queries))))
+    return answers
 
 
 def play(policy: Policy, plans: Sequence[Plan], instead: Instead | None = None) -> list[Episode]:
@@ -224,7 +284,5 @@ def play(policy: Policy, plans: Sequence[Plan], instead: Instead | None = None) 
     others = instead or {}
     running = [Running(plan, others.get(plan.pool, {}).get(plan.opponent)) for plan in plans]
     while open_ := [r for r in running if r.rounds is None]:
-        queries = [r.query() for r in open_]
-        for r, query, answer in zip(open_, queries, policy.answer(queries), strict=True):
-            r.take(query, answer)
+        tick(policy, open_)
     return [r.episode() for r in running]

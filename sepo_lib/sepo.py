@@ -8,7 +8,7 @@ What differs from GRPO as TRL runs it:
 3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
    which leaves loss and gradient as they were.
 4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
-5. Log-probabilities are computed in batches of like length, every prefix that prompts share read once.
+5. Log-probabilities are computed with every prefix read once that prompts or answers share.
 
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import torch
@@ -25,16 +26,13 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
-from . import best_response, credit, exact, models, objective, processes, rollouts, seeds
+from . import answer_tree, best_response, credit, exact, models, objective, processes, rollouts, seeds
 from .best_response import BestResponse
-from .engine import Engine, read_shared
+from .engine import Engine
 from .games.base import Game, Weights
 from .records import Episode
 from .sft import Report, precision
 
-_ROWS_AT_ONCE = 64  # rows of like answers and prompts that go through the model together
-_ALIKE = 4  # answers of 1 to 4 tokens go together, of 5 to 8, and so on: little of them is padding then
-_LOGITS_AT_ONCE = 2**26  # and at most so many logits
 TRAINING_POOLS = ("train", "exploiter", "collusive")
 
 
@@ -136,7 +134,7 @@ class SEPOTrainer(GRPOTrainer):
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
-        share_prefix = models.attends_to_everything(model)
+        share_prefix = models.attends_to_everything(model) and answer_tree.supports(model)
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
         super().__init__(
@@ -217,60 +215,22 @@ class SEPOTrainer(GRPOTrainer):
         compute_entropy=False,
         **kwargs,
     ):
-        """As in GRPOTrainer, every shared prefix read once where the cache is keys and values.
-
-        Rows go through by length of the answer (see `_ALIKE`) first and by prompt second.
-        """
+        """As in GRPOTrainer; where the cache is keys and values, by `answer_tree.logps`."""
         if not self.share_prefix:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
             )
-        first_B = attention_mask.argmax(dim=1)
-        room = _LOGITS_AT_ONCE // (logits_to_keep * self.model.config.get_text_config().vocab_size)
-        size = max(1, min(_ROWS_AT_ONCE, batch_size or len(input_ids), room))
-        lot_B = -(-attention_mask[:, -logits_to_keep:].sum(dim=1) // _ALIKE)
-        lines = list(zip(lot_B.tolist(), (-first_B).tolist(), input_ids.tolist(), strict=True))
-        order = torch.tensor(sorted(range(len(lines)), key=lines.__getitem__), device=input_ids.device)
-        parts = [
-            self._suffix_logps(
-                model, input_ids[b], attention_mask[b], first_B[b], logits_to_keep, compute_entropy
+        lines = zip(input_ids.tolist(), attention_mask.tolist(), strict=True)
+        rows = [
+            (
+                list(compress(ids[:-logits_to_keep], mask)),
+                list(compress(ids[-logits_to_keep:], mask[-logits_to_keep:])),
             )
-            for b in order.split(size)
+            for ids, mask in lines
         ]
-        back = order.argsort()
-        logps, *entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
-        return logps, entropies[0] if entropies else None, None
-
-    def _suffix_logps(self, model, ids_BL, mask_BL, first_B, keep: int, compute_entropy: bool):
-        """(log-probabilities, and entropies if wanted), each (B, keep), every distinct prefix of the prompts
-        read once.
-
-        `first_B` is the column at which each row begins. Columns without a token in any row are cut off.
-        """
-        width = ids_BL.size(1)
-        last = int((mask_BL * torch.arange(width, device=mask_BL.device)).max()) + 1
-        prompts = [ids[first : width - keep] for ids, first in zip(ids_BL.tolist(), first_B, strict=True)]
-        cache, shared = read_shared(model, prompts)
-        start = int(first_B.min()) + shared
-        kept = last - (width - keep)
-        columns = torch.arange(start, last, device=ids_BL.device)
-        mask = mask_BL[:, start:last] * (columns >= first_B[:, None] + shared)
-        mask = torch.cat([mask.new_ones(len(mask), shared), mask], dim=1)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, shared:]
-        before = torch.arange(len(columns) - kept - 1, len(columns) - 1, device=ids_BL.device)
-        logits = model(
-            input_ids=ids_BL[:, start:last],
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=before,  # chosen by index they lie together, and the output layer is twice as fast
-        ).logits
-        all_logps = torch.log_softmax(logits.float() / self.temperature, dim=-1)
-        found = [all_logps.gather(2, ids_BL[:, last - kept : last, None]).squeeze(2)]
-        if compute_entropy:
-            found.append(-all_logps.detach().exp().mul_(all_logps.detach()).sum(dim=-1))
-        return [torch.nn.functional.pad(part, (0, keep - kept)) for part in found]
+        prompts, answers = zip(*rows, strict=True)
+        found = answer_tree.logps(model, prompts, answers, logits_to_keep, self.temperature, compute_entropy)
+        return found[0], found[1] if compute_entropy else None, None
 
     def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
         measures = objective.measure(self.game, self.last_episodes)

@@ -140,7 +140,7 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
     """What the policy is asked first in `game` ({"rules", "user"} texts) and what it answers."""
     opponent = next(iter(game.pool(pools, "train")))
     running = rollouts.Running(rollouts.Plan(game.name, pools, "train", opponent, 0, 0, 0))
-    query = running.query()
+    query = running.queries()[0]
     rules, user = (message["content"] for message in game.messages(query.view))
     return {"rules": rules, "user": user}, policy.answer([query])[0]
 

@@ -54,7 +54,7 @@ def test_the_record_is_complete_and_its_text_is_that_of_the_sampled_tokens(nano)
 
 def test_prompts_made_together_are_those_made_alone(nano):
     _, tokenizer, policy = nano
-    views = {name: rollouts.Running(small_plan(name)[0]).query().view for name in games.GAMES}
+    views = {name: rollouts.Running(small_plan(name)[0]).queries()[0].view for name in games.GAMES}
     chats = [games.get(name).messages(view) for name, view in views.items()]
     fresh = rollouts.LanguageModelPolicy(policy.engine, tokenizer)
     fresh.encode(chats[:1])  # kept: the others are made beside it

@@ -214,21 +214,3 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     train(tmp_path, steps=1)
     for ours, theirs in zip(seen[True], seen[False], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
-
-
-def test_answers_of_like_length_are_scored_together(tmp_path, monkeypatch):
-    lots = []
-
-    def watched(self, model, ids_BL, mask_BL, first_B, keep, compute_entropy):
-        lots.append(-(-mask_BL[:, -keep:].sum(dim=1) // sepo._ALIKE))
-        return original(self, model, ids_BL, mask_BL, first_B, keep, compute_entropy)
-
-    original = sepo.SEPOTrainer._suffix_logps
-    monkeypatch.setattr(sepo.SEPOTrainer, "_suffix_logps", watched)
-    monkeypatch.setattr(sepo, "_ROWS_AT_ONCE", 4)
-    monkeypatch.setattr(sepo, "_ALIKE", 1)
-    train(tmp_path, steps=1)
-    lengths = torch.cat(lots)
-    assert len(lots) > 2 and lengths.unique().numel() > 1
-    turns = (lengths.diff() < 0).sum()
-    assert turns == 1  # the reference's pass from short to long, then the update's

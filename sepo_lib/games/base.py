@@ -22,7 +22,8 @@ class View:
     """What one player has seen when it is to act.
 
     `round` counts from 0 of `rounds`; `mine`, `theirs` and `payoffs` hold one entry per finished round
-    (own action, the other's action, own payoff in points); `facts` holds what else this player may see.
+    (own action, the other's action, own payoff in points), or none where rounds are played side by side;
+    `facts` holds what else this player may see.
     """
 
     round: int
@@ -55,6 +56,7 @@ class Weights:
 Act = Callable[[View], Action]
 Opponent = Callable[[np.random.Generator], Act]  # called once per episode with that episode's generator
 Play = Generator[dict[int, View], dict[int, Action], list[Round]]
+Part = Callable[[Sequence[Round]], Play]
 
 
 def stateless(rule: Callable[[View, np.random.Generator], Action]) -> Opponent:
@@ -90,6 +92,15 @@ class Game(ABC):
     def play(self, rng: np.random.Generator) -> Play:
         """One episode as a generator: yields {player: View} of those to act, is sent {player: action},
         and returns the list of finished rounds. All chance comes from `rng`."""
+
+    def parts(self, rng: np.random.Generator) -> list[Part]:
+        """The parts of an episode that may be played side by side, each with the chance moves of its own.
+
+        A part is a function of the rounds that were finished before it, which it may show but not depend on,
+        and returns a generator as `play` does; all rounds in the order of the parts are those of `play`. One
+        part, unless the game is memoryless.
+        """
+        return [lambda finished: self.play(rng)]
 
     def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
         """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""

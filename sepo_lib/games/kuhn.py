@@ -1,11 +1,12 @@
 """Kuhn poker on OpenSpiel's engine (METHOD section 3): six hands, the first mover alternates."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyspiel
 
-from .base import Game, Opponent, Play, Round, View, Weights, stateless
+from .base import Game, Opponent, Part, Play, Round, View, Weights, stateless
 
 CARDS = ("J", "Q", "K")  # OpenSpiel's cards 0, 1, 2
 # The legal words without and with a bet to answer; word number a is OpenSpiel's action a.
@@ -85,41 +86,49 @@ class Kuhn(Game):
         `first` mover (0 or 1) and the `history` of words. An illegal word raises ValueError.
         """
         hands: list[Round] = []
-        while len(hands) < self.rounds:
-            first = len(hands) % 2
-            deal = rng.permutation(3)[:2].tolist()  # the cards of the first and the second mover
-            state = ENGINE.new_initial_state()
-            for card in deal:
-                state.apply_action(card)
-            history: tuple[str, ...] = ()
-            while not state.is_terminal():
-                seat = state.current_player()
-                player = seat ^ first  # the first mover sits in OpenSpiel's seat 0
-                view = view_of(
-                    CARDS[deal[seat]],
-                    history,
-                    first=seat == 0,
-                    round=len(hands),
-                    mine=tuple(hand.actions[player] for hand in hands),
-                    theirs=tuple(hand.actions[1 - player] for hand in hands),
-                    payoffs=tuple(hand.payoffs[player] for hand in hands),
-                )
-                word = (yield {player: view})[player]
-                state.apply_action(view.legal.index(word))
-                history += (word,)
-            returns = state.returns()
-            hands.append(
-                Round(
-                    actions=(history[first::2], history[1 - first :: 2]),
-                    payoffs=(returns[first], returns[1 - first]),
-                    facts={
-                        "cards": (CARDS[deal[first]], CARDS[deal[1 - first]]),
-                        "first": first,
-                        "history": history,
-                    },
-                )
-            )
+        for hand in self.parts(rng):
+            hands += yield from hand(hands)
         return hands
+
+    def parts(self, rng: np.random.Generator) -> list[Part]:
+        """The hands (see `Game.parts`)."""
+        deals = [rng.permutation(3)[:2].tolist() for _ in range(self.rounds)]
+        return [functools.partial(self._hand, number, deal) for number, deal in enumerate(deals)]
+
+    def _hand(self, number: int, deal: Sequence[int], finished: Sequence[Round]) -> Play:
+        """Hand `number`, in which the first and the second mover hold the cards of `deal`."""
+        first = number % 2
+        state = ENGINE.new_initial_state()
+        for card in deal:
+            state.apply_action(card)
+        history: tuple[str, ...] = ()
+        while not state.is_terminal():
+            seat = state.current_player()
+            player = seat ^ first  # the first mover sits in OpenSpiel's seat 0
+            view = view_of(
+                CARDS[deal[seat]],
+                history,
+                first=seat == 0,
+                round=number,
+                mine=tuple(hand.actions[player] for hand in finished),
+                theirs=tuple(hand.actions[1 - player] for hand in finished),
+                payoffs=tuple(hand.payoffs[player] for hand in finished),
+            )
+            word = (yield {player: view})[player]
+            state.apply_action(view.legal.index(word))
+            history += (word,)
+        returns = state.returns()
+        return [
+            Round(
+                actions=(history[first::2], history[1 - first :: 2]),
+                payoffs=(returns[first], returns[1 - first]),
+                facts={
+                    "cards": (CARDS[deal[first]], CARDS[deal[1 - first]]),
+                    "first": first,
+                    "history": history,
+                },
+            )
+        ]
 
     def rules(self) -> str:
         """The system message; see `Game.rules`."""
