@@ -47,6 +47,7 @@ from . import (
 from .engine import GenerateEngine
 
 NAME = "bench"  # of its folders in data/results and figures
+VERSION = 2  # of what is measured: the finished cells of another one are not kept
 BATCH = 64  # prompts a call of `generate`; more at once was no faster
 SEED = 7
 ONE, BATCHED, OURS = "one_at_a_time", "batched", "shared_prefix"
@@ -249,7 +250,8 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     game, end = games.get(game_name), models.end_ids(model, tokenizer)
     plans = {size: plans_of(game, size) for size in suite.sizes}
     most = plans[max(plans)]
-    spread = most[:: max(1, len(most) // BATCH)][:BATCH]
+    few = max(1, BATCH // len(rollouts.Running(most[0]).queries()))  # episodes whose decisions fill a batch
+    spread = most[:: max(1, len(most) // few)][:few]
     singles = most[:: len(most) // suite.singles][: suite.singles]
     play(policy, singles, 1, True)  # warm
     generate = [GenerateEngine(model, end, BATCH), TorchSampler(model, end, BATCH)]
@@ -432,7 +434,15 @@ def summarized(rows: list[dict]) -> list[dict]:
 
 def settings_key(suite: Suite) -> str:
     """What the finished cells of an earlier run must have been measured with to be kept."""
-    what = [asdict(suite), SEED, BATCH, torch.get_num_threads(), torch.__version__, provenance.hardware()]
+    what = [
+        VERSION,
+        asdict(suite),
+        SEED,
+        BATCH,
+        torch.get_num_threads(),
+        torch.__version__,
+        provenance.hardware(),
+    ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -22,8 +22,11 @@ def play(game, opponent, seed, policy=None):
     """One episode of `policy` (uniform by default): its rounds and a (player, View, action) a decision."""
     rng = generator(seed, "policy")
     policy = policy or (lambda view: view.legal[rng.integers(len(view.legal))])
-    acts = (policy, opponent(generator(seed, "opponent")))
-    episode = game.play(generator(seed, "chance"))
+    return drive(game.play(generator(seed, "chance")), (policy, opponent(generator(seed, "opponent"))))
+
+
+def drive(episode, acts):
+    """An episode, or a part of one, to its end between two players; see `play`."""
     seen, asked = [], next(episode)
     while True:
         sent = {player: acts[player](view) for player, view in asked.items()}
@@ -72,6 +75,16 @@ class TestContract:
             for rates in (game.collusion(rounds), game.externality(rounds)):
                 assert len(rates) == len(rounds)
                 assert all(0 <= rate <= 1 for rate in rates)
+
+    def test_the_parts_of_an_episode_need_each_other_for_nothing(self, game):
+        """Played last to first, and with nothing shown of the others, they are the rounds of the episode."""
+        acts = (lambda view: view.legal[0], lambda view: view.legal[-1])
+        parts = game.parts(generator(7, "chance"))
+        assert len(parts) == (game.rounds if game.memoryless else 1)
+        rounds = []
+        for part in reversed(parts):
+            rounds = drive(part([]), acts)[0] + rounds
+        assert rounds == play(game, lambda rng: acts[1], 7, acts[0])[0]
 
     def test_seeds_differ(self, game):
         assert len({repr(play(game, uniform, seed)[0]) for seed in range(8)}) == 8

@@ -38,6 +38,28 @@ def test_a_batch_plays_the_same_episodes_as_one_at_a_time(policy, name):
             np.testing.assert_allclose(a.logps, b.logps, atol=1e-4)
 
 
+def test_hands_side_by_side_are_those_played_in_turn(policy):
+    for plan in small_plan("kuhn"):
+        together, ticks = rollouts.Running(plan), 0
+        assert len(together.queries()) == 6
+        while together.rounds is None:
+            rollouts.tick(policy, [together])
+            ticks += 1
+        assert ticks <= 2  # a player acts at most twice in a hand
+        in_turn, views = rollouts.Running(plan, in_turn=True), []
+        while in_turn.rounds is None:
+            (query,) = in_turn.queries()
+            views.append(query.view)
+            rollouts.tick(policy, [in_turn])
+        one, other = together.episode(), in_turn.episode()
+        assert one.rounds == other.rounds
+        assert [(d.round, d.seed, d.text) for d in one.decisions] == [
+            (d.round, d.seed, d.text) for d in other.decisions
+        ]
+        for view in views:
+            assert view.payoffs == tuple(r.payoffs[0] for r in other.rounds[: view.round])
+
+
 def test_the_record_is_complete_and_its_text_is_that_of_the_sampled_tokens(nano):
     _, tokenizer, policy = nano
     for episode in rollouts.play(policy, small_plan("ipd")):
