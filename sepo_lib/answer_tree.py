@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from .engine import read_shared
+from .engine import bare, read_shared
 
 _ROWS = 64  # trees that go through the model together
 _POSITIONS = 1024  # and at most so many of their nodes, padding included
@@ -68,7 +68,7 @@ def logps(
     For models whose layers all attend to everything before (`models.attends_to_everything`) and which take
     a mask of pairs (`supports`).
     """
-    most = max(1, min(_POSITIONS, _LOGITS // model.config.get_text_config().vocab_size))
+    most = max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
     trees: list[_Tree] = []
     newest: dict[tuple[int, ...], int] = {}  # by prompt, the tree that its next answer is added to
     paths = []
@@ -142,7 +142,7 @@ def _read(
             sees[row, column_of[node]] |= sees[row, column_of[tree.parents[node]]]
         places += [row * kept + column_of[parent] - (rest - 1) for parent in tree.parents]
         tokens += tree.tokens
-    device = model.device
+    device = bare(model).device
     logits = model(
         input_ids=torch.as_tensor(ids, device=device),
         attention_mask=torch.as_tensor(sees, device=device)[:, None],

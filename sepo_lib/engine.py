@@ -120,22 +120,27 @@ def _cuts(prompts: Sequence[Sequence[int]]) -> list[tuple[int, np.ndarray]]:
     return min(best, key=lambda way: way[0] + rows * (longest - way[1]))[2]
 
 
+def bare(model: PreTrainedModel | DistributedDataParallel) -> PreTrainedModel:
+    """The model itself, where it is wrapped to be trained in several processes."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 def read_shared(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[DynamicCache, int]:
     """Keys and values of the prompts' first tokens, each distinct prefix read once, and how many tokens.
 
     At least one token of every prompt is left to read. Keeps the graph where gradients are enabled.
     """
-    bare = model.module if isinstance(model, DistributedDataParallel) else model
-    cache, read, parent_R = DynamicCache(config=bare.config.get_text_config()), 0, None
+    inner = bare(model)
+    cache, read, parent_R = DynamicCache(config=inner.config.get_text_config()), 0, None
     for column, group_R in _cuts(prompts):
         _, first_G = np.unique(group_R, return_index=True)
         if parent_R is not None:
-            _take_rows(cache, torch.as_tensor(parent_R[first_G], device=bare.device))
-        part = torch.tensor([list(prompts[row][read:column]) for row in first_G], device=bare.device)
+            _take_rows(cache, torch.as_tensor(parent_R[first_G], device=inner.device))
+        part = torch.tensor([list(prompts[row][read:column]) for row in first_G], device=inner.device)
         cache = model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
         read, parent_R = column, group_R
     if read:
-        _take_rows(cache, torch.as_tensor(parent_R, device=bare.device))
+        _take_rows(cache, torch.as_tensor(parent_R, device=inner.device))
     return cache, read
 
 
