@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from . import models
 from .engine import bare, read_shared
 
 _ROWS = 64  # trees that go through the model together
@@ -21,8 +22,9 @@ _LOGITS = 2**26  # and at most so many logits
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether the model's attention takes a mask that says for each pair of tokens who sees whom."""
-    return model.config._attn_implementation == "sdpa"
+    """Whether answers of the model can be read as trees: all its layers attend to everything before, and its
+    attention takes a mask that says for each pair of tokens who sees whom."""
+    return models.attends_to_everything(model) and model.config._attn_implementation == "sdpa"
 
 
 class _Tree:
@@ -65,8 +67,7 @@ def logps(
     the entropies (nats) of the distributions that the tokens are from where `entropy` is set; 0 behind the
     end of an answer. Gradients go through the first.
 
-    For models whose layers all attend to everything before (`models.attends_to_everything`) and which take
-    a mask of pairs (`supports`).
+    For models that `supports` names.
     """
     most = max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
     trees: list[_Tree] = []

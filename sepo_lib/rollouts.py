@@ -157,10 +157,13 @@ def plan(
 
 
 class _Part:
-    """One part of an episode under way: advances its generator until player 0 has to act, or it is over."""
+    """One part of an episode under way: advances its generator until player 0 has to act, or it is over.
 
-    def __init__(self, generator: Play, act: Act):
-        self._generator, self._act = generator, act
+    `path` is what stands in the part's seeds: its number, where there are several.
+    """
+
+    def __init__(self, generator: Play, act: Act, path: tuple[int, ...]):
+        self._generator, self._act, self.path = generator, act, path
         self.asked = 0
         self.rounds: list[Round] | None = None
         self.advance(None)
@@ -196,23 +199,19 @@ class Running:
         self.decisions: list[Decision] = []
         self._opponent = opponent or self.game.pool(plan.pools, plan.pool)[plan.opponent]
         self._parts: list[_Part] = []
-        self._waiting = self.game.parts(seeds.generator(plan.chance_seed, "chance"))
-        self._several = len(self._waiting) > 1
+        parts = self.game.parts(seeds.generator(plan.chance_seed, "chance"))
+        self._waiting = [((n,) if len(parts) > 1 else (), part) for n, part in enumerate(parts)]
         self._start()
 
     def _start(self) -> None:
         """Start the parts whose turn it is."""
         while self._waiting and not (self.in_turn and self._open()):
-            act = self._opponent(seeds.generator(self.plan.seed, "opponent", *self._path(len(self._parts))))
-            finished = [r for part in self._parts for r in part.rounds] if self.in_turn else []
-            self._parts.append(_Part(self._waiting.pop(0)(finished), act))
+            path, part = self._waiting.pop(0)
+            act = self._opponent(seeds.generator(self.plan.seed, "opponent", *path))
+            self._parts.append(_Part(part(self.rounds if self.in_turn else []), act, path))
 
-    def _path(self, part: int) -> tuple[int, ...]:
-        """What stands in the seeds of a part: its number, where there are several."""
-        return (part,) if self._several else ()
-
-    def _open(self) -> list[int]:
-        return [number for number, part in enumerate(self._parts) if part.rounds is None]
+    def _open(self) -> list[_Part]:
+        return [part for part in self._parts if part.rounds is None]
 
     @property
     def rounds(self) -> list[Round] | None:
@@ -222,17 +221,13 @@ class Running:
     def queries(self) -> list[Query]:
         """The decisions that player 0 has to make now, one for each part that is under way."""
         return [
-            Query(
-                self.game,
-                self._parts[number].views[0],
-                seeds.derive(self.plan.seed, "decision", *self._path(number), self._parts[number].asked),
-            )
-            for number in self._open()
+            Query(self.game, part.views[0], seeds.derive(self.plan.seed, "decision", *part.path, part.asked))
+            for part in self._open()
         ]
 
     def take(self, queries: Sequence[Query], answers: Sequence[Answer]) -> None:
         """Play the answers to `queries`, which are those of `queries()`."""
-        for number, query, answer in zip(self._open(), queries, answers, strict=True):
+        for part, query, answer in zip(self._open(), queries, answers, strict=True):
             self.decisions.append(
                 Decision(
                     round=query.view.round,
@@ -246,7 +241,7 @@ class Running:
                     logps=answer.logps,
                 )
             )
-            self._parts[number].take(answer.action)
+            part.take(answer.action)
         self._start()
 
     def episode(self) -> Episode:

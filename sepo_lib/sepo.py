@@ -134,7 +134,7 @@ class SEPOTrainer(GRPOTrainer):
         **kwargs,
     ):
         args: GRPOConfig = kwargs["args"]
-        share_prefix = models.attends_to_everything(model) and answer_tree.supports(model)
+        share_prefix = answer_tree.supports(model)
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
         super().__init__(
