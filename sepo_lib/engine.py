@@ -29,7 +29,7 @@ from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
 _BLOCK = 256  # tokens of a block of the vocabulary
-_PROMPTS = 256  # of a call of `generate`: more at once is no faster, and takes memory
+_PROMPTS = 256  # of a call of `generate`: all at once may not fit the memory
 _CALL_COST = 200  # tokens that could be read in the time that one more call of the model costs
 
 
