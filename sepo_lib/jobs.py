@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from . import paths
 
@@ -107,9 +107,10 @@ def run(
 
     With one worker they run here, one after the other, with all threads; with more, in that many processes
     of one thread each, or up to half as many more where all jobs can then begin at once: three jobs by two
-    workers would leave a core idle while the third runs. `watch` is called here about once a second. A job
-    that fails lets the others finish; then JobError names all that failed. An interrupt ends the workers at
-    once.
+    workers would leave a core idle while the third runs. The processes wait for the next call, because what
+    they have imported takes them longer to import than a small job takes. `watch` is called here about once
+    a second. A job that fails lets the others finish; then JobError names all that failed. An interrupt ends
+    the workers at once.
     """
     _check(jobs)
     todo = [job for job in jobs if _result(profile, job) is None]
@@ -276,7 +277,7 @@ def _in_processes(
     try:
         while waiting or any(worker.job for worker in pool):
             while waiting and len(pool) < workers:
-                pool.append(_Worker())
+                pool.append(_Worker.idle() or _Worker())
             for worker in pool:
                 if waiting and worker.job is None:
                     worker.start(waiting.pop(0), profile, stage)
@@ -296,15 +297,19 @@ def _in_processes(
             look()
     finally:
         for worker in pool:
-            worker.end()
+            worker.rest()
 
 
 class _Worker:
     """A spawned process that runs jobs one after the other."""
 
+    #: Those that wait for the next stage; they end with this process.
+    resting: ClassVar[list["_Worker"]] = []
+
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.job: Job | None = None
+        self.surroundings = _surroundings()
         self.pipe, theirs = context.Pipe()
         with _environment({**ONE_THREAD, "SEPO_WORKER": "1"}):
             self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
@@ -315,6 +320,23 @@ class _Worker:
         self.job = job
         with contextlib.suppress(OSError):  # a dead process is noticed by answer()
             self.pipe.send((job, profile, stage))
+
+    @classmethod
+    def idle(cls) -> "_Worker | None":
+        """One of an earlier stage, if it still lives and would find what a new one finds."""
+        while cls.resting:
+            worker = cls.resting.pop()
+            if worker.process.is_alive() and worker.surroundings == _surroundings():
+                return worker
+            worker.end()
+        return None
+
+    def rest(self) -> None:
+        """Wait for the next stage, or end where a job is under way."""
+        if self.job is None:
+            self.resting.append(self)
+        else:
+            self.end()
 
     def answer(self) -> str | None:
         error = self.pipe.recv()
@@ -345,6 +367,11 @@ def _die_with_parent() -> None:
     """Two processes must never train into one folder, so no worker outlives a killed parent."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def _surroundings() -> tuple:
+    """What a process finds when it starts: the folder that it works in and its environment."""
+    return os.getcwd(), dict(os.environ)
 
 
 @contextlib.contextmanager

@@ -94,14 +94,16 @@ class LanguageModelPolicy:
         if not queries:
             return []
         prompts = self.encode([query.game.messages(query.view) for query in queries])
-        uniforms_BL = np.stack(
-            [seeds.generator(query.seed, "tokens").random(self.max_new_tokens) for query in queries]
-        )
+        uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
+        texts: dict[tuple, str] = {}  # of the same answer is decoded once
         answers = []
         constrained: dict[tuple, np.ndarray] = {}  # distinct prompts are scored once
         for query, (prompt, prompt_ids), sample in zip(queries, prompts, samples, strict=True):
-            text = self.tokenizer.decode(sample.ids, skip_special_tokens=True)
+            ids = tuple(sample.ids)
+            if ids not in texts:
+                texts[ids] = self.tokenizer.decode(sample.ids, skip_special_tokens=True)
+            text = texts[ids]
             action = query.game.parse(text, query.view.legal)
             parsed = action is not None
             if not parsed:
@@ -207,7 +209,7 @@ class Running:
         """Start the parts whose turn it is."""
         while self._waiting and not (self.in_turn and self._open()):
             path, part = self._waiting.pop(0)
-            act = self._opponent(seeds.generator(self.plan.seed, "opponent", *path))
+            act = self._opponent(seeds.Later(self.plan.seed, "opponent", *path))
             self._parts.append(_Part(part(self.rounds if self.in_turn else []), act, path))
 
     def _open(self) -> list[_Part]:

@@ -101,10 +101,11 @@ def train(
     The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
+    # Before the examples are chosen: the column is then added to the table as it lies, not to a copy of it.
+    dataset = dataset.add_column("chat_template_kwargs", [models.TEMPLATE_OPTIONS] * len(dataset))
     if steps is not None:
         needed = steps * batch
         dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
-    dataset = dataset.add_column("chat_template_kwargs", [models.TEMPLATE_OPTIONS] * len(dataset))
     trainer = AnswerTrainer(
         model=model,
         processing_class=tokenizer,

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 
 from . import (
     adapters,
+    answer_tree,
     credit,
     demonstrations,
     estimators,
@@ -362,17 +364,26 @@ def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float)
     if not any(a is not None and a.any() for a in advantages):  # what is 0 everywhere needs no model
         return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     group = max(episode.rollout for episode in episodes) + 1
-    batch = sepo.to_tensors(sepo.merge_rows(episodes, advantages), tokenizer.pad_token_id, model.device)
+    rows = sepo.merge_rows(episodes, advantages)
+    total_B = torch.tensor([row.advantage * row.count for row in rows], device=model.device)
+    model.zero_grad()
+    ((_answer_logps(model, tokenizer, rows, temperature) * total_B).sum() / group).backward()
+    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+
+
+def _answer_logps(model, tokenizer, rows: Sequence[sepo.Row], temperature: float) -> torch.Tensor:
+    """Log-probability (nats) of each row's whole answer, shape (B,)."""
+    if answer_tree.supports(model):
+        prompts, answers = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
+        return answer_tree.logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
+    batch = sepo.to_tensors(rows, tokenizer.pad_token_id, model.device)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     keep = batch["completion_ids"].size(1)
-    model.zero_grad()
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=keep + 1).logits[:, :-1]
     logps = torch.log_softmax(logits.float() / temperature, dim=-1)
-    chosen = logps.gather(2, batch["completion_ids"][..., None]).squeeze(2)
-    weight = batch["advantages"][:, None] * batch["tool_mask"] * batch["completion_mask"]
-    ((chosen * weight).sum() / group).backward()
-    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+    chosen_BL = logps.gather(2, batch["completion_ids"][..., None]).squeeze(2)
+    return (chosen_BL * batch["completion_mask"]).sum(dim=1)
 
 
 # ------------------------------------------------------------------------------------------ the jobs

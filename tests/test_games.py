@@ -1,5 +1,6 @@
 """One contract for every game, then rules and opponents of ipd, auction and kuhn against known answers."""
 
+import inspect
 import itertools
 from collections import Counter, defaultdict
 
@@ -263,6 +264,16 @@ def test_ipd_shift_plays_as_in_axelrod():
             match = axelrod.Match((player, policy), turns=8).play()
             expected = "".join(str(pair[0]) for pair in match)
             assert answers(IPD.pool("paper", "shift")[name], sequence) == expected, name
+
+
+def test_axelrod_is_read_as_inspect_reads_it():
+    axelrod = ipd.library()
+    for strategy in (axelrod.TitForTat, axelrod.FirstByDowning, axelrod.MetaWinner, axelrod.ZDExtort2):
+        methods = [method for _, method in inspect.getmembers(strategy, inspect.isfunction)]
+        assert len(methods) > 10
+        for method in methods:
+            assert ipd._source(method) == inspect.getsource(method), method
+    assert ipd._source(ipd) == inspect.getsource(ipd)  # of what is no function, too
 
 
 def test_ipd_shift_strategies_are_many_and_different():

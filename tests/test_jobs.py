@@ -51,6 +51,19 @@ def test_an_odd_job_is_not_left_for_last(number, processes):
     assert len(used) == processes if number == 3 else len(used) <= processes  # one may take several
 
 
+def test_processes_wait_for_the_next_stage(monkeypatch):
+    def pids(stage, names):
+        results = jobs.run([counting(f"{stage}/{name}") for name in names], "smoke", stage, workers=2)
+        return {result["pid"] for result in results.values()}
+
+    first = pids("sft", "ab")
+    assert pids("sepo", "ab") == first
+    assert pids("three", "abc") > first
+    assert len(pids("four", "abcd")) <= 2
+    monkeypatch.setenv("SEPO_CHANGED", "1")  # a new process would find this, one that waits would not
+    assert not pids("later", "ab") & first
+
+
 def test_the_longest_jobs_are_handed_out_first(monkeypatch):
     handed, start = [], jobs._Worker.start
 

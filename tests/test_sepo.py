@@ -143,8 +143,10 @@ def test_micro_batches_change_memory_and_not_the_update(tmp_path):
     assert (weights(one) - weights(four)).norm() < 0.02 * moved
 
 
-def test_the_first_update_follows_the_estimator(played, tmp_path):
-    """With no KL term the trainer's gradient is that of -(1/N) sum A log pi, whatever was merged."""
+@pytest.mark.parametrize("as_trees", [False, True])
+def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, as_trees):
+    """With no KL term the trainer's gradient is that of -(1/N) sum A log pi, whatever was merged; both ways
+    of the penalty's gradient to read the answers give it."""
     log, _, _ = train(tmp_path, steps=1, kl_beta=0.0, max_grad_norm=1e9)
     assert log[0]["grad_norm"] > 0
     start, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
@@ -152,6 +154,7 @@ def test_the_first_update_follows_the_estimator(played, tmp_path):
     plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed, share_chance=True)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
+    monkeypatch.setattr(stages.answer_tree, "supports", lambda model: as_trees)
     mine = stages._policy_gradient(start, tokenizer, episodes, given, 0.8)
     decisions = sum(len(e.decisions) for e in episodes)
     group = max(e.rollout for e in episodes) + 1
