@@ -176,11 +176,14 @@ class SharedPrefixEngine(_Scorer):
 
     A prefix that prompts share is read once; prompts that are equal, and answers that are equal so
     far, share one row; a row leaves the batch when its last answer has ended. Exact: each answer is what it
-    would be alone. For decoder-only models whose cache is keys and values.
+    would be alone. At most `max_rows` distinct prompts go together (None: 256 on a CPU, whose caches hold the
+    keys and values of so many of a small model, and 1024 on a GPU). For decoder-only models whose cache is
+    keys and values.
     """
 
-    def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], max_rows: int = 1024):
-        self.model, self.max_rows = model, max_rows
+    def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], max_rows: int | None = None):
+        self.model = model
+        self.max_rows = max_rows or (256 if model.device.type == "cpu" else 1024)
         self.end_ids = torch.tensor(sorted(end_ids), device=model.device)
 
     def _forward(self, ids_RL, mask_RL, positions_RL, cache):
