@@ -13,6 +13,7 @@ with a backward pass (twice with LoRA), over the rate of a large matrix product 
 """
 
 import functools
+import gc
 import hashlib
 import json
 import resource
@@ -369,6 +370,7 @@ class Profile:
     def start(self) -> None:
         """Begin; later calls do nothing."""
         if self._began is None:
+            gc.collect()  # what an earlier profile left would be collected during this one
             self._profiler.start()
             self._began = time.perf_counter()
 
