@@ -42,9 +42,7 @@ class ScriptedPolicy:
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """See `Policy.answer`."""
-        return [
-            Answer(self._opponent(seeds.generator(query.seed, "script"))(query.view)) for query in queries
-        ]
+        return [Answer(self._opponent(seeds.Later(query.seed, "script"))(query.view)) for query in queries]
 
 
 def scripts(game: Game) -> dict[str, Opponent]:
