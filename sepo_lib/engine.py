@@ -9,7 +9,8 @@ same answers to the same uniforms (vLLM, which has a sampler of its own, takes i
     vllm            TRL's vLLM backend, on a GPU where vLLM is installed
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,8 @@ import torch
 from accelerate import Accelerator
 from torch.nn.parallel import DistributedDataParallel
 from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
     DynamicCache,
     GenerationConfig,
     LogitsProcessor,
@@ -154,6 +157,111 @@ def _take_rows(cache: DynamicCache, rows_R: torch.Tensor) -> None:
         layer.keys, layer.values = (kept.index_select(0, rows_R) for kept in (layer.keys, layer.values))
 
 
+class _Prompts:
+    """Keys and values of prompts that answers are written to, held once however many the answers are.
+
+    A node is where answers that are alike so far have come to: it attends to its prompt here and to its own
+    tokens in the cache, with one softmax over both ("bifurcated attention", arXiv 2403.08845). Nodes sit in S
+    slots of `width` seats each, so that a slot is one matrix product. A slot holds one prompt; a prompt that
+    has many more nodes than others fills several.
+    """
+
+    def __init__(self, cache: DynamicCache, mask_SL: torch.Tensor):
+        self.layers = [(layer.keys, layer.values) for layer in cache.layers]
+        keys_SKLD = self.layers[0][0]
+        bias_SL = keys_SKLD.new_zeros(mask_SL.shape).masked_fill_(mask_SL == 0, -torch.inf)
+        self.bias_SK1L = bias_SL[:, None, None].repeat(1, keys_SKLD.shape[1], 1, 1)
+        self.slot_N = self.seat_N = torch.arange(len(mask_SL), device=mask_SL.device)
+        self.width = 1
+
+    def follow(self, parent_N: torch.Tensor) -> None:
+        """Seat the next nodes, given the node that each comes from, ascending.
+
+        Slots are copied, and those that no node is left in dropped, where that halves the number of seats.
+        """
+        slot_N, slots = self.slot_N[parent_N], len(self.bias_SK1L)
+        counts = torch.bincount(slot_N, minlength=slots).tolist()
+        self.width = max(counts)
+        even = -(-len(slot_N) // (slots - counts.count(0)))
+        copies = [-(-count // even) for count in counts]
+        if slots * self.width > 2 * sum(copies) * even:
+            self.width, copies_S = even, torch.tensor(copies, device=slot_N.device)
+            source_S = torch.repeat_interleave(copies_S)
+            self.layers = [tuple(kept.index_select(0, source_S) for kept in layer) for layer in self.layers]
+            self.bias_SK1L = self.bias_SK1L.index_select(0, source_S)
+            slot_N = (copies_S.cumsum(0) - copies_S)[slot_N] + _rank(slot_N) // even
+        self.slot_N, self.seat_N = slot_N, slot_N * self.width + _rank(slot_N)
+
+    def scores(self, layer: int, query_NKGD: torch.Tensor) -> torch.Tensor:
+        """Products of queries, K times G heads that share keys, and the prompts' keys: (N, K, G, L)."""
+        keys_SKDL = self.layers[layer][0].transpose(2, 3)
+        seated = self._seated(query_NKGD)
+        scores = torch.baddbmm(self.bias_SK1L.flatten(0, 1), seated.flatten(0, 1), keys_SKDL.flatten(0, 1))
+        return self._nodes(scores.view(*seated.shape[:3], -1))
+
+    def mixed(self, layer: int, weight_NKGL: torch.Tensor) -> torch.Tensor:
+        """The prompts' values, weighted: (N, K, G, D)."""
+        return self._nodes(self._seated(weight_NKGL) @ self.layers[layer][1])
+
+    def _seated(self, x_NKGX: torch.Tensor) -> torch.Tensor:
+        """(N, K, G, X) -> (S, K, width x G, X), zeros in the seats that are empty."""
+        slots = len(self.bias_SK1L)
+        if len(self.seat_N) < slots * self.width:
+            empty = x_NKGX.new_zeros(slots * self.width, *x_NKGX.shape[1:])
+            x_NKGX = empty.index_copy_(0, self.seat_N, x_NKGX)
+        if self.width == 1:
+            return x_NKGX
+        return x_NKGX.unflatten(0, (slots, self.width)).transpose(1, 2).flatten(2, 3)
+
+    def _nodes(self, x_SKWX: torch.Tensor) -> torch.Tensor:
+        """(S, K, width x G, X) -> (N, K, G, X): what `_seated` does, back."""
+        x_NKGX = x_SKWX
+        if self.width > 1:
+            x_NKGX = x_SKWX.unflatten(2, (self.width, -1)).transpose(1, 2).flatten(0, 1)
+        return x_NKGX if len(self.seat_N) == len(x_NKGX) else x_NKGX.index_select(0, self.seat_N)
+
+
+def _rank(slot_N: torch.Tensor) -> torch.Tensor:
+    """Which of the nodes of its slot each node is: 0, 1, and so on. The slots ascend."""
+    return torch.arange(len(slot_N), device=slot_N.device) - torch.searchsorted(slot_N, slot_N)
+
+
+def _attend(module, query, key, value, attention_mask, scaling, prompts: _Prompts, **kwargs):
+    """Attention of one token per node to its prompt and to the tokens after it, as transformers calls it.
+
+    Raises ValueError for a model whose attention does more than that.
+    """
+    if more := [name for name in ("softcap", "s_aux", "position_bias") if kwargs.get(name) is not None]:
+        raise ValueError(
+            f"The engine shared_prefix does not know attention with '{more[0]}': set the hyperparameter "
+            "`engine` to generate."
+        )
+    nodes, heads, _, _ = query.shape
+    query_NKGD = query.reshape(nodes, key.shape[1], heads // key.shape[1], -1) * scaling
+    before = prompts.scores(module.layer_idx, query_NKGD)
+    scores = torch.cat([before, query_NKGD @ key.transpose(2, 3)], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    prompt, own = weights.split([before.shape[-1], key.shape[2]], dim=-1)
+    mixed = prompts.mixed(module.layer_idx, prompt) + own @ value
+    return mixed.reshape(nodes, 1, heads, -1), None
+
+
+_BEHIND_PROMPTS = "behind_prompts"  # the name of that attention
+AttentionInterface.register(_BEHIND_PROMPTS, _attend)
+AttentionMaskInterface.register(_BEHIND_PROMPTS, lambda **kwargs: None)
+
+
+@contextmanager
+def _behind_prompts(model: PreTrainedModel) -> Iterator[None]:
+    """The model attends as `_attend` says in the body."""
+    usual = model.config._attn_implementation
+    model.set_attn_implementation(_BEHIND_PROMPTS)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(usual)
+
+
 class _Scorer:
     """What an engine that has a `model` scores with: one plain forward, which every architecture knows."""
 
@@ -174,29 +282,17 @@ class _Scorer:
 class SharedPrefixEngine(_Scorer):
     """A decode loop that never computes the same thing twice.
 
-    A prefix that prompts share is read once; prompts that are equal, and answers that are equal so
-    far, share one row; a row leaves the batch when its last answer has ended. Exact: each answer is what it
-    would be alone. At most `max_rows` distinct prompts go together (None: 256 on a CPU, whose caches hold the
-    keys and values of so many of a small model, and 1024 on a GPU). For decoder-only models whose cache is
-    keys and values.
+    A prefix that prompts share is read once; prompts that are equal, and answers that are equal so far, are
+    one row of the batch, which ends with the last of its answers; and a prompt's keys and values are held
+    once, not once per answer. Exact: each answer is what it would be alone. At most `max_rows` distinct
+    prompts go together (None: 256 on a CPU, 1024 on a GPU). For decoder-only models whose cache is keys and
+    values; others sample with `GenerateEngine` (`models.engine_for`).
     """
 
     def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], max_rows: int | None = None):
         self.model = model
         self.max_rows = max_rows or (256 if model.device.type == "cpu" else 1024)
         self.end_ids = torch.tensor(sorted(end_ids), device=model.device)
-
-    def _forward(self, ids_RL, mask_RL, positions_RL, cache):
-        """Logits after the last token, shape (R, V), and the cache."""
-        out = self.model(
-            input_ids=ids_RL,
-            attention_mask=mask_RL,
-            position_ids=positions_RL,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=torch.tensor([-1], device=ids_RL.device),
-        )
-        return out.logits[:, 0].float(), out.past_key_values
 
     def _prefill(self, prompts: list[tuple[int, ...]]):
         """Logits after each distinct prompt (R, V), cache, mask (R, L) and next position (R, 1)."""
@@ -211,8 +307,20 @@ class SharedPrefixEngine(_Scorer):
             mask[row, width - len(rest) :] = 1
         mask = torch.cat([torch.ones(rows, shared, dtype=torch.long), mask], dim=1).to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits, cache = self._forward(ids.to(device), mask, positions[:, shared:], cache)
-        return logits, cache, mask, positions[:, -1:] + 1
+        out = self._forward(ids.to(device), positions[:, shared:], cache, attention_mask=mask)
+        return out.logits[:, 0].float(), out.past_key_values, mask, positions[:, -1:] + 1
+
+    def _forward(self, ids_RL, positions_RL, cache, **kwargs):
+        """The model's output, with the logits of the last column."""
+        last = torch.tensor([-1], device=ids_RL.device)
+        return self.model(
+            input_ids=ids_RL,
+            position_ids=positions_RL,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=last,
+            **kwargs,
+        )
 
     @torch.inference_mode()
     def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
@@ -235,31 +343,30 @@ class SharedPrefixEngine(_Scorer):
     def _sample(self, prompts, rows, uniforms_BL, temperature) -> list[Sample]:
         device = self.model.device
         uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=device)
-        logits_RV, cache, mask_RL, position_R1 = self._prefill(prompts)
+        logits_NV, cache, mask_RL, position_N1 = self._prefill(prompts)
+        written = DynamicCache(config=self.model.config.get_text_config())
+        behind = _Prompts(cache, mask_RL)
         alive_B = torch.arange(len(rows), device=device)  # decisions that still write
-        rows_B = torch.tensor(rows, device=device)  # the row each of them reads from
+        node_B = torch.tensor(rows, device=device)  # the node that each of them has come to
         ids_BL = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
         logps_BL = torch.zeros(uniforms.shape, dtype=torch.float64, device=device)
         length_B = torch.zeros(len(rows), dtype=torch.long, device=device)
-        for t in range(uniforms.shape[1]):
-            token_B, logp_B = _pick(logits_RV, rows_B, uniforms[alive_B, t], temperature)
-            ids_BL[alive_B, t], logps_BL[alive_B, t] = token_B, logp_B
-            length_B[alive_B] = t + 1
-            going = ~torch.isin(token_B, self.end_ids)
-            alive_B, rows_B, token_B = alive_B[going], rows_B[going], token_B[going]
-            if not len(alive_B) or t + 1 == uniforms.shape[1]:
-                break
-            pairs, child_B = torch.unique(rows_B * logits_RV.shape[1] + token_B, return_inverse=True)
-            parent_R, token_R = pairs // logits_RV.shape[1], pairs % logits_RV.shape[1]
-            if len(parent_R) != mask_RL.shape[0] or not torch.equal(
-                parent_R, torch.arange(len(parent_R), device=device)
-            ):
-                _take_rows(cache, parent_R)
-                mask_RL, position_R1 = mask_RL[parent_R], position_R1[parent_R]
-            rows_B = child_B
-            mask_RL = torch.cat([mask_RL, mask_RL.new_ones(len(parent_R), 1)], dim=1)
-            logits_RV, cache = self._forward(token_R[:, None], mask_RL, position_R1, cache)
-            position_R1 = position_R1 + 1
+        with _behind_prompts(self.model):
+            for t in range(uniforms.shape[1]):
+                token_B, logp_B = _pick(logits_NV, node_B, uniforms[alive_B, t], temperature)
+                ids_BL[alive_B, t], logps_BL[alive_B, t] = token_B, logp_B
+                length_B[alive_B] = t + 1
+                going = ~torch.isin(token_B, self.end_ids)
+                alive_B, node_B, token_B = alive_B[going], node_B[going], token_B[going]
+                if not len(alive_B) or t + 1 == uniforms.shape[1]:
+                    break
+                pairs, node_B = torch.unique(node_B * logits_NV.shape[1] + token_B, return_inverse=True)
+                parent_N, token_N = pairs // logits_NV.shape[1], pairs % logits_NV.shape[1]
+                behind.follow(parent_N)
+                if t and not torch.equal(parent_N, torch.arange(len(logits_NV), device=device)):
+                    _take_rows(written, parent_N)
+                out = self._forward(token_N[:, None], position_N1[parent_N], written, prompts=behind)
+                logits_NV, position_N1 = out.logits[:, 0].float(), position_N1[parent_N] + 1
         ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
         return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
 

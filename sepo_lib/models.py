@@ -1,6 +1,7 @@
 """Loading a policy model and its tokenizer: the offline default, a bundled model, a hub id or a folder."""
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -189,6 +190,12 @@ def device() -> torch.device:
     return (
         torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     )
+
+
+if device().type == "cpu":
+    # Heads that share keys and values read them where they are: transformers copies them for every head where
+    # a mask is given, for the sake of kernels on GPUs that need it.
+    os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
 
 
 def bfloat16_is_native() -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import Qwen3Config, Qwen3ForCausalLM, set_seed
+from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM, set_seed
 
 from sepo_lib import engine as engines
 from sepo_lib import games, models, rollouts
@@ -70,6 +70,34 @@ def test_prompts_are_cut_where_the_fewest_tokens_are_read(monkeypatch):
     monkeypatch.setattr(engines, "_CALL_COST", 1000)
     assert engines._cuts(prompts) == []
     assert engines._cuts([[1]]) == engines._cuts([[1], [2]]) == []
+
+
+def test_many_answers_to_few_prompts_and_the_reverse_read_the_prompts_that_they_belong_to(model):
+    """Slots of many seats, slots copied for a prompt that has most of the answers, and slots dropped."""
+    few, many = [[2, 3, 4], [2, 3, 5, 6, 7]], [[2, 9, own] for own in range(10, 20)]
+    prompts = [few[0]] * 40 + [few[1]] * 3 + many
+    drawn = uniforms(len(prompts), 8)
+    for end in ([END], [END, *range(2, 12)]):  # answers that go on, and answers of which most end soon
+        together = SharedPrefixEngine(model, end).sample(prompts, drawn, 1.5)
+        alone = GenerateEngine(model, end, at_once=1).sample(prompts, drawn, 1.5)
+        assert [sample.ids for sample in together] == [sample.ids for sample in alone]
+        for ours, plain in zip(together, alone, strict=True):
+            assert ours.logps == pytest.approx(plain.logps, abs=1e-5)
+
+
+def test_nodes_take_the_seats_of_their_prompts():
+    cache, numbers = DynamicCache(), torch.arange(6.0).view(6, 1, 1, 1)
+    cache.update(numbers, numbers, layer_idx=0)
+    prompts = engines._Prompts(cache, torch.ones(6, 1))
+
+    def seats_after(parents):  # prompts of the slots (their keys say which), seats of each, seats of nodes
+        prompts.follow(torch.tensor(parents))
+        return prompts.layers[0][0].flatten().tolist(), prompts.width, prompts.seat_N.tolist()
+
+    assert seats_after([0, 1, 1, 2, 3, 4]) == ([0, 1, 2, 3, 4, 5], 2, [0, 2, 3, 4, 6, 8])
+    parents = [0] * 12 + [1, 3, 4, 5]  # 6 slots would have 12 seats each; 7 slots with 4 do
+    assert seats_after(parents) == ([0, 0, 0, 1, 2, 3, 4], 4, [*range(12), 12, 16, 20, 24])
+    assert seats_after([15]) == ([4], 1, [0])  # 7 slots would have 1 seat each
 
 
 @pytest.mark.parametrize("name", games.GAMES)
