@@ -55,8 +55,11 @@ ONE, BATCHED, OURS = "one_at_a_time", "batched", "shared_prefix"
 KEYS = ["model", "game", "part", "arm", "group_size"]
 #: What the operators of a profile do, by how their names begin; the first that fits counts.
 OPERATORS = {
-    "attention": ("aten::_scaled_dot_product", "aten::_flash_attention"),
-    "products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mkldnn_linear"),
+    "attention": (
+        *("aten::_scaled_dot_product", "aten::_flash_attention"),
+        *("aten::bmm", "aten::baddbmm", "aten::_softmax"),  # of the engine's, where it writes answers
+    ),
+    "products": ("aten::mm", "aten::addmm", "aten::mkldnn_linear"),
     "moving": ("aten::cat", "aten::index", "aten::_index", "aten::copy_", "aten::gather", "aten::scatter"),
     "elementwise": ("aten::",),
 }

@@ -100,6 +100,11 @@ def test_nodes_take_the_seats_of_their_prompts():
     assert seats_after([15]) == ([4], 1, [0])  # 7 slots would have 1 seat each
 
 
+def test_attention_that_does_more_is_refused():
+    with pytest.raises(ValueError, match="attention with 'softcap'"):
+        engines._attend(None, None, None, None, None, 1.0, None, softcap=50.0)
+
+
 @pytest.mark.parametrize("name", games.GAMES)
 def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     model, tokenizer = nano
