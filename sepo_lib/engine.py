@@ -167,8 +167,7 @@ class _Prompts:
     """
 
     def __init__(self, cache: DynamicCache, mask_SL: torch.Tensor):
-        self.layers = [(layer.keys, layer.values) for layer in cache.layers]
-        keys_SKLD = self.layers[0][0]
+        self.cache, keys_SKLD = cache, cache.layers[0].keys
         bias_SL = keys_SKLD.new_zeros(mask_SL.shape).masked_fill_(mask_SL == 0, -torch.inf)
         self.bias_SK1L = bias_SL[:, None, None].repeat(1, keys_SKLD.shape[1], 1, 1)
         self.slot_N = self.seat_N = torch.arange(len(mask_SL), device=mask_SL.device)
@@ -187,21 +186,21 @@ class _Prompts:
         if slots * self.width > 2 * sum(copies) * even:
             self.width, copies_S = even, torch.tensor(copies, device=slot_N.device)
             source_S = torch.repeat_interleave(copies_S)
-            self.layers = [tuple(kept.index_select(0, source_S) for kept in layer) for layer in self.layers]
+            _take_rows(self.cache, source_S)
             self.bias_SK1L = self.bias_SK1L.index_select(0, source_S)
             slot_N = (copies_S.cumsum(0) - copies_S)[slot_N] + _rank(slot_N) // even
         self.slot_N, self.seat_N = slot_N, slot_N * self.width + _rank(slot_N)
 
     def scores(self, layer: int, query_NKGD: torch.Tensor) -> torch.Tensor:
         """Products of queries, K times G heads that share keys, and the prompts' keys: (N, K, G, L)."""
-        keys_SKDL = self.layers[layer][0].transpose(2, 3)
+        keys_SKDL = self.cache.layers[layer].keys.transpose(2, 3)
         seated = self._seated(query_NKGD)
         scores = torch.baddbmm(self.bias_SK1L.flatten(0, 1), seated.flatten(0, 1), keys_SKDL.flatten(0, 1))
         return self._nodes(scores.view(*seated.shape[:3], -1))
 
     def mixed(self, layer: int, weight_NKGL: torch.Tensor) -> torch.Tensor:
         """The prompts' values, weighted: (N, K, G, D)."""
-        return self._nodes(self._seated(weight_NKGL) @ self.layers[layer][1])
+        return self._nodes(self._seated(weight_NKGL) @ self.cache.layers[layer].values)
 
     def _seated(self, x_NKGX: torch.Tensor) -> torch.Tensor:
         """(N, K, G, X) -> (S, K, width x G, X), zeros in the seats that are empty."""
@@ -365,8 +364,9 @@ class SharedPrefixEngine(_Scorer):
                 behind.follow(parent_N)
                 if t and not torch.equal(parent_N, torch.arange(len(logits_NV), device=device)):
                     _take_rows(written, parent_N)
-                out = self._forward(token_N[:, None], position_N1[parent_N], written, prompts=behind)
-                logits_NV, position_N1 = out.logits[:, 0].float(), position_N1[parent_N] + 1
+                position_N1 = position_N1[parent_N]
+                out = self._forward(token_N[:, None], position_N1, written, prompts=behind)
+                logits_NV, position_N1 = out.logits[:, 0].float(), position_N1 + 1
         ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
         return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
 

@@ -92,7 +92,7 @@ def test_nodes_take_the_seats_of_their_prompts():
 
     def seats_after(parents):  # prompts of the slots (their keys say which), seats of each, seats of nodes
         prompts.follow(torch.tensor(parents))
-        return prompts.layers[0][0].flatten().tolist(), prompts.width, prompts.seat_N.tolist()
+        return prompts.cache.layers[0].keys.flatten().tolist(), prompts.width, prompts.seat_N.tolist()
 
     assert seats_after([0, 1, 1, 2, 3, 4]) == ([0, 1, 2, 3, 4, 5], 2, [0, 2, 3, 4, 6, 8])
     parents = [0] * 12 + [1, 3, 4, 5]  # 6 slots would have 12 seats each; 7 slots with 4 do
