@@ -55,7 +55,7 @@ study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; 
 test: env  ## Check the style, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
-	@$(PYTHON) -m pytest -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env  ## Open the notebooks in JupyterLab
 	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks
@@ -96,7 +96,7 @@ help:  ## Show this list
 	  echo "Making .venv with $$python ..."; \
 	  $$python -m venv .venv || exit 1; \
 	fi; \
-	echo 'Installing the packages of requirements.lock into .venv; this is done once and takes 2 to 10 minutes ...'; \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $< && \
+	echo 'Installing the packages of requirements.lock into .venv; this is done once and takes 1 to 10 minutes ...'; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $< && \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	cp $< $@ && echo 'The environment is ready.'
