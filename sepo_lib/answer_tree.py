@@ -3,17 +3,17 @@
 Answers that begin alike share the nodes of their beginning, as they do where they are sampled (`engine`). A
 tree is one row of the model's input: the end of its prompt and then its nodes, each of which attends to the
 prompt and to the nodes above it, at the position that it has in its answers. What prompts share is read
-before, once (`engine.read_shared`). An answer's last token is never read: nothing follows it.
+before, once (`prefix.read_shared`). An answer's last token is never read: nothing follows it.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from . import models
-from .engine import bare, read_shared
+from .prefix import attends_to_everything, bare, read_shared
 
 _ROWS = 64  # trees that go through the model together
 _POSITIONS = 1024  # and at most so many of their nodes, padding included
@@ -24,7 +24,34 @@ _LOGITS = 2**26  # and at most so many logits
 def supports(model: PreTrainedModel) -> bool:
     """Whether answers of the model can be read as trees: all its layers attend to everything before, and its
     attention takes a mask that says for each pair of tokens who sees whom."""
-    return models.attends_to_everything(model) and model.config._attn_implementation == "sdpa"
+    return attends_to_everything(model) and model.config._attn_implementation == "sdpa"
+
+
+def totals(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    temperature: float,
+) -> torch.Tensor:
+    """Log-probability (nats) of each whole answer behind its own prompt, shape (B,). Gradients go through it.
+
+    For every model: one that cannot read trees reads a row for each answer.
+    """
+    if supports(model):
+        return logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
+    pairs, found = list(zip(prompts, answers, strict=True)), []
+    for start in range(0, len(pairs), _ROWS):
+        few = pairs[start : start + _ROWS]
+        lines = [torch.tensor([*prompt, *answer]) for prompt, answer in few]
+        ids = pad_sequence(lines, batch_first=True).to(model.device)  # what is behind an answer is not seen
+        written = [torch.tensor([False] * len(prompt) + [True] * len(answer)) for prompt, answer in few]
+        kept = ids.shape[1] - min(len(prompt) for prompt, _ in few)
+        written_BL = pad_sequence(written, batch_first=True)[:, -kept:].to(model.device)
+        logits = model(input_ids=ids, logits_to_keep=kept + 1).logits[:, :-1]
+        all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
+        chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
+        found.append((chosen_BL * written_BL).sum(dim=1))
+    return torch.cat(found)
 
 
 class _Tree:

@@ -227,7 +227,7 @@ def play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float,
     """(seconds, decisions, tokens) of the first `ticks` ticks; for an answer that does not parse an action is
     drawn at random, as decoding under constraint is no part of the comparison."""
     began, decisions, tokens = clock(), 0, 0
-    with mock.patch.object(policy.engine, "score", lambda prompt, options, _: np.zeros(len(options))):
+    with mock.patch.object(policy.engine, "score", lambda prompts, answers, _: np.zeros(len(answers))):
         for batch in [plans] if together else [[plan] for plan in plans]:
             running = [rollouts.Running(plan) for plan in batch]
             tick = 0

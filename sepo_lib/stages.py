@@ -8,7 +8,6 @@ import functools
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -300,7 +299,7 @@ def run_gradient(
     over the variance of a batch's gradient (estimated without bias, so that it may come out below 0; nan
     with one batch or without variance).
     """
-    model, tokenizer, policy = load_policy(str(folder_of(keys["profile"], start) / "model"), **load)
+    model, _, policy = load_policy(str(folder_of(keys["profile"], start) / "model"), **load)
     domain = games.get(game)
     counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
     unscaled = credit.preset("unbiased").with_(scale="none")
@@ -314,7 +313,7 @@ def run_gradient(
         for number, arm in enumerate(arms):
             mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
             penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-            gradients[arm] = _policy_gradient(model, tokenizer, episodes, penalty, load["temperature"])
+            gradients[arm] = _policy_gradient(model, episodes, penalty, load["temperature"])
             report(batch * len(arms) + number + 1, {})
         for arm, gradient in gradients.items():
             totals[arm] = totals.get(arm, torch.zeros_like(gradient)) + gradient
@@ -359,31 +358,17 @@ def _minus(a, b):
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
 
 
-def _policy_gradient(model, tokenizer, episodes, advantages, temperature: float) -> torch.Tensor:
+def _policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
     """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one float64 vector."""
     if not any(a is not None and a.any() for a in advantages):  # what is 0 everywhere needs no model
         return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     group = max(episode.rollout for episode in episodes) + 1
     rows = sepo.merge_rows(episodes, advantages)
+    prompts, answers = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
     total_B = torch.tensor([row.advantage * row.count for row in rows], device=model.device)
     model.zero_grad()
-    ((_answer_logps(model, tokenizer, rows, temperature) * total_B).sum() / group).backward()
+    ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
-
-
-def _answer_logps(model, tokenizer, rows: Sequence[sepo.Row], temperature: float) -> torch.Tensor:
-    """Log-probability (nats) of each row's whole answer, shape (B,)."""
-    if answer_tree.supports(model):
-        prompts, answers = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
-        return answer_tree.logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
-    batch = sepo.to_tensors(rows, tokenizer.pad_token_id, model.device)
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    keep = batch["completion_ids"].size(1)
-    logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=keep + 1).logits[:, :-1]
-    logps = torch.log_softmax(logits.float() / temperature, dim=-1)
-    chosen_BL = logps.gather(2, batch["completion_ids"][..., None]).squeeze(2)
-    return (chosen_BL * batch["completion_mask"]).sum(dim=1)
 
 
 # ------------------------------------------------------------------------------------------ the jobs

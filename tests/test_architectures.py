@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from sepo_lib import credit, demonstrations, evaluation, games, models, rollouts, sepo, sft, stages
+from sepo_lib import credit, demonstrations, evaluation, games, models, prefix, rollouts, sepo, sft, stages
 from sepo_lib.engine import GenerateEngine
 
 KUHN = games.get("kuhn")
@@ -69,7 +69,7 @@ def test_lora_adapts_the_language_model_and_nothing_else(kind, loaded):
 def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilities(loaded):
     model, _, policy = loaded
     engine = policy.engine
-    assert isinstance(engine, GenerateEngine) and not models.attends_to_everything(model)
+    assert isinstance(engine, GenerateEngine) and not prefix.attends_to_everything(model)
     rng = np.random.default_rng(1)
     prompts = [rng.integers(40, 1200, size=n).tolist() for n in (30, 9, 17, 30)]
     uniforms_BL = rng.random((4, 6))

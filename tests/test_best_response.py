@@ -41,8 +41,8 @@ class TablePolicy:
         drawn = [self.act(np.random.default_rng(query.seed))(query.view) for query in queries]
         return [rollouts.Answer(action) for action in drawn]
 
-    def option_logps(self, game, view):
-        return np.log([0.5, 0.5])
+    def option_logps(self, decisions):
+        return [np.log([0.5, 0.5])] * len(decisions)
 
 
 def strategy_table(bold_HC):

@@ -8,9 +8,10 @@ import torch
 from scipy import stats
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM, set_seed
 
+from sepo_lib import answer_tree, games, models, prefix, rollouts
 from sepo_lib import engine as engines
-from sepo_lib import games, models, rollouts
-from sepo_lib.engine import GenerateEngine, SharedPrefixEngine, read_shared
+from sepo_lib.engine import GenerateEngine, SharedPrefixEngine
+from sepo_lib.prefix import read_shared
 
 VOCABULARY, END = 24, 1
 both = pytest.mark.parametrize("Engine", [SharedPrefixEngine, GenerateEngine])
@@ -62,14 +63,14 @@ def test_greedy_answers_equal_generate_token_for_token(model):
 
 def test_prompts_are_cut_where_the_fewest_tokens_are_read(monkeypatch):
     prompts = [[1, 2, *own, 9, 9, 9, last, 5] for own in ([3, 3], [4, 4], [5, 5]) for last in (6, 7, 8)]
-    monkeypatch.setattr(engines, "_CALL_COST", 1)
-    cuts = [(column, len(set(groups.tolist()))) for column, groups in engines._cuts(prompts)]
+    monkeypatch.setattr(prefix, "_CALL_COST", 1)
+    cuts = [(column, len(set(groups.tolist()))) for column, groups in prefix._cuts(prompts)]
     assert cuts == [(2, 1), (7, 3)]  # 1 x 2, then 3 x 5, then 9 x 2 tokens and two calls: 37 of 81
-    monkeypatch.setattr(engines, "_CALL_COST", 30)
-    assert [column for column, _ in engines._cuts(prompts)] == [7]  # 3 x 7 + 30 + 9 x 2
-    monkeypatch.setattr(engines, "_CALL_COST", 1000)
-    assert engines._cuts(prompts) == []
-    assert engines._cuts([[1]]) == engines._cuts([[1], [2]]) == []
+    monkeypatch.setattr(prefix, "_CALL_COST", 30)
+    assert [column for column, _ in prefix._cuts(prompts)] == [7]  # 3 x 7 + 30 + 9 x 2
+    monkeypatch.setattr(prefix, "_CALL_COST", 1000)
+    assert prefix._cuts(prompts) == []
+    assert prefix._cuts([[1]]) == prefix._cuts([[1], [2]]) == []
 
 
 def test_many_answers_to_few_prompts_and_the_reverse_read_the_prompts_that_they_belong_to(model):
@@ -130,7 +131,7 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     ],
 )
 def test_a_batch_samples_what_each_prompt_samples_alone(model, build, monkeypatch):
-    monkeypatch.setattr(engines, "_CALL_COST", 0)  # read every shared prefix apart
+    monkeypatch.setattr(prefix, "_CALL_COST", 0)  # read every shared prefix apart
     engine = build(model, [END])
     prompts, u = prompts_of(20) * 2, uniforms(40, 8)
     together = engine.sample(prompts, u, temperature=0.8)
@@ -172,14 +173,18 @@ def test_the_sampled_distribution_is_the_model_s(model, Engine):
     assert stats.chisquare(seen, wrong * count).pvalue < 1e-6  # the test can fail
 
 
-@pytest.mark.parametrize("prompt", [[2], [2, 3, 4]])
-def test_scores_are_the_log_probabilities_of_the_options(model, prompt):
-    options = [[5, END], [6, 7, END], [8, END]]
-    scores = SharedPrefixEngine(model, [END]).score(prompt, options, temperature=0.8)
-    for option, score in zip(options, scores, strict=True):
+@pytest.mark.parametrize("as_trees", [True, False])
+def test_scores_are_the_log_probabilities_of_whole_answers(model, monkeypatch, as_trees):
+    if not as_trees:
+        monkeypatch.setattr(answer_tree, "supports", lambda model: False)
+        monkeypatch.setattr(answer_tree, "_ROWS", 2)
+    prompts = [[2], [2, 3, 4], [2, 3, 4], [2, 3, 4], [2, 3, 9, 9, 9]]
+    answers = [[8, END], [5, END], [6, 7, END], [6, 8, 8, END], [5, END]]
+    scores = SharedPrefixEngine(model, [END]).score(prompts, answers, temperature=0.8)
+    for prompt, answer, score in zip(prompts, answers, scores, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([prompt + option])).logits[0, len(prompt) - 1 : -1]
-        expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(option)), option].sum()
+            logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(answer)), answer].sum()
         assert score == pytest.approx(float(expected), abs=1e-5)
 
 
@@ -259,13 +264,13 @@ def test_the_gradient_through_a_shared_prefix_is_the_same_at_every_run():
     two threads shows in the last bits, nearly every time."""
     model, _ = models.load("nano", "float32")
     rng = np.random.default_rng(1)
-    prefix = rng.integers(40, 1200, size=60).tolist()
-    prompts = [prefix + rng.integers(40, 1200, size=4).tolist() for _ in range(48)]
+    begin = rng.integers(40, 1200, size=60).tolist()
+    prompts = [begin + rng.integers(40, 1200, size=4).tolist() for _ in range(48)]
 
     def gradient():
         model.zero_grad()
         cache, read = read_shared(model, prompts)
-        assert read == len(prefix)
+        assert read == len(begin)
         rest = torch.tensor([prompt[read:] for prompt in prompts])
         model(input_ids=rest, past_key_values=cache, use_cache=True).logits.logsumexp(-1).sum().backward()
         return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])

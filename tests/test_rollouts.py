@@ -104,8 +104,14 @@ def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
         assert not decision.parsed
         assert len(decision.completion_ids) == 1
         assert decision.action in ("PASS", "BET", "CALL", "FOLD")
-    view = games.kuhn.INFORMATION_SETS[0][1]
-    assert np.exp(cut_short.option_logps(games.get("kuhn"), view)).sum() == pytest.approx(1.0)
+    deal = games.get("deal")
+    views = [rollouts.Running(plan).queries()[0].view for plan in small_plan("deal")[:2]]
+    asked = [(games.get("kuhn"), view) for _, view in games.kuhn.INFORMATION_SETS[:3]]
+    asked += [(deal, view) for view in views]
+    together = cut_short.option_logps(asked)
+    for (game, view), logp in zip(asked, together, strict=True):
+        assert len(logp) == len(view.legal) and np.exp(logp).sum() == pytest.approx(1.0)
+        assert logp == pytest.approx(cut_short.option_logps([(game, view)])[0], abs=1e-5)
 
 
 def test_the_seed_decides_and_shared_chance_shares_only_chance():

@@ -33,9 +33,9 @@ def played():
 
 
 def penalty_gradient(played, how):
-    model, tokenizer, episodes = played
+    model, _, episodes = played
     given = credit.assign(episodes, IPD, how).advantages
-    return stages._policy_gradient(model, tokenizer, episodes, given, 0.8)
+    return stages._policy_gradient(model, episodes, given, 0.8)
 
 
 def test_equal_rows_are_merged_and_their_sums_kept(played):
@@ -149,13 +149,13 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
     of the penalty's gradient to read the answers give it."""
     log, _, _ = train(tmp_path, steps=1, kl_beta=0.0, max_grad_norm=1e9)
     assert log[0]["grad_norm"] > 0
-    start, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
+    start, _, policy = stages.load_policy("nano", "float32", 0.8, 16)
     seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
     plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed, share_chance=True)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
     monkeypatch.setattr(stages.answer_tree, "supports", lambda model: as_trees)
-    mine = stages._policy_gradient(start, tokenizer, episodes, given, 0.8)
+    mine = stages._policy_gradient(start, episodes, given, 0.8)
     decisions = sum(len(e.decisions) for e in episodes)
     group = max(e.rollout for e in episodes) + 1
     assert float(mine.norm()) * group / decisions == pytest.approx(log[0]["grad_norm"], rel=1e-3)
