@@ -27,33 +27,6 @@ def supports(model: PreTrainedModel) -> bool:
     return attends_to_everything(model) and model.config._attn_implementation == "sdpa"
 
 
-def totals(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
-    temperature: float,
-) -> torch.Tensor:
-    """Log-probability (nats) of each whole answer behind its own prompt, shape (B,). Gradients go through it.
-
-    For every model: one that cannot read trees reads a row for each answer.
-    """
-    if supports(model):
-        return logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
-    pairs, found = list(zip(prompts, answers, strict=True)), []
-    for start in range(0, len(pairs), _ROWS):
-        few = pairs[start : start + _ROWS]
-        lines = [torch.tensor([*prompt, *answer]) for prompt, answer in few]
-        ids = pad_sequence(lines, batch_first=True).to(model.device)  # what is behind an answer is not seen
-        written = [torch.tensor([False] * len(prompt) + [True] * len(answer)) for prompt, answer in few]
-        kept = ids.shape[1] - min(len(prompt) for prompt, _ in few)
-        written_BL = pad_sequence(written, batch_first=True)[:, -kept:].to(model.device)
-        logits = model(input_ids=ids, logits_to_keep=kept + 1).logits[:, :-1]
-        all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
-        chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
-        found.append((chosen_BL * written_BL).sum(dim=1))
-    return torch.cat(found)
-
-
 class _Tree:
     """The answers to one prompt. Node 0 is the prompt's last token; every other is a token of answers."""
 
@@ -122,6 +95,33 @@ def logps(
         torch.cat([*parts, parts[0].new_zeros(1)]).index_select(0, index).view(len(paths), width)
         for parts in zip(*found, strict=True)
     ]
+
+
+def totals(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    temperature: float,
+) -> torch.Tensor:
+    """Log-probability (nats) of each whole answer behind its own prompt, shape (B,). Gradients go through it.
+
+    For every model: one that cannot read trees reads a row for each answer.
+    """
+    if supports(model):
+        return logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
+    pairs, found = list(zip(prompts, answers, strict=True)), []
+    for start in range(0, len(pairs), _ROWS):
+        few = pairs[start : start + _ROWS]
+        lines = [torch.tensor([*prompt, *answer]) for prompt, answer in few]
+        ids = pad_sequence(lines, batch_first=True).to(model.device)  # what is behind an answer is not seen
+        written = [torch.tensor([False] * len(prompt) + [True] * len(answer)) for prompt, answer in few]
+        kept = ids.shape[1] - min(len(prompt) for prompt, _ in few)
+        written_BL = pad_sequence(written, batch_first=True)[:, -kept:].to(model.device)
+        logits = model(input_ids=ids, logits_to_keep=kept + 1).logits[:, :-1]
+        all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
+        chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
+        found.append((chosen_BL * written_BL).sum(dim=1))
+    return torch.cat(found)
 
 
 def _lots(trees: Sequence[_Tree], most: int) -> Iterator[list[int]]:
