@@ -29,6 +29,7 @@ endif
 
 export TOKENIZERS_PARALLELISM ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
+unexport PYTHONDONTWRITEBYTECODE#  the packages are compiled when they are first imported, and once
 
 # Only a hub id (org/name, and no folder of that name) needs a model hub; so does the profile paper.
 HUB_ID := $(if $(findstring /,$(MODEL)),$(if $(wildcard $(MODEL)),,$(MODEL)))
@@ -86,7 +87,6 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # .venv keeps a copy of the lock that it was made from: while the two are the same there is nothing to do.
-# Packages are compiled by all cores, but for their tests; pip does it with one, and takes them too.
 .venv/requirements.lock: requirements.lock
 	@if cmp -s $< $@; then touch $@; exit 0; fi; \
 	if [ ! -x .venv/bin/python ]; then \
@@ -99,6 +99,5 @@ help:  ## Show this list
 	fi; \
 	echo 'Installing the packages of requirements.lock into .venv; this is done once and takes 1 to 10 minutes ...'; \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $< && \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . || exit 1; \
-	.venv/bin/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib; \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	cp $< $@ && echo 'The environment is ready.'
