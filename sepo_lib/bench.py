@@ -90,7 +90,7 @@ SUITES = {
         ("ipd", "kuhn", "deal"),
         sizes=(4, 8, 16, 32, 64),
         step_sizes=(4, 8, 16, 32, 64),
-        steps=2,
+        steps=4,
         turns=5,
         ticks=None,
         singles=2,
