@@ -113,14 +113,17 @@ def totals(
     for start in range(0, len(pairs), _ROWS):
         few = pairs[start : start + _ROWS]
         lines = [torch.tensor([*prompt, *answer]) for prompt, answer in few]
-        ids = pad_sequence(lines, batch_first=True).to(model.device)  # what is behind an answer is not seen
-        written = [torch.tensor([False] * len(prompt) + [True] * len(answer)) for prompt, answer in few]
-        kept = ids.shape[1] - min(len(prompt) for prompt, _ in few)
-        written_BL = pad_sequence(written, batch_first=True)[:, -kept:].to(model.device)
-        logits = model(input_ids=ids, logits_to_keep=kept + 1).logits[:, :-1]
+        mask = [torch.ones_like(line) for line in lines]
+        written = [torch.ones(len(answer)) for _, answer in few]
+        ids, mask, written = (  # all end together: logits are needed for the longest answer's columns only
+            pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
+            for rows in (lines, mask, written)
+        )
+        kept = written.shape[1]
+        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept + 1).logits[:, :-1]
         all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
         chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
-        found.append((chosen_BL * written_BL).sum(dim=1))
+        found.append((chosen_BL * written).sum(dim=1))
     return torch.cat(found)
 
 

@@ -99,9 +99,9 @@ class LanguageModelPolicy:
         prompts = self.encode([query.game.messages(query.view) for query in queries])
         uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
-        distinct = {tuple(sample.ids) for sample in samples}
-        text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in distinct}
-        texts = [text_of[tuple(sample.ids)] for sample in samples]
+        written = [tuple(sample.ids) for sample in samples]
+        text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in set(written)}
+        texts = [text_of[ids] for ids in written]
         actions = [q.game.parse(text, q.view.legal) for q, text in zip(queries, texts, strict=True)]
         unparsed = {  # one decision of each prompt
             prompt: (query.game, query.view)

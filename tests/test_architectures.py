@@ -75,6 +75,7 @@ def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilitie
     uniforms_BL = rng.random((4, 6))
     together = engine.sample(prompts, uniforms_BL, 0.8)
     in_parts = GenerateEngine(model, engine.end_ids, at_once=3).sample(prompts, uniforms_BL, 0.8)
+    scores = engine.score(prompts, [sample.ids for sample in together], 0.8)
     for number, (prompt, sample) in enumerate(zip(prompts, together, strict=True)):
         alone = engine.sample([prompt], uniforms_BL[number : number + 1], 0.8)[0]
         assert sample.ids == alone.ids == in_parts[number].ids
@@ -82,6 +83,7 @@ def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilitie
             out = model(torch.tensor([prompt + sample.ids])).logits[0, len(prompt) - 1 : -1]
         expected = torch.log_softmax(out / 0.8, dim=-1)[range(len(sample.ids)), sample.ids]
         np.testing.assert_allclose(sample.logps, expected.numpy(), atol=1e-4)
+        assert scores[number] == pytest.approx(float(expected.sum()), abs=1e-4)
 
 
 def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, tmp_path):
