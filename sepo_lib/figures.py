@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from . import paths
+from . import authors, paths
 from .statistics import Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
@@ -926,8 +926,8 @@ def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
     return grid
 
 
-PAPER_CONFIGURATION = {"base": "base", "sft": "sft", "sepo": "published", "sepo-credited": "unbiased"}
-PAPER_MARKERS = ("X", "P", "*", "p", "h")
+PAPER_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[9])  # one for each of the authors' models
+PAPER_MARKERS = ("o", "s", "^")
 
 
 @styled
@@ -970,58 +970,100 @@ def crossplay(table: pd.DataFrame) -> Axes:
 
 
 @styled
-def paper_against_ours(
-    evaluation: pd.DataFrame, paper: pd.DataFrame, metric: str = "safety"
-) -> sns.FacetGrid:
-    """Our means and intervals beside the values the authors printed, by game and stage.
+def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.FacetGrid:
+    """Do the authors' models and ours change in the same direction from base to SFT to SEPO?
 
-    The authors' models have a marker each; open markers are their first runs, filled ones the rerun. Their
-    stage `sepo` stands with our published preset, their `sepo-credited` with our unbiased one. `paper`
-    columns: generation (first, rerun), model, domain, stage, `metric`; `evaluation` as in `by_stage`.
+    One panel a game, one row a stage or recipe, J with the evaluation weights to the right. A line follows
+    one model from base to SFT and on to each of its recipes. `paper` is made by `authors.load`; only its rows
+    with an empty `reason` are drawn. `evaluation` columns: game, pools, stage, arm, preset, seed, step, model,
+    safety, and reported.
     """
-    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", metric])
-    need(paper.drop(columns="model", errors="ignore"), ["generation", "domain", "stage", metric])
-    need(paper[:1], ["model"])
-    data = configured(evaluation[evaluation["pools"] == "paper"])
-    present(CONFIGURATIONS, data["configuration"])
+    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", "step", "model", "safety"])
+    need(paper.drop(columns="model", errors="ignore"), ["game", "who", "recipe", "reason", "step", "safety"])
+    data = authors.beside(reported(evaluation), paper)
+    if data.empty:
+        raise NothingToDraw("no game that both have")
+    looks = _looks_of_models(data)
+    rows = [key for key in authors.STAGES if (data["recipe"] == key).any()]
     games = ordered_games(data)
-    models = dict(zip(sorted(paper["model"].unique()), PAPER_MARKERS, strict=False))
-    printed = paper.assign(configuration=paper["stage"].map(PAPER_CONFIGURATION)).dropna(subset=[metric])
-    grid = grid_of(data, "game", games, height=2.7, least=5.4, sharey=False)
-    places = {key: x for x, key in enumerate(CONFIGURATIONS)}
+    grid = grid_of(data, "game", games, width=3.4, height=2.35, col_wrap=min(2, len(games)), sharey=True)
     for game, ax in grid.axes_dict.items():
-        for key, x in places.items():
-            chosen = data[(data["game"] == game) & (data["configuration"] == key)]
-            mark_seeds(ax, x - 0.25, chosen, metric, CONFIGURATIONS[key], aside=0.14)
-        step = 0.36 / max(1, len(models) - 1)
-        for (model, generation), rows in printed[printed["domain"] == game].groupby(["model", "generation"]):
-            ax.plot(
-                rows["configuration"].map(places) + 0.08 + step * list(models).index(model),
-                rows[metric],
-                models[model],
-                color=MUTED,
-                markerfacecolor=MUTED if generation == "rerun" else "white",
-                markersize=5.2,
-                markeredgewidth=0.8,
-                label=f"{model}, {generation}",
-            )
-        zero_line(ax)
-        blank_x(ax, len(places))
+        mine = data[data["game"] == game]
+        here = [who for who in looks if (mine["who"] == who).any()]
+        for number, who in enumerate(here):
+            aside = 0.62 * ((number + 0.5) / len(here) - 0.5)
+            _path_of_model(ax, mine[mine["who"] == who], rows, aside, looks[who])
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), xlabel="", ylabel="")
+        ax.set_yticklabels([_recipe_label(key, data) for key in rows])
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="y", visible=False)
+        for edge in range(len(rows) - 1):
+            ax.axhline(edge + 0.5, color=FAINT, linewidth=0.7, zorder=0)
+        ax.margins(x=0.06)
         ax.set_title(GAMES.get(game, game))
-        ax.margins(y=0.12)
-    grid.set_ylabels(QUANTITIES.get(metric, metric))
-    ours = [handle(look._replace(label=f"ours: {look.label}")) for look in CONFIGURATIONS.values()]
-    theirs = [handle(Look(f"paper: {model}", MUTED, marker)) for model, marker in models.items()]
-    runs = [
-        handle(Look(f"paper: {word}", MUTED, "o", full))
-        for word, full in (("first runs", False), ("rerun", True))
-    ]
-    blank = Line2D([], [], linestyle="none", label=" ")
-    columns = [ours, theirs, runs]  # a legend fills column by column
-    rows = max(len(column) for column in columns)
-    filled = [entry for column in columns for entry in (*column, *[blank] * (rows - len(column)))]
-    legend_below(grid.figure, filled, columns=len(columns))
+    grid.figure.suptitle(
+        "Do the authors' models and ours move the same way from base to SFT to SEPO?", fontsize=9
+    )
+    grid.figure.supxlabel(
+        "J with the evaluation weights (scaled points per round; right is safer)", fontsize=8
+    )
+    early = Line2D([], [], linestyle="none", marker="o", markersize=2.6, color=MUTED, label="earlier checkpoint")
+    entries = [handle(look, "-") for look in looks.values()]
+    legend_below(grid.figure, entries if data["last"].all() else [*entries, early], columns=4)
     return grid
+
+
+def _looks_of_models(data: pd.DataFrame) -> dict[str, Look]:
+    """Colour and marker say which model; the authors' first runs are open, their reruns filled."""
+    names = sorted({who.rsplit(", ", 1)[0] for who in data.loc[~data["ours"], "who"]})
+    styles = dict(zip(names, zip(PAPER_COLOURS, PAPER_MARKERS, strict=True), strict=False))
+    looks = {}
+    for who, ours in data[["who", "ours"]].drop_duplicates().sort_values(["ours", "who"]).to_numpy()[::-1]:
+        colour, marker = (INK, "D") if ours else styles[who.rsplit(", ", 1)[0]]
+        looks[who] = Look(who if ours else f"authors: {who} run".replace("rerun run", "rerun"), colour, marker)
+        looks[who] = looks[who]._replace(filled=not who.endswith(", first"))
+    return looks
+
+
+def _path_of_model(ax: Axes, rows: pd.DataFrame, order: Sequence[str], aside: float, look: Look) -> None:
+    """The marks of one model in one game, at the heights of their recipes, with lines between the stages."""
+    last = rows[rows["last"]].set_index("recipe")
+    height = {key: order.index(key) + aside for key in last.index}
+    for key in last.index:
+        before = "sft" if key not in ("base", "sft") else "base"
+        if before in last.index and key != before:
+            ends = [last.loc[before, "safety"], last.loc[key, "safety"]]
+            ax.plot(ends, [height[before], height[key]], color=look.colour, lw=0.8, alpha=0.45, zorder=2)
+        x, low, high = last.loc[key, ["safety", "low", "high"]].astype(float)
+        bar = None if np.isnan(low) else [[x - low], [high - x]]
+        ax.errorbar(
+            [x],
+            [height[key]],
+            xerr=bar,
+            fmt=look.marker,
+            color=look.colour,
+            markerfacecolor=look.colour if look.filled else "white",
+            markersize=5,
+            elinewidth=1.3,
+            capsize=2.4,
+            label=look.label,
+            zorder=3,
+        )
+    early = rows[~rows["last"]]
+    heights = [height[key] for key in early["recipe"]]
+    ax.plot(early["safety"], heights, "o", color=look.colour, markersize=2.6, mew=0, alpha=0.7, zorder=2)
+
+
+def _recipe_label(key: str, data: pd.DataFrame) -> str:
+    """A recipe as the label of a row, with the preset of ours that stands in it."""
+    label = authors.STAGES[key]
+    if key in ("base", "sft"):
+        return label
+    sides = data.loc[data["recipe"] == key, "ours"]
+    if sides.all():
+        return f"{label}\n(ours only)"
+    return f"{label}\n(ours: {key})" if sides.any() else f"{label}\n(authors only)"
 
 
 BENCH_ARMS = {
@@ -1124,7 +1166,7 @@ def bench_scaling(scaling: pd.DataFrame) -> Axes:
 CAPTIONS = {
     "safety_by_stage": "Safety J by stage: mean and 95% interval over seeds (dots). Higher is safer.",
     "exploit_by_stage": "Exploit advantage e by stage, in points per round. Lower is safer.",
-    "paper_against_ours": "Our safety beside the values the authors printed for their models.",
+    "paper_against_ours": "J of the authors' models and of ours, recomputed with the same weights.",
     "kuhn_strategy": "Kuhn poker: the policy at its information sets, against the Nash family.",
     "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
@@ -1177,7 +1219,7 @@ def draw_all(profile: str) -> list[Path]:
         read_or_empty(profile, name)
         for name in ("evaluation", "training", "ablation", "exploitability", "strategies")
     )
-    paper = pd.read_csv(paths.root() / "data" / "paper" / "results.csv")
+    paper = authors.load()
     models = evaluation["model"].unique()
     files = []
     for model in models:
