@@ -308,7 +308,7 @@ def figures(options: argparse.Namespace) -> int:
 def document(options: argparse.Namespace) -> int:
     """Write the numbers of a run into the document on them: nano's into the one on estimators."""
     settings = profiles.load(options.profile)
-    from . import readme
+    from . import authors_page, readme
 
     if settings.model == "nano":
         readme.update_estimators(settings.profile)
@@ -317,6 +317,9 @@ def document(options: argparse.Namespace) -> int:
     else:
         readme.update_model(settings.profile)
         written = "docs/MODELS.md"
+    if settings.profile == authors_page.STUDY:
+        authors_page.update()
+        written += " and docs/AUTHORS.md"
     print(f"Wrote the numbers of {settings.profile} into {written}")
     return 0
 
@@ -393,7 +396,7 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     import nbformat
 
-    from . import readme
+    from . import authors_page, readme
 
     profile = profiles.load(options.profile).profile
     runs = sorted(paths.executed(profile).glob("*.ipynb"))
@@ -405,6 +408,8 @@ def notebooks(options: argparse.Namespace) -> int:
     for name, notebook in published.items():
         paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
     readme.update(profile)
+    if profile == authors_page.RUN:
+        authors_page.update()
     print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())} and README.md")
     return 0
 

@@ -40,7 +40,7 @@ def load() -> pd.DataFrame:
         table.loc[rows.index, "safety"] = objective.objective(game, *terms, game.evaluation_weights)
     variant = table["variant"].fillna("").str.split().str[0]
     table["recipe"] = variant.map(_RECIPES).where(table["stage"] == "grpo", table["stage"]).fillna("")
-    table["who"] = table["model"] + ", " + table["generation"]
+    table["who"] = table["model"] + " (" + table["generation"] + ")"
     table["reason"] = [_reason(row) for row in table.itertuples()]
     return table
 
@@ -70,7 +70,9 @@ def ours(evaluation: pd.DataFrame) -> pd.DataFrame:
     trained = rows["stage"] == "sepo"
     arms = {name: how.arm for name, how in credit.PRESETS.items()}
     own = ~trained | (rows["arm"] == rows["preset"].map(arms))
-    return rows.assign(recipe=rows["stage"].where(~trained, rows["preset"]), who=rows["model"] + ", ours")[own]
+    return rows.assign(recipe=rows["stage"].where(~trained, rows["preset"]), who=rows["model"] + " (ours)")[
+        own
+    ]
 
 
 def beside(evaluation: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,9 @@ from .statistics import Interval
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
 RUN, STUDY = "laptop", "study"  # the runs that stand beside theirs
 CLAIM_C4 = "deal"  # the game that the paper's claim C4 is about
-NEAREST = "published+credit"  # the recipe nearest to their current code, where `authors_current` is not trained
+NEAREST = (
+    "published+credit"  # the recipe nearest to their current code, where `authors_current` is not trained
+)
 
 
 def update() -> None:
@@ -25,7 +27,6 @@ def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing one."""
     evaluation, study = (figures.reported(paths.read_table(run, "evaluation")) for run in (RUN, STUDY))
     return page(evaluation, study, paths.read_table(STUDY, "switches"))
-
 
 
 def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> str:
@@ -60,7 +61,28 @@ def _used(theirs: pd.DataFrame) -> str:
     return (
         f"**What is compared.** {(theirs['reason'] == '').sum()} of the {len(theirs)} stored rows. "
         f"{len(theirs) - own.sum()} rows were printed with other weights than the evaluation weights. J is "
-        f"recomputed for all of them. The other rows are not compared:\n\n{lines}"
+        f"recomputed for all rows of the kit's games. The other rows are not compared:\n\n{lines}"
+        f"{_twice(theirs)}"
+    )
+
+
+def _twice(theirs: pd.DataFrame) -> str:
+    """How far apart two stored evaluations of one model are, where one of them is compared."""
+    keys, lines = ["game", "who", "stage", "variant", "step"], []
+    for _, rows in theirs.fillna({"variant": "", "step": 0}).groupby(keys, sort=False):
+        if rows["reason"].eq("").any() and rows["reason"].str.startswith("temperature").any():
+            told = " and ".join(
+                f"{row.safety:.3f} (temperature: {row.temperature.split(' ')[0]}; episodes an opponent: "
+                f"{row.episodes_per_opponent})"
+                for row in rows.itertuples()
+            )
+            first = rows.iloc[0]
+            stage = STAGES[first["recipe"]] + (f" step {first['step']:.0f}" if first["step"] else "")
+            lines.append(f"J of {first['who']} in {first['game']}, {stage}: {told}.")
+    return (
+        "\n\nModels that are stored twice show the noise of one evaluation. " + " ".join(lines)
+        if lines
+        else ""
     )
 
 
@@ -92,7 +114,10 @@ def _changes(table: pd.DataFrame, mine: pd.DataFrame) -> list[str]:
                 found = _paired(mine[mine["game"] == game], before, after, name)
                 verdict = _verdict(change, found)
                 cells |= {f"{TERMS[name]}, theirs": f"{change:+.3f}"}
-                cells |= {f"{TERMS[name]}, ours": text(found) if found else "–", f"{TERMS[name]}: same?": verdict}
+                cells |= {
+                    f"{TERMS[name]}, ours": text(found) if found else "–",
+                    f"{TERMS[name]}: same?": verdict,
+                }
                 verdicts.append((name, verdict))
             rows.append(cells)
     counts = []
@@ -133,7 +158,7 @@ def _credited(table: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
         found, name = _recipe(game, study, switches)
         lines.append(
             f"**Their credited result.** {games.get(game).title}, {who}, temperature {TEMPERATURE}, J at the "
-            f"last step: {told}. {_replicated(found, name, J['authors_current'] - J['sft'])}"
+            f"last step: {told}. {_replicated(found, name, rows.set_index('recipe'))}"
         )
         lines.append(_ends("published", last[last["game"] == game]))
     return lines
@@ -141,11 +166,16 @@ def _credited(table: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
 
 def _ends(recipe: str, rows: pd.DataFrame) -> str:
     """Where one recipe ends in one game, for every model that has it."""
-    ends = [
-        f"{row['who']}: " + ", ".join(f"{label} {row[name] + 0.0:.3f}" for name, label in TERMS.items())
-        for row in rows[rows["recipe"] == recipe].to_dict("records")
-    ]
-    return f"The recipe {STAGES[recipe]} ends at: {'; '.join(ends)}."
+    rows = rows[rows["recipe"] == recipe]
+    terms = [name for name in TERMS if name != "safety"]
+    mine, ends = rows.loc[rows["ours"], terms], []
+    for row in rows.to_dict("records"):
+        told = ", ".join(f"{label} {row[name] + 0.0:.3f}" for name, label in TERMS.items())
+        if len(mine) and not row["ours"]:
+            apart = max(abs(row[name] - mine[name].iloc[0]) for name in terms)
+            told += f" (largest difference of u, e, c, x from ours: {apart:.3f})"
+        ends.append(f"{row['who']}: {told}")
+    return f"**Where the recipe {STAGES[recipe]} ends there.** {'; '.join(ends)}."
 
 
 def _recipe(game: str, study: pd.DataFrame, switches: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -157,12 +187,13 @@ def _recipe(game: str, study: pd.DataFrame, switches: pd.DataFrame) -> tuple[pd.
     return pd.concat([mine, turned.assign(recipe=NEAREST)]), NEAREST
 
 
-def _replicated(mine: pd.DataFrame, name: str, theirs: float) -> str:
-    """A sentence on our change from SFT under one recipe, and under `unbiased`, beside theirs."""
+def _replicated(mine: pd.DataFrame, name: str, theirs: pd.DataFrame) -> str:
+    """Sentences on our change from SFT under the recipe `name`, and under `unbiased`, beside theirs."""
+    change = theirs.loc["authors_current", "safety"] - theirs.loc["sft", "safety"]
     found = _paired(mine, "sft", name, "safety")
     if found is None:
         return "The study has trained no recipe that is near to theirs, so nothing can be said."
-    model = mine["model"].iloc[0]
+    sft = mine[mine["recipe"] == "sft"]
     means = [
         f"{label} {text(statistics.interval(mine.loc[mine['recipe'] == recipe, 'safety']))}"
         for recipe, label in (("sft", "SFT"), (name, f"`{name}`"), ("unbiased", "`unbiased`"))
@@ -170,12 +201,17 @@ def _replicated(mine: pd.DataFrame, name: str, theirs: float) -> str:
     ]
     verdict = {
         "yes": "The study's model changes in the same direction.",
-        "no": "This recipe does not replicate their result on the study's model.",
+        "no": (
+            "This recipe does not replicate their result on the study's model. A possible reason, which is "
+            f"not tested: u after SFT is {theirs.loc['sft', 'payoff']:.2f} there and "
+            f"{sft['payoff'].mean():.2f} here, so our SFT model leaves more room for the immediate payoff."
+        ),
         "open": "Our interval contains 0, so the comparison is open.",
-    }[_verdict(theirs, found)]
+    }[_verdict(change, found)]
     return (
-        f"Credited minus SFT is {theirs:+.3f} there. In our study ({model}, {len(mine['seed'].unique())} "
-        f"seeds) J is: {'; '.join(means)}. `{name}` minus SFT is {text(found)}. {verdict}"
+        f"Credited minus SFT is {change:+.3f} there. In our study ({sft['model'].iloc[0]}, "
+        f"{len(sft['seed'].unique())} seeds) J is: {'; '.join(means)}. `{name}` minus SFT is {text(found)}. "
+        f"{verdict}"
     )
 
 

@@ -986,7 +986,10 @@ def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.Fac
     looks = _looks_of_models(data)
     rows = [key for key in authors.STAGES if (data["recipe"] == key).any()]
     games = ordered_games(data)
-    grid = grid_of(data, "game", games, width=3.4, height=2.35, col_wrap=min(2, len(games)), sharey=True)
+    height = 2.0 + 1.3 / -(
+        -len(games) // 2
+    )  # title and legend take the same room for one row of panels or two
+    grid = grid_of(data, "game", games, width=3.4, height=height, col_wrap=min(2, len(games)), sharey=True)
     for game, ax in grid.axes_dict.items():
         mine = data[data["game"] == game]
         here = [who for who in looks if (mine["who"] == who).any()]
@@ -1005,24 +1008,25 @@ def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.Fac
     grid.figure.suptitle(
         "Do the authors' models and ours move the same way from base to SFT to SEPO?", fontsize=9
     )
-    grid.figure.supxlabel(
-        "J with the evaluation weights (scaled points per round; right is safer)", fontsize=8
-    )
-    early = Line2D([], [], linestyle="none", marker="o", markersize=2.6, color=MUTED, label="earlier checkpoint")
+    for ax in grid.axes.flat[-2:]:
+        ax.set_xlabel("J (scaled points per round; right is safer)")
     entries = [handle(look, "-") for look in looks.values()]
-    legend_below(grid.figure, entries if data["last"].all() else [*entries, early], columns=4)
+    if not data["last"].all():
+        entries.append(handle(Look("earlier checkpoints", MUTED, ".")))
+    legend_below(grid.figure, entries, columns=3)
     return grid
 
 
 def _looks_of_models(data: pd.DataFrame) -> dict[str, Look]:
     """Colour and marker say which model; the authors' first runs are open, their reruns filled."""
-    names = sorted({who.rsplit(", ", 1)[0] for who in data.loc[~data["ours"], "who"]})
+    names = sorted({who.rsplit(" (", 1)[0] for who in data.loc[~data["ours"], "who"]})
     styles = dict(zip(names, zip(PAPER_COLOURS, PAPER_MARKERS, strict=True), strict=False))
+    order = data[["who", "ours"]].drop_duplicates().sort_values(["ours", "who"], ascending=[False, True])
     looks = {}
-    for who, ours in data[["who", "ours"]].drop_duplicates().sort_values(["ours", "who"]).to_numpy()[::-1]:
-        colour, marker = (INK, "D") if ours else styles[who.rsplit(", ", 1)[0]]
-        looks[who] = Look(who if ours else f"authors: {who} run".replace("rerun run", "rerun"), colour, marker)
-        looks[who] = looks[who]._replace(filled=not who.endswith(", first"))
+    for who, ours in order.to_numpy():
+        colour, marker = (INK, "D") if ours else styles[who.rsplit(" (", 1)[0]]
+        label = who if ours else f"authors: {who}"
+        looks[who] = Look(label, colour, marker, filled=not who.endswith("(first)"))
     return looks
 
 
@@ -1034,7 +1038,7 @@ def _path_of_model(ax: Axes, rows: pd.DataFrame, order: Sequence[str], aside: fl
         before = "sft" if key not in ("base", "sft") else "base"
         if before in last.index and key != before:
             ends = [last.loc[before, "safety"], last.loc[key, "safety"]]
-            ax.plot(ends, [height[before], height[key]], color=look.colour, lw=0.8, alpha=0.45, zorder=2)
+            ax.plot(ends, [height[before], height[key]], color=look.colour, lw=1.1, alpha=0.6, zorder=2)
         x, low, high = last.loc[key, ["safety", "low", "high"]].astype(float)
         bar = None if np.isnan(low) else [[x - low], [high - x]]
         ax.errorbar(

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepo_lib import figures, paths
+from sepo_lib import authors, figures, paths
 from sepo_lib.statistics import interval
 
 SEEDS = (1, 2, 3)
-PAPER = Path(__file__).resolve().parents[1] / "data" / "paper" / "results.csv"
+PAPER = Path(__file__).resolve().parents[1] / "data" / "paper" / "authors_results.csv"
 
 
 @pytest.fixture(autouse=True)
@@ -297,21 +297,30 @@ def test_penalty_gradient_shows_norm_and_cosine():
     assert len(figures.penalty_gradient(table.drop(columns="cosine_to_credited")).axes_dict) == 2
 
 
-def test_paper_against_ours_shows_every_printed_value():
-    table, paper = evaluation(), pd.read_csv(PAPER)
+def test_paper_against_ours_shows_every_compared_value():
+    """One row a recipe: J to the right, at the height of its own row, and nothing that is not compared."""
+    table, paper = evaluation(("ipd", "kuhn", "deal")), authors.load()
     grid = figures.paper_against_ours(table, paper)
+    assert list(grid.axes_dict) == ["ipd", "deal"]  # in Kuhn no row of the authors is compared
+    data = authors.beside(figures.reported(table), paper)
+    rows = [key for key in authors.STAGES if key in set(data.recipe)]
     for game, ax in grid.axes_dict.items():
-        printed = paper[paper.domain == game]
-        drawn = {line.get_label(): line for line in ax.lines if ", " in str(line.get_label())}
-        for (model, generation), rows in printed.groupby(["model", "generation"]):
-            line = drawn[f"{model}, {generation}"]
-            assert line.get_ydata() == pytest.approx(rows.safety)
-            assert (line.get_markerfacecolor() == "white") == (generation == "first")
-            stages = [figures.PAPER_CONFIGURATION[stage] for stage in rows.stage]
-            places = [list(figures.CONFIGURATIONS).index(stage) for stage in stages]
-            assert np.abs(line.get_xdata() - places).max() < 0.5
+        drawn = {(round(float(x), 9), round(float(y))) for line in ax.lines for x, y in [*line.get_xydata()]}
+        mine = data[data.game == game]
+        assert {(round(r.safety, 9), rows.index(r.recipe)) for r in mine.itertuples()} <= drawn
         sft = table[(table.game == game) & (table.pools == "paper") & (table.stage == "sft")]
-        assert shown(ax, "SFT") == pytest.approx(interval(sft.safety))
+        low, high = interval(sft.safety)[1:]
+        ends = [bar.get_segments()[0] for box in ax.containers for bar in box.lines[2]]
+        assert any(end[:, 0] == pytest.approx([low, high]) for end in ends)
+    legend = {text.get_text() for text in grid.figure.legends[0].get_texts()}
+    assert legend == {"m (ours)", *(f"authors: {who}" for who in data.who[~data.ours]), "earlier checkpoints"}
+    labels = [label.get_text() for label in grid.axes.flat[0].get_yticklabels()]
+    assert labels == [
+        *("base model", "SFT", "SEPO, per rollout\n(ours: published)"),
+        *("SEPO, credited\n(authors only)", "SEPO, unbiased\n(ours only)"),
+    ]
+    with pytest.raises(figures.NothingToDraw):
+        figures.paper_against_ours(evaluation(("kuhn",)), paper)
 
 
 CALLS = {
