@@ -47,7 +47,8 @@ def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
         "**Rows that are compared.** Terms and J by stage. The last step of each recipe is in bold.",
         "\n".join(markdown([_shown(row) for row in table.to_dict("records")])),
         *_at_zero(theirs[theirs["reason"] == "temperature 0"]),
-        _claim_c4(theirs[(theirs["game"] == CLAIM_C4)]),
+        _courses(theirs[theirs["game"] == CLAIM_C4]),
+        _claim_c4(theirs[theirs["game"] == CLAIM_C4]),
     ]
     return "\n\n".join(parts)
 
@@ -225,7 +226,7 @@ def _shown(row: dict) -> dict[str, str]:
 
 
 def _at_zero(rows: pd.DataFrame) -> Sequence[str]:
-    """The rows with the kit's opponents that were played at temperature 0: not beside ours, for they differ."""
+    """The rows with the kit's opponents that were played at temperature 0, as a table."""
     shown = [
         {
             "game": row.game,
@@ -240,6 +241,21 @@ def _at_zero(rows: pd.DataFrame) -> Sequence[str]:
     ]
     heading = "**Rows at temperature 0.** They have the paper's opponents. They are not compared with ours."
     return (heading, "\n".join(markdown(shown))) if shown else ()
+
+
+def _courses(rows: pd.DataFrame) -> str:
+    """J of each of their models in one game from base to the last step, at whatever temperature."""
+    lines = []
+    for (who, temperature), mine in rows.groupby(["who", "temperature"], sort=False):
+        trained = mine[mine["stage"] == "grpo"].sort_values("step")
+        points = [(STAGES[row.recipe], row.safety) for row in mine[mine["stage"] != "grpo"].itertuples()]
+        best, last = trained.loc[trained["safety"].idxmax()], trained.iloc[-1]
+        points += [(f"best step ({best['step']:.0f})", best["safety"])] if len(trained) > 1 else []
+        points += [(f"last step ({last['step']:.0f})", last["safety"])]
+        told = ", ".join(f"{name} {value:.2f}" for name, value in points)
+        lines.append(f"{who}, temperature {temperature}: {told}")
+    title = games.get(rows["game"].iloc[0]).title
+    return f"**From base to the last step** ({title}), J with the evaluation weights. {'; '.join(lines)}."
 
 
 def _claim_c4(rows: pd.DataFrame) -> str:

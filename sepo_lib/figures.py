@@ -975,8 +975,8 @@ def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.Fac
 
     One panel a game, one row a stage or recipe, J with the evaluation weights to the right. A line follows
     one model from base to SFT and on to each of its recipes. `paper` is made by `authors.load`; only its rows
-    with an empty `reason` are drawn. `evaluation` columns: game, pools, stage, arm, preset, seed, step, model,
-    safety, and reported.
+    with an empty `reason` are drawn. `evaluation` columns: game, pools, stage, arm, preset, seed, step,
+    model, safety, and reported.
     """
     need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", "step", "model", "safety"])
     need(paper.drop(columns="model", errors="ignore"), ["game", "who", "recipe", "reason", "step", "safety"])

@@ -40,7 +40,7 @@ def test_J_has_one_set_of_weights(theirs):
 
 
 def test_J_is_the_printed_one_exactly_where_the_weights_are(theirs):
-    """47 of 131 rows were printed with the evaluation weights; in the others J must not be taken from print."""
+    """47 rows were printed with the evaluation weights; elsewhere J must not be taken from print."""
     assert len(theirs) == 131
     known = theirs[theirs.game.isin(list(games.GAMES))]
     weights = known.game.map(lambda name: games.get(name).evaluation_weights)
