@@ -4,6 +4,7 @@ Departures from the paper: the number of steps is set by the profile, and `nano`
 LoRA. The loss is on what play samples: the answer and the end token behind it.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,15 +91,17 @@ def prepare(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: in
     """
     if not len(dataset):
         raise ValueError("There are no examples to train on; check how the data were made or filtered.")
-    columns = set(dataset.column_names)
-    if columns >= {"prompt", "completion"}:
-        pairs = zip(dataset["prompt"], dataset["completion"], strict=True)
-        chats = [[*(prompt or []), *completion] if _is_one(completion) else [] for prompt, completion in pairs]
-    elif "messages" in columns:
-        chats = [list(messages or []) for messages in dataset["messages"]]
+    given = dataset[:]
+    if given.keys() >= {"prompt", "completion"}:
+        pairs = zip(given["prompt"], given["completion"], strict=True)
+        chats = [
+            [*(prompt or []), *completion] if _is_one(completion) else [] for prompt, completion in pairs
+        ]
+    elif "messages" in given:
+        chats = [list(messages or []) for messages in given["messages"]]
     else:
         raise ValueError(
-            f"SFT needs the columns prompt and completion, or messages, and found {sorted(columns)}; rename "
+            f"SFT needs the columns prompt and completion, or messages, and found {sorted(given)}; rename "
             "the columns or convert the data to chats."
         )
     _refuse(
@@ -153,10 +156,11 @@ def _tokens(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[list[in
     continues the prompt of play, else its bare text."""
     end = models.end_of_answer(tokenizer)
     prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
-    texts = prompts + models.render(tokenizer, chats) + [chat[-1]["content"] for chat in chats]
-    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    number, found = len(chats), []
-    for prompt, whole, bare in zip(ids[:number], ids[number : 2 * number], ids[2 * number :], strict=True):
+    columns = prompts, models.render(tokenizer, chats), [chat[-1]["content"] for chat in chats]
+    texts = list(dict.fromkeys(itertools.chain(*columns)))
+    ids_of = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    found = []
+    for prompt, whole, bare in zip(*([ids_of[text] for text in column] for column in columns), strict=True):
         answer = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
         answer = answer[: answer.index(end)] if end in answer else bare
         found.append((prompt, [*answer, end]))
@@ -181,8 +185,8 @@ def train(
 ) -> list[dict]:
     """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
 
-    `dataset` is as `prepare` says, which raises ValueError where it is not; `steps` optimizer steps of `batch`
-    examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight.
+    `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps of
+    `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight.
     The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
