@@ -140,8 +140,8 @@ def _is_one(completion) -> bool:
 
 def _is_chat(chat: Sequence) -> bool:
     """Whether these are messages of text, the last of several the assistant's."""
-    texts = (isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in chat)
-    return len(chat) > 1 and all(texts) and chat[-1].get("role") == "assistant"
+    texts = (isinstance(m, Mapping) and isinstance(m.get(k), str) for m in chat for k in ("role", "content"))
+    return len(chat) > 1 and all(texts) and chat[-1]["role"] == "assistant"
 
 
 def _refuse(bad: Sequence[bool], what: str, remedy: str) -> None:
@@ -185,9 +185,9 @@ def train(
 ) -> list[dict]:
     """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
 
-    `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps of
-    `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight.
-    The loss is on the answers only. Returns the log, one dict a step.
+    `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps
+    of `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every
+    weight. The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
     dataset = prepare(tokenizer, dataset, max_length)

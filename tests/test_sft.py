@@ -142,6 +142,7 @@ GOOD, LONG = chat(), "State. " * 300
         ([{"text": "Rules."}], r"columns prompt and completion, or messages, and found \['text'\]; rename"),
         ([{"prompt": "Rules.", "completion": "LOW"}], r"^1 of 1 examples are not .* index 0\); convert"),
         ([{"messages": GOOD}, {"messages": GOOD[:-1]}], r"^1 of 2 examples are not .* index 1\); convert"),
+        ([{"messages": [{"content": "?"}, GOOD[-1]]}], r"^1 of 1 examples are not .* index 0\); convert"),
         ([{"messages": GOOD}, {"messages": GOOD[-1:]}], r"^1 of 2 examples are not .* index 1\); convert"),
         (
             [GOOD, chat(""), chat(" \n")],
