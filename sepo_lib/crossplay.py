@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import games, objective, paths, seeds, stages
+from . import games, objective, paths, profiles, seeds, stages
 from .games.base import POOLS, Action, Game, Round
 from .profiles import Settings
 from .records import Episode, by_opponent
@@ -78,11 +78,10 @@ def matrix(
     Columns: game, pools, row, column, kind (model or pool), payoff (the row's mean payoff per round,
     points), ci_low, ci_high (95%, over observations; see the module's docstring), other_payoff (the
     column's), parse_rate (of the row's decisions), episodes. Two models play `episodes` episodes; a pool at
-    least as many, spread evenly over its opponents, and 2 against each at the least. Raises ValueError for
-    fewer than 4 episodes or an odd number.
+    least as many, spread evenly over its opponents, and 2 against each at the least. Before anything is
+    played, raises ValueError for fewer than 4 episodes, an odd number, or pools that the game does not have.
     """
-    if episodes < 4 or episodes % 2:
-        raise ValueError(f"Cross-play needs an even number of episodes, at least 4, not {episodes}.")
+    counts = _episodes_of(game, pools, episodes, against)
     seed = seeds.derive(seed, "crossplay", game.name)
     pairs = list(combinations_with_replacement(policies, 2))
     matches = {
@@ -97,13 +96,19 @@ def matrix(
     for (first, second), legs in matches.items():
         rows[first, second] = _of_models(legs, 0)
         rows[second, first] = _of_models(legs, 1)
-    counts = {pool: max(2, -(-episodes // len(game.pool(pools, pool)))) for pool in against}
     for name, policy in policies.items():
         played = play(policy, plan(game, pools, counts, seed))
         rows |= {(name, pool): _of_pool([e for e in played if e.pool == pool]) for pool in counts}
     order = [(row, column) for row in policies for column in (*policies, *counts)]
     keys = [{"game": game.name, "pools": pools, "row": row, "column": column} for row, column in order]
     return pd.DataFrame([key | rows[pair] for key, pair in zip(keys, order, strict=True)])
+
+
+def _episodes_of(game: Game, pools: str, episodes: int, against: Iterable[str]) -> dict[str, int]:
+    """Episodes against each opponent of each pool. Raises ValueError as `matrix` does."""
+    if episodes < 4 or episodes % 2:
+        raise ValueError(f"Cross-play needs an even number of episodes, at least 4, not {episodes}.")
+    return {pool: max(2, -(-episodes // len(game.pool(pools, pool)))) for pool in against}
 
 
 def _of_models(legs: Sequence[Sequence[Match]], seat: int) -> dict:
@@ -175,9 +180,13 @@ def crossplay(
 ) -> pd.DataFrame:
     """`matrix` for models by name (name -> nano, smollm2, a hub id, a folder, a job's folder).
 
-    With `folder` the table is written there, as crossplay.csv. Raises ValueError for an unknown model.
+    With `folder` the table is written there, as crossplay.csv. Raises ValueError, before a model is loaded,
+    for an unknown game or model and as `matrix` does.
     """
     domain = games.get(game)
+    _episodes_of(domain, pools, episodes, POOLS)
+    for model in models.values():
+        profiles.load("paper", model=model)
     policies = {name: stages.open_policy(model) for name, model in models.items()}
     table = matrix(policies, domain, pools, episodes, seed)
     if folder is not None:

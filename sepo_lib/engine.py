@@ -40,10 +40,12 @@ _PROMPTS = 256  # of a call of `generate`: all at once may not fit the memory
 @dataclass(frozen=True)
 class Sample:
     """One sampled completion: token ids (the end token included where it was reached) and their
-    log-probabilities (nats) under the model at the sampling temperature."""
+    log-probabilities (nats) under the model at the sampling temperature. `finished` says whether the end
+    token was reached; a completion that is not finished was cut at the largest number of tokens."""
 
     ids: list[int]
     logps: list[float]
+    finished: bool
 
 
 class Engine(Protocol):
@@ -297,8 +299,31 @@ class SharedPrefixEngine(_Scorer):
                 position_N1 = position_N1[parent_N]
                 out = self._forward(token_N[:, None], position_N1, written, prompts=behind)
                 logits_NV, position_N1 = out.logits[:, 0].float(), position_N1 + 1
-        ids, logps, lengths = ids_BL.tolist(), logps_BL.tolist(), length_B.tolist()
-        return [Sample(i[:n], p[:n]) for i, p, n in zip(ids, logps, lengths, strict=True)]
+        return _samples(ids_BL, logps_BL, length_B, self.end_ids)
+
+
+def _samples(ids_BL, logps_BL, length_B, end_ids: torch.Tensor) -> list[Sample]:
+    """Rows of tokens and log-probabilities as samples, each of its own length."""
+    last_B = ids_BL.gather(1, length_B[:, None] - 1)[:, 0]
+    columns = (ids_BL, logps_BL, length_B, torch.isin(last_B, end_ids))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Sample(ids[:n], logps[:n], finished) for ids, logps, n, finished in rows]
+
+
+@contextmanager
+def _without_defaults(model: PreTrainedModel) -> Iterator[None]:
+    """`generate` finds nothing to sample by in the model's own generation_config in the body.
+
+    It fills every field that its caller leaves open from there, such as no_repeat_ngram_size or num_beams.
+    """
+    kept = {m: m.generation_config for m in model.modules() if "generation_config" in vars(m)}
+    try:
+        for module in kept:  # a PEFT model asks the model in it
+            module.generation_config = GenerationConfig()
+        yield
+    finally:
+        for module, usual in kept.items():
+            module.generation_config = usual
 
 
 class _Draws(LogitsProcessor):
@@ -340,11 +365,12 @@ class GenerateEngine(_Scorer):
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
         device = self.model.device
         uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=device)
-        tokens_BL, logps_BL = self._write(ids.to(device), mask.to(device), uniforms, temperature)
-        end_BL = torch.isin(tokens_BL, torch.tensor(self.end_ids, device=device))
+        with _without_defaults(self.model):
+            tokens_BL, logps_BL = self._write(ids.to(device), mask.to(device), uniforms, temperature)
+        end_ids = torch.tensor(self.end_ids, device=device)
+        end_BL = torch.isin(tokens_BL, end_ids)
         length_B = torch.where(end_BL.any(1), end_BL.long().argmax(1) + 1, tokens_BL.shape[1])
-        columns = zip(tokens_BL.tolist(), logps_BL.tolist(), length_B.tolist(), strict=True)
-        return [Sample(ids[:n], logps[:n]) for ids, logps, n in columns]
+        return _samples(tokens_BL, logps_BL, length_B, end_ids)
 
     def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
         """(tokens, log-probabilities) after the prompts, each (B, L), padding after an end token included."""
@@ -363,7 +389,6 @@ class GenerateEngine(_Scorer):
             max_new_tokens=length,
             eos_token_id=self.end_ids,
             pad_token_id=self.end_ids[0],
-            repetition_penalty=1.0,
             **sampling,
         )
 
@@ -398,6 +423,7 @@ class VLLMEngine(_Scorer):
                 temperature=temperature,
                 max_tokens=uniforms_BL.shape[1],
                 stop_token_ids=self.end_ids,
+                ignore_eos=True,  # vLLM would also stop at what the model's generation_config lists
                 logprobs=0,
                 seed=int(uniform * 2**53),
             )
@@ -407,7 +433,10 @@ class VLLMEngine(_Scorer):
         outputs = self._generation.llm.generate(asked, sampling_params=sampling, use_tqdm=False)
         logps, _ = vllm_generation.extract_logprobs(outputs)
         written = [list(output.outputs[0].token_ids) for output in outputs]
-        return [Sample(ids, [p[0] for p in rows]) for ids, rows in zip(written, logps, strict=True)]
+        return [
+            Sample(ids, [p[0] for p in rows], ids[-1] in self.end_ids)
+            for ids, rows in zip(written, logps, strict=True)
+        ]
 
 
 def make(

@@ -1,12 +1,14 @@
 """Loading a policy model and its tokenizer: the offline default, a bundled model, a hub id or a folder."""
 
+import datetime
 import importlib.metadata
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import jinja2
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
@@ -22,6 +24,7 @@ from transformers import (
     Qwen3ForCausalLM,
     set_seed,
 )
+from transformers.utils import chat_template_utils
 from transformers.utils.logging import disable_progress_bar
 
 from . import engine, paths, prefix
@@ -35,6 +38,8 @@ LORA_LAYERS = (
 )
 #: What every chat template is told, in training as in play. A template that knows no thinking ignores it.
 TEMPLATE_OPTIONS = {"enable_thinking": False}
+#: What a chat template that asks for the current time is told, so that a prompt is the same on every day.
+TEMPLATE_TIME = datetime.datetime(2024, 7, 26)
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
@@ -234,14 +239,52 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     return model.to(device()).eval(), tokenizer
 
 
-def end_of_answer(tokenizer: PreTrainedTokenizerFast) -> int:
-    """The token id that the chat template puts behind an answer (Gemma's is not its end-of-sequence token).
+def render(
+    tokenizer: PreTrainedTokenizerFast,
+    chats: Sequence[Sequence[Mapping[str, str]]],
+    add_generation_prompt: bool = False,
+) -> list[str]:
+    """The text of each chat, as the tokenizer's chat template writes it, in training as in play.
 
-    Raises ValueError where the template puts no token there.
+    A template that writes the current date writes that of TEMPLATE_TIME. Where a template has no system role
+    (it raises an error, or leaves the text out) the system message opens the user message that follows it.
+    """
+    compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
+    compiled.environment.globals["strftime_now"] = TEMPLATE_TIME.strftime  # no argument of a call can
+
+    def write(chats):
+        return tokenizer.apply_chat_template(
+            list(chats), tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_OPTIONS
+        )
+
+    try:
+        probe = [{"role": "system", "content": "(rules)"}, {"role": "user", "content": "?"}]
+        has_system_role = "(rules)" in write([probe])[0]
+    except jinja2.TemplateError:
+        has_system_role = False
+    return write(chats if has_system_role else map(_without_system, chats))
+
+
+def _without_system(chat: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The chat with its system message, if it has one, at the head of the user message behind it."""
+    first, *rest = chat
+    if first["role"] != "system":
+        return [first, *rest]
+    texts = [first["content"]]
+    if rest and rest[0]["role"] == "user":
+        texts.append(rest.pop(0)["content"])
+    return [{"role": "user", "content": "\n\n".join(texts)}, *rest]
+
+
+def end_of_answer(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token id that the chat template ends an answer with (Gemma's is not its end-of-sequence token).
+
+    Raises ValueError where the template puts no token behind an answer.
     """
     chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-    text = tokenizer.apply_chat_template(chat, tokenize=False, **TEMPLATE_OPTIONS)
-    behind = tokenizer(text[text.rindex("!") + 1 :], add_special_tokens=False)["input_ids"]
+    (text,) = render(tokenizer, [chat])
+    rest = text[text.rindex("!") + 1 :]
+    behind = tokenizer(rest.lstrip(" ") or rest, add_special_tokens=False)["input_ids"]
     if not behind:
         raise ValueError("The chat template puts no token behind an answer, so no answer could ever end.")
     return behind[0]
@@ -251,7 +294,7 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[
     """Every token id that ends an answer: of the model, of its tokenizer, of the chat template."""
     listed = model.generation_config.eos_token_id
     listed = [] if listed is None else listed if isinstance(listed, list) else [listed]
-    return sorted({*listed, tokenizer.eos_token_id, end_of_answer(tokenizer)})
+    return sorted({*listed, tokenizer.eos_token_id, end_of_answer(tokenizer)} - {None})
 
 
 def engine_for(model: PreTrainedModel, tokenizer, name: str = "shared_prefix") -> engine.Engine:

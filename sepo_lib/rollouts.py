@@ -30,7 +30,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A decision made. `parsed` is False where the action had to be decoded under constraint."""
+    """A decision made. `parsed` is False where the action had to be decoded under constraint: the answer
+    names no legal action, or was cut before its end."""
 
     action: Any
     prompt: str = ""
@@ -52,8 +53,8 @@ class LanguageModelPolicy:
     """A chat model that plays: renders prompts, samples answers, parses actions.
 
     `tokenizer` is a transformers tokenizer with a chat template, `engine` samples from the model. An answer
-    that does not parse is kept as it is and the action is drawn from the model's own distribution over the
-    legal actions, each scored as a direct answer to the prompt.
+    that does not parse, or is cut before its end token, is kept as it is and the action is drawn from the
+    model's own distribution over the legal actions, each scored as a direct answer to the prompt.
     """
 
     def __init__(self, engine: Engine, tokenizer, temperature: float = 0.8, max_new_tokens: int = 32):
@@ -68,9 +69,7 @@ class LanguageModelPolicy:
             key: list(messages) for key, messages in zip(keys, chats, strict=True) if key not in self._encoded
         }
         if new:  # at once: a call of the template and of the tokenizer costs as much as a prompt
-            texts = self.tokenizer.apply_chat_template(
-                list(new.values()), tokenize=False, add_generation_prompt=True, **models.TEMPLATE_OPTIONS
-            )
+            texts = models.render(self.tokenizer, list(new.values()), add_generation_prompt=True)
             ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             self._encoded.update(zip(new, zip(texts, ids, strict=True), strict=True))
         return [self._encoded[key] for key in keys]
@@ -102,7 +101,10 @@ class LanguageModelPolicy:
         written = [tuple(sample.ids) for sample in samples]
         text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in set(written)}
         texts = [text_of[ids] for ids in written]
-        actions = [q.game.parse(text, q.view.legal) for q, text in zip(queries, texts, strict=True)]
+        actions = [  # the last word of an answer that was cut may be the beginning of another action
+            query.game.parse(text, query.view.legal) if sample.finished else None
+            for query, text, sample in zip(queries, texts, samples, strict=True)
+        ]
         unparsed = {  # one decision of each prompt
             prompt: (query.game, query.view)
             for query, (prompt, _), action in zip(queries, prompts, actions, strict=True)

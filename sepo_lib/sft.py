@@ -1,10 +1,12 @@
 """The supervised warm start: a thin layer over `trl.SFTTrainer`.
 
 Departures from the paper: the number of steps is set by the profile, and `nano` is tuned in full, not by
-LoRA. The loss is on the answer only.
+LoRA. The loss is on what play samples: the answer and the end token behind it.
 """
 
-from collections.abc import Callable
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import datasets
@@ -78,6 +80,93 @@ def precision(model: PreTrainedModel) -> dict:
     }
 
 
+def prepare(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: int) -> Dataset:
+    """The examples as tokens: columns `input_ids` and `labels`, rows in the order of `dataset`.
+
+    `dataset` has the conversational columns `prompt` and `completion` (one assistant message), or `messages`,
+    of which the last is the completion and all before it are the prompt. The ids are those of play: the
+    prompt, the answer, and its end token (`models.end_of_answer`); the labels are -100 in the prompt. Nothing
+    is cut or left out: raises ValueError for data that cannot be trained on as they are, with the number of
+    such examples, the index of the first and what to do.
+    """
+    if not len(dataset):
+        raise ValueError("There are no examples to train on; check how the data were made or filtered.")
+    given = dataset[:]
+    if given.keys() >= {"prompt", "completion"}:
+        pairs = zip(given["prompt"], given["completion"], strict=True)
+        chats = [
+            [*(prompt or []), *completion] if _is_one(completion) else [] for prompt, completion in pairs
+        ]
+    elif "messages" in given:
+        chats = [list(messages or []) for messages in given["messages"]]
+    else:
+        raise ValueError(
+            f"SFT needs the columns prompt and completion, or messages, and found {sorted(given)}; rename "
+            "the columns or convert the data to chats."
+        )
+    _refuse(
+        [not _is_chat(chat) for chat in chats],
+        "are not a prompt of messages with role and content and one assistant message behind it",
+        "convert them to chats that end with the answer",
+    )
+    answers = [chat[-1]["content"] for chat in chats]
+    _refuse([not answer.strip() for answer in answers], "have an empty answer", "fill or remove them")
+    end = tokenizer.decode([models.end_of_answer(tokenizer)])
+    _refuse(
+        [end in answer for answer in answers],
+        f"have the end token {end!r} in the answer, where play would stop",
+        "remove it from the answers",
+    )
+    keys = [json.dumps(chat, sort_keys=True) for chat in chats]
+    distinct = dict(zip(keys, chats, strict=True))
+    tokens_of = dict(zip(distinct, _tokens(tokenizer, list(distinct.values())), strict=True))
+    rows = [tokens_of[key] for key in keys]
+    _refuse(
+        [len(prompt) + len(answer) > max_length for prompt, answer in rows],
+        f"are longer than {max_length} tokens",
+        "shorten or remove them, or raise max_length (the hyperparameter `sft_max_length`)",
+    )
+    return Dataset.from_dict(
+        {
+            "input_ids": [prompt + answer for prompt, answer in rows],
+            "labels": [[-100] * len(prompt) + answer for prompt, answer in rows],
+        }
+    )
+
+
+def _is_one(completion) -> bool:
+    return isinstance(completion, Sequence) and len(completion) == 1
+
+
+def _is_chat(chat: Sequence) -> bool:
+    """Whether these are messages of text, the last of several the assistant's."""
+    texts = (isinstance(m, Mapping) and isinstance(m.get(k), str) for m in chat for k in ("role", "content"))
+    return len(chat) > 1 and all(texts) and chat[-1]["role"] == "assistant"
+
+
+def _refuse(bad: Sequence[bool], what: str, remedy: str) -> None:
+    if any(bad):
+        raise ValueError(
+            f"{sum(bad)} of {len(bad)} examples {what} (the first: index {bad.index(True)}); {remedy}."
+        )
+
+
+def _tokens(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[list[int], list[int]]]:
+    """(prompt, answer and end token) of each chat. The answer is as the chat template writes it where that
+    continues the prompt of play, else its bare text."""
+    end = models.end_of_answer(tokenizer)
+    prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
+    columns = prompts, models.render(tokenizer, chats), [chat[-1]["content"] for chat in chats]
+    texts = list(dict.fromkeys(itertools.chain(*columns)))
+    ids_of = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+    found = []
+    for prompt, whole, bare in zip(*([ids_of[text] for text in column] for column in columns), strict=True):
+        answer = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
+        answer = answer[: answer.index(end)] if end in answer else bare
+        found.append((prompt, [*answer, end]))
+    return found
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -96,13 +185,12 @@ def train(
 ) -> list[dict]:
     """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
 
-    `dataset` has conversational `prompt` and `completion` columns; `steps` optimizer steps of `batch`
-    examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every weight;
-    The loss is on the answers only. Returns the log, one dict a step.
+    `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps
+    of `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every
+    weight. The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
-    # Before the examples are chosen: the column is then added to the table as it lies, not to a copy of it.
-    dataset = dataset.add_column("chat_template_kwargs", [models.TEMPLATE_OPTIONS] * len(dataset))
+    dataset = prepare(tokenizer, dataset, max_length)
     if steps is not None:
         needed = steps * batch
         dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
@@ -121,8 +209,7 @@ def train(
             learning_rate=learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=0 if steps is None else min(20, steps // 10),
-            max_length=max_length,
-            completion_only_loss=True,
+            max_length=None,  # `prepare` has seen to it
             logging_steps=1,
             save_strategy="no",
             report_to="none",

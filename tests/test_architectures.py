@@ -188,7 +188,7 @@ def test_the_examples_of_sft_begin_with_the_prompts_of_play(kind, loaded, tmp_pa
         assert row["input_ids"][: len(prompt_ids)] == prompt_ids
         trained = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
         text, end = example["completion"][0]["content"], models.end_of_answer(tokenizer)
-        assert tokenizer.decode(trained[: trained.index(end)]) == text
+        assert trained[-1] == end and tokenizer.decode(trained[:-1]) == text
         assert row["input_ids"][len(prompt_ids) :] == trained
         assert KUHN.parse(text, ("PASS", "BET", "CALL", "FOLD")) is not None
 

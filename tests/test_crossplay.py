@@ -1,5 +1,7 @@
 """Cross-play: scripted and tabular policies worked out by hand, then the model itself."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +109,33 @@ def test_what_cannot_be_played_is_refused():
     for texts, sentence in [(["nano"], "name=PATH"), (["a=x", "a=y"], "is taken"), (["train=x"], "is taken")]:
         with pytest.raises(ValueError, match=sentence):
             crossplay.named(texts)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"--pools": "nonsense"}, r"split has no pool set 'nonsense'; choose one of \['paper'\]."),
+        ({"--game": "chess"}, "Unknown game 'chess'; choose from"),
+        ({"--episodes": "0"}, "even number of episodes, at least 4, not 0."),
+        ({"--models": "a=nano b=nowhere"}, "There is no model 'nowhere'; choose"),
+        ({"--models": "a=nano a=nano"}, "The name 'a' is taken"),
+    ],
+)
+def test_the_command_refuses_before_a_model_is_loaded(changed, sentence, monkeypatch, capsys):
+    monkeypatch.setattr(stages, "open_policy", lambda model: pytest.fail("loaded"))
+    given = {"--game": "split", "--models": "a=nano b=nano", "--episodes": "4"} | changed
+    arguments = [word for name, value in given.items() for word in (name, *value.split())]
+    assert cli.main(["crossplay", *arguments]) == 2
+    said = capsys.readouterr()
+    assert re.search(sentence, said.err) and said.err.count("\n") == 1 and not said.out
+
+
+def test_pools_that_there_are_not_are_refused_before_a_match_is_played():
+    players = {"a": Always(5)}
+    for pools, against in [("nonsense", ["exploiter"]), ("paper", ["nonsense"])]:
+        with pytest.raises(ValueError, match=r"'nonsense'.*choose one of"):
+            crossplay.matrix(players, SPLIT, pools, 4, against=against)
+    assert players["a"].batches == []
 
 
 def test_the_checkpoints_of_a_run():

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from scipy import stats
-from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM, set_seed
+from transformers import DynamicCache, GenerationConfig, Qwen3Config, Qwen3ForCausalLM, set_seed
 
 from sepo_lib import answer_tree, games, models, prefix, rollouts
 from sepo_lib import engine as engines
@@ -150,6 +151,47 @@ def test_all_engines_give_the_same_answers_to_the_same_uniforms(model, temperatu
         np.testing.assert_allclose(ours.logps, plain.logps, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [1, 20, 0.5, [[5]]], ids=repr)
+def test_no_field_of_the_model_s_generation_config_changes_an_answer(model, monkeypatch, value):
+    """Every field there is, to whatever it is set: no_repeat_ngram_size, num_beams, min_new_tokens, ..."""
+    prompts, u = prompts_of(4), uniforms(4, 3)
+    expected = [sample.ids for sample in SharedPrefixEngine(model, [END]).sample(prompts, u, 1.5)]
+    fields = [name for name in vars(GenerationConfig()) if not name.startswith("_")]
+    assert len(fields) > 50 and {"num_beams", "eos_token_id", "min_new_tokens"} <= set(fields)
+    engine = GenerateEngine(model, [END])
+    for name in [*fields, "a_field_of_its_own"]:
+        given = GenerationConfig()
+        setattr(given, name, value)
+        monkeypatch.setattr(model, "generation_config", given)
+        assert [sample.ids for sample in engine.sample(prompts, u, 1.5)] == expected, name
+        assert model.generation_config is given and getattr(given, name) == value
+
+
+def test_an_adapter_s_model_is_sampled_without_its_generation_config_and_keeps_it(model):
+    prompts, u = prompts_of(8), uniforms(8, 8)
+    expected = [sample.ids for sample in SharedPrefixEngine(model, [END]).sample(prompts, u, 1.5)]
+    usual = model.generation_config
+    adapted = get_peft_model(model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    model.generation_config = given = GenerationConfig(no_repeat_ngram_size=1)
+    assert [s.ids for s in GenerateEngine(adapted, [END]).sample(prompts, u, 1.5)] == expected
+    with pytest.raises(IndexError):  # a token that there is not
+        GenerateEngine(adapted, [END]).sample([[VOCABULARY]], u[:1], 1.5)
+    assert model.generation_config is adapted.generation_config is given
+    adapted.unload()
+    model.generation_config = usual
+
+
+@both
+def test_an_answer_is_finished_where_it_ends_with_an_end_token_even_at_the_last_place(model, Engine):
+    prompts = [[2, 3, 4, 5]] * 200
+    long = Engine(model, [END]).sample(prompts, uniforms(200, 6), 1.5)
+    cut = Engine(model, [END]).sample(prompts, uniforms(200, 6)[:, :3], 1.5)
+    for whole, sample in zip(long, cut, strict=True):
+        assert sample.ids == whole.ids[:3]
+        assert sample.finished == (END in sample.ids) == (len(whole.ids) <= 3 and whole.finished)
+    assert any(len(s.ids) == 3 and s.finished for s in cut) and not all(s.finished for s in cut)
+
+
 @both
 def test_log_probabilities_equal_a_full_forward(model, Engine):
     prompts = prompts_of(10)
@@ -208,7 +250,9 @@ def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(model, mo
 
 def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(model, monkeypatch):
     """A stand-in for vLLM that answers with the seed: this tests the traffic, not vLLM."""
-    synced = []
+    synced, arguments = [], []
+    poisoned = GenerationConfig(no_repeat_ngram_size=1, top_k=1, repetition_penalty=2.0, eos_token_id=7)
+    monkeypatch.setattr(model, "generation_config", poisoned)
 
     class Generation:
         def __init__(self, model, accelerator, tokenizer):
@@ -218,13 +262,14 @@ def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(
             synced.append(True)
 
         def generate(self, prompts, sampling_params, use_tqdm):
+            arguments.extend(vars(one) for one in sampling_params)
             assert [set(prompt) for prompt in prompts] == [{"prompt_token_ids"}] * len(prompts)
             ranked = SimpleNamespace(rank=1, logprob=-0.5)
             return [
                 SimpleNamespace(
-                    outputs=[SimpleNamespace(token_ids=(p.seed, END), logprobs=[{7: ranked}] * 2)]
+                    outputs=[SimpleNamespace(token_ids=(p.seed, ends), logprobs=[{7: ranked}] * 2)]
                 )
-                for p in sampling_params
+                for p, ends in zip(sampling_params, [END, 5], strict=False)
             ]
 
     monkeypatch.setattr(engines, "is_vllm_available", lambda: True)
@@ -233,10 +278,14 @@ def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(
     engine, u = engines.make("vllm", model, [END], None), np.array([[0.5, 0.1], [0.25, 0.1]])
     for _ in range(2):
         assert engine.sample([[2], [3]], u, 0.8) == [
-            engines.Sample([2**52, END], [-0.5, -0.5]),
-            engines.Sample([2**51, END], [-0.5, -0.5]),
+            engines.Sample([2**52, END], [-0.5, -0.5], True),
+            engines.Sample([2**51, 5], [-0.5, -0.5], False),
         ]
     assert len(synced) == 1
+    # All that is given. vLLM keeps its own neutral default for the rest, and reads of the model's
+    # generation_config, where parameters are given, the ids to stop at alone: not if it ignores them.
+    given = {"temperature": 0.8, "max_tokens": 2, "stop_token_ids": [END], "ignore_eos": True, "logprobs": 0}
+    assert arguments[0] == {**given, "seed": 2**52}
     with torch.no_grad():
         next(model.parameters()).mul_(1.0)
     engine.sample([[2]], u[:1], 0.8)

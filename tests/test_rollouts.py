@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sepo_lib import games, models, rollouts, stages
+from sepo_lib.engine import Sample
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,32 @@ def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
     for (game, view), logp in zip(asked, together, strict=True):
         assert len(logp) == len(view.legal) and np.exp(logp).sum() == pytest.approx(1.0)
         assert logp == pytest.approx(cut_short.option_logps([(game, view)])[0], abs=1e-5)
+
+
+def test_an_answer_that_was_cut_is_not_parsed_even_if_an_action_stands_last(nano):
+    """`I take` and 1, where the next token may have been the 0 of 10, is no demand of 1."""
+    _, tokenizer, _ = nano
+    split = games.get("split")
+    view = rollouts.Running(small_plan("split")[0]).queries()[0].view
+    written = tokenizer("I take\n1", add_special_tokens=False)["input_ids"]
+
+    class Scripted:
+        """Writes the answer up to the largest number of tokens, then the end token if there is room."""
+
+        def sample(self, prompts, uniforms_BL, temperature):
+            ids = [*written, tokenizer.eos_token_id][: uniforms_BL.shape[1]]
+            return [Sample(ids, [-1.0] * len(ids), ids[-1] == tokenizer.eos_token_id) for _ in prompts]
+
+        def score(self, prompts, answers, temperature):
+            return np.log(np.arange(1.0, len(answers) + 1))
+
+    assert split.parse("I take\n1", view.legal) == 1
+    queries = [rollouts.Query(split, view, seed) for seed in range(40)]
+    for room, parsed in [(len(written), False), (len(written) + 1, True), (32, True)]:
+        answers = rollouts.LanguageModelPolicy(Scripted(), tokenizer, 0.8, room).answer(queries)
+        assert {answer.parsed for answer in answers} == {parsed}
+        assert {answer.text for answer in answers} == {"I take\n1"}
+        assert ({answer.action for answer in answers} == {1}) == parsed
 
 
 def test_the_seed_decides_and_shared_chance_shares_only_chance():

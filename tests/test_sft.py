@@ -1,10 +1,12 @@
 """Supervised fine-tuning: the loss on answers alone is TRL's."""
 
 import pytest
+import tiny_models
 import torch
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
+from transformers import AutoTokenizer
 
-from sepo_lib import demonstrations, models, sft
+from sepo_lib import demonstrations, models, paths, sft
 
 
 def tuned(trainer, folder, monkeypatch):
@@ -71,3 +73,110 @@ def test_rows_go_through_by_length_and_only_the_columns_of_answers_are_scored(tm
         assert lengths(inputs).max() == inputs["input_ids"].shape[1]  # its own longest row
     for (first, *_), (second, *_) in zip(seen[::2], seen[1::2], strict=True):
         assert lengths(first).max() <= lengths(second).min()
+
+
+def nano_s():
+    return AutoTokenizer.from_pretrained(paths.models() / "nano", padding_side="left")
+
+
+def chat(answer="Why.\nLOW", rules="Rules.", state="State."):
+    texts = {"system": rules, "user": state, "assistant": answer}
+    return [{"role": role, "content": text} for role, text in texts.items()]
+
+
+def pairs(chats):
+    return Dataset.from_list([{"prompt": one[:-1], "completion": one[-1:]} for one in chats])
+
+
+def trained(tokenizer, row):
+    """What has a label, as text."""
+    labels = [label for label in row["labels"] if label != -100]
+    assert row["labels"] == [-100] * (len(row["labels"]) - len(labels)) + labels
+    assert row["input_ids"][-len(labels) :] == labels and len(row["input_ids"]) == len(row["labels"])
+    return tokenizer.decode(labels)
+
+
+@pytest.mark.parametrize(
+    ("family", "end"),
+    [
+        ("nano", "<|end|>"),
+        ("chatml", "<|im_end|>"),
+        ("qwen", "<|im_end|>"),
+        ("gemma", "<turn|>"),
+        ("gemma2", "<turn|>"),
+    ],
+)
+def test_labels_are_the_answer_and_its_end_token_and_nothing_else(family, end):
+    tokenizer = nano_s() if family == "nano" else tiny_models.tokenizer_of(family)
+    chats = [chat(), chat("I take\n10"), chat()]
+    rows = list(sft.prepare(tokenizer, pairs(chats), 512))
+    assert [trained(tokenizer, row) for row in rows] == [f"{one[-1]['content']}{end}" for one in chats]
+    assert list(sft.prepare(tokenizer, Dataset.from_list([{"messages": one} for one in chats]), 512)) == rows
+
+
+def test_of_messages_the_last_is_trained_on_and_all_before_is_the_prompt():
+    tokenizer = nano_s()
+    turns = [*chat("LOW"), {"role": "user", "content": "Again."}, {"role": "assistant", "content": "HIGH"}]
+    (row,) = sft.prepare(tokenizer, Dataset.from_list([{"messages": turns}]), 512)
+    assert trained(tokenizer, row) == "HIGH<|end|>"
+    before = "<|system|>Rules.<|end|><|user|>State.<|end|><|assistant|>LOW<|end|><|user|>Again.<|end|>"
+    assert tokenizer.decode(row["input_ids"]) == before + "<|assistant|>HIGH<|end|>"
+
+
+def test_where_the_template_rewrites_an_answered_prompt_the_prompt_of_play_is_trained_on():
+    """As templates do that open a thought in the prompt of an answer and leave it out of an answered one."""
+    tokenizer = nano_s()
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|assistant|>", "<|assistant|>Hm, ")
+    (row,) = sft.prepare(tokenizer, pairs([chat("LOW")]), 512)
+    assert tokenizer.decode(row["input_ids"]).endswith("<|end|><|assistant|>Hm, LOW<|end|>")
+    assert trained(tokenizer, row) == "LOW<|end|>"
+
+
+GOOD, LONG = chat(), "State. " * 300
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([], "no examples to train on; check how"),
+        ([{"text": "Rules."}], r"columns prompt and completion, or messages, and found \['text'\]; rename"),
+        ([{"prompt": "Rules.", "completion": "LOW"}], r"^1 of 1 examples are not .* index 0\); convert"),
+        ([{"messages": GOOD}, {"messages": GOOD[:-1]}], r"^1 of 2 examples are not .* index 1\); convert"),
+        ([{"messages": [{"content": "?"}, GOOD[-1]]}], r"^1 of 1 examples are not .* index 0\); convert"),
+        ([{"messages": GOOD}, {"messages": GOOD[-1:]}], r"^1 of 2 examples are not .* index 1\); convert"),
+        (
+            [GOOD, chat(""), chat(" \n")],
+            r"^2 of 3 examples have an empty answer .* index 1\); fill or remove",
+        ),
+        ([GOOD, chat("LOW<|end|>\nHIGH")], r"^1 of 2 .* end token '<\|end\|>' .* index 1\); remove"),
+        ([GOOD, GOOD, chat(LONG)], r"^1 of 3 examples are longer than 512 tokens .* index 2\); shorten"),
+        ([GOOD, chat(state=LONG)], r"^1 of 2 examples are longer than 512 tokens .* index 1\); shorten"),
+        ([chat(rules=LONG)] * 3, r"^3 of 3 examples are longer .* index 0\); .* raise max_length"),
+    ],
+)
+def test_examples_that_cannot_be_trained_on_are_refused_and_none_is_cut_or_dropped(rows, sentence, tmp_path):
+    data = pairs(rows) if rows and isinstance(rows[0], list) else Dataset.from_list(rows)
+    with pytest.raises(ValueError, match=sentence) as error:
+        sft.train(
+            None,
+            nano_s(),
+            data,
+            tmp_path,
+            steps=1,
+            epochs=1,
+            batch=1,
+            learning_rate=1e-3,
+            max_length=512,
+            seed=1,
+            report=lambda step, metrics: None,
+        )
+    assert "\n" not in str(error.value)
+
+
+def test_an_example_that_just_fits_is_taken_whole():
+    tokenizer = nano_s()
+    (row,) = sft.prepare(tokenizer, pairs([GOOD]), 512)
+    length = len(row["input_ids"])
+    assert list(sft.prepare(tokenizer, pairs([GOOD]), length)) == [row]
+    with pytest.raises(ValueError, match=f"longer than {length - 1} tokens"):
+        sft.prepare(tokenizer, pairs([GOOD]), length - 1)

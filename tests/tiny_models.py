@@ -20,12 +20,22 @@ from sepo_lib import paths
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 MODELS = ("qwen-text", "qwen-wrapper", "gemma-text", "gemma-wrapper")
+#: Templates of two older kinds: a newline behind the end token, and in the second no system role.
+OLDER = {
+    "chatml": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "gemma2": "<bos>{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ raise_exception('No system role.') }}{% else %}"
+    "<|turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] | trim }}<turn|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|turn>model\n{% endif %}",
+}
 
 
 def tokenizer_of(family):
     """nano's tokenizer with the special tokens and the chat template of a family (Qwen's thinks if let)."""
     tokenizer = AutoTokenizer.from_pretrained(paths.models() / "nano", padding_side="left")
-    if family == "qwen":
+    if family in ("qwen", "chatml"):
         special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
         words, template = ["<|im_start|>", "<think>", "</think>"], "qwen3_5_think"
     else:
@@ -33,7 +43,8 @@ def tokenizer_of(family):
         words, template = ["<|turn>", "<turn|>", "<|channel>", "<channel|>"], "gemma4_v5"
     tokenizer.add_special_tokens(special)
     tokenizer.add_tokens(words, special_tokens=True)
-    tokenizer.chat_template = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    written = OLDER.get(family) or (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    tokenizer.chat_template = written
     return tokenizer
 
 
