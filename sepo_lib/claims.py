@@ -26,16 +26,14 @@ import pandas as pd
 from scipy import stats
 
 from . import credit, games, statistics
-from .revisions import REVISIONS
 from .statistics import UNKNOWN, Interval, interval
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 NOT_RUN = "not run"
-COLUMNS = (
-    "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
-)
+COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
 RECIPES = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}  # -> its arm
 NEGOTIATIONS = ("split", "deal")  # the games that C3 is about
+CLAMPED = "decided on the clamped"  # how the caveat of an older table begins
 ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
 
 
@@ -87,7 +85,7 @@ def _signed(table: pd.DataFrame, signed: str, clamped: str) -> tuple[str, str]:
     """The column of the signed margin, or where the table lacks it the clamped one and a caveat."""
     if signed in table and table[signed].notna().all():
         return signed, ""
-    return clamped, f"decided on the clamped {clamped}, as the table has no signed margin"
+    return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
 
 
 def _absent(table: pd.DataFrame, game: str) -> str:
@@ -218,9 +216,7 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
         base, sft, sepo = (
             _seeds(tables.evaluation, game, stage, column, recipe) for stage in ("base", "sft", "sepo")
         )
-        rise, correction = (
-            _judge(_difference(sft, other)) for other in (base, sepo)
-        )
+        rise, correction = (_judge(_difference(sft, other)) for other in (base, sepo))
         verdicts = {rise.verdict, correction.verdict}
         ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
         verdict = next(one for one in ranking if one in verdicts)
@@ -249,7 +245,9 @@ def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
     base model's or of the SFT model's is. The base model is one model: its interval covers evaluation noise
     only.
     """
-    values = {stage: _seeds(tables.evaluation, "deal", stage, "nra", recipe) for stage in ("sepo", "base", "sft")}
+    values = {
+        stage: _seeds(tables.evaluation, "deal", stage, "nra", recipe) for stage in ("sepo", "base", "sft")
+    }
     sepo, base, sft = (
         _judge(values_S, absent=_absent(tables.evaluation, "deal")) for values_S in values.values()
     )
@@ -395,49 +393,61 @@ def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
 
 
 class Rule(NamedTuple):
-    """A claim in one sentence, the function that decides it, and the recipes it is decided for."""
+    """A claim in one sentence, the function that decides it, the tables that it reads, and the recipes it is
+    decided for."""
 
     statement: str
     decide: Callable[[Tables, str], list[Finding]]
+    tables: Sequence[str] = ("estimators",)
     recipes: Sequence[str] = ("",)
 
     @property
     def text(self) -> str:
-        """The rule in words."""
-        return " ".join((self.decide.__doc__ or "").split())
+        """The rule in words, without the claim's name before it."""
+        return " ".join((self.decide.__doc__ or "").split()).partition(". ")[2]
 
 
 PRESETS = ("published", "unbiased")  # those of the ablation's arms
 RULES: dict[str, Rule] = {
     "C1": Rule(
-        "In Kuhn poker the SEPO model has zero exploit-pool advantage.", kuhn_is_unexploited, tuple(RECIPES)
+        "In Kuhn poker the SEPO model has zero exploit-pool advantage.",
+        kuhn_is_unexploited,
+        ("exploitability",),
+        tuple(RECIPES),
     ),
     "C1b": Rule(
         "In Kuhn poker SEPO lowers the largest exploiter margin of the SFT model.",
         sepo_lowers_the_margin,
+        ("exploitability",),
         tuple(RECIPES),
     ),
     "C2": Rule(
         "SEPO is safer than the base model in at least four of the five games.",
         safer_than_base,
+        ("evaluation",),
         tuple(RECIPES),
     ),
     "C3": Rule(
         "SFT alone makes the model more exploitable in negotiation; SEPO corrects that.",
         sft_exposes_and_sepo_corrects,
+        ("evaluation",),
         tuple(RECIPES),
     ),
     "C4": Rule(
         "In the multi-issue negotiation SEPO alone has a positive normalized relative advantage.",
         only_sepo_gains_in_deal,
+        ("evaluation",),
         tuple(RECIPES),
     ),
     "C5": Rule(
-        "A penalty shared by a whole rollout group has a gradient of exactly zero.", constant_penalty_cancels
+        "A penalty shared by a whole rollout group has a gradient of exactly zero.",
+        constant_penalty_cancels,
+        ("ablation", "estimators"),
     ),
     "C6": Rule(
         "Computing the penalty per rollout restores a gradient that makes the policy safer.",
         per_rollout_restores_a_gradient,
+        ("ablation",),
         PRESETS,
     ),
     "E1": Rule("Charging a penalty to the wrong episodes biases the gradient.", credit_matters),
@@ -458,11 +468,6 @@ NEEDS = {
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
 }
-
-
-def versions() -> dict[str, int]:
-    """The version of every rule: the number of its entries in `revisions.REVISIONS`."""
-    return {claim: len(REVISIONS[claim]) for claim in RULES}
 
 
 def decide(
@@ -506,17 +511,18 @@ def decide(
 
 
 def redecide(profile: str) -> pd.DataFrame:
-    """Decide the claims of a finished run again from its tables, and write `claims.csv`.
+    """Decide the claims of a finished run again from its tables: writes `claims.csv`, notes it in the manifest.
 
-    Raises FileNotFoundError where the run has no claims yet, ValueError as `decide` does.
+    Raises FileNotFoundError where there is no run or no claims yet, ValueError as `decide` does.
     """
-    from . import figures, paths
+    from . import figures, paths, provenance
 
     names = ("evaluation", "ablation", "exploitability", "estimators")
     tables = {name: figures.read_or_empty(profile, name) for name in names}
     model = paths.read_table(profile, "claims", ["model"])["model"].iloc[0]
     decided = decide(**tables, profile=profile, model=model)
     paths.write_table(decided, profile, "claims")
+    provenance.redecided(profile)
     return decided
 
 

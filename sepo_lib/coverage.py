@@ -45,9 +45,16 @@ def run(datasets: int = DATASETS) -> pd.DataFrame:
     rows = []
     for seeds in SEEDS:
         rng = np.random.default_rng(seeds)
-        for case in (*margins(rng, datasets, seeds), *rates(rng, datasets, seeds), *nashconvs(rng, datasets, seeds)):
+        for case in (
+            *margins(rng, datasets, seeds),
+            *rates(rng, datasets, seeds),
+            *nashconvs(rng, datasets, seeds),
+        ):
             ends = statistics.bounds(case.quantity) or (-np.inf, np.inf)
-            for kind, (_, low, high) in {STUDENT: statistics.student(case.values_DS), case.kind: case.found}.items():
+            for kind, (_, low, high) in {
+                STUDENT: statistics.student(case.values_DS),
+                case.kind: case.found,
+            }.items():
                 holds = (low <= case.truth + 1e-12) & (high >= case.truth - 1e-12)
                 beyond = (low < ends[0] - 1e-12) | (high > ends[1] + 1e-12)
                 rows.append(
@@ -68,7 +75,9 @@ def margins(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Cas
             seen_DSX = true_DSX + rng.normal(0, PLAY, true_DSX.shape)
             e_DS, worst_DS = np.maximum(seen_DSX, 0).mean(axis=-1), seen_DSX.max(axis=-1)
             truth, setting = float(np.maximum(true_DSX, 0).mean()), f"{name}, margin {margin:g}"
-            yield Case("exploit", setting, truth, e_DS, "from the signed margin", statistics.clamped(e_DS, worst_DS))
+            yield Case(
+                "exploit", setting, truth, e_DS, "from the signed margin", statistics.clamped(e_DS, worst_DS)
+            )
             if not more:
                 yield Case("margin", setting, margin, worst_DS, "as it is", statistics.interval(worst_DS))
 

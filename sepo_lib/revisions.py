@@ -74,7 +74,9 @@ REVISIONS: dict[str, list[Revision]] = {
             "Reads the terms e, c and x of the table of estimators as well.",
             "after the first laptop run (supported), before the first table of the estimators",
         ),
-        Revision("2026-11-26", "Reads the rows of both presets only, as the table has other estimators now.", AFTER),
+        Revision(
+            "2026-11-26", "Reads the rows of both presets only, as the table has other estimators now.", AFTER
+        ),
     ],
     "C6": [
         Revision(*WRITTEN, BEFORE),
@@ -88,3 +90,8 @@ REVISIONS: dict[str, list[Revision]] = {
     ],
     **{claim: [SWITCH, WORDS] for claim in ("E1", "E2", "E3", "E4", "E5")},
 }
+
+
+def versions() -> dict[str, int]:
+    """The version of every rule: the number of its entries in `REVISIONS`."""
+    return {claim: len(entries) for claim, entries in REVISIONS.items()}

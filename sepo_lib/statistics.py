@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 from scipy import optimize, stats
 
 NON_NEGATIVE, RATE = (0.0, np.inf), (0.0, 1.0)
@@ -103,7 +104,9 @@ def clamped(values_S: Sequence[float], margins_S: Sequence[float], confidence: f
     """
     values_S, margins_S = _checked(values_S, confidence), _checked(margins_S, confidence)
     own, margin = student(values_S, confidence), student(margins_S, confidence)
-    deviation = margins_S.std(axis=-1, ddof=1) if margins_S.shape[-1] > 1 else np.full_like(margin.low, np.nan)
+    deviation = (
+        margins_S.std(axis=-1, ddof=1) if margins_S.shape[-1] > 1 else np.full_like(margin.low, np.nan)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         z = margin.high / deviation
         above = margin.high * stats.norm.cdf(z) + deviation * stats.norm.pdf(z)
@@ -120,12 +123,18 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
 
     Raises ValueError where there are no trials, or more successes than trials.
     """
-    if trials <= 0 or (np.asarray(successes) > trials * (1 + 1e-9)).any() or (np.asarray(successes) < 0).any():
+    if (
+        trials <= 0
+        or (np.asarray(successes) > trials * (1 + 1e-9)).any()
+        or (np.asarray(successes) < 0).any()
+    ):
         raise ValueError(f"A frequency needs 0 to {trials} successes of at least one trial, got {successes}.")
     z = stats.norm.ppf((1.0 + confidence) / 2.0)
     share = np.asarray(successes, dtype=float) / trials
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(np.maximum(share * (1 - share), 0) / trials + (z / trials) ** 2 / 4)
+    half = (
+        z / (1 + z**2 / trials) * np.sqrt(np.maximum(share * (1 - share), 0) / trials + (z / trials) ** 2 / 4)
+    )
     return _plain(Interval(share, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)), share)
 
 
@@ -220,11 +229,10 @@ def detectable(seeds: int, power: float = 0.8, level: float = 0.05) -> float:
     probability `power`."""
     critical = stats.t.ppf(1 - level / 2, seeds - 1)
 
-    def missing(effect: float) -> float:
-        away = effect * np.sqrt(seeds)
-        return stats.nct.sf(critical, seeds - 1, away) + stats.nct.cdf(-critical, seeds - 1, away) - power
+    def missing(effect: float) -> float:  # the other tail adds nothing at a power worth asking for
+        return stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds)) - power
 
-    return float(optimize.brentq(missing, 1e-3, 20.0 / np.sqrt(seeds)))
+    return float(optimize.brentq(missing, 0.0, 10.0))
 
 
 def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:
@@ -235,27 +243,44 @@ def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> I
     return Interval(estimate, *(float(end) for end in np.quantile(resampled_R, [tail, 1.0 - tail])))
 
 
+def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
+    """`table.groupby(by)` for means over seeds: no group may hold a seed twice.
+
+    Empty cells in `by` (the arm of the base model) form groups of their own. Groups come in the order of
+    their first row. Raises ValueError naming the columns that tell the rows of one seed apart (pools,
+    preset, arm, step ...) and so would be mixed. A table without a column `seed` is not checked.
+    """
+    by = list(by)
+    if "seed" in table.columns:
+        again = table[table.duplicated([*by, "seed"], keep=False)]
+        if len(again):
+            numbers = again.select_dtypes("number").columns.difference(["step"])
+            first = again.groupby([*by, "seed"], dropna=False, sort=False)
+            mixed = [
+                column
+                for column in again.columns.difference([*by, "seed", *numbers], sort=False)
+                if (first[column].nunique(dropna=False) > 1).any()
+            ]
+            raise ValueError(
+                f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
+                "these or group by them too."
+            )
+    return table.groupby(by, sort=False, dropna=False)
+
+
 def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """One row per group and metric: the columns `by`, then metric, mean, ci_low, ci_high, n, interval.
 
     Each row of a group is one seed; `interval` says of which kind the interval is (`spread`, `kind`). Values
-    that are missing are left out and show in n; where all of them are, n is 0 and the rest nan. Empty cells
-    in `by` (the arm of the base model) form groups of their own. Groups come in the order of their first row.
-    Raises ValueError for missing columns, and for a group in which a seed stands twice.
+    that are missing are left out and show in n; where all of them are, n is 0 and the rest nan. Raises
+    ValueError for missing columns, and for a group in which a seed stands twice, as `grouped` does.
     """
     by, values = list(by), list(values)
     missing = [column for column in by + values if column not in table.columns]
     if missing:
         raise ValueError(f"The table lacks the columns {missing}; it has {list(table.columns)}.")
     rows = []
-    for key, group in table.groupby(by, sort=False, dropna=False):
-        if "seed" in group and "seed" not in by and group["seed"].duplicated().any():
-            keys = ("model", "game", "pools", "stage", "arm", "preset", "step")
-            apart = [name for name in keys if name in group and group[name].nunique(dropna=False) > 1]
-            raise ValueError(
-                f"A seed stands twice in the group {dict(zip(by, key, strict=True))}: "
-                f"choose among its rows, or add {apart or 'a column that tells them apart'} to `by`."
-            )
+    for key, group in grouped(table, by):
         for metric in values:
             mine = group.dropna(subset=[metric])
             found = spread(mine, metric) if len(mine) else UNKNOWN

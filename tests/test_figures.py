@@ -280,7 +280,9 @@ def test_exploitability_shows_both_measures():
     rows = table[(table.arm == "credited") & (table.step == 60)]
     for label, column in (("exploiter pool's advantage", "pool_advantage"), ("exact NashConv", "nashconv")):
         drawn = bars(ax)[label]
-        assert len(drawn) == 4 and drawn[-1][1:] == pytest.approx(tuple(interval(rows[column], bounds(column))))
+        assert len(drawn) == 4 and drawn[-1][1:] == pytest.approx(
+            tuple(interval(rows[column], bounds(column)))
+        )
 
 
 def test_ablation_outcomes_by_arm_preset_and_place():
