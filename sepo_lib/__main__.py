@@ -299,7 +299,7 @@ def _conclude(profile: str, seconds: float) -> None:
     print(textwrap.indent(claims.as_text(decided), "  "))
     if profile == "smoke":
         print(
-            "\n  These verdicts only show that the code runs: smoke is too small for its numbers to mean anything."
+            "\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing."
         )
     print(f"\n  report    {paths.relative(paths.report(profile))}")
     print(f"  tables    {_shown(paths.results(profile))}")

@@ -26,28 +26,26 @@ import pandas as pd
 from scipy import stats
 
 from . import credit, games, statistics
-from .statistics import UNKNOWN, Interval, interval
+from .statistics import Interval, interval
+from .verdicts import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Finding,
+    because,
+    in_words,
+    judge,
+    nothing,
+    verdict_on,
+)
+from .verdicts import number as number  # for those who print claims
 
-SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
-NOT_RUN = "not run"
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
 RECIPES = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}  # -> its arm
 NEGOTIATIONS = ("split", "deal")  # the games that C3 is about
 CLAMPED = "decided on the clamped"  # how the caveat of an older table begins
 ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
-
-
-class Finding(NamedTuple):
-    """What a rule measured, the ends and the kind of its interval, the verdict and why; `scope` tells apart
-    several findings of one rule (a game, a pool set)."""
-
-    measured: float
-    ci_low: float
-    ci_high: float
-    interval: str
-    verdict: str
-    reason: str
-    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,84 +61,39 @@ class Tables:
 # --- what rules share -----------------------------------------------------------------------------------
 
 
-def _nothing(reason: str, scope: str = "", verdict: str = NOT_RUN) -> Finding:
-    return Finding(*UNKNOWN, "none", verdict, reason, scope)
-
-
-def _because(*reasons: str) -> str:
-    return "; ".join(filter(None, reasons))
+def _where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
+    return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
 def _seeds(table: pd.DataFrame, game: str, stage: str, column: str, recipe: str = "") -> pd.Series:
     """`column` by seed for one game and stage on the paper's pools; of SEPO the reported rows of `recipe`."""
-    rows = table[(table.game == game) & (table.pools == "paper") & (table.stage == stage)]
+    keys = {"game": game, "pools": "paper", "stage": stage}
     if stage == "sepo":
-        rows = rows[(rows.preset == recipe) & (rows.arm == RECIPES[recipe]) & rows.reported.isin([True])]
+        keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
+    rows = _where(table, **keys)
+    if rows.empty:
+        return pd.Series(dtype=float)
     if rows.seed.duplicated().any():
         raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
     return rows.set_index("seed")[column].astype(float).dropna()
 
 
-def _signed(table: pd.DataFrame, signed: str, clamped: str) -> tuple[str, str]:
-    """The column of the signed margin, or where the table lacks it the clamped one and a caveat."""
-    if signed in table and table[signed].notna().all():
+def _signed(table: pd.DataFrame, game: str, signed: str, clamped: str) -> tuple[str, str]:
+    """The column of the signed margin, or where the game's rows lack it the clamped one and a caveat."""
+    if signed in table and _where(table, game=game, pools="paper")[signed].notna().all():
         return signed, ""
     return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
 
 
 def _absent(table: pd.DataFrame, game: str) -> str:
     """Why there are no rows of a recipe in `game`."""
-    played = table[(table.game == game) & (table.pools == "paper")]
-    return "not trained here" if len(played) else f"game {game} not run"
+    return "not trained here" if len(_where(table, game=game, pools="paper")) else f"game {game} not run"
 
 
 def _difference(a: pd.Series, b: pd.Series) -> pd.Series:
     """a - b over the seeds that both have."""
     return (a - b).dropna()
-
-
-def _judge(
-    values_S: pd.Series,
-    side: str = "above",
-    at: float = 0.0,
-    absent: str = "not trained here",
-    bounds: tuple[float, float] | None = None,
-    note: str = "",
-    scope: str = "",
-) -> Finding:
-    """Whether the mean over seeds lies `above`, `below` or at `at most` the value `at`, by its t interval."""
-    if not len(values_S):
-        return _nothing(absent, scope)
-    found = interval(values_S.to_numpy(), bounds)
-    if len(values_S) == 1:
-        return Finding(*found, "none", INCONCLUSIVE, _because("one seed", note), scope)
-    kind = f"95% t over {len(values_S)} seeds" + (", cut at 0" if bounds else "")
-    return Finding(*found, kind, *_verdict(found, side, at, note), scope)
-
-
-def _verdict(found: Interval, side: str, at: float, note: str = "") -> tuple[str, str]:
-    """The verdict on an interval, and the reason in words."""
-    holds = {"above": found.low > at, "below": found.high < at, "at most": found.high <= at}[side]
-    fails = {"above": found.high <= at, "below": found.low >= at, "at most": found.low > at}[side]
-    if holds:
-        where = "reaches at most" if side == "at most" else f"lies {side}"
-        return SUPPORTED, _because(f"the interval {where} {at:g}", note)
-    if fails:
-        no_part = {"above": "above", "below": "below", "at most": "at or below"}[side]
-        return NOT_SUPPORTED, _because(f"no part of the interval lies {no_part} {at:g}", note)
-    return INCONCLUSIVE, _because(f"the interval contains {at:g}", note)
-
-
-def in_words(found: Interval) -> str:
-    """`mean [low, high]`, each in three significant digits; the mean alone, or a dash, where that is all."""
-    if pd.isna(found.low):
-        return number(found.mean)
-    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
-
-
-def number(value: float) -> str:
-    """Three significant digits, without a trailing zero; a dash for nan."""
-    return "–" if pd.isna(value) else f"{value + 0.0:.3g}"
 
 
 # --- the paper's claims ---------------------------------------------------------------------------------
@@ -156,10 +109,10 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
     its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
     clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
     """
-    column, note = _signed(tables.exploitability, "worst_margin", "pool_advantage")
+    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
     values_S = _seeds(tables.exploitability, "kuhn", "sepo", column, recipe)
     absent = _absent(tables.exploitability, "kuhn")
-    return [_judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
+    return [judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
 
 
 def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
@@ -168,9 +121,9 @@ def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
     An SFT model that no exploiter beats leaves nothing to lower, and C1 then says little about SEPO.
     Supported: the interval lies below zero. Not supported: no part of it does.
     """
-    column, note = _signed(tables.exploitability, "worst_margin", "pool_advantage")
+    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
     sepo, sft = (_seeds(tables.exploitability, "kuhn", stage, column, recipe) for stage in ("sepo", "sft"))
-    return [_judge(_difference(sepo, sft), "below", 0.0, _absent(tables.exploitability, "kuhn"), note=note)]
+    return [judge(_difference(sepo, sft), "below", 0.0, _absent(tables.exploitability, "kuhn"), note=note)]
 
 
 def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
@@ -193,11 +146,11 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
             found = interval(gain_S.to_numpy())
             groups["safer" if found.low > 0 else "not safer" if found.high <= 0 else "open"].append(game)
     if len(groups["not run"]) == len(games.GAMES):
-        return [_nothing("not trained here")]
+        return [nothing("not trained here")]
     safer, possible = len(groups["safer"]), len(games.GAMES) - len(groups["not safer"])
     decided = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
     verdict = INCONCLUSIVE if groups["not run"] else decided
-    reason = _because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
+    reason = because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
     return [Finding(safer, safer, possible, "count: safer to safer-or-open games", verdict, reason)]
 
 
@@ -210,31 +163,26 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
     intervals lie above zero. Not supported: no part of one of them does. Over both games: supported where
     both support it, not supported where one does not.
     """
-    column, note = _signed(tables.evaluation, "margin", "exploit")
     by_game = []
     for game in NEGOTIATIONS:
+        column, note = _signed(tables.evaluation, game, "margin", "exploit")
         base, sft, sepo = (
             _seeds(tables.evaluation, game, stage, column, recipe) for stage in ("base", "sft", "sepo")
         )
-        rise, correction = (_judge(_difference(sft, other)) for other in (base, sepo))
-        verdicts = {rise.verdict, correction.verdict}
+        rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
         ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
-        verdict = next(one for one in ranking if one in verdicts)
+        verdict = next(one for one in ranking if one in (rise.verdict, correction.verdict))
         if verdict == NOT_RUN:
-            by_game.append(_nothing(_absent(tables.evaluation, game), game))
+            by_game.append(nothing(_absent(tables.evaluation, game), game))
             continue
         corrected = f"SFT - SEPO {in_words(Interval(*correction[:3]))}: {correction.reason}"
-        reason = _because(f"SFT - base: {rise.reason}", corrected, note)
+        reason = because(f"SFT - base: {rise.reason}", corrected, note)
         by_game.append(rise._replace(verdict=verdict, reason=reason, scope=game))
-    verdicts = [one.verdict for one in by_game]
-    if NOT_SUPPORTED in verdicts:
-        verdict = NOT_SUPPORTED
-    elif len(set(verdicts)) == 1:
-        verdict = verdicts[0]
-    else:
-        verdict = INCONCLUSIVE
+    found = {one.verdict for one in by_game}
+    agreed = by_game[0].verdict if len(found) == 1 else INCONCLUSIVE
+    verdict = NOT_SUPPORTED if NOT_SUPPORTED in found else agreed
     reason = "; ".join(f"{one.scope}: {one.verdict}" for one in by_game)
-    return [*by_game, _nothing(reason, "both games", verdict)]
+    return [*by_game, nothing(reason, "both games", verdict)]
 
 
 def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
@@ -249,7 +197,7 @@ def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
         stage: _seeds(tables.evaluation, "deal", stage, "nra", recipe) for stage in ("sepo", "base", "sft")
     }
     sepo, base, sft = (
-        _judge(values_S, absent=_absent(tables.evaluation, "deal")) for values_S in values.values()
+        judge(values_S, absent=_absent(tables.evaluation, "deal")) for values_S in values.values()
     )
     others = {"base model (evaluation noise only)": base, "SFT": sft}
     beside = [f"{name}: {in_words(Interval(*one[:3]))}" for name, one in others.items()]
@@ -262,7 +210,7 @@ def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
         return [sepo]
     kind = sepo.interval + (", cut to [-1, 1]" if len(values["sepo"]) > 1 else "")
     ends = [np.clip(end, -1.0, 1.0) for end in sepo[:3]]
-    return [Finding(*ends, kind, verdict, _because(sepo.reason, *beside))]
+    return [Finding(*ends, kind, verdict, because(sepo.reason, *beside))]
 
 
 def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
@@ -286,9 +234,9 @@ def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
     play = ["game", "pools", "policy", "how", "group_size", "groups", "groups_per_batch", "term"]
     relative = pd.concat([norms, _relative_to_other_arms(rows, play, "estimate_norm")])
     if relative.empty:
-        return [_nothing("neither an ablation nor estimators were run")]
+        return [nothing("neither an ablation nor estimators were run")]
     if relative.isna().any() or difference.isna().any():
-        return [_nothing("a norm is missing", verdict=INCONCLUSIVE)]
+        return [nothing("a norm is missing", verdict=INCONCLUSIVE)]
     exact = (relative <= 1e-6).all() and (difference <= 1e-12).all()
     bounds = float(relative.mean()), float(relative.min()), float(relative.max())
     reason = "zero but for rounding in every row" if exact else "not zero in every row"
@@ -326,7 +274,7 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
         note = f"games: {', '.join(gains.index)}" if len(gains) else ""
         absent = f"the ablation was not trained on the {pools} pools here"
         gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
-        found.append(_judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
+        found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
     return found
 
 
@@ -345,21 +293,22 @@ def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
     setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
     setting |= {"how": "unbiased", "switch": switch, "term": "J", "group_size": 8, "groups_per_batch": 1}
     rows = tables.estimators
-    rows = rows[(rows[list(setting)] == pd.Series(setting)).all(axis=1) & (rows.nearest_margin != 0)]
+    rows = _where(rows, **setting)
+    rows = rows[rows.nearest_margin != 0]
     if rows.duplicated(["game", "pools", "policy"]).any():
         raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
     change = rows[["change", "change_low", "change_high"]].astype(float)
     if rows.empty:
-        return [_nothing("the estimators were not studied here")]
+        return [nothing("the estimators were not studied here")]
     if change.isna().any(axis=None):
-        return [_nothing("a change is missing", verdict=INCONCLUSIVE)]
+        return [nothing("a change is missing", verdict=INCONCLUSIVE)]
     z = stats.norm.ppf(0.975)
     errors = (change.change_high - change.change_low) / (2 * z)
     half = float(z * np.sqrt((errors**2).sum()) / len(rows))
     lost = -float(change.change.mean())
     found = Interval(lost, lost - half, lost + half)
     kind = f"95% normal, simulation noise of {len(rows)} settings"
-    return [Finding(*found, kind, *_verdict(found, "above", 0.0))]
+    return [Finding(*found, kind, *verdict_on(found, "above", 0.0))]
 
 
 def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
@@ -510,22 +459,6 @@ def decide(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def redecide(profile: str) -> pd.DataFrame:
-    """Decide the claims of a finished run again from its tables: writes `claims.csv`, notes it in the manifest.
-
-    Raises FileNotFoundError where there is no run or no claims yet, ValueError as `decide` does.
-    """
-    from . import figures, paths, provenance
-
-    names = ("evaluation", "ablation", "exploitability", "estimators")
-    tables = {name: figures.read_or_empty(profile, name) for name in names}
-    model = paths.read_table(profile, "claims", ["model"])["model"].iloc[0]
-    decided = decide(**tables, profile=profile, model=model)
-    paths.write_table(decided, profile, "claims")
-    provenance.redecided(profile)
-    return decided
-
-
 def as_text(claims: pd.DataFrame) -> str:
     """The claims as plain text for the terminal: each statement, and below it a line for every verdict."""
     table = claims.fillna({"recipe": "", "scope": "", "reason": ""})
@@ -538,6 +471,6 @@ def as_text(claims: pd.DataFrame) -> str:
             before = row.claim
         measured = in_words(Interval(row.measured, row.ci_low, row.ci_high)).replace("–", "")
         lines.append(
-            f"     {name:<{wide}}  {row.verdict:<{verdict}}  {_because(measured, row.reason)}".rstrip()
+            f"     {name:<{wide}}  {row.verdict:<{verdict}}  {because(measured, row.reason)}".rstrip()
         )
     return "\n".join(lines)

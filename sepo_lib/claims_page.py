@@ -1,8 +1,8 @@
-"""docs/CLAIMS.md: from each claim to its rule, its revisions, its table and its verdicts; from tables alone."""
+"""docs/CLAIMS.md: from each claim to its rule, its revisions, its tables and its verdicts."""
 
 import pandas as pd
 
-from . import claims, coverage, findings, paths, provenance, readme, statistics
+from . import claims, coverage, figures, findings, paths, provenance, readme, statistics
 from .revisions import REVISIONS
 
 BEGIN, END = "<!-- claims: written by `python -m sepo_lib claims` -->", "<!-- end of claims -->"
@@ -16,7 +16,7 @@ def update() -> None:
 
 
 def text() -> str:
-    """Every claim, the coverage of the intervals, power, and contrasts with Holm's correction, as Markdown."""
+    """Every claim, the coverage of the intervals, power, and contrasts after Holm, as Markdown."""
     decided = pd.concat(
         [
             paths.read_table(run, "claims").assign(run=run)
@@ -92,16 +92,16 @@ def _coverage() -> list[str]:
     return [
         "## Coverage of the intervals",
         "",
-        f"Share of {table['datasets'].iloc[0]:,} simulated data sets whose nominal 95% interval holds the truth "
-        "(`python -m sepo_lib coverage`, [coverage.csv](../data/results/coverage.csv)). Each seed has a true value "
-        "of its own and is measured with noise. `exploit` is e, a mean over exploiters of max(0, margin); a "
-        "margin has a standard deviation of "
-        f"{coverage.BETWEEN:g} between seeds and of {coverage.PLAY:g} in play.",
+        f"Share of {table['datasets'].iloc[0]:,} simulated data sets whose nominal 95% interval holds the "
+        "truth (`python -m sepo_lib coverage`, [coverage.csv](../data/results/coverage.csv)). Each seed "
+        "has a true value of its own and is measured with noise. `exploit` is e, a mean over exploiters "
+        f"of max(0, margin); a margin has a standard deviation of {coverage.BETWEEN:g} between seeds and "
+        f"of {coverage.PLAY:g} in play.",
         "",
         *findings.markdown(rows),
         "",
-        "Where events are so rare that most seeds have none, and the number of trials is not known, the interval "
-        "covers too little; with the number of trials it is widened to Wilson's.",
+        "Where events are so rare that most seeds have none, and the number of trials is not known, the "
+        "interval covers too little; with the number of trials it is widened to Wilson's.",
     ]
 
 
@@ -111,8 +111,9 @@ def _power() -> list[str]:
     return [
         "## Power",
         "",
-        "The smallest difference that a two-sided paired t test at 5% finds with a probability of 80%, in standard "
-        f"deviations of the paired differences over seeds: {listed}. An `inconclusive` with three seeds says little.",
+        "The smallest difference that a two-sided paired t test at 5% finds with a probability of 80%, in "
+        f"standard deviations of the paired differences over seeds: {listed}. An `inconclusive` with three "
+        "seeds says little.",
     ]
 
 
@@ -123,23 +124,27 @@ def _contrasts(profile: str) -> list[str]:
     return [
         "## Contrasts and their number",
         "",
-        f"Of {len(rows)} contrasts of `credited` in `{profile}` (safety after training, paired by seed) {exclude} "
-        f"exclude 0 on their own and {remain} remain after Holm's correction. `constant` is left out where its run "
-        "is that of `reward_only`.",
+        f"Of {len(rows)} contrasts of `credited` in `{profile}` (safety after training, paired by seed) "
+        f"{exclude} exclude 0 on their own and {remain} remain after Holm's correction. `constant` is left "
+        "out where its run is that of `reward_only`.",
         "",
         *findings.markdown(rows),
     ]
 
 
 def of_profile(profile: str) -> None:
-    """Decide the claims of a run again and rewrite all that shows them: claims.csv, the manifest's note, the
-    report where there is one, README's results for the default run, and docs/CLAIMS.md.
+    """Decide the claims of a run again from its tables, and rewrite all that shows them: claims.csv, the
+    manifest's note, the report where there is one, README's results for the run it shows, and docs/CLAIMS.md.
 
     Raises FileNotFoundError where the run is missing, ValueError where a document lacks its marks.
     """
     from . import report
 
-    claims.redecide(profile)
+    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    model = provenance.read(profile)["settings"]["model"]
+    decided = claims.decide(**tables, profile=profile, model=model)
+    paths.write_table(decided, profile, "claims")
+    provenance.redecided(profile)
     if paths.report(profile).exists():
         report.build(profile)
     if profile == readme.PROFILE:

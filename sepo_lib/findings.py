@@ -146,7 +146,7 @@ def sentences(*profiles: str) -> list[str]:
 
 
 def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
-    """The rows of a table on the paper's pools with these values; none where the table or a column is missing."""
+    """The rows of a table on the paper's pools with these values; none where one is missing."""
     table = figures.read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
     chosen = {"pools": "paper", **chosen}
     if table.empty or not set(chosen) <= set(table.columns):
@@ -175,14 +175,14 @@ def nashconv(profile: str) -> str | None:
     open_ = " (the interval contains 0)" if change.low <= 0 <= change.high else ""
     return (
         f"In Kuhn poker (`{profile}`, {_seeds(sepo)}) the exploiter pool's advantage goes from "
-        f"{sft['pool_advantage'].mean():.3f} to {sepo['pool_advantage'].mean():.3f} chips a hand between SFT and "
-        f"SEPO (`unbiased`), while NashConv {moves} from {sft['nashconv'].mean():.3f} to "
+        f"{sft['pool_advantage'].mean():.3f} to {sepo['pool_advantage'].mean():.3f} chips a hand between "
+        f"SFT and SEPO (`unbiased`), while NashConv {moves} from {sft['nashconv'].mean():.3f} to "
         f"{sepo['nashconv'].mean():.3f}, a change of {text(change)}{open_}."
     )
 
 
 def nashconv_reason(profiles: Sequence[str]) -> str | None:
-    """Why a policy that no exploiter of the pool beats is far from the equilibrium: what J's maximisers are."""
+    """Why a policy that the pool does not beat is far from the equilibrium: what J's maximisers are."""
     optima = _rows(profiles[0], "kuhn_optimum", own=True)
     optima = optima.set_index("exploiter") if len(optima) else optima
     if not {"pool", "best_response"} <= set(optima.index):
@@ -191,11 +191,11 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
     ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
     return (
-        f"NashConv ends at {' and '.join(ends)}, wherever SFT left the model, because training moves towards what J "
-        f"asks for: against the fixed pool every strategy with the highest J has a NashConv of "
-        f"{pool['nashconv']:.2f} or more, at an advantage of {abs(pool['exploit']):.2f} for the pool (a linear "
-        "program, `kuhn_optimum.csv`). With a best response as the exploiter the highest J has a NashConv of "
-        f"{abs(response['nashconv']):.2f}."
+        f"NashConv ends at {' and '.join(ends)}, wherever SFT left the model, because training moves "
+        "towards what J asks for: against the fixed pool every strategy with the highest J has a NashConv "
+        f"of {pool['nashconv']:.2f} or more, at an advantage of {abs(pool['exploit']):.2f} for the pool (a "
+        "linear program, `kuhn_optimum.csv`). With a best response as the exploiter the highest J has a "
+        f"NashConv of {abs(response['nashconv']):.2f}."
     )
 
 
@@ -222,8 +222,8 @@ def penalty(profile: str) -> str | None:
         return None
     listed = ", ".join(f"{_game(game)} {text(found)}" for game, found in adds.items())
     sentence = (
-        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; safety of `credited` minus "
-        f"`reward_only`, both with the unbiased switches): {listed}."
+        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; safety of `credited` "
+        f"minus `reward_only`, both with the unbiased switches): {listed}."
     )
     works = {game: found for game, found in switches.items() if found.low > 0}
     if works:

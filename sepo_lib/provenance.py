@@ -13,12 +13,9 @@ import hashlib
 import json
 import os
 import platform
-import re
-import site
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -88,8 +85,8 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 
 def finish(profile: str) -> dict[str, Any]:
-    """Close the manifest: the date, the sha256 of every table and figure, the versions of the rules that decided
-    the claims, and the seconds of the jobs.
+    """Close the manifest: the date, the sha256 of every table and figure, the versions of the rules of the
+    claims, and the seconds of the jobs.
 
     Of every job, of all together (each counts once, however often the run was stopped and continued), and of
     those that had been done before the run was started.
@@ -110,16 +107,6 @@ def finish(profile: str) -> dict[str, Any]:
         "rules": revisions.versions(),
     }
     return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
-
-
-def remade(profile: str, tables: Sequence[str]) -> dict[str, Any]:
-    """Note in the manifest of a finished run that `tables` (names) were made again from its records."""
-    manifest = read(profile)
-    files = [paths.table(profile, name) for name in tables]
-    entry = {"date": _now(), "tables": list(tables), "commit": commit()}
-    manifest["remade"] = [*manifest.get("remade", []), entry]
-    manifest["sha256"] |= {paths.relative(file): _sha256(file) for file in files}
-    return _write(profile, manifest)
 
 
 def redecided(profile: str) -> None:

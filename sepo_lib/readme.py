@@ -38,8 +38,8 @@ def results(profile: str) -> str:
         _identities(decided[decided["recipe"] == ""]),
         [f"- {sentence}" for sentence in [*_first_claim(STUDY), *findings.sentences(*beside)]],
         [
-            "Safety (J with the evaluation weights), mean over seeds with its 95% t interval; the base model is one "
-            "model, evaluated once a seed, so its interval covers evaluation noise only:"
+            "Safety (J with the evaluation weights), mean over seeds with its 95% t interval; the base "
+            "model is one model, evaluated once a seed, so its interval covers evaluation noise only:"
         ],
         _safety(paths.read_table(profile, "evaluation")),
     ]
@@ -60,7 +60,7 @@ def _how(profile: str) -> str:
 
 
 def _claims(decided: pd.DataFrame) -> list[str]:
-    """A Markdown table of the claims, a column a recipe, the paper's own first; recipes not run are left out."""
+    """A Markdown table of the claims, a column a recipe, the paper's own first; only those that ran."""
     run = decided[decided["verdict"] != claims.NOT_RUN]
     shown = [recipe for recipe in RECIPES if (run["recipe"] == recipe).any()]
     rows = []
@@ -88,8 +88,8 @@ def _caveat(decided: pd.DataFrame) -> str:
     if not len(older):
         return ""
     return (
-        f"{', '.join(older)} are decided on clamped margins, as this run's tables lack the signed ones; intervals "
-        "of clamped values cover too little near 0."
+        f"{', '.join(older)} are decided on clamped margins, as this run's tables lack the signed ones; "
+        "intervals of clamped values cover too little near 0."
     )
 
 
@@ -166,8 +166,8 @@ def real_model(profile: str) -> str:
         [
             " ".join(filter(None, (_how(profile), provenance.older(profile)))),
             "",
-            "Measures of the last step by game and stage (in brackets 95% intervals over seeds; with one seed they "
-            "cover evaluation noise only):",
+            "Measures of the last step by game and stage (in brackets 95% intervals over seeds; with one "
+            "seed they cover evaluation noise only):",
             "",
             *findings.markdown(findings.measures(paths.read_table(profile, "evaluation"))),
             "",

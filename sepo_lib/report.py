@@ -78,12 +78,12 @@ def build(profile: str) -> Path:
 <h2>Claims</h2>
 {claims_table(claims)}
 <p class="soft">The paper's own recipe is <code>published</code>. The rule behind each verdict stands in
-<code>sepo_lib/claims.py</code>, and in <code>docs/CLAIMS.md</code> with the dates at which it was changed, before
-or after results had been seen.</p>
+<code>sepo_lib/claims.py</code>, and in <code>docs/CLAIMS.md</code> with the dates at which it was changed,
+before or after results had been seen.</p>
 {found}
 <h2>Safety and exploitability by stage</h2>
 {summary_table(evaluation)}
-<p class="soft">Means over training seeds; the last column names the kind of the intervals (of safety, then of e).
+<p class="soft">Means over training seeds; the last column names the kind of the intervals (of safety, of e).
 The base model is one model, evaluated once a seed: its intervals cover evaluation noise only.</p>
 <h2>Figures</h2>
 {"".join(map(picture, pictures))}

@@ -24,7 +24,10 @@ WRITTEN = "2026-11-22", "Written."
 BEFORE = "before any run"
 AFTER = "after all runs so far (laptop, study, smollm2)"
 BY_RECIPE = "Decided for each recipe by name, the paper's own first; `not run` where nothing was trained."
-SIGNED = "Reads the signed margin where the table has it: e is clamped at 0, where its t interval covers too little."
+SIGNED = (
+    "Reads the signed margin where the table has it: e is clamped at 0, where its t interval covers too "
+    "little."
+)
 SWITCH = Revision(
     "2026-11-23",
     "Written.",
@@ -32,7 +35,7 @@ SWITCH = Revision(
 )
 WORDS = Revision(
     "2026-11-26",
-    "Statement in plainer words; every other switch must be that of the unbiased preset. The rows are the same.",
+    "Statement in plainer words; every other switch must be that of the unbiased preset. Same rows.",
     AFTER,
 )
 
@@ -41,8 +44,9 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-23",
-            "Reads the advantage with every hand enumerated, no longer the one in played hands, whose noise is "
-            "larger than 0.02. Kuhn's training settings were changed for the same reason (docs/LOG.md).",
+            "Reads the advantage with every hand enumerated, no longer the one in played hands, whose "
+            "noise is larger than 0.02. Kuhn's training settings were changed for the same reason "
+            "(docs/LOG.md).",
             "after the first laptop run (0.031 [-0.064, 0.126], inconclusive); the run was made again",
         ),
         Revision("2026-11-26", f"{SIGNED} {BY_RECIPE}", AFTER),
@@ -53,8 +57,9 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-26",
-            "Decided game by game: the mean over both negotiations hid that SFT raises e in one and lowers it in "
-            f"the other. Measured is the rise, no longer the smaller of rise and correction. {SIGNED} {BY_RECIPE}",
+            "Decided game by game: the mean over both negotiations hid that SFT raises e in one and "
+            "lowers it in the other. Measured is the rise, no longer the smaller of rise and correction. "
+            f"{SIGNED} {BY_RECIPE}",
             AFTER,
         ),
     ],
@@ -83,8 +88,8 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision("2026-11-22", "Takes the mean over both presets; it had read `published` only.", BEFORE),
         Revision(
             "2026-11-26",
-            "Decided for each preset, and apart for the paper's pools and the conflict pools: a mean over both "
-            "mixed different questions.",
+            "Decided for each preset, and apart for the paper's pools and the conflict pools: a mean over "
+            "both mixed different questions.",
             AFTER,
         ),
     ],

@@ -55,7 +55,7 @@ def bounds(metric: str) -> tuple[float, float] | None:
 
 
 def student(values_S: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Student's t over the last axis; shape (..., S) in, three arrays (...) out. One seed has bounds of nan."""
+    """Student's t over the last axis; shape (..., S) in, three arrays (...) out; nan for one seed."""
     size = values_S.shape[-1]
     mean = np.where(np.ptp(values_S, axis=-1) == 0.0, values_S[..., 0], values_S.mean(axis=-1))
     if size == 1:
