@@ -298,9 +298,7 @@ def _conclude(profile: str, seconds: float) -> None:
     print(f"\nDone in {_clock(seconds)}.\n")
     print(textwrap.indent(claims.as_text(decided), "  "))
     if profile == "smoke":
-        print(
-            "\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing."
-        )
+        print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
     print(f"\n  report    {paths.relative(paths.report(profile))}")
     print(f"  tables    {_shown(paths.results(profile))}")
     print(f"  figures   {_shown(paths.figures(profile))}")
