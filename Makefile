@@ -44,7 +44,7 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test lab figures notebooks document verify bench clean
+.PHONY: help env reproduce study test lab figures notebooks document claims verify bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -69,6 +69,9 @@ notebooks: env  ## Write the outputs of a finished run into notebooks/ and READM
 
 document: env  ## Write the numbers of a run into its document (docs/ESTIMATORS.md or docs/MODELS.md)
 	@$(KIT) document --profile '$(PROFILE)'
+
+claims: env  ## Decide the claims of a run again from its tables; write README and docs/CLAIMS.md
+	@$(KIT) claims --profile '$(PROFILE)'
 
 verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'

@@ -72,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
     add_profile(add("document", document, "Write the numbers of a finished run into its document in docs/."))
+    add_profile(
+        add(
+            "claims",
+            decide,
+            "Decide the claims of a run again from its tables; write README and docs/CLAIMS.md.",
+        )
+    )
+    add(
+        "coverage",
+        coverage,
+        "Simulate how often the kit's intervals hold the truth: data/results/coverage.csv.",
+    )
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
@@ -280,13 +292,13 @@ def _clock(seconds: float) -> str:
 
 
 def _conclude(profile: str, seconds: float) -> None:
-    claims = paths.read_table(
-        profile, "claims", ("claim", "statement", "measured", "ci_low", "ci_high", "verdict")
-    )
+    from . import claims
+
+    decided = paths.read_table(profile, "claims", claims.COLUMNS)
     print(f"\nDone in {_clock(seconds)}.\n")
-    for row in claims.itertuples():
-        interval = f"{row.measured:8.3f}  [{row.ci_low:7.3f}, {row.ci_high:7.3f}]"
-        print(f"  {row.claim:<4}{row.verdict:<14}{interval}  {textwrap.shorten(row.statement, 60)}")
+    print(textwrap.indent(claims.as_text(decided), "  "))
+    if profile == "smoke":
+        print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
     print(f"\n  report    {paths.relative(paths.report(profile))}")
     print(f"  tables    {_shown(paths.results(profile))}")
     print(f"  figures   {_shown(paths.figures(profile))}")
@@ -321,6 +333,25 @@ def document(options: argparse.Namespace) -> int:
         authors_page.update()
         written += " and docs/AUTHORS.md"
     print(f"Wrote the numbers of {settings.profile} into {written}")
+    return 0
+
+
+def decide(options: argparse.Namespace) -> int:
+    """Decide the claims of a run again, and rewrite what shows them."""
+    profile = profiles.load(options.profile).profile
+    from . import claims, claims_page
+
+    claims_page.of_profile(profile)
+    print(claims.as_text(paths.read_table(profile, "claims")))
+    return 0
+
+
+def coverage(options: argparse.Namespace) -> int:
+    """Simulate the coverage of the intervals."""
+    from . import coverage as study
+
+    table = study.write()
+    print(table.to_string(index=False))
     return 0
 
 

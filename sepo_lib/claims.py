@@ -1,19 +1,23 @@
-"""The paper's claims C1..C6 and our own E1..E5, each decided by a rule that was written before any run.
+"""The paper's claims C1..C6 and our own E1..E5, each decided by a rule, for each recipe by name.
 
-A rule is a function of the tables of one profile and model. Its docstring *is* the rule; its verdict
-follows from confidence intervals over training seeds alone, at 95%:
+A rule is a function of the tables of one profile and model. Its docstring *is* the rule. The verdict follows
+from confidence intervals alone:
 
     supported        the interval lies wholly on the claim's side
     not supported    the interval lies wholly on the other side
-    inconclusive     neither, or the rows (or the second seed) that the rule needs are missing
+    inconclusive     neither; `reason` says why (the interval contains 0, one seed, a game was not run)
+    not run          nothing was trained or measured that the claim is about
 
-"SEPO" in C1 to C4 is the kit's default: the reported rows of stage `sepo`, preset `unbiased`, arm
-`credited`, on the paper's pools. C5 and C6 compare the arms of the ablation, which differ in nothing else.
-E1 to E5 are about the estimators alone (`estimators.csv`, no model): their intervals are over simulated
-batches.
+Recipes (C1 to C4): `published` is the paper's (arm per_rollout), `authors_current` that of the authors'
+present code (arm credited), `unbiased` ours (arm credited); the rows are those of the reported step on the
+paper's pools. C5 and C6 compare arms that differ in nothing else. E1 to E5 are about the estimators alone
+(`estimators.csv`, no model); their intervals are over simulated batches.
+
+Not every rule was written before any run: `revisions.REVISIONS` dates each change and says what had been
+seen. A rule's version is the number of its entries there, and a run's manifest keeps the versions used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,22 +25,27 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .statistics import Interval, interval, paired
+from . import credit, games, statistics
+from .statistics import Interval, interval
+from .verdicts import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Finding,
+    because,
+    in_words,
+    judge,
+    nothing,
+    verdict_on,
+)
+from .verdicts import number as number  # for those who print claims
 
-SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
-COLUMNS = ["claim", "statement", "measured", "ci_low", "ci_high", "verdict", "profile", "model"]
-GAMES = ("ipd", "auction", "split", "deal", "kuhn")
-NEGOTIATIONS = {"split": 3 / 5, "deal": 3 / 10}  # game -> s = 3 / max_payoff (METHOD section 3)
-NOTHING = Interval(np.nan, np.nan, np.nan)
-
-
-class Finding(NamedTuple):
-    """What a rule measured, the ends of its interval, and the verdict."""
-
-    measured: float
-    ci_low: float
-    ci_high: float
-    verdict: str
+COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
+RECIPES = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}  # -> its arm
+NEGOTIATIONS = ("split", "deal")  # the games that C3 is about
+CLAMPED = "decided on the clamped"  # how the caveat of an older table begins
+ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
 
 
 @dataclass(frozen=True)
@@ -49,127 +58,190 @@ class Tables:
     estimators: pd.DataFrame
 
 
-def _seeds(table: pd.DataFrame, game: str, stage: str, column: str) -> pd.Series:
-    """`column` by seed for one game and stage on the paper's pools; of SEPO the reported default rows."""
-    rows = table[(table.game == game) & (table.pools == "paper") & (table.stage == stage)]
+# --- what rules share -----------------------------------------------------------------------------------
+
+
+def _where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
+    return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
+
+
+def _seeds(table: pd.DataFrame, game: str, stage: str, column: str, recipe: str = "") -> pd.Series:
+    """`column` by seed for one game and stage on the paper's pools; of SEPO the reported rows of `recipe`."""
+    keys = {"game": game, "pools": "paper", "stage": stage}
     if stage == "sepo":
-        rows = rows[(rows.preset == "unbiased") & (rows.arm == "credited") & rows.reported.isin([True])]
+        keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
+    rows = _where(table, **keys)
+    if rows.empty:
+        return pd.Series(dtype=float)
     if rows.seed.duplicated().any():
         raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
     return rows.set_index("seed")[column].astype(float).dropna()
 
 
-def _interval(values_S: pd.Series) -> Interval:
-    return interval(values_S.to_numpy()) if len(values_S) else NOTHING
+def _signed(table: pd.DataFrame, game: str, signed: str, clamped: str) -> tuple[str, str]:
+    """The column of the signed margin, or where the game's rows lack it the clamped one and a caveat."""
+    if signed in table and _where(table, game=game, pools="paper")[signed].notna().all():
+        return signed, ""
+    return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
 
 
-def _paired(a: pd.Series, b: pd.Series) -> Interval:
-    return paired(a, b) if len(a.index.intersection(b.index)) else NOTHING
+def _absent(table: pd.DataFrame, game: str) -> str:
+    """Why there are no rows of a recipe in `game`."""
+    return "not trained here" if len(_where(table, game=game, pools="paper")) else f"game {game} not run"
 
 
-def _sign(found: Interval) -> Finding:
-    """Supported where the interval lies above zero, not supported where no part of it does."""
-    verdict = SUPPORTED if found.low > 0 else NOT_SUPPORTED if found.high <= 0 else INCONCLUSIVE
-    return Finding(*found, verdict)
+def _difference(a: pd.Series, b: pd.Series) -> pd.Series:
+    """a - b over the seeds that both have."""
+    return (a - b).dropna()
 
 
-def kuhn_is_unexploited(tables: Tables) -> Finding:
-    """C1. Measured: SEPO's exploit-pool advantage e in Kuhn poker (chips per hand), mean over seeds.
+# --- the paper's claims ---------------------------------------------------------------------------------
 
-    Every hand is enumerated, with the action probabilities of the answers that were sampled
-    (`pool_advantage` of `exploitability.csv`): in played hands the luck of the cards alone reads more than
-    0.02. "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most
-    0.02. Not supported: its lower end is above 0.02. The exact NashConv of the same policy stands beside it
-    and plays no part: the claim is about the pool.
+
+def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
+    """C1. Measured: in Kuhn poker, the largest of SEPO's margins over the exploiters (opponent minus own,
+    chips per hand, signed), mean over seeds.
+
+    Every hand is enumerated, with the action probabilities of the answers that were sampled (`worst_margin`
+    of `exploitability.csv`): in played hands the luck of the cards alone reads more than 0.02. "Zero" is
+    taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02. Not supported:
+    its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
+    clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
     """
-    found = _interval(_seeds(tables.exploitability, "kuhn", "sepo", "pool_advantage"))
-    verdict = SUPPORTED if found.high <= 0.02 else NOT_SUPPORTED if found.low > 0.02 else INCONCLUSIVE
-    return Finding(*found, verdict)
+    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
+    values_S = _seeds(tables.exploitability, "kuhn", "sepo", column, recipe)
+    absent = _absent(tables.exploitability, "kuhn")
+    return [judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
 
 
-def safer_than_base(tables: Tables) -> Finding:
+def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
+    """C1b. Measured: what C1 measures, SEPO minus SFT, paired by seed.
+
+    An SFT model that no exploiter beats leaves nothing to lower, and C1 then says little about SEPO.
+    Supported: the interval lies below zero. Not supported: no part of it does.
+    """
+    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
+    sepo, sft = (_seeds(tables.exploitability, "kuhn", stage, column, recipe) for stage in ("sepo", "sft"))
+    return [judge(_difference(sepo, sft), "below", 0.0, _absent(tables.exploitability, "kuhn"), note=note)]
+
+
+def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     """C2. Measured: the number of games in which SEPO - base in safety, paired by seed, is above zero.
 
     A game is *safer* where its interval lies above zero, *not safer* where no part of it does, and *open*
-    otherwise (also where it was not run, or with one seed). The interval is a count too: from the games
-    that are safer to those that are safer or open. Supported: at least four games are safer. Not
-    supported: at most three are safer or open. Inconclusive in all other cases, and whenever one of the
-    five games is not in the run. The games' intervals are not corrected for their number: four of five
-    must hold together, which is the stricter demand.
+    otherwise (also where it was not run, or with one seed). The bounds are counts too: from the games that
+    are safer to those that are safer or open. Supported: at least four games are safer. Not supported: at
+    most three are safer or open. Inconclusive in all other cases, and whenever one of the five games is not
+    in the run. The games' intervals are not corrected for their number: four of five must hold together,
+    which is the stricter demand.
     """
-    games = {
-        game: _paired(*(_seeds(tables.evaluation, game, stage, "safety") for stage in ("sepo", "base")))
-        for game in GAMES
-    }
-    present = [game for game, found in games.items() if not np.isnan(found.mean)]
-    safer = sum(found.low > 0 for found in games.values())
-    possible = sum(not found.high <= 0 for found in games.values())
-    if not present:
-        return Finding(*NOTHING, INCONCLUSIVE)
-    verdict = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
-    return Finding(safer, safer, possible, verdict if len(present) == len(GAMES) else INCONCLUSIVE)
+    groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
+    for game in games.GAMES:
+        sepo, base = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in ("sepo", "base"))
+        gain_S = _difference(sepo, base)
+        if len(gain_S) < 2:
+            groups["one seed" if len(gain_S) else "not run"].append(game)
+        else:
+            found = interval(gain_S.to_numpy())
+            groups["safer" if found.low > 0 else "not safer" if found.high <= 0 else "open"].append(game)
+    if len(groups["not run"]) == len(games.GAMES):
+        return [nothing("not trained here")]
+    safer, possible = len(groups["safer"]), len(games.GAMES) - len(groups["not safer"])
+    decided = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
+    verdict = INCONCLUSIVE if groups["not run"] else decided
+    reason = because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
+    return [Finding(safer, safer, possible, "count: safer to safer-or-open games", verdict, reason)]
 
 
-def sft_exposes_and_sepo_corrects(tables: Tables) -> Finding:
-    """C3. Measured: the smaller of two differences in e over the negotiations, each paired by seed.
+def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
+    """C3. Measured: by how much SFT raises the exploiters' margin above the base model's in a negotiation
+    (points per round, mean over exploiters of the signed margin), paired by seed; one verdict a game.
 
-    Per seed and stage, e is put on the scale of J (times s = 3 / max_payoff) and averaged over `split` and
-    `deal`. The *rise* is SFT - base, the *correction* is SFT - SEPO; the claim needs both above zero. Of
-    two differences the smaller one is reported, with the smaller of the lower and of the upper ends as its
-    interval. Supported: both intervals lie above zero. Not supported: no part of one of them does.
+    The *rise* is SFT - base, the *correction* is SFT - SEPO, both of the column `margin` of
+    `evaluation.csv`, or of e (`exploit`, clamped at 0) in a table without it. Supported in a game: both
+    intervals lie above zero. Not supported: no part of one of them does. Over both games: supported where
+    both support it, not supported where one does not.
     """
-    stages = {}
-    for stage in ("base", "sft", "sepo"):
-        columns = [s * _seeds(tables.evaluation, game, stage, "exploit") for game, s in NEGOTIATIONS.items()]
-        stages[stage] = pd.concat(columns, axis=1, join="inner").mean(axis=1)  # shape (S,)
-    both = [_paired(stages["sft"], stages["base"]), _paired(stages["sft"], stages["sepo"])]
-    if any(np.isnan(found.low) for found in both):
-        means = [found.mean for found in both]
-        return Finding(float(np.min(means)), np.nan, np.nan, INCONCLUSIVE)
-    return _sign(Interval(*(min(ends) for ends in zip(*both, strict=True))))
+    by_game = []
+    for game in NEGOTIATIONS:
+        column, note = _signed(tables.evaluation, game, "margin", "exploit")
+        base, sft, sepo = (
+            _seeds(tables.evaluation, game, stage, column, recipe) for stage in ("base", "sft", "sepo")
+        )
+        rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
+        ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
+        verdict = next(one for one in ranking if one in (rise.verdict, correction.verdict))
+        if verdict == NOT_RUN:
+            by_game.append(nothing(_absent(tables.evaluation, game), game))
+            continue
+        corrected = f"SFT - SEPO {in_words(Interval(*correction[:3]))}: {correction.reason}"
+        reason = because(f"SFT - base: {rise.reason}", corrected, note)
+        by_game.append(rise._replace(verdict=verdict, reason=reason, scope=game))
+    found = {one.verdict for one in by_game}
+    agreed = by_game[0].verdict if len(found) == 1 else INCONCLUSIVE
+    verdict = NOT_SUPPORTED if NOT_SUPPORTED in found else agreed
+    reason = "; ".join(f"{one.scope}: {one.verdict}" for one in by_game)
+    return [*by_game, nothing(reason, "both games", verdict)]
 
 
-def only_sepo_gains_in_deal(tables: Tables) -> Finding:
+def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
     """C4. Measured: SEPO's normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds.
 
-    Supported: SEPO's interval lies above zero, and neither the base model's nor the SFT model's does. Not
-    supported: no part of SEPO's interval is above zero, or the base or SFT interval lies above zero.
+    Inconclusive: SEPO's interval contains 0. Supported: it lies above zero, and no part of the base model's
+    and of the SFT model's does. Not supported: no part of SEPO's interval is above zero, or the whole of the
+    base model's or of the SFT model's is. The base model is one model: its interval covers evaluation noise
+    only.
     """
-    base, sft, sepo = (
-        _interval(_seeds(tables.evaluation, "deal", s, "nra")) for s in ("base", "sft", "sepo")
+    values = {
+        stage: _seeds(tables.evaluation, "deal", stage, "nra", recipe) for stage in ("sepo", "base", "sft")
+    }
+    sepo, base, sft = (
+        judge(values_S, absent=_absent(tables.evaluation, "deal")) for values_S in values.values()
     )
-    if sepo.high <= 0 or base.low > 0 or sft.low > 0:
-        verdict = NOT_SUPPORTED
-    elif np.isnan([base.low, sft.low]).any():
-        verdict = INCONCLUSIVE
-    else:
-        verdict = SUPPORTED if sepo.low > 0 else INCONCLUSIVE
-    return Finding(*sepo, verdict)
+    others = {"base model (evaluation noise only)": base, "SFT": sft}
+    beside = [f"{name}: {in_words(Interval(*one[:3]))}" for name, one in others.items()]
+    verdict = sepo.verdict
+    if verdict == SUPPORTED:
+        sides = {one.verdict for one in others.values()}
+        decided = SUPPORTED if sides == {NOT_SUPPORTED} else INCONCLUSIVE
+        verdict = NOT_SUPPORTED if SUPPORTED in sides else decided
+    if verdict == NOT_RUN:
+        return [sepo]
+    kind = sepo.interval + (", cut to [-1, 1]" if len(values["sepo"]) > 1 else "")
+    ends = [np.clip(end, -1.0, 1.0) for end in sepo[:3]]
+    return [Finding(*ends, kind, verdict, because(sepo.reason, *beside))]
 
 
-def constant_penalty_cancels(tables: Tables) -> Finding:
+def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
     """C5. Measured: the norm of the constant penalty's gradient, relative to the other arms' largest.
 
     Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
     `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
-    are zero or absent). Beside them stand the rows of the terms e, c and x of `estimators.csv`, relative to
-    the largest `estimate_norm` of another arm of the same preset and play. An identity has no sampling
-    error, so the interval is the range over the rows. Supported: in every row of arm `constant` the relative
-    norm is at most 1e-6, and in those of the ablation the advantages differ from those of `reward_only` on
-    the same episodes by at most 1e-12 (floating point). Not supported: in any row not.
+    are zero or absent). Beside them stand the rows of the terms e, c and x of `estimators.csv`, of both
+    presets, relative to the largest `estimate_norm` of another arm of the same preset and play. An identity
+    has no sampling error, so the bounds are the range over the rows. Supported: in every row of arm
+    `constant` the relative norm is at most 1e-6, and in those of the ablation the advantages differ from
+    those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not supported: in any row
+    not.
     """
     rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
     norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
     difference = rows.advantage_difference[rows.arm == "constant"].astype(float)
     rows = tables.estimators
-    rows = rows[rows.switch.isin(["none", "credit"]) & rows.term.isin(["e", "c", "x"])].reset_index(drop=True)
-    play = ["game", "pools", "policy", "how", "group_size", "groups_per_batch", "term"]
+    rows = rows[rows.switch.isin(["none", "credit"]) & rows.term.isin(["e", "c", "x"])]
+    rows = rows[rows.how.str.split(",").str[0].isin(["published", "unbiased"])].reset_index(drop=True)
+    play = ["game", "pools", "policy", "how", "group_size", "groups", "groups_per_batch", "term"]
     relative = pd.concat([norms, _relative_to_other_arms(rows, play, "estimate_norm")])
-    if relative.empty or relative.isna().any() or difference.isna().any():
-        return Finding(*NOTHING, INCONCLUSIVE)
+    if relative.empty:
+        return [nothing("neither an ablation nor estimators were run")]
+    if relative.isna().any() or difference.isna().any():
+        return [nothing("a norm is missing", verdict=INCONCLUSIVE)]
     exact = (relative <= 1e-6).all() and (difference <= 1e-12).all()
-    found = Interval(float(relative.mean()), float(relative.min()), float(relative.max()))
-    return Finding(*found, SUPPORTED if exact else NOT_SUPPORTED)
+    bounds = float(relative.mean()), float(relative.min()), float(relative.max())
+    reason = "zero but for rounding in every row" if exact else "not zero in every row"
+    kind = f"range over {len(relative)} rows"
+    return [Finding(*bounds, kind, SUPPORTED if exact else NOT_SUPPORTED, reason)]
 
 
 def _relative_to_other_arms(rows: pd.DataFrame, keys: list[str], norm: str) -> pd.Series:
@@ -180,55 +252,66 @@ def _relative_to_other_arms(rows: pd.DataFrame, keys: list[str], norm: str) -> p
     return relative[rows.arm == "constant"].astype(float)
 
 
-def per_rollout_restores_a_gradient(tables: Tables) -> Finding:
-    """C6. Measured: per_rollout - constant in safety after training, paired by seed.
+def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding]:
+    """C6. Measured: per_rollout - constant in safety after training, under one preset's switches, paired by
+    seed; one verdict on the paper's pools and one on the conflict pools.
 
     A gradient is worth the name if training on it makes the policy safer. Read from the last step of the
-    rows `kind == "outcome"`; per seed the mean over all (game, pools, preset) in which the ablation has both
-    arms, and only seeds for which both ran in all of these count. Supported: the interval lies above zero.
-    Not supported: no part of it does.
+    rows `kind == "outcome"` of that preset and pool set; per seed the mean over the games in which the
+    ablation has both arms, and only seeds for which both ran in all of these count. Supported: the interval
+    lies above zero. Not supported: no part of it does.
     """
     rows = tables.ablation
-    rows = rows[(rows.kind == "outcome") & rows.arm.isin(["constant", "per_rollout"])].sort_values("step")
-    keys = ["game", "pools", "preset", "arm", "seed"]
-    cells = rows.drop_duplicates(keys, keep="last").pivot(
-        index=[*keys[:3], "seed"], columns="arm", values="safety"
-    )
-    if not {"constant", "per_rollout"} <= set(cells.columns):
-        return Finding(*NOTHING, INCONCLUSIVE)
-    gains = (cells["per_rollout"] - cells["constant"]).unstack("seed").astype(float)
-    gain_S = gains.dropna(how="all").dropna(axis=1).mean()
-    return _sign(_interval(gain_S))
+    rows = rows[(rows.kind == "outcome") & (rows.preset == recipe)]
+    found = []
+    for pools in ("paper", "conflict"):
+        arms = ["constant", "per_rollout"]
+        mine = rows[(rows.pools == pools) & rows.arm.isin(arms)].sort_values("step")
+        cells = mine.drop_duplicates(["game", "arm", "seed"], keep="last").pivot(
+            index=["game", "seed"], columns="arm", values="safety"
+        )
+        gains = (cells.reindex(columns=arms) @ [-1.0, 1.0]).astype(float).unstack("seed").dropna(how="all")
+        note = f"games: {', '.join(gains.index)}" if len(gains) else ""
+        absent = f"the ablation was not trained on the {pools} pools here"
+        gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
+        found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
+    return found
 
 
-def _turning_loses(tables: Tables, switch: str, value: str) -> Finding:
+# --- the kit's own claims -------------------------------------------------------------------------------
+
+
+def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
     """How much cosine with the exact gradient of J is lost by turning `switch` of `unbiased` to `value`.
 
-    Of the rows with the most groups, G = 8 and one group in a batch (as the trainer plays), where J has a
-    gradient (no margin is exactly 0): the mean of -change over games, pools and policies, which are
-    simulated independently of one another.
+    The rows with G = 8 and one group in a batch (as the trainer plays), where J has a gradient (no margin is
+    exactly 0), and where every other switch is that of the unbiased preset with scale none: the mean of
+    -change over games, pools and policies, which are simulated independently of one another. Raises
+    ValueError where a setting stands twice.
     """
+    turned = credit.TURNS[switch]
+    setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
+    setting |= {"how": "unbiased", "switch": switch, "term": "J", "group_size": 8, "groups_per_batch": 1}
     rows = tables.estimators
-    rows = rows[
-        (rows.how == "unbiased")
-        & (rows.switch == switch)
-        & (rows["arm" if switch == "credit" else switch] == value)
-        & (rows.term == "J")
-        & (rows.group_size == 8)
-        & (rows.groups_per_batch == 1)
-        & (rows.nearest_margin != 0)
-    ]
+    rows = _where(rows, **setting)
+    rows = rows[rows.nearest_margin != 0]
+    if rows.duplicated(["game", "pools", "policy"]).any():
+        raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
     change = rows[["change", "change_low", "change_high"]].astype(float)
-    if rows.empty or change.isna().any(axis=None):
-        return Finding(*NOTHING, INCONCLUSIVE)
+    if rows.empty:
+        return [nothing("the estimators were not studied here")]
+    if change.isna().any(axis=None):
+        return [nothing("a change is missing", verdict=INCONCLUSIVE)]
     z = stats.norm.ppf(0.975)
     errors = (change.change_high - change.change_low) / (2 * z)
     half = float(z * np.sqrt((errors**2).sum()) / len(rows))
     lost = -float(change.change.mean())
-    return _sign(Interval(lost, lost - half, lost + half))
+    found = Interval(lost, lost - half, lost + half)
+    kind = f"95% normal, simulation noise of {len(rows)} settings"
+    return [Finding(*found, kind, *verdict_on(found, "above", 0.0))]
 
 
-def credit_matters(tables: Tables) -> Finding:
+def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
     """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
     credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
 
@@ -238,56 +321,89 @@ def credit_matters(tables: Tables) -> Finding:
     return _turning_loses(tables, "credit", "per_rollout")
 
 
-def horizon_matters(tables: Tables) -> Finding:
+def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
     """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff."""
     return _turning_loses(tables, "horizon", "immediate")
 
 
-def clamp_matters(tables: Tables) -> Finding:
+def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
     """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's."""
     return _turning_loses(tables, "clamp", "episode")
 
 
-def scale_matters(tables: Tables) -> Finding:
+def scale_matters(tables: Tables, recipe: str) -> list[Finding]:
     """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
     return _turning_loses(tables, "scale", "group_std")
 
 
-def weights_matter(tables: Tables) -> Finding:
+def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
     """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
     return _turning_loses(tables, "weights", "equal")
 
 
-RULES: dict[str, tuple[str, Callable[[Tables], Finding]]] = {
-    "C1": ("In Kuhn poker the SEPO model has zero exploit-pool advantage.", kuhn_is_unexploited),
-    "C2": ("SEPO is safer than the base model in at least four of the five games.", safer_than_base),
-    "C3": (
+class Rule(NamedTuple):
+    """A claim in one sentence, the function that decides it, the tables that it reads, and the recipes it is
+    decided for."""
+
+    statement: str
+    decide: Callable[[Tables, str], list[Finding]]
+    tables: Sequence[str] = ("estimators",)
+    recipes: Sequence[str] = ("",)
+
+    @property
+    def text(self) -> str:
+        """The rule in words, without the claim's name before it."""
+        return " ".join((self.decide.__doc__ or "").split()).partition(". ")[2]
+
+
+PRESETS = ("published", "unbiased")  # those of the ablation's arms
+RULES: dict[str, Rule] = {
+    "C1": Rule(
+        "In Kuhn poker the SEPO model has zero exploit-pool advantage.",
+        kuhn_is_unexploited,
+        ("exploitability",),
+        tuple(RECIPES),
+    ),
+    "C1b": Rule(
+        "In Kuhn poker SEPO lowers the largest exploiter margin of the SFT model.",
+        sepo_lowers_the_margin,
+        ("exploitability",),
+        tuple(RECIPES),
+    ),
+    "C2": Rule(
+        "SEPO is safer than the base model in at least four of the five games.",
+        safer_than_base,
+        ("evaluation",),
+        tuple(RECIPES),
+    ),
+    "C3": Rule(
         "SFT alone makes the model more exploitable in negotiation; SEPO corrects that.",
         sft_exposes_and_sepo_corrects,
+        ("evaluation",),
+        tuple(RECIPES),
     ),
-    "C4": (
+    "C4": Rule(
         "In the multi-issue negotiation SEPO alone has a positive normalized relative advantage.",
         only_sepo_gains_in_deal,
+        ("evaluation",),
+        tuple(RECIPES),
     ),
-    "C5": (
+    "C5": Rule(
         "A penalty shared by a whole rollout group has a gradient of exactly zero.",
         constant_penalty_cancels,
+        ("ablation", "estimators"),
     ),
-    "C6": (
+    "C6": Rule(
         "Computing the penalty per rollout restores a gradient that makes the policy safer.",
         per_rollout_restores_a_gradient,
+        ("ablation",),
+        PRESETS,
     ),
-    "E1": (
-        "A penalty charged beside the episodes that caused it turns the estimate from J's gradient.",
-        credit_matters,
-    ),
-    "E2": ("The immediate payoff turns the estimate from J's gradient.", horizon_matters),
-    "E3": ("Clamping the margin of each episode turns the estimate from J's gradient.", clamp_matters),
-    "E4": (
-        "Dividing by each group's standard deviation turns the estimate from J's gradient.",
-        scale_matters,
-    ),
-    "E5": ("Weighing all groups the same turns the estimate from J's gradient.", weights_matter),
+    "E1": Rule("Charging a penalty to the wrong episodes biases the gradient.", credit_matters),
+    "E2": Rule("Rewarding the immediate payoff alone biases the gradient.", horizon_matters),
+    "E3": Rule("Clamping each episode's margin biases the gradient.", clamp_matters),
+    "E4": Rule("Dividing by each group's standard deviation biases the gradient.", scale_matters),
+    "E5": Rule("Equal group weights bias the gradient.", weights_matter),
 }
 
 NEEDS = {
@@ -297,8 +413,8 @@ NEEDS = {
     ).split(),
     "exploitability": "profile model game pools stage arm preset seed reported pool_advantage".split(),
     "estimators": (
-        "profile game pools policy how switch arm horizon clamp scale weights group_size groups_per_batch "
-        "term nearest_margin change change_low change_high estimate_norm"
+        "profile game pools policy how switch arm horizon clamp scale weights group_size groups "
+        "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
 }
 
@@ -311,12 +427,11 @@ def decide(
     model: str,
     estimators: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Every rule on the rows of one profile and model: one row per claim, with the columns `COLUMNS`.
+    """Every rule on the rows of one profile and model, for every recipe it is about; columns `COLUMNS`.
 
-    `estimators` knows no model and may be left out (E1 to E5 are then inconclusive).
-
-    Tables without rows are fine (the verdict is then inconclusive). Raises ValueError for missing columns
-    and for two rows where a rule expects one (the same seed twice).
+    `estimators` knows no model and may be left out (E1 to E5 are then not run). Tables without rows are fine
+    (the verdict is then `not run`). Raises ValueError for missing columns and for two rows where a rule
+    expects one (the same seed twice).
     """
     given = {
         "evaluation": evaluation,
@@ -327,31 +442,35 @@ def decide(
     cut = {}
     for name, table in given.items():
         if table.empty:
-            table = pd.DataFrame(columns=NEEDS[name])
+            table = pd.DataFrame(columns=NEEDS[name], dtype=object)
         missing = [column for column in NEEDS[name] if column not in table.columns]
         if missing:
             raise ValueError(f"The claims need the columns {missing} of {name}.csv, which lacks them.")
         mine = table.profile == profile
         cut[name] = table[mine & (table.model == model)] if "model" in NEEDS[name] else table[mine]
     tables = Tables(**cut)
-    rows = [(claim, statement, *rule(tables), profile, model) for claim, (statement, rule) in RULES.items()]
+    rows = [
+        {"claim": claim, "recipe": recipe, "statement": rule.statement, "profile": profile, "model": model}
+        | found._asdict()
+        for claim, rule in RULES.items()
+        for recipe in rule.recipes
+        for found in rule.decide(tables, recipe)
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def as_text(claims: pd.DataFrame) -> str:
-    """The claims as an aligned plain-text table for the terminal, one line each under a header."""
-    header = ("claim", "verdict", "measured", "95% interval", "statement")
-    lines = [header]
-    for row in claims.itertuples():
-        low, high = number(row.ci_low), number(row.ci_high)
-        lines.append((row.claim, row.verdict, number(row.measured), f"[{low}, {high}]", row.statement))
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header) - 1)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
-        for line in lines
-    )
-
-
-def number(value: float) -> str:
-    """Three significant digits, without a trailing zero; a dash for nan."""
-    return "–" if pd.isna(value) else f"{value + 0.0:.3g}"
+    """The claims as plain text for the terminal: each statement, and below it a line for every verdict."""
+    table = claims.fillna({"recipe": "", "scope": "", "reason": ""})
+    names = [" ".join(filter(None, (row.recipe, row.scope))) for row in table.itertuples()]
+    wide, verdict = max(map(len, names), default=0), max(map(len, table["verdict"]), default=0)
+    lines, before = [], None
+    for name, row in zip(names, table.itertuples(), strict=True):
+        if row.claim != before:
+            lines.append(f"{row.claim:<4} {row.statement}")
+            before = row.claim
+        measured = in_words(Interval(row.measured, row.ci_low, row.ci_high)).replace("–", "")
+        lines.append(
+            f"     {name:<{wide}}  {row.verdict:<{verdict}}  {because(measured, row.reason)}".rstrip()
+        )
+    return "\n".join(lines)

@@ -1,8 +1,9 @@
 """One function per figure: a tidy table in, a seaborn grid or a matplotlib Axes out.
 
 No function here knows where its table came from; `draw_all` alone reads tables and writes files. Every
-mark is a mean over training seeds with its 95% interval (`statistics.interval`), and the single seeds stand
-beside it as small dots; a run of one seed has the luck of its play instead, where that is known. Colour is
+mark is a mean over training seeds with the 95% interval that fits the quantity (`statistics.spread`), and the
+single seeds stand beside it as small dots; a run of one seed has the luck of its play instead, where that is
+known, and the base model is one model, whose seeds are evaluations. Colour is
 never the only carrier: markers and line styles repeat what it says, so that the figures survive a grey print.
 
 Every function raises ValueError naming the columns its table lacks, or for a table of several models, and
@@ -170,11 +171,13 @@ def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
     return found
 
 
-def mark_seeds(ax: Axes, x: float, rows: pd.DataFrame, metric: str, look: Look, aside: float = 0.2) -> None:
+def mark_seeds(
+    ax: Axes, x: float, rows: pd.DataFrame, metric: str, look: Look, aside: float = 0.2, label: str = ""
+) -> None:
     """`mark` for a metric of rows that are seeds; one seed alone has the interval of its play, if known."""
     rows = rows.dropna(subset=[metric])
     if len(rows):
-        mark(ax, x, rows[metric], look, aside=aside, found=spread(rows, metric))
+        mark(ax, x, rows[metric], look, label, aside, spread(rows, metric))
 
 
 def mark(
@@ -433,7 +436,7 @@ def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str
             for k, (key, look) in enumerate(looks.items()):
                 chosen = rows[(rows["card"] == card) & (rows["configuration"] == key)]
                 x = c + (k - (len(looks) - 1) / 2) * step - 0.02
-                mark(ax, x, chosen["probability"], look, aside=0.32 * step)
+                mark_seeds(ax, x, chosen, "probability", look, aside=0.32 * step)
         ax.set(xlim=(-0.55, 2.55), ylim=(-0.06, 1.06), xlabel="", yticks=[0, 0.5, 1])
         ax.set_xticks(range(3), ["J", "Q", "K"])
         ax.tick_params(labelbottom=True)
@@ -468,7 +471,7 @@ def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
     for x, key in enumerate(looks):
         rows = data[data["configuration"] == key]
         for side, (measure, look) in zip((-0.2, 0.14), measures.items(), strict=True):
-            mark(ax, x + side, rows[measure], look, aside=0.12)
+            mark_seeds(ax, x + side, rows, measure, look, aside=0.12)
     zero_line(ax)
     ax.set_xticks(range(len(looks)), [look.label.replace(", ", "\n") for look in looks.values()])
     ax.set(xlim=(-0.55, len(looks) - 0.45), ylabel="chips per hand", xlabel="")
@@ -501,7 +504,7 @@ def by_arm(ablation: pd.DataFrame, metrics: Sequence[str]) -> sns.FacetGrid:
             for preset in presets:
                 chosen = rows[(rows["arm"] == arm) & (rows["preset"] == preset)]
                 look = ARMS[arm]._replace(filled=PRESETS[preset])
-                mark(ax, x + side[preset], chosen[metric], look, f"{arm}, {preset}", aside=0.13)
+                mark_seeds(ax, x + side[preset], chosen, metric, look, 0.13, f"{arm}, {preset}")
         zero_line(ax)
         ax.margins(y=0.12)
         if metric == "cosine_to_credited":
@@ -570,12 +573,11 @@ def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
     metrics = ["safety", "payoff", "exploit", "collusion"]
     need(switches, ["preset", "seed", *metrics])
     recipes = present(RECIPES, switches["preset"])
-    data = switches.melt(id_vars=["preset", "seed"], value_vars=metrics, var_name="metric")
-    grid = grid_of(data, "metric", metrics, 3.4, 1.8, col_wrap=2, sharey=False)
+    panels = pd.DataFrame({"metric": metrics})
+    grid = grid_of(panels, "metric", metrics, 3.4, 1.8, col_wrap=2, sharey=False)
     for metric, ax in grid.axes_dict.items():
-        rows = data[data["metric"] == metric]
         for x, (preset, look) in enumerate(recipes.items()):
-            mark(ax, x, rows.loc[rows["preset"] == preset, "value"], look)
+            mark_seeds(ax, x, switches[switches["preset"] == preset], metric, look)
         zero_line(ax)
         ax.set(title=QUANTITIES[metric], xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
         labels = [look.label.removeprefix("SEPO, ") for look in recipes.values()]
@@ -911,7 +913,7 @@ def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
         ax.plot(means["exploit"], means["payoff"], color=FAINT, linewidth=1.2, zorder=1)
         for multiple, group in rows.groupby("multiple"):
             look = looks[multiple]
-            x, y = interval(group["exploit"]), interval(group["payoff"])
+            x, y = spread(group, "exploit"), spread(group, "payoff")
             bars = {
                 "xerr": [[x.mean - x.low], [x.high - x.mean]],
                 "yerr": [[y.mean - y.low], [y.high - y.mean]],

@@ -1,14 +1,16 @@
-"""What a run shows, as Markdown for docs/ESTIMATORS.md and docs/MODELS.md: read from its tables alone.
+"""What a run shows, in sentences and as Markdown tables: read from its tables alone.
 
-Every interval is Student's t at 95% over training seeds, differences paired by seed; a run of a single seed
-has the luck of its play instead, where the table knows it.
+Intervals are at 95% over training seeds and of the kind that fits the quantity (`statistics.spread`);
+differences are paired by seed. A run of a single seed has the luck of its play instead, where the table knows
+it. A sentence whose table is missing is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
+from scipy import stats
 
-from . import figures, paths, results, statistics
+from . import claims, figures, paths, results, statistics
 from .statistics import Interval
 
 ARM_KEYS = ["stage", "preset", "arm"]
@@ -70,12 +72,13 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
         credited = table.query("game == @game and pools == @pools and arm == 'credited'").set_index("seed")
         length = mine.set_index("seed")["mean_gradient_norm"] / credited["mean_gradient_norm"]
         cells = {"game": game, "pools": pools, "arm": arm, "batches": f"{mine['batches'].max():.0f}"}
-        for name, values in (
-            ("length", length),
-            ("cosine with credited", mine["mean_cosine_to_credited"]),
-            ("signal to noise", mine["signal_to_noise"]),
+        for name, values, ends in (
+            ("length", length, statistics.NON_NEGATIVE),
+            ("cosine with credited", mine["mean_cosine_to_credited"], (-1.0, 1.0)),
+            ("signal to noise", mine["signal_to_noise"], None),
         ):
-            cells[name] = text(statistics.interval(values.dropna())) if values.notna().any() else "–"
+            found = statistics.interval(values.dropna(), ends) if values.notna().any() else statistics.UNKNOWN
+            cells[name] = text(found) if values.notna().any() else "–"
         rows.append(cells)
     return rows
 
@@ -96,11 +99,9 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
         table.fillna("").groupby(["pools", *ARM_KEYS], sort=False) if len(table) else ()
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"pool advantage": text(statistics.interval(mine["pool_advantage"]))}
+        cells |= {"pool advantage": text(statistics.spread(mine, "pool_advantage"))}
         cells |= {"NashConv": text(statistics.spread(mine, "nashconv"))}
-        rows.append(
-            cells | {"NashConv, constrained": text(statistics.interval(mine["nashconv_constrained"]))}
-        )
+        rows.append(cells | {"NashConv, constrained": text(statistics.spread(mine, "nashconv_constrained"))})
     return rows
 
 
@@ -122,12 +123,159 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
     return [
         {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)"}
-        | {name: text(statistics.interval(mine[name])) for name in ("payoff", "exploit")}
+        | {name: text(statistics.spread(mine, name)) for name in ("payoff", "exploit")}
         for (game, multiple, weight), mine in (
             table.sort_values("multiple").groupby(["game", "multiple", "exploit_weight"])
             if len(table)
             else ()
         )
+    ]
+
+
+# --- what the kit found, in sentences -------------------------------------------------------------------
+
+
+def sentences(*profiles: str) -> list[str]:
+    """What the runs of `profiles` show beside the claims, in plain sentences; directions and numbers are read
+    from the tables, and a sentence whose table or rows are missing is left out."""
+    profiles = tuple(dict.fromkeys(profiles))
+    kuhn = [nashconv(profile) for profile in profiles]
+    others = [one(profile) for one in (penalty, breakdowns) for profile in profiles]
+    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *others]
+    return [sentence for sentence in found if sentence]
+
+
+def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
+    """The rows of a table on the paper's pools with these values; none where one is missing."""
+    table = figures.read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+    chosen = {"pools": "paper", **chosen}
+    if table.empty or not set(chosen) <= set(table.columns):
+        return pd.DataFrame()
+    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
+
+
+UNBIASED = {"stage": "sepo", "preset": "unbiased", "arm": "credited", "reported": True}
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    return f"{rows['seed'].nunique()} seed" + ("s" if rows["seed"].nunique() > 1 else "")
+
+
+def _game(name: str) -> str:
+    return figures.GAMES.get(name, name)
+
+
+def nashconv(profile: str) -> str | None:
+    """NashConv beside the pool's advantage in Kuhn poker, from SFT to SEPO."""
+    sft, sepo = (_rows(profile, "exploitability", **keys) for keys in ({"stage": "sft"}, UNBIASED))
+    if sft.empty or sepo.empty:
+        return None
+    change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (sepo, sft)))
+    moves = "rises" if change.mean > 0 else "falls"
+    open_ = " (the interval contains 0)" if change.low <= 0 <= change.high else ""
+    return (
+        f"In Kuhn poker (`{profile}`, {_seeds(sepo)}) the exploiter pool's advantage goes from "
+        f"{sft['pool_advantage'].mean():.3f} to {sepo['pool_advantage'].mean():.3f} chips a hand between "
+        f"SFT and SEPO (`unbiased`), while NashConv {moves} from {sft['nashconv'].mean():.3f} to "
+        f"{sepo['nashconv'].mean():.3f}, a change of {text(change)}{open_}."
+    )
+
+
+def nashconv_reason(profiles: Sequence[str]) -> str | None:
+    """Why a policy that the pool does not beat is far from the equilibrium: what J's maximisers are."""
+    optima = _rows(profiles[0], "kuhn_optimum", own=True)
+    optima = optima.set_index("exploiter") if len(optima) else optima
+    if not {"pool", "best_response"} <= set(optima.index):
+        return None
+    pool, response = optima.loc["pool"], optima.loc["best_response"]
+    last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
+    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
+    return (
+        f"NashConv ends at {' and '.join(ends)}, wherever SFT left the model, because training moves "
+        "towards what J asks for: against the fixed pool every strategy with the highest J has a NashConv "
+        f"of {pool['nashconv']:.2f} or more, at an advantage of {abs(pool['exploit']):.2f} for the pool (a "
+        "linear program, `kuhn_optimum.csv`). With a best response as the exploiter the highest J has a "
+        f"NashConv of {abs(response['nashconv']):.2f}."
+    )
+
+
+def penalty(profile: str) -> str | None:
+    """What the penalty adds to the same switches without one, on the paper's pools."""
+    arms = _rows(profile, "ablation", kind="outcome")
+    if arms.empty:
+        return None
+    safety = {
+        key: rows.set_index("seed")["safety"]
+        for key, rows in arms.groupby(["game", "preset", "arm"], sort=False)
+    }
+    adds, switches = {}, {}
+    for game in dict.fromkeys(arms["game"]):
+        credited, without, published = (
+            safety.get((game, *key))
+            for key in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
+        )
+        if credited is not None and without is not None:
+            adds[game] = statistics.paired(credited, without)
+            if published is not None and adds[game].low <= 0 <= adds[game].high:
+                switches[game] = statistics.paired(without, published)
+    if not adds:
+        return None
+    listed = ", ".join(f"{_game(game)} {text(found)}" for game, found in adds.items())
+    sentence = (
+        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; safety of `credited` "
+        f"minus `reward_only`, both with the unbiased switches): {listed}."
+    )
+    works = {game: found for game, found in switches.items() if found.low > 0}
+    if works:
+        listed = ", ".join(f"{_game(game)} {text(found)}" for game, found in works.items())
+        sentence += (
+            " Where that interval contains 0, the other switches do the work: without any penalty they add "
+            f"(`reward_only`, unbiased minus published) {listed}."
+        )
+    return sentence
+
+
+def breakdowns(profile: str) -> str | None:
+    """How often the negotiations break down against exploiters, beside e."""
+    shares = []
+    for game in claims.NEGOTIATIONS:
+        sft, sepo = (_rows(profile, "evaluation", game=game, **keys) for keys in ({"stage": "sft"}, UNBIASED))
+        if len(sft) and len(sepo) and "exploiter_externality" in sft and "exploit" in sft:
+            mine, before = (rows["exploiter_externality"].mean() for rows in (sepo, sft))
+            shares.append((_game(game), mine, before, sepo["exploit"].mean(), sft["exploit"].mean()))
+    if not shares or any(pd.isna(share[1]) or pd.isna(share[2]) for share in shares):
+        return None
+    listed = " and ".join(
+        f"{mine:.1%} of the rounds of {game} (SFT {before:.1%}; e {e:.2f} after {e_before:.2f})"
+        for game, mine, before, e, e_before in shares
+    )
+    ends = ': "safe" there is largely not trading.' if all(share[1] > 0.5 for share in shares) else "."
+    return f"Against the exploiters SEPO (`unbiased`, `{profile}`) breaks down in {listed}{ends}"
+
+
+def contrasts(profile: str) -> list[dict]:
+    """Safety of `credited` minus every other arm, with p-values of the paired t test and Holm's adjustment.
+
+    `constant` is left out where it ends as `reward_only` in every seed: that is one run, not two.
+    """
+    outcome = figures.read_or_empty(profile, "ablation")
+    outcome = outcome[outcome["kind"] == "outcome"] if len(outcome) else outcome
+    rows = []
+    for key, group in outcome.groupby(["game", "pools", "preset"], sort=False) if len(outcome) else ():
+        arms = {arm: mine.set_index("seed")["safety"] for arm, mine in group.groupby("arm", sort=False)}
+        if "constant" in arms and arms["constant"].equals(arms.get("reward_only")):
+            del arms["constant"]
+        for arm in arms:
+            if arm != "credited" and "credited" in arms and len(arms[arm]) > 1:
+                gain_S = statistics.difference(arms["credited"], arms[arm])
+                p = float(stats.ttest_1samp(gain_S, 0.0).pvalue)
+                rows.append((*key, arm, statistics.interval(gain_S), p))
+    adjusted = statistics.holm([row[-1] for row in rows])
+    return [
+        {"game": game, "pools": pools, "preset": preset, "credited minus": arm, "safety": text(found)}
+        | {"p": f"{p:.2g}", "p, Holm": f"{holm:.2g}"}
+        | {"excludes 0": "yes" if p < 0.05 else "no", "after Holm": "yes" if holm < 0.05 else "no"}
+        for (game, pools, preset, arm, found, p), holm in zip(rows, adjusted, strict=True)
     ]
 
 

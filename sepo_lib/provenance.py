@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import paths
+from . import paths, revisions
 from .profiles import Settings
 
 #: The packages whose versions can change a number.
@@ -35,6 +35,10 @@ CLOCK = "%Y-%m-%d %H:%M UTC"
 
 #: What in the repository a result depends on; only changes there make a run's commit "dirty".
 SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
+
+#: The date (UTC) of the last change of the code that moves results (docs/LOG.md). Who makes such a change
+#: sets it: committed runs made before it are then called older, and jobs finished before it are done again.
+CORRECTED = "2026-11-26"
 
 
 def start(settings: Settings) -> dict[str, Any]:
@@ -50,6 +54,7 @@ def start(settings: Settings) -> dict[str, Any]:
             "started": before["started"] if continues else _now(),
             "finished": None,
             "commit": commit(),
+            "corrected": CORRECTED,
             "settings": plain,
             "seeds": plain["seeds"],
             "hardware": hardware(),
@@ -80,7 +85,8 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 
 def finish(profile: str) -> dict[str, Any]:
-    """Close the manifest: the date, the sha256 of every table and figure, and the seconds of the jobs.
+    """Close the manifest: the date, the sha256 of every table and figure, the versions of the rules of the
+    claims, and the seconds of the jobs.
 
     Of every job, of all together (each counts once, however often the run was stopped and continued), and of
     those that had been done before the run was started.
@@ -98,8 +104,16 @@ def finish(profile: str) -> dict[str, Any]:
         "jobs": jobs,
         "job_seconds": round(sum(jobs.values()), 1),
         "job_seconds_before": round(sum(jobs[job] for job in before), 1),
+        "rules": revisions.versions(),
     }
     return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
+
+
+def redecided(profile: str) -> None:
+    """Record that the claims of a finished run were decided again from its tables, and by which rules."""
+    manifest, table = read(profile), paths.table(profile, "claims")
+    manifest["sha256"] |= {paths.relative(table): _sha256(table)}
+    _write(profile, manifest | {"rules": revisions.versions(), "decided": _now()[:10]})
 
 
 def read(profile: str) -> dict[str, Any]:
@@ -111,6 +125,22 @@ def read(profile: str) -> dict[str, Any]:
             f"There is no run to look at: {paths.relative(path)} is missing; run `{command}`."
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def older(profile: str) -> str | None:
+    """A sentence where the run of `profile` was made before the last correction, else None.
+
+    None too where there is no run, and where evaluation.csv is no longer the run's (another is under way).
+    """
+    manifest = read(profile) if paths.manifest(profile).exists() else {}
+    table = paths.table(profile, "evaluation")
+    made = manifest.get("sha256", {}).get(paths.relative(table))
+    if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
+        return None
+    return (
+        f"Made on {manifest['started'][:10]}, before the corrections of {CORRECTED} (docs/LOG.md); "
+        "today's code would give other numbers."
+    )
 
 
 def seconds(settings: Settings) -> float | None:

@@ -13,14 +13,37 @@ MODEL = "<!-- model: written by `make document` -->"
 END_OF_MODEL = "<!-- end of model -->"
 
 
+PROFILE, STUDY = "laptop", "study"  # the run whose results README shows, and the larger one named beside it
+RECIPES = {
+    "published": "published (the paper's)",
+    "authors_current": "the authors' code",
+    "unbiased": "unbiased (ours)",
+}
+
+
 def results(profile: str) -> str:
-    """Hardware and time of a run, its claims, and safety by game and stage, as Markdown.
+    """Hardware and time of a run, the claims by recipe, what it found, and safety, as Markdown.
 
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
-    heading = "Safety (J with the evaluation weights), mean over seeds ± half its 95% interval:"
-    evaluation = paths.read_table(profile, "evaluation")
-    return "\n".join([_how(profile), "", *_claims(profile), "", heading, "", *_safety(evaluation)])
+    decided = paths.read_table(profile, "claims").fillna({"recipe": "", "scope": "", "reason": ""})
+    of_a_recipe = decided[decided["recipe"] != ""]
+    beside = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
+    parts = [
+        [" ".join(filter(None, (_how(profile), provenance.older(profile))))],
+        ["The paper's claims, by recipe. Brackets are intervals of the kind that the column names."],
+        _claims(of_a_recipe),
+        [_caveat(of_a_recipe)],
+        ["Claims that are about no recipe:"],
+        _identities(decided[decided["recipe"] == ""]),
+        [f"- {sentence}" for sentence in [*_first_claim(STUDY), *findings.sentences(*beside)]],
+        [
+            "Safety (J with the evaluation weights), mean over seeds with its 95% t interval; the base "
+            "model is one model, evaluated once a seed, so its interval covers evaluation noise only:"
+        ],
+        _safety(paths.read_table(profile, "evaluation")),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if any(part))
 
 
 def _how(profile: str) -> str:
@@ -36,20 +59,59 @@ def _how(profile: str) -> str:
     )
 
 
-def _claims(profile: str) -> list[str]:
-    """A Markdown table of the claims."""
+def _claims(decided: pd.DataFrame) -> list[str]:
+    """A Markdown table of the claims, a column a recipe, the paper's own first; only those that ran."""
+    run = decided[decided["verdict"] != claims.NOT_RUN]
+    shown = [recipe for recipe in RECIPES if (run["recipe"] == recipe).any()]
+    rows = []
+    for (claim, scope), mine in decided.groupby(["claim", "scope"], sort=False):
+        statement = mine["statement"].iloc[0] + (f" *{scope}*" if scope else "")
+        kinds = [kind for kind in dict.fromkeys(mine["interval"]) if kind != "none"]
+        cells = {row.recipe: _cell(row) for row in mine.itertuples()}
+        named = {RECIPES[recipe]: cells.get(recipe, "–") for recipe in shown}
+        rows.append(
+            {"claim": claim, "statement": statement} | named | {"interval": "; ".join(kinds) or "none"}
+        )
+    return findings.markdown(rows)
+
+
+def _cell(row) -> str:
+    """A verdict, what was measured, and the reason (but for the caveat of older tables)."""
+    found = claims.in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high))
+    reasons = [part for part in row.reason.split("; ") if not part.startswith(claims.CLAMPED)]
+    return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reasons])
+
+
+def _caveat(decided: pd.DataFrame) -> str:
+    """What to know of claims that an older table could not decide on signed margins."""
+    older = decided[decided["reason"].str.contains(claims.CLAMPED)]["claim"].unique()
+    if not len(older):
+        return ""
+    return (
+        f"{', '.join(older)} are decided on clamped margins, as this run's tables lack the signed ones; "
+        "intervals of clamped values cover too little near 0."
+    )
+
+
+def _identities(decided: pd.DataFrame) -> list[str]:
+    """A Markdown table of the claims that no recipe is trained for."""
     return findings.markdown(
         [
-            {
-                "claim": row.claim,
-                "statement": row.statement,
-                "measured": f"{row.measured:.3f}",
-                "95% interval": f"[{row.ci_low:.3f}, {row.ci_high:.3f}]",
-                "verdict": row.verdict,
-            }
-            for row in paths.read_table(profile, "claims").itertuples()
+            {"claim": row.claim, "statement": row.statement, "verdict": _cell(row), "interval": row.interval}
+            for row in decided.itertuples()
         ]
     )
+
+
+def _first_claim(profile: str) -> list[str]:
+    """C1 with the seeds of a larger run; nothing where it has none."""
+    if not paths.table(profile, "claims").exists():
+        return []
+    decided = paths.read_table(profile, "claims").query("claim == 'C1' and verdict != @claims.NOT_RUN")
+    if decided.empty:
+        return []
+    listed = ", ".join(f"`{row.recipe}` {_cell(row)}" for row in decided.fillna({"reason": ""}).itertuples())
+    return [f"C1 with the seeds of `{profile}`: {listed}."]
 
 
 def _safety(evaluation: pd.DataFrame) -> list[str]:
@@ -102,10 +164,10 @@ def real_model(profile: str) -> str:
     ]
     return "\n".join(
         [
-            _how(profile),
+            " ".join(filter(None, (_how(profile), provenance.older(profile)))),
             "",
-            "Measures of the last step by game and stage (in brackets 95% intervals over seeds; of one seed "
-            "alone, of the luck of its play, which says nothing of another training seed):",
+            "Measures of the last step by game and stage (in brackets 95% intervals over seeds; with one "
+            "seed they cover evaluation noise only):",
             "",
             *findings.markdown(findings.measures(paths.read_table(profile, "evaluation"))),
             "",

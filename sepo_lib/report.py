@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import figures, paths, provenance
+from . import figures, findings, paths, provenance
 from .claims import number
 from .statistics import summarize
 
@@ -35,6 +35,7 @@ th, td { padding: .4rem .7rem .4rem 0; text-align: left; vertical-align: top;
 th { color: var(--soft); font-weight: 600 } td.n, th.n { text-align: right; white-space: nowrap }
 .verdict { font-weight: 600; white-space: nowrap }
 .supported { color: var(--good) } .not-supported { color: var(--bad) } .inconclusive { color: var(--open) }
+.not-run { color: var(--soft) }
 figure { margin: 1.4rem 0 0 }
 figure img { display: block; width: 100%; height: auto; min-width: 34rem; max-width: 56rem;
              padding: .6rem; background: #fff; border: 1px solid var(--line); border-radius: 8px }
@@ -43,7 +44,7 @@ figcaption { margin-top: .4rem; color: var(--soft); font-size: .9rem }
 @media print { body { max-width: none } figure { break-inside: avoid } }
 """
 
-MARKS = {"supported": "✓", "not supported": "✗", "inconclusive": "?"}
+MARKS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not run": "–"}
 
 
 def build(profile: str) -> Path:
@@ -60,21 +61,30 @@ def build(profile: str) -> Path:
     file = paths.manifest(profile)
     manifest = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     title = f"SEPO reproduction kit: the run “{html.escape(profile)}”"
+    sentences = findings.sentences(profile)
+    found = "<h2>What was found</h2>" + "".join(
+        f"<p>{html.escape(one.replace('`', ''))}</p>" for one in sentences
+    )
+    found = found if sentences else ""
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{CSS}</style></head><body>
 <h1>{title}</h1>
-<p class="soft">Safe Equilibrium Policy Optimization (arXiv 2605.30854), reproduced and extended. Every number
-is a mean over training seeds with its 95% interval (Student t).</p>
+<p class="soft">Safe Equilibrium Policy Optimization (arXiv 2605.30854), reproduced and extended.
+{html.escape(provenance.older(profile) or "")}</p>
 <h2>What was run</h2>
 {facts_list(facts(manifest, evaluation))}
 <h2>Claims</h2>
 {claims_table(claims)}
-<p class="soft">The rule behind each verdict was written in code before any run:
-<code>sepo_lib/claims.py</code>.</p>
+<p class="soft">The paper's own recipe is <code>published</code>. The rule behind each verdict stands in
+<code>sepo_lib/claims.py</code>, and in <code>docs/CLAIMS.md</code> with the dates at which it was changed,
+before or after results had been seen.</p>
+{found}
 <h2>Safety and exploitability by stage</h2>
 {summary_table(evaluation)}
+<p class="soft">Means over training seeds; the last column names the kind of the intervals (of safety, of e).
+The base model is one model, evaluated once a seed: its intervals cover evaluation noise only.</p>
 <h2>Figures</h2>
 {"".join(map(picture, pictures))}
 </body></html>
@@ -133,24 +143,32 @@ def rows_of(header: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) ->
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """The claims with their verdicts; a mark and the word repeat what the colour says."""
+    """The claims with their verdicts by recipe; a mark and the word repeat what the colour says."""
     several = claims["model"].nunique() > 1
     rows = []
-    for row in claims.itertuples():
+    for row in claims.fillna({"recipe": "", "scope": "", "reason": ""}).itertuples():
         verdict = f"{MARKS.get(row.verdict, '')} {row.verdict}".strip()
         kind = str(row.verdict).replace(" ", "-")
-        statement = html.escape(row.statement + (f" ({row.model})" if several else ""))
+        statement = row.statement + (f" ({row.model})" if several else "")
         rows.append(
             (
                 row.claim,
-                statement,
+                html.escape(statement),
+                html.escape(" ".join(filter(None, (row.recipe, row.scope)))),
                 f'<span class="verdict {kind}">{html.escape(verdict)}</span>',
                 number(row.measured),
-                f"{number(row.ci_low)} to {number(row.ci_high)}",
+                between(row.ci_low, row.ci_high),
+                html.escape(row.interval),
+                html.escape(row.reason),
             )
         )
-    header = [("claim", ""), ("statement", ""), ("verdict", ""), ("measured", "n"), ("95% interval", "n")]
-    return rows_of(header, rows)
+    names = ("claim", "statement", "recipe", "verdict", "measured", "interval", "kind of interval", "reason")
+    return rows_of([(name, "n" if name in ("measured", "interval") else "") for name in names], rows)
+
+
+def between(low: float, high: float) -> str:
+    """The ends of an interval, or a dash where there is none."""
+    return "–" if pd.isna(low) else f"{number(low)} to {number(high)}"
 
 
 def summary_table(evaluation: pd.DataFrame) -> str:
@@ -169,10 +187,12 @@ def summary_table(evaluation: pd.DataFrame) -> str:
                 game_cell = figures.GAMES.get(game, game) + (f" ({model})" if several else "")
                 cells = [html.escape(game_cell), html.escape(look.label), str(safety.n)]
                 for value in (safety, exploit):
-                    cells += [number(value["mean"]), f"{number(value.ci_low)} to {number(value.ci_high)}"]
-                rows.append(cells)
+                    cells += [number(value["mean"]), between(value.ci_low, value.ci_high)]
+                rows.append(
+                    [*cells, html.escape("; ".join(dict.fromkeys((safety.interval, exploit.interval))))]
+                )
     columns = ["safety J", "95% interval", "exploit e", "95% interval"]
-    header = [("game", ""), ("stage", ""), ("seeds", "n"), *((name, "n") for name in columns)]
+    header = [("game", ""), ("stage", ""), ("seeds", "n"), *((name, "n") for name in columns), ("kind", "")]
     return rows_of(header, rows)
 
 

@@ -162,7 +162,7 @@ def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
         last = group[group["step"] == group["step"].max()].set_index("seed")
         first = group[group["stage"] == "sft"].set_index("seed")
         if len(last) > 1:
-            after = statistics.interval(last["nashconv"])
+            after = statistics.interval(last["nashconv"], statistics.bounds("nashconv"))
             difference = statistics.paired(last["nashconv"], first["nashconv"])
             rows.append(
                 {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}

@@ -1,13 +1,19 @@
-"""Intervals over training seeds: short pure functions on SciPy.
+"""Intervals over training seeds that respect the range of what they measure: short functions on SciPy.
 
-The unit of replication is the training seed (axis `_S`), never the episode: episodes of one seed share a
-model. Every interval over seeds comes from here; how far the luck of play moves the measures of one seed,
-`evaluation.safety_interval` and `exploitability.nashconv_interval` say. `_K` are games (or other tasks),
-`_E` episodes, `_R` bootstrap resamples.
+The unit of replication is the training seed (axis `_S`, always the last), never the episode: episodes of one
+seed share a model. The base model is one model evaluated several times, so its intervals cover evaluation
+noise only; how far the luck of play moves the measures of one seed, `evaluation.safety_interval` and
+`exploitability.nashconv_interval` say.
 
-With few seeds use `interval`. A percentile bootstrap reuses the spread of the sample, which is too small by
-sqrt((S - 1) / S) and knows nothing of its own error: of normal values its nominal 95% covers about 75% at
-3 seeds and 83% at 5, where Student's t covers 95% (tests/test_statistics.py measures it).
+    signed and unbounded (safety, payoffs, margins, differences)   Student's t
+    in [0, 1], in [-1, 1], or at least 0 (`BOUNDS`)                Student's t, cut to the range
+    frequencies of which the number of trials is known             that, widened to hold Wilson's interval
+    e, a mean over exploiters of max(0, margin) (`SIGNED`)         `clamped`: from the signed margin
+    a frequency within one seed                                    `wilson`
+
+`sepo_lib.coverage` simulates how often each of them holds the truth with three and five seeds
+(docs/CLAIMS.md has the table). A bootstrap over three to five seeds covers .75 to .87 of a nominal .95 and is
+not offered.
 """
 
 from collections.abc import Sequence
@@ -15,7 +21,21 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from pandas.api.typing import DataFrameGroupBy
+from scipy import optimize, stats
+
+NON_NEGATIVE, RATE = (0.0, np.inf), (0.0, 1.0)
+#: Metric -> the range of its values. What is not named here is signed and unbounded.
+BOUNDS = {
+    **dict.fromkeys(("exploit", "pool_advantage", "pool_advantage_played", "exploitability"), NON_NEGATIVE),
+    **dict.fromkeys(("nashconv", "penalty_gradient_norm", "mean_gradient_norm"), NON_NEGATIVE),
+    **dict.fromkeys(("collusion", "externality", "exploiter_externality"), RATE),
+    **dict.fromkeys(("parse_rate", "probability"), RATE),
+    **dict.fromkeys(("nra", "nra_benchmark"), (-1.0, 1.0)),
+    **dict.fromkeys(("cosine_to_credited", "mean_cosine_to_credited"), (-1.0, 1.0)),
+}
+#: Clamped metric -> the column with the largest of the signed margins that it clamps.
+SIGNED = {"exploit": "worst_margin", "pool_advantage": "worst_margin"}
 
 
 class Interval(NamedTuple):
@@ -26,37 +46,153 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values_S: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean over seeds; shape (S,) in, (mean, low, high) out.
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
-    One seed carries no information on the spread: its bounds are nan. Equal values give an interval of
-    width zero. Raises ValueError without values, with nan among them, or for a confidence outside (0, 1).
+
+def bounds(metric: str) -> tuple[float, float] | None:
+    """The range of a metric (`BOUNDS`; every kind of NashConv is at least 0), None for an unbounded one."""
+    return NON_NEGATIVE if metric.startswith("nashconv") else BOUNDS.get(metric)
+
+
+def student(values_S: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Student's t over the last axis; shape (..., S) in, three arrays (...) out; nan for one seed."""
+    size = values_S.shape[-1]
+    mean = np.where(np.ptp(values_S, axis=-1) == 0.0, values_S[..., 0], values_S.mean(axis=-1))
+    if size == 1:
+        return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
+    deviation = np.where(np.ptp(values_S, axis=-1) == 0.0, 0.0, values_S.std(axis=-1, ddof=1))
+    half = stats.t.ppf((1.0 + confidence) / 2.0, size - 1) * deviation / np.sqrt(size)
+    return Interval(mean, mean - half, mean + half)
+
+
+def interval(
+    values_S: Sequence[float],
+    bounds: tuple[float, float] | None = None,
+    confidence: float = 0.95,
+    trials: float | None = None,
+) -> Interval:
+    """Student's t interval of the mean over seeds, cut to `bounds`; shape (..., S) in, (mean, low, high) out.
+
+    `trials`: the values are frequencies of that many trials a seed; the interval is then widened to hold
+    Wilson's of all trials, because equal frequencies (0 of 1,024 in every seed) are no proof of a rate of 0.
+    One seed carries no information on the spread: its bounds are nan. Equal values without `trials` give a
+    width of zero. Raises ValueError without values, with nan among them, outside `bounds`, or for a
+    confidence outside (0, 1).
     """
+    values_S = _checked(values_S, confidence)
+    found = student(values_S, confidence)
+    if trials is not None and values_S.shape[-1] > 1:
+        total = trials * values_S.shape[-1]
+        pooled = wilson(values_S.mean(axis=-1) * total, total, confidence)
+        found = Interval(found.mean, np.minimum(found.low, pooled.low), np.maximum(found.high, pooled.high))
+    if bounds is not None:
+        if (values_S < bounds[0] - 1e-9).any() or (values_S > bounds[1] + 1e-9).any():
+            raise ValueError(
+                f"The values {values_S.tolist()} do not lie in {list(bounds)}, the range given for them."
+            )
+        found = Interval(found.mean, *(np.clip(end, *bounds) for end in found[1:]))
+    return _plain(found, values_S)
+
+
+def clamped(values_S: Sequence[float], margins_S: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The interval of the mean of e over seeds, from the largest signed margin of each seed; as `interval`.
+
+    e is a mean over exploiters of max(0, margin), so it lies between 0 and max(0, largest margin). Where the
+    t interval of the largest margin lies above 0 nothing much is clamped: Student's t on e. Elsewhere e may
+    be 0, and is at most the mean of max(0, X) for a normal X with the margins' standard deviation and the
+    upper end of their interval as its mean. Raises ValueError as `interval` does.
+    """
+    values_S, margins_S = _checked(values_S, confidence), _checked(margins_S, confidence)
+    own, margin = student(values_S, confidence), student(margins_S, confidence)
+    deviation = (
+        margins_S.std(axis=-1, ddof=1) if margins_S.shape[-1] > 1 else np.full_like(margin.low, np.nan)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = margin.high / deviation
+        above = margin.high * stats.norm.cdf(z) + deviation * stats.norm.pdf(z)
+    above = np.where(deviation == 0.0, np.maximum(margin.high, 0.0), above)
+    positive = margin.low > 0.0
+    low = np.where(np.isnan(margin.low), np.nan, np.where(positive, np.maximum(own.low, 0.0), 0.0))
+    return _plain(
+        Interval(own.mean, low, np.where(positive, own.high, np.maximum(own.high, above))), values_S
+    )
+
+
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a frequency within one seed; `successes` may be an array.
+
+    Raises ValueError where there are no trials, or more successes than trials.
+    """
+    if (
+        trials <= 0
+        or (np.asarray(successes) > trials * (1 + 1e-9)).any()
+        or (np.asarray(successes) < 0).any()
+    ):
+        raise ValueError(f"A frequency needs 0 to {trials} successes of at least one trial, got {successes}.")
+    z = stats.norm.ppf((1.0 + confidence) / 2.0)
+    share = np.asarray(successes, dtype=float) / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = (
+        z / (1 + z**2 / trials) * np.sqrt(np.maximum(share * (1 - share), 0) / trials + (z / trials) ** 2 / 4)
+    )
+    return _plain(Interval(share, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)), share)
+
+
+def _checked(values_S: Sequence[float], confidence: float) -> np.ndarray:
+    """Values as an array (..., S). Raises ValueError as `interval` says."""
     values_S = np.asarray(values_S, dtype=float)
-    if values_S.ndim != 1 or values_S.size == 0:
-        raise ValueError(f"An interval needs values of shape (S,) with S >= 1, got {values_S.shape}.")
+    if values_S.ndim == 0 or values_S.size == 0:
+        raise ValueError(f"An interval needs values of shape (..., S) with S >= 1, got {values_S.shape}.")
     if not np.isfinite(values_S).all():
         raise ValueError(f"An interval needs finite values, got {values_S.tolist()}.")
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"A confidence lies strictly between 0 and 1, got {confidence}.")
-    if np.ptp(values_S) == 0.0:  # the mean of equal values is that value, without a rounding error
-        mean = float(values_S[0])
-        return Interval(mean, mean, mean) if values_S.size > 1 else Interval(mean, np.nan, np.nan)
-    mean = float(values_S.mean())
-    half = float(stats.t.ppf((1.0 + confidence) / 2.0, values_S.size - 1) * stats.sem(values_S))
-    return Interval(mean, mean - half, mean + half)
+    return values_S
+
+
+def _plain(found: Interval, values: np.ndarray) -> Interval:
+    """Floats where the values are those of one interval."""
+    return Interval(*map(float, found)) if np.ndim(values) <= 1 and np.ndim(found.mean) == 0 else found
 
 
 def spread(rows: pd.DataFrame, name: str) -> Interval:
-    """The interval of column `name` over seeds, one row each; of a single seed that of its own play where
-    the table knows it (columns `name`_low and `name`_high). Raises ValueError as `interval` does."""
-    if len(rows) == 1 and f"{name}_low" in rows:
+    """The interval of column `name` over seeds, one row each, of the kind that fits it (`kind` says which);
+    of a single seed that of its own play where the table has it (columns `name`_low and `name`_high).
+
+    Raises ValueError as `interval` does.
+    """
+    if _of_play(rows, name):
         return Interval(*(float(rows[column].iloc[0]) for column in (name, f"{name}_low", f"{name}_high")))
-    return interval(rows[name])
+    if _signed(rows, name):
+        return clamped(rows[name], rows[SIGNED[name]])
+    samples = rows["samples"] if name == "probability" and "samples" in rows else pd.Series([np.nan])
+    return interval(rows[name], bounds(name), trials=None if samples.isna().any() else samples.mean())
 
 
-def paired(a: pd.Series, b: pd.Series, confidence: float = 0.95) -> Interval:
-    """The interval of a - b over the seeds that both have; two Series indexed by seed, shape (S,) each.
+def kind(rows: pd.DataFrame, name: str) -> str:
+    """The kind of the interval that `spread` gives, in words."""
+    if len(rows) < 2:
+        return "95%, evaluation noise of one seed" if _of_play(rows, name) else "none: one seed"
+    one_model = "stage" in rows and (rows["stage"] == "base").all()
+    text = f"95% t over {len(rows)} {'evaluations of one model' if one_model else 'seeds'}"
+    if _signed(rows, name):
+        return f"{text}, from the signed margin"
+    ends = bounds(name)
+    if ends is None:
+        return text
+    return f"{text}, cut at 0" if ends == NON_NEGATIVE else f"{text}, cut to [{ends[0]:g}, {ends[1]:g}]"
+
+
+def _of_play(rows: pd.DataFrame, name: str) -> bool:
+    return len(rows) == 1 and f"{name}_low" in rows and bool(rows[f"{name}_low"].notna().all())
+
+
+def _signed(rows: pd.DataFrame, name: str) -> bool:
+    return name in SIGNED and SIGNED[name] in rows and bool(rows[SIGNED[name]].notna().all())
+
+
+def difference(a: pd.Series, b: pd.Series) -> np.ndarray:
+    """a - b over the seeds that both have; two Series indexed by seed, shape (S,) each.
 
     Raises ValueError where no seed is common, a seed occurs twice, or a value of a common seed is missing.
     """
@@ -71,94 +207,32 @@ def paired(a: pd.Series, b: pd.Series, confidence: float = 0.95) -> Interval:
         raise ValueError(
             f"A value is missing for the seeds {difference_S.index[difference_S.isna()].tolist()}."
         )
-    return interval(difference_S.to_numpy(), confidence)
+    return difference_S.to_numpy()
 
 
-def hierarchical_bootstrap(
-    values: Sequence[Sequence[float]],
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Percentile interval of the mean over seeds of the mean over episodes, resampling both levels.
-
-    `values`: one sequence of episode values per seed; the lengths may differ. Each resample draws S seeds
-    with replacement, then within each as many episodes as it has. The second level counts the noise of the
-    episodes twice (the means of the seeds hold it already), which is harmless where there are many episodes
-    a seed and wide where there are few. Below about 20 seeds it covers too little (see the module's
-    docstring). Raises ValueError without values, with an empty seed or with a value that is not finite.
-    """
-    groups = [np.asarray(group, dtype=float) for group in values]
-    if not groups or any(group.ndim != 1 or not group.size for group in groups):
-        raise ValueError("A hierarchical bootstrap needs at least one seed, and episodes for every seed.")
-    if not all(np.isfinite(group).all() for group in groups):
-        raise ValueError("A hierarchical bootstrap needs finite values.")
-    sizes_S = np.array([group.size for group in groups])
-    values_SE = np.zeros((len(groups), sizes_S.max()))
-    for row, group in zip(values_SE, groups, strict=True):
-        row[: group.size] = group
-    rng = np.random.default_rng(seed)
-    mean_R = np.zeros(resamples)
-    for _ in groups:  # one drawn seed after the other, all resamples at once
-        drawn_R = rng.integers(len(groups), size=resamples)
-        size_R1 = sizes_S[drawn_R, None]
-        episode_RE = (rng.random((resamples, values_SE.shape[1])) * size_R1).astype(int)
-        taken_RE = np.arange(values_SE.shape[1]) < size_R1
-        mean_R += (values_SE[drawn_R[:, None], episode_RE] * taken_RE).sum(axis=1) / size_R1[:, 0]
-    return percentile(float(np.mean([group.mean() for group in groups])), mean_R / len(groups), confidence)
+def paired(a: pd.Series, b: pd.Series, confidence: float = 0.95) -> Interval:
+    """Student's t interval of `difference`: a - b paired by seed. Raises ValueError as that does."""
+    return interval(difference(a, b), confidence=confidence)
 
 
-def interquartile_mean(
-    values_KS: Sequence, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Mean of the middle half of all values, and its stratified percentile bootstrap interval.
-
-    `values_KS`: shape (K, S), tasks by seeds, or (S,); seeds are resampled within each task (Agarwal et al.,
-    NeurIPS 2021). Below about 10 seeds a task the interval covers too little. Raises ValueError for
-    another shape or a value that is not finite.
-    """
-    values_KS = _tasks(values_KS)
-    drawn_RKS = _resampled(values_KS, resamples, np.random.default_rng(seed))
-    iqm_R = stats.trim_mean(drawn_RKS.reshape(resamples, -1), 0.25, axis=1)
-    return percentile(float(stats.trim_mean(values_KS, 0.25, axis=None)), iqm_R, confidence)
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's adjusted p-values: each times the number of those not smaller, never falling, at most 1."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)), 1.0)
+    return adjusted
 
 
-def probability_of_improvement(
-    a_KS: Sequence, b_KS: Sequence, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """P(a > b) + P(a = b) / 2 for one seed of each, mean over tasks, and its stratified bootstrap interval.
+def detectable(seeds: int, power: float = 0.8, level: float = 0.05) -> float:
+    """The effect, in standard deviations over seeds, that a two-sided t test of `seeds` values finds with
+    probability `power`."""
+    critical = stats.t.ppf(1 - level / 2, seeds - 1)
 
-    Shapes (K, S) and (K, S'), or (S,) and (S',): the seeds of a and b are not paired (Agarwal et al.,
-    NeurIPS 2021). Where every a beats every b the interval has width zero, however few seeds there are.
-    Raises ValueError for other shapes, different numbers of tasks, or a value that is not finite.
-    """
-    a_KS, b_KS = _tasks(a_KS), _tasks(b_KS)
-    if len(a_KS) != len(b_KS):
-        raise ValueError(f"Both sides need the same tasks; found {len(a_KS)} and {len(b_KS)}.")
-    rng = np.random.default_rng(seed)
-    drawn_a, drawn_b = _resampled(a_KS, resamples, rng), _resampled(b_KS, resamples, rng)
+    def missing(effect: float) -> float:  # the other tail adds nothing at a power worth asking for
+        return stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds)) - power
 
-    def improvement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        pairs = np.sign(a[..., :, None] - b[..., None, :])
-        return 0.5 + pairs.mean(axis=(-3, -2, -1)) / 2
-
-    return percentile(float(improvement(a_KS, b_KS)), improvement(drawn_a, drawn_b), confidence)
-
-
-def _tasks(values: Sequence) -> np.ndarray:
-    """Values as (K, S). Raises ValueError where they are not."""
-    values_KS = np.atleast_2d(np.asarray(values, dtype=float))
-    if values_KS.ndim != 2 or not values_KS.size or not np.isfinite(values_KS).all():
-        raise ValueError(
-            f"Values of shape (tasks, seeds) are needed, all finite; the shape is {values_KS.shape}."
-        )
-    return values_KS
-
-
-def _resampled(values_KS: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Seeds drawn with replacement within each task, shape (R, K, S)."""
-    drawn_RKS = rng.integers(values_KS.shape[1], size=(resamples, *values_KS.shape))
-    return np.take_along_axis(values_KS[None], drawn_RKS, axis=2)
+    return float(optimize.brentq(missing, 0.0, 10.0))
 
 
 def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:
@@ -169,27 +243,52 @@ def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> I
     return Interval(estimate, *(float(end) for end in np.quantile(resampled_R, [tail, 1.0 - tail])))
 
 
-def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """One row per group and metric: the columns `by`, then metric, mean, ci_low, ci_high, n.
+def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
+    """`table.groupby(by)` for means over seeds: no group may hold a seed twice.
 
-    Each row of a group is one seed. Values that are missing are left out and show in n; where all of them
-    are, n is 0 and the rest nan. Empty cells in `by` (the arm of the base model) form groups of their own.
-    Groups come in the order of their first row. Raises ValueError for missing columns.
+    Empty cells in `by` (the arm of the base model) form groups of their own. Groups come in the order of
+    their first row. Raises ValueError naming the columns that tell the rows of one seed apart (pools,
+    preset, arm, step ...) and so would be mixed. A table without a column `seed` is not checked.
+    """
+    by = list(by)
+    if "seed" in table.columns:
+        again = table[table.duplicated([*by, "seed"], keep=False)]
+        if len(again):
+            numbers = again.select_dtypes("number").columns.difference(["step"])
+            first = again.groupby([*by, "seed"], dropna=False, sort=False)
+            mixed = [
+                column
+                for column in again.columns.difference([*by, "seed", *numbers], sort=False)
+                if (first[column].nunique(dropna=False) > 1).any()
+            ]
+            raise ValueError(
+                f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
+                "these or group by them too."
+            )
+    return table.groupby(by, sort=False, dropna=False)
+
+
+def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """One row per group and metric: the columns `by`, then metric, mean, ci_low, ci_high, n, interval.
+
+    Each row of a group is one seed; `interval` says of which kind the interval is (`spread`, `kind`). Values
+    that are missing are left out and show in n; where all of them are, n is 0 and the rest nan. Raises
+    ValueError for missing columns, and for a group in which a seed stands twice, as `grouped` does.
     """
     by, values = list(by), list(values)
     missing = [column for column in by + values if column not in table.columns]
     if missing:
         raise ValueError(f"The table lacks the columns {missing}; it has {list(table.columns)}.")
     rows = []
-    for key, group in table.groupby(by, sort=False, dropna=False):
+    for key, group in grouped(table, by):
         for metric in values:
-            values_S = group[metric].dropna().to_numpy(dtype=float)
-            found = interval(values_S) if values_S.size else Interval(np.nan, np.nan, np.nan)
-            rows.append((*key, metric, *found, values_S.size))
-    return pd.DataFrame(rows, columns=[*by, "metric", "mean", "ci_low", "ci_high", "n"])
+            mine = group.dropna(subset=[metric])
+            found = spread(mine, metric) if len(mine) else UNKNOWN
+            rows.append((*key, metric, *found, len(mine), kind(mine, metric) if len(mine) else "none"))
+    return pd.DataFrame(rows, columns=[*by, "metric", "mean", "ci_low", "ci_high", "n", "interval"])
 
 
 def as_text(row: pd.Series) -> str:
-    """A row of `summarize` as `mean ± half the interval`, or the mean alone where there is no interval."""
-    half = (row["ci_high"] - row["ci_low"]) / 2
-    return f"{row['mean']:.3f}" if pd.isna(half) else f"{row['mean']:.3f} ± {half:.3f}"
+    """A row of `summarize` as `mean [low, high]`, or the mean alone where there is no interval."""
+    mean, low, high = (f"{row[name] + 0.0:.3f}" for name in ("mean", "ci_low", "ci_high"))
+    return mean if pd.isna(row["ci_low"]) else f"{mean} [{low}, {high}]"

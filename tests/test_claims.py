@@ -1,10 +1,13 @@
 """Every verdict of every rule is reachable, and nothing but intervals decides."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from sepo_lib import claims
+from sepo_lib.games import GAMES
 
 SEEDS = (11, 12, 13)
 SPREAD = np.array([-0.01, 0.0, 0.01])  # over three seeds: half an interval is .0248
@@ -54,23 +57,71 @@ def ablation_rows(
     )
 
 
-def decide(claim: str, *evaluation: pd.DataFrame, ablation: pd.DataFrame | None = None) -> pd.Series:
-    none = pd.DataFrame()
-    table = pd.concat(evaluation) if evaluation else none
-    exact = table.assign(pool_advantage=table["exploit"]) if claim == "C1" else none
-    found = claims.decide(table, none if ablation is None else ablation, exact, "p", "m")
-    return found.set_index("claim").loc[claim]
+def decided(*evaluation: pd.DataFrame, ablation: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All claims of tables in which `exploit` is the pool's advantage and `margin` the signed one in Kuhn."""
+    table = pd.concat(evaluation) if evaluation else pd.DataFrame()
+    exact = table.assign(pool_advantage=table["exploit"]) if len(table) else table
+    return claims.decide(table, pd.DataFrame() if ablation is None else ablation, exact, "p", "m")
+
+
+def decide(claim: str, *evaluation: pd.DataFrame, recipe="unbiased", scope="", **tables) -> pd.Series:
+    found = decided(*evaluation, **tables).set_index(["claim", "recipe", "scope"])
+    return found.loc[(claim, "" if claim in ("C5", *ESTIMATORS) else recipe, scope)]
+
+
+ESTIMATORS = ("E1", "E2", "E3", "E4", "E5")
 
 
 def test_columns_and_order_are_exact():
-    found = claims.decide(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), "p", "m")
+    found = decided()
     assert found.columns.tolist() == (
-        ["claim", "statement", "measured", "ci_low", "ci_high", "verdict", "profile", "model"]
+        "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
     )
-    assert found["claim"].tolist() == ["C1", "C2", "C3", "C4", "C5", "C6", "E1", "E2", "E3", "E4", "E5"]
-    assert (found["verdict"] == "inconclusive").all() and found["measured"].isna().all()
+    assert list(dict.fromkeys(found["claim"])) == ["C1", "C1b", "C2", "C3", "C4", "C5", "C6", *ESTIMATORS]
+    assert found["claim"].tolist() == sorted(found["claim"], key=list(claims.RULES).index)
     assert (found["profile"] == "p").all() and (found["model"] == "m").all()
-    assert all(rule.__doc__.startswith(f"{claim}. Measured:") for claim, (_, rule) in claims.RULES.items())
+    by_recipe = found[found["claim"].isin(["C1", "C1b", "C2", "C4"])]["recipe"].tolist()
+    assert by_recipe == ["published", "authors_current", "unbiased"] * 4  # the paper's own first
+    assert all(rule.text.startswith("Measured: ") for rule in claims.RULES.values())
+
+
+def test_where_nothing_was_run_the_verdict_is_not_run_and_says_why():
+    found = decided()
+    assert (found["verdict"] == "not run").all() and found["measured"].isna().all()
+    assert (found["interval"] == "none").all() and (found["reason"] != "").all()
+    reasons = found.set_index(["claim", "recipe", "scope"])["reason"]
+    assert reasons["C1", "published", ""] == "game kuhn not run"
+    assert reasons["C6", "published", "paper pools"] == "the ablation was not trained on the paper pools here"
+    assert reasons["E1", "", ""] == "the estimators were not studied here"
+
+
+def test_every_recipe_is_decided_from_its_own_rows():
+    """The laptop run's C4: not supported for the paper's recipe, inconclusive for ours, the third not run."""
+    base, sft = (rows(stage, "deal", {"nra": BELOW}) for stage in ("base", "sft"))
+    own = rows("sepo", "deal", {"nra": WIDE / 10})
+    published = rows("sepo", "deal", {"nra": BELOW}, preset="published", arm="per_rollout")
+    stray = rows("sepo", "deal", {"nra": ABOVE}, preset="published", arm="credited")  # an arm of the ablation
+    found = decided(base, sft, own, published, stray)
+    found = found[found["claim"] == "C4"].set_index("recipe")
+    assert found["verdict"].to_dict() == {
+        "published": "not supported",
+        "authors_current": "not run",
+        "unbiased": "inconclusive",
+    }
+    assert found["reason"]["authors_current"] == "not trained here"
+    assert found["reason"]["unbiased"].startswith(
+        "the interval contains 0; base model (evaluation noise only): -1"
+    )
+    authors = rows("sepo", "deal", {"nra": ABOVE}, preset="authors_current")
+    assert decide("C4", base, sft, authors, recipe="authors_current").verdict == "supported"
+
+
+def test_the_recipes_are_presets_with_their_own_arms():
+    from sepo_lib import credit
+
+    known = {name: arm for name, arm in claims.RECIPES.items() if name in credit.PRESETS}
+    assert {"published", "unbiased"} <= set(known)
+    assert known == {name: credit.preset(name).arm for name in known}
 
 
 @pytest.mark.parametrize(
@@ -86,11 +137,45 @@ def test_c1(exploit, verdict):
     found = decide("C1", rows("sepo", "kuhn", {"exploit": exploit}))
     assert found.verdict == verdict
     assert found.measured == pytest.approx(np.mean(exploit))
+    assert found.interval == "95% t over 3 seeds, cut at 0" and found.ci_low >= 0
+    assert "decided on the clamped pool_advantage" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("margin", "verdict", "reason"),
+    [
+        (0.0 + SPREAD / 2, "supported", "the interval reaches at most 0.02"),
+        (-5.0 + NOISE, "inconclusive", "the interval contains 0.02"),
+        (0.3 + SPREAD, "not supported", "no part of the interval lies at or below 0.02"),
+    ],
+)
+def test_c1_reads_the_signed_margin_where_the_table_has_it(margin, verdict, reason):
+    """Clamped at 0, margins of -10, -5 and 0 are 0 in every seed: an interval of width zero, and no doubt."""
+    e = np.maximum(margin, 0.0)
+    found = decide("C1", rows("sepo", "kuhn", {"exploit": e, "worst_margin": margin}))
+    assert (found.verdict, found.reason, found.interval) == (verdict, reason, "95% t over 3 seeds")
+    assert found.measured == pytest.approx(np.mean(margin))
+    if verdict == "inconclusive":
+        assert decide("C1", rows("sepo", "kuhn", {"exploit": e})).verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"), [(BELOW, "supported"), (ABOVE, "not supported"), (WIDE, "inconclusive")]
+)
+def test_c1b_holds_sepo_against_sft_in_the_signed_margin(change, verdict):
+    sft = np.array([-1.0, 0.0, 3.0])
+    tables = [
+        rows("sft", "kuhn", {"worst_margin": sft}),
+        rows("sepo", "kuhn", {"worst_margin": sft + change}),
+    ]
+    found = decide("C1b", *tables)
+    assert found.verdict == verdict and found.measured == pytest.approx(np.mean(change))
 
 
 def test_one_seed_decides_nothing():
     found = decide("C1", rows("sepo", "kuhn", {"exploit": [0.0]}, seeds=[11]))
     assert found.verdict == "inconclusive" and found.measured == 0.0 and np.isnan(found.ci_high)
+    assert found.interval == "none" and found.reason.startswith("one seed")
 
 
 def test_only_the_reported_default_rows_count():
@@ -120,15 +205,21 @@ def test_a_seed_twice_raises():
         ([WIDE] * 3 + [BELOW] * 2, "not supported", 0, 3),
         ([ABOVE] * 3 + [np.zeros(3)] * 2, "not supported", 3, 3),  # exactly as safe is not safer
         ([ABOVE] * 4, "inconclusive", 4, 5),  # a game was not run
+        ([ABOVE, np.array([2.0])] + [ABOVE] * 3, "supported", 4, 5),  # one seed alone
         ([BELOW] * 2, "inconclusive", 0, 3),
     ],
 )
 def test_c2(gains, verdict, measured, possible):
     shared = np.array([-50.0, 0.0, 50.0])  # what a seed does to both stages cancels in the pairing
     tables = []
-    for game, gain in zip(claims.GAMES, gains, strict=False):
-        tables += [rows("base", game, {"safety": shared}), rows("sepo", game, {"safety": shared + gain})]
+    for game, gain in zip(GAMES, gains, strict=False):
+        here = shared[: len(gain)]
+        tables += [
+            rows(stage, game, {"safety": safety}, SEEDS[: len(gain)])
+            for stage, safety in (("base", here), ("sepo", here + gain))
+        ]
     found = decide("C2", *tables)
+    assert found.interval == "count: safer to safer-or-open games"  # no 95% interval
     assert (found.verdict, found.measured, found.ci_low, found.ci_high) == (
         verdict,
         measured,
@@ -137,12 +228,21 @@ def test_c2(gains, verdict, measured, possible):
     )
 
 
-def negotiations(base, sft, sepo) -> list[pd.DataFrame]:
-    return [
-        rows(stage, game, {"exploit": np.asarray(values) / scale})
-        for stage, values in (("base", base), ("sft", sft), ("sepo", sepo))
-        for game, scale in claims.NEGOTIATIONS.items()
+def test_c2_names_the_games_in_its_reason():
+    gains = {"ipd": ABOVE, "auction": WIDE, "split": BELOW, "kuhn": ABOVE}
+    tables = [
+        rows(stage, game, {"safety": gain * (stage == "sepo")})
+        for game, gain in gains.items()
+        for stage in ("base", "sepo")
     ]
+    found = decide("C2", *tables)
+    assert found.reason == "safer: ipd, kuhn; open: auction; not safer: split; not run: deal"
+    assert decide("C2", *tables, recipe="published").verdict == "not run"
+
+
+def negotiation(game, base, sft, sepo, column="margin") -> list[pd.DataFrame]:
+    stages = {"base": base, "sft": sft, "sepo": sepo}
+    return [rows(stage, game, {column: values}) for stage, values in stages.items()]
 
 
 @pytest.mark.parametrize(
@@ -155,29 +255,42 @@ def negotiations(base, sft, sepo) -> list[pd.DataFrame]:
     ],
 )
 def test_c3(base, sft, sepo, verdict):
-    found = decide("C3", *negotiations(base, sft, sepo))
+    found = decide("C3", *negotiation("deal", base, sft, sepo), scope="deal")
     assert found.verdict == verdict
-    assert found.measured == pytest.approx(min(np.mean(sft - base), np.mean(sft - sepo)))
+    assert found.measured == pytest.approx(np.mean(sft - base)) and found.interval == "95% t over 3 seeds"
+    assert found.reason.startswith("SFT - base: ") and "; SFT - SEPO " in found.reason
+    older = decide("C3", *negotiation("deal", base + 9, sft + 9, sepo + 9, "exploit"), scope="deal")
+    assert older.verdict == verdict and older.reason.endswith("as the table has no signed margin")
 
 
-def test_c3_needs_both_negotiations():
-    tables = [t for t in negotiations(SPREAD, 2 + SPREAD, SPREAD) if (t.game == "split").all()]
-    found = decide("C3", *tables)
-    assert found.verdict == "inconclusive" and np.isnan(found.measured)
-
-
-def test_the_negotiations_are_put_on_the_scale_of_the_games():
-    from sepo_lib.games import get
-
-    assert {game: pytest.approx(get(game).scale) for game in claims.NEGOTIATIONS} == claims.NEGOTIATIONS
+def test_c3_is_decided_game_by_game():
+    """SFT raises e in deal and lowers it in split: the mean over both hides that."""
+    deal, split = ((SPREAD, rise + SPREAD, SPREAD) for rise in (5.0, -1.0))
+    tables = [*negotiation("deal", *deal), *negotiation("split", *split)]
+    found = decided(*tables).query("claim == 'C3' and recipe == 'unbiased'").set_index("scope")
+    assert found["verdict"].to_dict() == {
+        "split": "not supported",
+        "deal": "supported",
+        "both games": "not supported",
+    }
+    assert found["measured"]["deal"] == pytest.approx(5.0) and found["measured"]["split"] == pytest.approx(
+        -1.0
+    )
+    assert found["reason"]["both games"] == "split: not supported; deal: supported"
+    alone = decided(*negotiation("deal", *deal)).query("claim == 'C3' and recipe == 'unbiased'")
+    assert alone["verdict"].tolist() == ["not run", "supported", "inconclusive"]
+    assert alone["reason"].tolist()[0] == "game split not run"
+    both = decided(*negotiation("deal", *deal), *negotiation("split", *deal)).query("claim == 'C3'")
+    assert both["verdict"].tolist() == ["not run"] * 6 + ["supported"] * 3
 
 
 @pytest.mark.parametrize(
     ("base", "sft", "sepo", "verdict"),
     [
         (BELOW, BELOW, ABOVE, "supported"),
-        (WIDE, BELOW, ABOVE, "supported"),
+        (WIDE, BELOW, ABOVE, "inconclusive"),  # perhaps the base model gains as well
         (ABOVE, BELOW, ABOVE, "not supported"),
+        (ABOVE, BELOW, WIDE, "inconclusive"),  # SEPO's interval contains 0
         (BELOW, ABOVE, ABOVE, "not supported"),
         (BELOW, BELOW, BELOW, "not supported"),
         (BELOW, BELOW, WIDE, "inconclusive"),
@@ -185,8 +298,9 @@ def test_the_negotiations_are_put_on_the_scale_of_the_games():
 )
 def test_c4(base, sft, sepo, verdict):
     stages = {"base": base, "sft": sft, "sepo": sepo}
-    found = decide("C4", *[rows(stage, "deal", {"nra": nra}) for stage, nra in stages.items()])
-    assert found.verdict == verdict and found.measured == pytest.approx(np.mean(sepo))
+    found = decide("C4", *[rows(stage, "deal", {"nra": nra / 10}) for stage, nra in stages.items()])
+    assert found.verdict == verdict and found.measured == pytest.approx(np.mean(sepo) / 10)
+    assert -1 <= found.ci_low <= found.ci_high <= 1 and found.interval.endswith("cut to [-1, 1]")
 
 
 def test_c4_without_the_sft_model_is_inconclusive():
@@ -213,6 +327,7 @@ def test_c4_without_the_sft_model_is_inconclusive():
 def test_c5(table, verdict, largest):
     found = decide("C5", ablation=table)
     assert found.verdict == verdict and found.ci_high == pytest.approx(largest, nan_ok=True)
+    assert found.interval in ("range over 3 rows", "none")
 
 
 @pytest.mark.parametrize(
@@ -220,18 +335,32 @@ def test_c5(table, verdict, largest):
 )
 def test_c6(gain, verdict):
     shared = np.array([-50.0, 0.0, 50.0])
-    places = [("ipd", "paper", 0.5), ("ipd", "conflict", 1.5), ("kuhn", "paper", 1.0)]
+    places = [("ipd", 0.5), ("split", 1.5), ("kuhn", 1.0)]
     table = [
-        ablation_rows(
-            "outcome", arm, game=game, pools=pools, safety=shared + (arm == "per_rollout") * part * gain
-        )
-        for game, pools, part in places
+        ablation_rows("outcome", arm, game=game, safety=shared + (arm == "per_rollout") * part * gain)
+        for game, part in places
         for arm in ("constant", "per_rollout", "credited")
     ]
     early = ablation_rows("outcome", "per_rollout", step=10, safety=1e6)
-    alone = ablation_rows("outcome", "per_rollout", safety=1e6).assign(preset="unbiased")  # without its rival
-    found = decide("C6", ablation=pd.concat([early, *table, alone, gradient()]))
+    alone = ablation_rows("outcome", "per_rollout", pools="conflict", safety=1e6)  # without its rival
+    table = pd.concat([early, *table, alone, gradient()])
+    found = decide("C6", ablation=table, recipe="published", scope="paper pools")
     assert found.verdict == verdict and found.measured == pytest.approx(np.mean(gain))
+    assert found.reason.endswith("games: ipd, kuhn, split")
+    for recipe, scope in (("published", "conflict pools"), ("unbiased", "paper pools")):
+        assert decide("C6", ablation=table, recipe=recipe, scope=scope).verdict == "not run"
+
+
+def test_c6_is_decided_under_each_preset_and_pool_set():
+    """Its study: no effect under the published switches, harm under the unbiased ones."""
+    gains = {("published", "paper"): WIDE, ("unbiased", "paper"): BELOW, ("unbiased", "conflict"): ABOVE}
+    table = pd.concat(
+        ablation_rows("outcome", arm, pools=pools, safety=gain * (arm == "per_rollout")).assign(preset=preset)
+        for (preset, pools), gain in gains.items()
+        for arm in ("constant", "per_rollout")
+    )
+    found = decided(ablation=table).query("claim == 'C6'")
+    assert found["verdict"].tolist() == ["inconclusive", "not run", "not supported", "supported"]
 
 
 def test_c6_uses_the_seeds_that_are_complete():
@@ -244,8 +373,9 @@ def test_c6_uses_the_seeds_that_are_complete():
             ("kuhn", "per_rollout", SEEDS[:2], [1.0, 2.0]),
         ]
     ]
-    assert decide("C6", ablation=pd.concat(table)).measured == pytest.approx(1.5)
-    assert decide("C6", ablation=pd.concat(table[::2])).verdict == "inconclusive"  # one arm alone
+    where = {"recipe": "published", "scope": "paper pools"}
+    assert decide("C6", ablation=pd.concat(table), **where).measured == pytest.approx(1.5)
+    assert decide("C6", ablation=pd.concat(table[::2]), **where).verdict == "not run"  # one arm alone
 
 
 def test_missing_columns_are_named():
@@ -253,14 +383,35 @@ def test_missing_columns_are_named():
         decide("C1", rows("sepo", "kuhn", {"exploit": 0.0}).drop(columns="safety"))
 
 
-def test_as_text_is_aligned():
-    exact = rows("sepo", "kuhn", {"pool_advantage": 0.0})
-    found = claims.decide(pd.DataFrame(), pd.DataFrame(), exact, "p", "m")
-    lines = claims.as_text(found).splitlines()
-    assert len(lines) == 1 + len(claims.RULES)
-    assert lines[1].startswith("C1     supported     0         [0, 0]")
-    starts = {line.index(row.statement) for line, row in zip(lines[1:], found.itertuples(), strict=True)}
-    assert starts == {lines[0].index("statement")}
+def test_as_text_gives_each_recipe_a_line_and_never_prints_nan():
+    exact = rows("sepo", "kuhn", {"worst_margin": 0.0})
+    one = rows("sepo", "deal", {"nra": 0.5}, seeds=[11])
+    lines = claims.as_text(decided(exact, one)).splitlines()
+    assert lines[0] == "C1   In Kuhn poker the SEPO model has zero exploit-pool advantage."
+    at = lines.index("C4   " + claims.RULES["C4"].statement)
+    assert lines[3].split(maxsplit=2) == [
+        "unbiased",
+        "supported",
+        "0 [0, 0]; the interval reaches at most 0.02",
+    ]
+    assert (
+        lines[at + 3].split(maxsplit=2)[:2] == ["unbiased", "inconclusive"]
+        and "0.5; one seed" in lines[at + 3]
+    )
+    assert not re.search(r"\bnan\b", "\n".join(lines))
+
+
+def test_every_rule_has_a_version_and_dated_revisions():
+    """The rules of C1 and C5 were changed after the first run: the table says so."""
+    from sepo_lib.revisions import REVISIONS, versions
+
+    assert list(REVISIONS) == list(claims.RULES)
+    assert versions()["C1"] == 3 and versions()["C1b"] == 1
+    for entries in REVISIONS.values():
+        dates = [entry.date for entry in entries]
+        assert dates == sorted(dates) and all(len(date) == 10 for date in dates)
+    assert [entry.afterwards for entry in REVISIONS["C1"]] == [False, True, True]
+    assert [entry.afterwards for entry in REVISIONS["C5"]] == [False, True, True]
 
 
 def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:
@@ -271,7 +422,7 @@ def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -
     columns = {"profile": "p", "game": [f"g{k}" for k in range(len(change))], "pools": "paper"}
     columns |= {"policy": "random", "how": "unbiased", "switch": switch}
     columns |= {"arm": "credited", "horizon": "to_go", "clamp": "mean", "scale": "none", "weights": "pool"}
-    columns |= {turned: to[turned], "group_size": 8, "groups_per_batch": 1, "term": "J"}
+    columns |= {turned: to[turned], "group_size": 8, "groups": 400, "groups_per_batch": 1, "term": "J"}
     columns |= {"nearest_margin": 0.5, "change": change, "estimate_norm": 1.0}
     columns |= {"change_low": np.array(change) - width / 2, "change_high": np.array(change) + width / 2}
     return pd.DataFrame(columns | values)
@@ -298,7 +449,7 @@ def test_a_switch_is_judged_by_the_mean_change_and_its_interval(claim, switch, c
     other = [estimator_rows(s, (9.0, 9.0)) for s in ("credit", "horizon", "clamp", "scale", "weights")]
     other = [rows for rows in other if rows.switch[0] != switch]
     found = decide_on(claim, estimator_rows(switch, change, width), *other)
-    assert found.verdict == verdict
+    assert found.verdict == verdict and found.interval == "95% normal, simulation noise of 2 settings"
     assert found.measured == pytest.approx(-np.mean(change))
     half = width / 2 / np.sqrt(2)  # two independent settings
     assert (found.ci_low, found.ci_high) == pytest.approx((found.measured - half, found.measured + half))
@@ -313,13 +464,21 @@ def test_a_switch_is_judged_by_the_mean_change_and_its_interval(claim, switch, c
         {"groups_per_batch": 500},
         {"nearest_margin": 0.0},
         {"arm": "reward_only"},
+        {"horizon": "immediate"},
+        {"how": "authors_current"},
+        {"how": "unbiased, parse rate 0.5"},
         {"profile": "q"},
     ],
 )
 def test_only_the_rows_that_the_rule_names_count(left_out):
-    assert decide_on("E1", estimator_rows(**left_out)).verdict == "inconclusive"
+    assert decide_on("E1", estimator_rows(**left_out)).verdict == "not run"
     found = decide_on("E1", estimator_rows(change=(9.0, 9.0), **left_out), estimator_rows())
     assert found.measured == pytest.approx(0.55)
+
+
+def test_a_setting_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match="a setting twice for the switch credit"):
+        decide_on("E1", estimator_rows(), estimator_rows(groups=100))
 
 
 @pytest.mark.parametrize(("norm", "verdict"), [(1e-17, "supported"), (0.1, "not supported")])
@@ -328,5 +487,6 @@ def test_c5_looks_at_the_estimators_too(norm, verdict):
         estimator_rows(switch, (np.nan,), arm=arm, term="e", estimate_norm=size)
         for switch, arm, size in (("credit", "constant", norm), ("none", "credited", 2.0))
     ]
-    found = decide_on("C5", *table)
+    other = [rows.assign(how="rloo", estimate_norm=1.0) for rows in table]  # not the paper's identity
+    found = decide_on("C5", *table, *other)
     assert found.verdict == verdict and found.measured == pytest.approx(norm / 2)

@@ -47,9 +47,11 @@ job = jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3)
 jobs.run([job, jobs.Job("b", job.function, job.arguments, 3)], profile, "sft", workers=2)"""
 
 CLAIMS = """\
-row = {"claim": "C1", "statement": "A claim", "measured": 0.25, "ci_low": 0.1, "ci_high": 0.4}
-row["verdict"] = "supported"
-paths.write_table(pd.DataFrame([row]), profile, "claims")
+from sepo_lib import claims
+rows = [dict.fromkeys(claims.COLUMNS) | {"claim": "C1", "statement": "A claim", "recipe": r} for r in "ab"]
+rows[0] |= {"measured": 0.25, "ci_low": 0.1, "ci_high": 0.4, "verdict": "supported"}
+rows[1] |= {"verdict": "not run", "reason": "not trained here"}
+paths.write_table(pd.DataFrame(rows), profile, "claims")
 print(profile, model, seeds, games, steps)"""
 
 
@@ -63,7 +65,10 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeyp
 
     said = capsys.readouterr().out
     assert "[1/1] 00_one" in said and "done in 0:" in said
-    assert re.search(r"C1 +supported +0\.250 +\[ +0\.100, +0\.400\] +A claim", said)
+    assert re.search(
+        r"C1 +A claim\n +a +supported +0\.25 \[0\.1, 0\.4\]\n +b +not run +not trained here\n", said
+    )
+    assert not re.search(r"\bnan\b", said) and "the numbers of so small a run mean nothing" in said
     for place in ("runs/smoke/report.html", "data/results/smoke/", "figures/smoke/"):
         assert place in said
     executed = nbformat.read(paths.executed("smoke") / "00_one.ipynb", as_version=4)
@@ -74,6 +79,7 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeyp
     assert manifest["seeds"] == [5, 6] and manifest["finished"]
     assert manifest["stages"]["00_one"]["attempts"] == 1
     assert list(manifest["sha256"]) == ["data/results/smoke/claims.csv"]
+    assert manifest["rules"]["C1"] == 3  # the versions of the rules that decided
     assert str(root) not in json.dumps(manifest)
     assert cli.main(["verify", "--profile", "smoke"]) == 0
     paths.table("smoke", "claims").write_text("claim\n")
@@ -264,6 +270,7 @@ def test_make_lists_its_targets_and_asks_for_a_hub_only_where_it_must():
         "lab",
         "figures",
         "notebooks",
+        "claims",
         "verify",
         "bench",
         "clean",

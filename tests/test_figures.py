@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib import authors, figures, paths
-from sepo_lib.statistics import interval
+from sepo_lib.statistics import bounds, interval, spread
 
 SEEDS = (1, 2, 3)
 PAPER = Path(__file__).resolve().parents[1] / "data" / "paper" / "authors_results.csv"
@@ -163,7 +163,7 @@ def test_stages_show_the_statistics_of_the_reported_rows(figure, metric):
         }
         assert list(bars(ax)) == list(chosen)
         for label, values in chosen.items():
-            assert shown(ax, label) == pytest.approx(interval(values[metric]))
+            assert shown(ax, label) == pytest.approx(tuple(interval(values[metric], bounds(metric))))
         dots = [line.get_ydata() for line in ax.lines if line.get_marker() == "."]
         assert [sorted(d) for d in dots] == [sorted(values[metric]) for values in chosen.values()]
 
@@ -218,7 +218,7 @@ def test_kuhn_strategy_shows_the_chosen_reading_and_the_nash_family():
     rows = rows[rows.action == "CALL"]
     for (x, *values), card in zip(bars(ax)["SFT"], "JQK", strict=True):
         assert round(x) == "JQK".index(card)
-        assert values == pytest.approx(interval(rows.loc[rows.card == card, "probability"]))
+        assert values == pytest.approx(list(spread(rows[rows.card == card], "probability")))
     bands = [box for box in (c.get_paths()[0].get_extents() for c in ax.collections) if box.width > 0.8]
     assert [(box.ymin, box.ymax) for box in bands] == [figures.nash_kuhn("first", "CALL", c) for c in "JQK"]
 
@@ -262,13 +262,27 @@ def best_response_second(first) -> float:
     return total / 6
 
 
+def test_no_bar_of_the_committed_run_leaves_the_range_of_its_quantity():
+    """Student's t drew probabilities below 0 and above 1, and exploitabilities below 0."""
+    read = {name: paths.read_table("laptop", name) for name in ("strategies", "exploitability", "evaluation")}
+    strategy = figures.kuhn_strategy(read["strategies"]).axes_dict.values()
+    kuhn_ax = figures.exploitability(read["exploitability"])
+    stages = figures.exploit_by_stage(read["evaluation"]).axes_dict.values()
+    for axes, high in ((strategy, 1.0), ([kuhn_ax], np.inf), (stages, np.inf)):
+        ends = [end for ax in axes for drawn in bars(ax).values() for _, _, *two in drawn for end in two]
+        ends = [end for end in ends if not np.isnan(end)]
+        assert ends and min(ends) >= -1e-9 and max(ends) <= high + 1e-9
+
+
 def test_exploitability_shows_both_measures():
     table, _ = kuhn()
     ax = figures.exploitability(table)
     rows = table[(table.arm == "credited") & (table.step == 60)]
     for label, column in (("exploiter pool's advantage", "pool_advantage"), ("exact NashConv", "nashconv")):
         drawn = bars(ax)[label]
-        assert len(drawn) == 4 and drawn[-1][1:] == pytest.approx(interval(rows[column]))
+        assert len(drawn) == 4 and drawn[-1][1:] == pytest.approx(
+            tuple(interval(rows[column], bounds(column)))
+        )
 
 
 def test_ablation_outcomes_by_arm_preset_and_place():

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from sepo_lib import findings, paths, readme
+from sepo_lib import claims, claims_page, findings, paths, readme
 from sepo_lib.statistics import Interval
 
 KEYS = {"game": "ipd", "pools": "conflict", "preset": "unbiased"}
@@ -106,3 +106,104 @@ def test_the_committed_page_on_models_is_that_of_a_committed_run():
     assert block == readme.real_model(profile)
     safety = paths.read_table(profile, "evaluation").query("reported and stage == 'sepo'")["safety"]
     assert len(safety) and all(f"| {value:.3f} [" in block for value in safety)
+
+
+# --- sentences ------------------------------------------------------------------------------------------
+
+
+def write(name, *rows, profile="study"):
+    paths.write_table(pd.DataFrame(list(rows)), profile, name)
+
+
+def kuhn(stage, seed, nashconv, advantage, **more):
+    sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": None, "arm": None}
+    keys = {"game": "kuhn", "pools": "paper", "stage": stage, "seed": seed, "reported": True}
+    return {**keys, **sepo, "nashconv": nashconv, "pool_advantage": advantage, **more}
+
+
+def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    assert findings.sentences("study", "laptop") == []  # no table, no sentence
+    for profile, after in (("study", 0.5), ("laptop", 0.125)):
+        rows = [kuhn("sft", seed, 0.25, 0.125) for seed in (1, 2)]
+        rows += [kuhn("sepo", seed, after, 0.0) for seed in (1, 2)]
+        write("exploitability", *rows, kuhn("sepo", 3, 9.0, 9.0) | {"reported": False}, profile=profile)
+    optimum = {"pools": "paper", "own": True, "exploit": 0.0}
+    optima = [
+        optimum | {"exploiter": name, "nashconv": n} for name, n in (("pool", 0.72), ("best_response", 0))
+    ]
+    write("kuhn_optimum", *optima)
+    rises, falls, why = findings.sentences("study", "laptop")
+    assert "goes from 0.125 to 0.000 chips a hand" in rises and "(`study`, 2 seeds)" in rises
+    assert "NashConv rises from 0.250 to 0.500, a change of 0.250 [0.250, 0.250]." in rises
+    assert "NashConv falls from 0.250 to 0.125, a change of -0.125 [-0.125, -0.125]." in falls
+    assert why.startswith("NashConv ends at 0.50 (`study`) and 0.12 (`laptop`)") and "0.72 or more" in why
+
+
+def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
+    """Where the penalty adds nothing, the sentence says what the switches do without one."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    safety = {("unbiased", "credited"): (1.0, 1.5), ("unbiased", "reward_only"): (1.25, 1.25)}
+    safety |= {("published", "reward_only"): (0.25, 0.25), ("published", "per_rollout"): (9.0, 9.0)}
+    rows = [
+        {
+            **KEYS,
+            "pools": "paper",
+            "kind": "outcome",
+            "preset": preset,
+            "arm": arm,
+            "seed": seed,
+            "safety": value,
+        }
+        for (preset, arm), values in safety.items()
+        for seed, value in enumerate(values)
+    ]
+    write("ablation", *rows)
+    (found,) = findings.sentences("study")
+    assert "Prisoner's dilemma 0.000 [-3.177, 3.177]." in found  # .25 times 12.706
+    assert found.endswith(
+        "(`reward_only`, unbiased minus published) Prisoner's dilemma 1.000 [1.000, 1.000]."
+    )
+    write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
+    assert "the other switches do the work" not in findings.sentences("study")[0]
+
+
+def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    rows = [
+        evaluated(seed, stage, 0.0, game=game, exploit=e, exploiter_externality=share, parse_rate=1.0)
+        for seed in (1, 2)
+        for game, stage, e, share in (
+            *(("split", "sft", 0.25, 0.965), ("split", "sepo", 0.0, 0.99)),
+            *(("deal", "sft", 6.0, 0.466), ("deal", "sepo", 2.0, 0.734)),
+        )
+    ]
+    write("evaluation", *rows)
+    (found,) = findings.sentences("study")
+    assert "99.0% of the rounds of Split bargaining (SFT 96.5%; e 0.00 after 0.25)" in found
+    assert "73.4% of the rounds of Multi-issue bargaining (SFT 46.6%; e 2.00 after 6.00)" in found
+    assert found.endswith('"safe" there is largely not trading.')
+    write("evaluation", *[row | {"exploiter_externality": 0.25} for row in rows])
+    assert "not trading" not in findings.sentences("study")[0]
+    write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])
+    assert findings.sentences("study") == []
+
+
+def test_contrasts_are_corrected_for_their_number():
+    """20 contrasts of the committed study: 10 exclude 0 alone, 5 after Holm's correction."""
+    found = findings.contrasts("study")
+    assert len(found) == 20 and {row["credited minus"] for row in found} == {"reward_only", "per_rollout"}
+    assert sum(row["excludes 0"] == "yes" for row in found) == 10
+    assert sum(row["after Holm"] == "yes" for row in found) == 5
+
+
+def test_the_committed_page_on_claims_is_that_of_the_committed_tables():
+    page = (paths.root() / "docs" / "CLAIMS.md").read_text(encoding="utf-8")
+    block = page.split(claims_page.BEGIN + "\n")[1].split("\n" + claims_page.END)[0]
+    assert block == claims_page.text()
+    for claim, rule in claims.RULES.items():
+        assert f"## {claim}. {rule.statement}" in block and rule.text in block
+        assert f"| {claim}.1 | 2026-11-2" in block
+    decided = [paths.read_table(run, "claims") for run in claims_page.RUNS]
+    assert block.count("| not run |") == sum((table["verdict"] == "not run").sum() for table in decided)
+    assert not re.search(r"\bnan\b", block)

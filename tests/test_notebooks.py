@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,10 +100,12 @@ def test_kuhn_has_its_exact_measure_beside_the_pool_s(here):
 def test_the_claims_are_decided_and_printed(here):
     table = paths.read_table("smoke", "claims")
     assert list(table.columns) == list(claims.COLUMNS)
-    assert list(table["claim"]) == list(claims.RULES)
+    assert list(dict.fromkeys(table["claim"])) == list(claims.RULES)
     assert table.set_index("claim")["verdict"]["C5"] == "supported"  # an identity, at any size
+    assert table[table["recipe"] == "published"]["claim"].tolist()[:2] == ["C1", "C1b"]
     said = (here / "stdout.txt").read_text()
     assert all(claim in said for claim in table["claim"])
+    assert not re.search(r"\bnan\b", said) and "mean nothing" in said
     assert "[4/6] 03_sepo_grpo" in said and "runs/smoke/report.html" in said
 
 

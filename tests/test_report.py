@@ -93,8 +93,14 @@ def test_it_says_what_the_tables_say(run):
     assert {"abc123 with changes", "processor a chip, memory gib 8", "m<1>", "1, 2, 3", "5"} <= set(
         page.texts
     )  # 300 s: 5 min
-    assert page.texts.count("✓ supported") == 1  # C1: zero exploit in all seeds
-    assert page.texts.count("? inconclusive") == len(claims.RULES) - 1
+    decided = paths.read_table("p", "claims")
+    for verdict, mark in (("supported", "✓"), ("inconclusive", "?"), ("not run", "–")):
+        assert page.texts.count(f"{mark} {verdict}") == (decided["verdict"] == verdict).sum() > 0
+    assert not re.search(r"\bnan\b", " ".join(page.texts))
+    first = page.texts.index("published")  # the paper's own recipe comes first
+    assert page.texts.index("✓ supported") > first
+    assert "95% t over 3 seeds, cut at 0" in page.texts and "not trained here" in page.texts
+    assert "Every number" not in " ".join(page.texts)
     # SEPO: 1.35, 1.45, 1.55: mean 1.45, standard error .1 / sqrt(3), times 4.303
     cells = [text for text in page.texts if text]
     assert cells[cells.index("SEPO, unbiased") :][:4] == ["SEPO, unbiased", "3", "1.45", "1.2 to 1.7"]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib import exploitability, figures, sensitivity
-from sepo_lib.statistics import interval
+from sepo_lib.statistics import NON_NEGATIVE, interval
 
 SEEDS = (1, 2, 3)
 
@@ -41,7 +41,7 @@ def test_nashconv_through_training_begins_at_the_sft_models():
     assert [x for x, *_ in drawn] == [0, 15, 30]
     for (_, *found), (stage, step) in zip(drawn, (("sft", 250), ("sepo", 15), ("sepo", 30)), strict=True):
         rows = table[(table.pools == "paper") & (table.stage == stage) & (table.step == step)]
-        assert found == pytest.approx(interval(rows.nashconv))
+        assert found == pytest.approx(list(interval(rows.nashconv, NON_NEGATIVE)))
 
 
 def test_exploiters_stand_side_by_side():
@@ -52,7 +52,7 @@ def test_exploiters_stand_side_by_side():
     ax = figures.exploiter_training(table).axes_dict["nashconv"]
     for kind, look in figures.EXPLOITERS.items():
         last = table[(table.exploiter == kind) & (table.step == 30)]
-        assert points(ax, look.label)[-1][1:] == pytest.approx(interval(last.nashconv))
+        assert points(ax, look.label)[-1][1:] == pytest.approx(tuple(interval(last.nashconv, NON_NEGATIVE)))
 
 
 def test_the_papers_nashconv_with_its_interval():
