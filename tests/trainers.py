@@ -65,15 +65,16 @@ def vector(model):
 
 
 def log_probabilities(model, rows, temperature):
-    """Log-probabilities (nats) of the tokens of each (prompt, answer), by one plain forward pass."""
-    lines = [torch.tensor([*prompt, *answer]) for prompt, answer in rows]
+    """Log-probabilities (nats) of the tokens of each (prompt, answer), by a plain forward pass of all that
+    are distinct."""
+    distinct = list(dict.fromkeys((tuple(prompt), tuple(answer)) for prompt, answer in rows))
+    lines = [torch.tensor([*prompt, *answer]) for prompt, answer in distinct]
     logits = model(torch.nn.utils.rnn.pad_sequence(lines, batch_first=True)).logits / temperature
-    return [
-        torch.log_softmax(logits[b, len(prompt) - 1 : len(prompt) + len(answer) - 1], dim=-1).gather(
-            1, torch.tensor(answer)[:, None]
-        )[:, 0]
-        for b, (prompt, answer) in enumerate(rows)
-    ]
+    found = {}
+    for b, (prompt, answer) in enumerate(distinct):
+        logps = logits[b, len(prompt) - 1 : len(prompt) + len(answer) - 1].log_softmax(dim=-1)
+        found[prompt, answer] = logps.gather(1, torch.tensor(answer)[:, None])[:, 0]
+    return [found[tuple(prompt), tuple(answer)] for prompt, answer in rows]
 
 
 class Reference:
@@ -95,15 +96,17 @@ class Reference:
             ((t - t.detach()).exp() * ((b - t).exp() - (b - t) - 1)).sum()  # TRL's use_bias_correction_kl
             for b, t in zip(before, texts, strict=True)
         )
-        logps, words, end = [], list(ipd.ACTIONS), models.end_of_answer(tokenizer)
+        words, end = list(ipd.ACTIONS), models.end_of_answer(tokenizer)
         answers = [[*ids, end] for ids in tokenizer(words)["input_ids"]]
-        for decision, text in zip(self.decisions, texts, strict=True):
-            logps.append(text.sum())
+        unparsed = [d for d in self.decisions if not d.parsed]
+        rows = [(d.prompt_ids, answer) for d in unparsed for answer in answers] or rows[:1]
+        direct = iter(log_probabilities(self.model, rows, temperature))
+        self.logp_D = torch.stack([text.sum() for text in texts])
+        for number, decision in enumerate(self.decisions):
             if not decision.parsed:
-                direct = [(decision.prompt_ids, answer) for answer in answers]
-                totals = [one.sum() for one in log_probabilities(self.model, direct, temperature)]
-                logps[-1] = logps[-1] + torch.stack(totals).log_softmax(0)[words.index(decision.action)]
-        self.logp_D = torch.stack(logps)
+                totals = torch.stack([next(direct).sum() for _ in words])
+                action = totals.log_softmax(0)[words.index(decision.action)]
+                self.logp_D = self.logp_D.index_add(0, torch.tensor([number]), action[None])
 
     def gradient(self, policy_term, beta=0.0):
         """Of policy term plus beta times KL, each over the number of all decisions."""
