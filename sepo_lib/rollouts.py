@@ -98,8 +98,8 @@ class LanguageModelPolicy:
         logp = self.engine.score(prompts, answers, self.temperature)
         ends = np.cumsum([len(options) for options in spelled])[:-1]
         return [
-            Options(view.legal, tuple(answer_of[word] for word in words), softmax(part))
-            for (_, view), words, part in zip(decisions, spelled, np.split(logp, ends), strict=True)
+            Options(view.legal, tuple(answer_of[word] for word in options), softmax(part))
+            for (_, view), options, part in zip(decisions, spelled, np.split(logp, ends), strict=True)
         ]
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
@@ -161,7 +161,8 @@ def plan(
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
-    Every episode has chance moves of its own. Where `instead` has a pool, its opponents are met in the place of that pool's; `play` needs it too.
+    Every episode has chance moves of its own. Where `instead` has a pool, its opponents are met in the place
+    of that pool's; `play` needs it too.
     """
     plans = []
     for pool, count in counts.items():

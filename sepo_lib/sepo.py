@@ -45,9 +45,9 @@ _NO_KL = 2.0**-100  # a weight with which a KL term is lost in rounding
 
 @dataclass(frozen=True)
 class Row:
-    """One distinct (prompt, answer) of a batch: its token ids, the factor of its log-probability in the policy
-    term (the sum of the advantages of the decisions that gave it), and its weight in the KL term: how many
-    decisions sampled it, 0 for an answer that is in the batch for the constrained decode only."""
+    """One distinct (prompt, answer) of a batch: its token ids; `advantage`, the factor of its log-probability
+    in the policy term, which is a sum over decisions; and `count`, its weight in the KL term: how many
+    decisions sampled it, 0 where it is only an option of constrained decodes."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
@@ -115,16 +115,16 @@ def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_
         prompt_mask[b, prompt_L - len(row.prompt_ids) :] = 1
         answer_ids[b, : len(row.completion_ids)] = torch.tensor(row.completion_ids)
         answer_mask[b, : len(row.completion_ids)] = 1
-    weights = [row.count or (_NO_KL if row.advantage else 0.0) for row in rows]
-    advantages = [row.advantage / weight if weight else 0.0 for row, weight in zip(rows, weights, strict=True)]
-    weight_B1 = torch.tensor(weights, dtype=torch.float32)[:, None]
+    weights = [row.count or (_NO_KL if row.advantage else 0) for row in rows]
+    weight_B = torch.tensor(weights, dtype=torch.float32)
+    total_B = torch.tensor([row.advantage for row in rows], dtype=torch.float32)
     batch = {
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "completion_ids": answer_ids,
         "completion_mask": answer_mask,
-        "advantages": torch.tensor(advantages, dtype=torch.float32),
-        "tool_mask": weight_B1.expand_as(answer_mask).contiguous(),
+        "advantages": total_B / weight_B.clamp(min=_NO_KL),
+        "tool_mask": weight_B[:, None].expand_as(answer_mask).contiguous(),
         "num_items_in_batch": torch.tensor(float(decisions)),
     }
     return {name: tensor.to(device) for name, tensor in batch.items()}

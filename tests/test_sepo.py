@@ -11,6 +11,7 @@ from trainers import IPD, SIZES, Reference, advantages_of, assert_close, first_b
 from sepo_lib import credit, exact, games, models, rollouts, sepo, stages
 from sepo_lib.best_response import BestResponse
 
+
 @pytest.fixture(scope="module")
 def played():
     model, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)

@@ -15,7 +15,7 @@ from sepo_lib.records import Options
 # ----------------------------------------------------------------------------- a table, all enumerated
 
 ACTIONS = ipd.ACTIONS
-#: The six texts of a table and their actions: direct answers, answers with a reason, and two without an action.
+#: The action of each of a table's texts: direct answers, answers with a reason, and two without an action.
 TEXTS = (*ACTIONS, *ACTIONS, None, None)
 STATES = ((), *itertools.product(ACTIONS, repeat=2))  # what a prompt shows: the round before
 #: At every prompt half of the answers parse.
