@@ -282,6 +282,8 @@ def line(label: str, progress: jobs.Progress | None, elapsed: float) -> str:
     parts.append(f"elapsed {_clock(elapsed)}")
     if progress is not None and not progress.finished and progress.left is not None:
         parts.append(f"left about {_clock(progress.left)}")
+    if progress is not None and not progress.finished and progress.note:
+        parts.append(progress.note)
     return "  ".join(parts)
 
 

@@ -220,7 +220,7 @@ class Meter:
 
 def plans_of(game: games.Game, size: int) -> list[rollouts.Plan]:
     """The episodes of one SEPO step with groups of `size`."""
-    return rollouts.plan(game, "paper", dict.fromkeys(sepo.TRAINING_POOLS, size), SEED, share_chance=True)
+    return rollouts.plan(game, "paper", dict.fromkeys(sepo.TRAINING_POOLS, size), SEED)
 
 
 def play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float, int, int]:

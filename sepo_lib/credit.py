@@ -274,8 +274,8 @@ def advantages(
             else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
                 given[key] = centred * size / (size - 1)
 
-    if how.scale == "batch":  # one number for all decisions of a batch: their root mean square
-        counts = {key: pools[key[0]][key].decisions for key in given}
+    if how.scale == "batch":  # the root mean square over all decisions of a batch; what is left out counts 0
+        counts = {key: group.decisions for pool in POOLS for key, group in pools[pool].items()}
         square = sum((counts[key] * given[key] ** 2).sum(axis=_BATCH, keepdims=True) for key in given)
         rms = np.sqrt(square / sum(count.sum(axis=_BATCH, keepdims=True) for count in counts.values()))
         given = {key: advantage / (rms + _STD_FLOOR) for key, advantage in given.items()}
@@ -285,8 +285,9 @@ def advantages(
 @dataclass(frozen=True)
 class Credit:
     """`advantages`: per episode (in the order given) one float per decision, or None where the arm leaves
-    the episode out of the loss. `zero_variance`: share of (group, round) cells in which all rollouts got
-    the same reward, in [0, 1]."""
+    the episode out of the policy term. `zero_variance`: share of (group, round) cells in which all rollouts
+    got the same reward, in [0, 1] (`zero_variance_groups` in training.csv). Their advantage is 0, and they
+    still move the weights: the KL term covers every decision. That is intended."""
 
     advantages: list[np.ndarray | None]
     zero_variance: float

@@ -56,6 +56,17 @@ ONE_THREAD = {
 GC_THRESHOLD = (100_000, 50, 50)
 
 
+#: Messages give the parse rate where it is below this.
+LOW_PARSE_RATE = 0.95
+
+
+def parse_note(rate: float | None) -> str:
+    """A sentence about a parse rate in [0, 1] that is low; empty where it is not, or not known (None)."""
+    if rate is None or not rate < LOW_PARSE_RATE:
+        return ""
+    return f"parse rate {rate:.2f}: the actions of the other answers come from the constrained decode"
+
+
 class JobError(RuntimeError):
     """Some jobs of a stage failed; the message names each with its error and where the traceback is."""
 
@@ -94,6 +105,12 @@ class Progress:
     left: float | None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     finished: bool = False
+
+    @property
+    def note(self) -> str:
+        """`parse_note` of the lowest parse rate among the jobs' latest."""
+        rates = [metrics["parse_rate"] for metrics in self.metrics.values() if "parse_rate" in metrics]
+        return parse_note(min(rates, default=None))
 
 
 def run(

@@ -35,6 +35,8 @@ class Live:
             f"{progress.stage}: {progress.jobs_done} of {progress.jobs_total} jobs, "
             f"step {progress.steps_done} of {progress.steps_total}, {progress.elapsed / 60:.1f} min{left}"
         )
+        if progress.note:
+            text += f"; {progress.note}"
         if progress.finished or not self.curves:
             return HTML(text)
         figure, ax = plt.subplots(figsize=(7, 3))

@@ -6,7 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from .games.base import Round
+from .games.base import Action, Round
+
+
+@dataclass(frozen=True)
+class Options:
+    """The legal actions of one prompt under the constrained decode: `actions`, the token ids of each as a
+    direct answer, and the probability of each, shape (actions,), which add up to 1."""
+
+    actions: tuple[Action, ...]
+    completion_ids: tuple[tuple[int, ...], ...]
+    probabilities: np.ndarray
+
+    def score(self, action: Action) -> np.ndarray:
+        """What grad log P(action) multiplies the gradients of the answers' log-probabilities with, shape
+        (actions,): 1 - P(b) for the action itself, -P(b) for every other b."""
+        return np.array([float(b == action) for b in self.actions]) - self.probabilities
 
 
 @dataclass
@@ -15,7 +30,8 @@ class Decision:
 
     `round` is the index of the round it belongs to; `prompt_ids` and `completion_ids` are lists of token
     ids and empty for policies that are no language models; `logps` are the log-probabilities (nats) of the
-    completion's tokens; `parsed` is False where the action came from the constrained decode.
+    completion's tokens; `parsed` is False where the action came from the constrained decode, and `options`
+    then holds what it was drawn from (one object for equal prompts that were answered together).
     """
 
     round: int
@@ -27,6 +43,7 @@ class Decision:
     prompt_ids: list[int] = field(default_factory=list)
     completion_ids: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
+    options: Options | None = None
 
 
 @dataclass

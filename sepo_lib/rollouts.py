@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import softmax
 
 from . import games, models, seeds
 from .engine import Engine
 from .games.base import Act, Action, Game, Opponent, Play, Round, View
-from .records import Decision, Episode
+from .records import Decision, Episode, Options
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A decision made. `parsed` is False where the action had to be decoded under constraint: the answer
-    names no legal action, or was cut before its end."""
+    """A decision made. `parsed` is False where the action had to be decoded under constraint, among `options`:
+    the answer names no legal action, or was cut before its end."""
 
     action: Any
     prompt: str = ""
@@ -40,6 +41,7 @@ class Answer:
     prompt_ids: list[int] = field(default_factory=list)
     completion_ids: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
+    options: Options | None = None
 
 
 class Policy(Protocol):
@@ -79,17 +81,24 @@ class LanguageModelPolicy:
         return models.end_of_answer(self.tokenizer)
 
     def option_logps(self, decisions: Sequence[tuple[Game, View]]) -> list[np.ndarray]:
-        """Constrained decode: normalized log-probabilities of the legal actions at each decision."""
+        """Normalized log-probabilities (nats) of the legal actions at each decision: see `options`."""
+        return [np.log(options.probabilities) for options in self.options(decisions)]
+
+    def options(self, decisions: Sequence[tuple[Game, View]]) -> list[Options]:
+        """Constrained decode: the model's own distribution over the legal actions at each decision."""
         spelled = [[game.spell(action) for action in view.legal] for game, view in decisions]
         words = list(dict.fromkeys(itertools.chain(*spelled)))
         word_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
-        answer_of = {word: [*ids, self._end] for word, ids in zip(words, word_ids, strict=True)}
+        answer_of = {word: (*ids, self._end) for word, ids in zip(words, word_ids, strict=True)}
         encoded = self.encode([game.messages(view) for game, view in decisions])
         prompts = [ids for (_, ids), options in zip(encoded, spelled, strict=True) for _ in options]
         answers = [answer_of[word] for options in spelled for word in options]
         logp = self.engine.score(prompts, answers, self.temperature)
         ends = np.cumsum([len(options) for options in spelled])[:-1]
-        return [part - np.logaddexp.reduce(part) for part in np.split(logp, ends)]
+        return [
+            Options(view.legal, tuple(answer_of[word] for word in options), softmax(part))
+            for (_, view), options, part in zip(decisions, spelled, np.split(logp, ends), strict=True)
+        ]
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """See `Policy.answer`."""
@@ -110,18 +119,20 @@ class LanguageModelPolicy:
             for query, (prompt, _), action in zip(queries, prompts, actions, strict=True)
             if action is None
         }
-        logps = self.option_logps(list(unparsed.values())) if unparsed else []
-        p_of = {prompt: np.exp(logp) for prompt, logp in zip(unparsed, logps, strict=True)}
+        decoded = self.options(list(unparsed.values())) if unparsed else []
+        options_of = dict(zip(unparsed, decoded, strict=True))
         answers = []
         for query, (prompt, prompt_ids), sample, text, action in zip(
             queries, prompts, samples, texts, actions, strict=True
         ):
-            parsed = action is not None
-            if not parsed:
-                p = p_of[prompt]
-                draw = seeds.generator(query.seed, "constrained").choice(len(p), p=p / p.sum())
-                action = query.view.legal[draw]
-            answers.append(Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps))
+            options = None
+            if action is None:
+                options = options_of[prompt]
+                p = options.probabilities
+                action = options.actions[seeds.generator(query.seed, "constrained").choice(len(p), p=p)]
+            answers.append(
+                Answer(action, prompt, text, options is None, prompt_ids, sample.ids, sample.logps, options)
+            )
         return answers
 
 
@@ -147,21 +158,19 @@ def plan(
     pools: str,
     counts: Mapping[str, int],
     seed: int,
-    share_chance: bool = False,
     instead: Instead | None = None,
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
-    With `share_chance` the rollouts of one opponent see the same chance moves (where the game allows it).
-    Where `instead` has a pool, its opponents are met in the place of that pool's; `play` needs it too.
+    Every episode has chance moves of its own. Where `instead` has a pool, its opponents are met in the place
+    of that pool's; `play` needs it too.
     """
     plans = []
     for pool, count in counts.items():
         for opponent in (instead or {}).get(pool) or game.pool(pools, pool):
             for rollout in range(count):
                 path = (game.name, pools, pool, opponent)
-                shared = share_chance and game.shared_chance
-                chance = seeds.derive(seed, "chance", *path, 0 if shared else rollout)
+                chance = seeds.derive(seed, "chance", *path, rollout)
                 episode = seeds.derive(seed, "episode", *path, rollout)
                 plans.append(Plan(game.name, pools, pool, opponent, rollout, episode, chance))
     return plans
@@ -250,6 +259,7 @@ class Running:
                     prompt_ids=answer.prompt_ids,
                     completion_ids=answer.completion_ids,
                     logps=answer.logps,
+                    options=answer.options,
                 )
             )
             part.take(answer.action)

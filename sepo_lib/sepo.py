@@ -5,10 +5,14 @@ What differs from GRPO as TRL runs it:
 1. A "generation" is a batch of whole episodes against every opponent of three pools (rollouts.play); one
    decision is one row, with the token ids that were sampled.
 2. Advantages come from `credit.assign`, not from a reward function and TRL's group normalization.
-3. Equal (prompt, answer) rows become one row with their mean advantage and their number as its weight,
-   which leaves loss and gradient as they were.
-4. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
-5. Log-probabilities are computed with every prefix read once that prompts or answers share.
+3. Every decision of the batch is in the loss, whatever the arm. One that the arm leaves out has advantage
+   0 and feels the KL term alone; both terms are divided by the number of all decisions.
+4. The probability of a decision is that of its text and, where the text does not parse, that of its action
+   in the constrained decode. The loss trains both (`merge_rows`).
+5. Equal (prompt, answer) rows become one row with the sum of their advantages and their number as its weight
+   in the KL term, which leaves loss and gradient as they were.
+6. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
+7. Log-probabilities are computed with every prefix read once that prompts or answers share.
 
 Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
 """
@@ -20,6 +24,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
@@ -30,16 +35,19 @@ from . import answer_tree, best_response, credit, exact, models, objective, proc
 from .best_response import BestResponse
 from .engine import Engine
 from .games.base import Game, Weights
+from .jobs import parse_note
 from .records import Episode
 from .sft import Report, precision
 
 TRAINING_POOLS = ("train", "exploiter", "collusive")
+_NO_KL = 2.0**-100  # a weight with which a KL term is lost in rounding
 
 
 @dataclass(frozen=True)
 class Row:
-    """One distinct (prompt, answer) of a batch: its token ids, the mean advantage of the decisions that
-    gave it, and how many they are."""
+    """One distinct (prompt, answer) of a batch: its token ids; `advantage`, the factor of its log-probability
+    in the policy term, which is a sum over decisions; and `count`, its weight in the KL term: how many
+    decisions sampled it, 0 where it is only an option of constrained decodes."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
@@ -48,18 +56,31 @@ class Row:
 
 
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
-    """The distinct rows of the decisions in the loss. Raises ValueError when there is none."""
+    """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
+
+    An action from the constrained decode has the probability pi(a) = p(a) / sum over the legal b of p(b),
+    where p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
+    grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
+    Raises ValueError where there is no decision.
+    """
     sums: dict[tuple, list] = {}
-    for episode, advantage_T in zip(episodes, advantages, strict=True):
-        if advantage_T is None:
-            continue
-        for decision, advantage in zip(episode.decisions, advantage_T, strict=True):
-            cell = sums.setdefault((tuple(decision.prompt_ids), tuple(decision.completion_ids)), [0.0, 0])
-            cell[0] += float(advantage)
-            cell[1] += 1
+
+    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
+        cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
+        cell[0] += advantage
+        cell[1] += count
+
+    for episode, given_T in zip(episodes, advantages, strict=True):
+        advantage_T = np.zeros(len(episode.decisions)) if given_T is None else given_T
+        for decision, advantage in zip(episode.decisions, map(float, advantage_T), strict=True):
+            add(decision.prompt_ids, decision.completion_ids, advantage, 1)
+            if decision.options and advantage:
+                factors = advantage * decision.options.score(decision.action)
+                for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
+                    add(decision.prompt_ids, answer, factor, 0)
     if not sums:
-        raise ValueError("No decision is in the loss: the batch holds no episode that the arm trains on.")
-    return [Row(prompt, answer, total / n, n) for (prompt, answer), (total, n) in sums.items()]
+        raise ValueError("The batch holds no decision, so there is nothing to train on.")
+    return [Row(*row, total, count) for row, (total, count) in sums.items()]
 
 
 def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
@@ -75,8 +96,10 @@ def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int
 def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_of: int = 1) -> dict:
     """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
 
-    `tool_mask` carries each row's count as a float weight of its tokens; `num_items_in_batch` is the number
-    of decisions. The batch is filled with rows of weight 0 to a multiple of `multiple_of`.
+    `tool_mask` carries each row's count as a float weight of its tokens, which TRL multiplies both with
+    advantage and KL; `num_items_in_batch` is the number of decisions. A row that no decision sampled weighs
+    _NO_KL, a power of 2, and so its advantage is what it should be and its KL nothing. The batch is filled
+    with rows of weight 0 to a multiple of `multiple_of`.
     """
     rows = list(rows)
     decisions = sum(row.count for row in rows)
@@ -92,14 +115,16 @@ def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_
         prompt_mask[b, prompt_L - len(row.prompt_ids) :] = 1
         answer_ids[b, : len(row.completion_ids)] = torch.tensor(row.completion_ids)
         answer_mask[b, : len(row.completion_ids)] = 1
-    counts_B = torch.tensor([row.count for row in rows], dtype=torch.float32)
+    weights = [row.count or (_NO_KL if row.advantage else 0) for row in rows]
+    weight_B = torch.tensor(weights, dtype=torch.float32)
+    total_B = torch.tensor([row.advantage for row in rows], dtype=torch.float32)
     batch = {
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "completion_ids": answer_ids,
         "completion_mask": answer_mask,
-        "advantages": torch.tensor([row.advantage for row in rows], dtype=torch.float32),
-        "tool_mask": counts_B[:, None].expand_as(answer_mask).contiguous(),
+        "advantages": total_B / weight_B.clamp(min=_NO_KL),
+        "tool_mask": weight_B[:, None].expand_as(answer_mask).contiguous(),
         "num_items_in_batch": torch.tensor(float(decisions)),
     }
     return {name: tensor.to(device) for name, tensor in batch.items()}
@@ -162,7 +187,7 @@ class SEPOTrainer(GRPOTrainer):
         if self.exploiter:
             instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
             self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
-        plans = rollouts.plan(self.game, self.pools, self.counts, seed, share_chance=True, instead=instead)
+        plans = rollouts.plan(self.game, self.pools, self.counts, seed, instead)
         self.last_episodes = processes.play(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
@@ -233,12 +258,21 @@ class SEPOTrainer(GRPOTrainer):
         return found[0], found[1] if compute_entropy else None, None
 
     def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
+        """Log the measures of the latest batch: columns of training.csv.
+
+        `zero_variance_groups` is the share of (group, round) cells whose rollouts all got the same reward; at
+        1.0 the step follows the KL term alone (see `credit.Credit`). `decisions` counts all decisions of the
+        batch, each of which is in the loss, and `rows` the distinct ones together with the direct answers of
+        constrained decodes.
+        """
         measures = objective.measure(self.game, self.last_episodes)
         decisions = sum(len(e.decisions) for e in self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
             self._metrics["train"][key].append(measures[key])
         for opponent, margin in credit.mean_margins(self.last_episodes).items():
             self._metrics["train"][f"margin/{opponent}"].append(margin)
+        if note := parse_note(measures["parse_rate"]):
+            print(f"step {self.state.global_step + 1}: {note}", flush=True)
         self._metrics["train"]["zero_variance_groups"].append(given.zero_variance)
         self._metrics["train"]["decisions"].append(float(decisions))
         self._metrics["train"]["rows"].append(float(rows))

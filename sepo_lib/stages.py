@@ -306,7 +306,7 @@ def run_gradient(
     totals: dict[str, torch.Tensor] = {}
     rows = []
     for batch in range(batches):
-        plans = rollouts.plan(domain, pools, counts, seeds.derive(seed, "batch", batch), share_chance=True)
+        plans = rollouts.plan(domain, pools, counts, seeds.derive(seed, "batch", batch))
         episodes = rollouts.play(policy, plans)
         reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
         gradients = {}
@@ -359,13 +359,14 @@ def _minus(a, b):
 
 
 def _policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
-    """Gradient of (1 / G) sum over decisions of A log pi, all parameters in one float64 vector."""
-    if not any(a is not None and a.any() for a in advantages):  # what is 0 everywhere needs no model
+    """Gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`), all parameters in one
+    float64 vector."""
+    rows = [row for row in sepo.merge_rows(episodes, advantages) if row.advantage]
+    if not rows:  # what is 0 everywhere needs no model
         return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     group = max(episode.rollout for episode in episodes) + 1
-    rows = sepo.merge_rows(episodes, advantages)
     prompts, answers = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
-    total_B = torch.tensor([row.advantage * row.count for row in rows], device=model.device)
+    total_B = torch.tensor([row.advantage for row in rows], device=model.device)
     model.zero_grad()
     ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])

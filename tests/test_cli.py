@@ -126,6 +126,12 @@ def test_a_line_of_progress():
     assert cli.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
         "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40"
     )
+    progress.metrics = {"a": {"parse_rate": 0.96}, "b": {"parse_rate": 0.62}, "c": {"loss": 1.0}}
+    assert cli.line("x", progress, 372.0).endswith(
+        "left about 8:40  parse rate 0.62: the actions of the other answers come from the constrained decode"
+    )
+    progress.metrics.pop("b")
+    assert cli.line("x", progress, 372.0).endswith("left about 8:40")
     assert cli.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
 
 

@@ -178,6 +178,14 @@ def test_batch_scale_is_one_number_and_keeps_proportions():
     assert np.sqrt(np.mean(scaled**2)) == pytest.approx(1.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("arm", credit.ARMS)
+def test_batch_scale_is_the_root_mean_square_over_all_decisions_in_every_arm(arm):
+    batch = random_batch()
+    given = advantages(batch, credit.preset("unbiased", arm))
+    square = sum(float((a**2).sum()) for a in given if a is not None)
+    assert square / sum(len(e.decisions) for e in batch) == pytest.approx(1.0, rel=1e-2)
+
+
 def test_equal_rewards_give_no_signal_and_are_counted():
     batch = [
         episode(pool, "o", r, own=[1, 1], other=[1, 1])

@@ -35,6 +35,10 @@ def test_the_curve_grows_and_ends_as_a_line_of_text(handle):
     axes = handle.shown[-1].axes[0]
     assert list(axes.lines[0].get_ydata()) == [0.5, 0.75, 1.0]
     assert "step 4 of 10" in axes.get_title() and "1.0 min left" in axes.get_title()
+    low = progress(5, 1.25)
+    low.metrics["a"]["parse_rate"] = 0.62
+    watch(low)
+    assert "min left; parse rate 0.62: " in handle.shown[-1].axes[0].get_title()
     watch(progress(10, 1.5, finished=True))
     assert "0 of 1 jobs, step 10 of 10" in handle.shown[-1].data
 

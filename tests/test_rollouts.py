@@ -105,6 +105,11 @@ def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
         assert not decision.parsed
         assert len(decision.completion_ids) == 1
         assert decision.action in ("PASS", "BET", "CALL", "FOLD")
+        options = decision.options
+        words = [tokenizer.decode(ids, skip_special_tokens=True) for ids in options.completion_ids]
+        assert words == list(options.actions) and decision.action in words
+        chosen = np.array([word == decision.action for word in words])
+        assert options.score(decision.action) == pytest.approx(chosen - options.probabilities)
     deal = games.get("deal")
     views = [rollouts.Running(plan).queries()[0].view for plan in small_plan("deal")[:2]]
     asked = [(games.get("kuhn"), view) for _, view in games.kuhn.INFORMATION_SETS[:3]]
@@ -141,14 +146,8 @@ def test_an_answer_that_was_cut_is_not_parsed_even_if_an_action_stands_last(nano
         assert ({answer.action for answer in answers} == {1}) == parsed
 
 
-def test_the_seed_decides_and_shared_chance_shares_only_chance():
-    deal = games.get("deal")
-    counts = {"train": 3}
-    shared = rollouts.plan(deal, "paper", counts, seed=1, share_chance=True)
-    fresh = rollouts.plan(deal, "paper", counts, seed=1)
-    assert len({p.chance_seed for p in shared if p.opponent == "fair"}) == 1
-    assert len({p.chance_seed for p in fresh if p.opponent == "fair"}) == 3
-    assert len({p.seed for p in shared}) == len(shared)
-    assert shared == rollouts.plan(deal, "paper", counts, seed=1, share_chance=True)
-    kuhn = rollouts.plan(games.get("kuhn"), "paper", counts, seed=1, share_chance=True)
-    assert len({p.chance_seed for p in kuhn}) == len(kuhn)  # fresh deals: shared ones collapse
+@pytest.mark.parametrize("name", list(games.GAMES))
+def test_the_seed_decides_and_every_rollout_has_chance_of_its_own(name):
+    plans = small_plan(name)
+    assert plans == small_plan(name)
+    assert len({p.chance_seed for p in plans}) == len({p.seed for p in plans}) == len(plans)

@@ -1,28 +1,15 @@
 """The trainer: what its batch is, that merging changes nothing, that a constant penalty has no gradient."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from trainers import IPD, SIZES, Reference, advantages_of, assert_close, first_batch, loss_gradient
 
 from sepo_lib import credit, exact, games, models, rollouts, sepo, stages
 from sepo_lib.best_response import BestResponse
-
-IPD = games.get("ipd")
-SIZES = {
-    "rollouts_per_opponent": 2,
-    "learning_rate": 1e-4,
-    "learning_rate_floor": 0.2,
-    "kl_beta": 0.05,
-    "clip": 0.2,
-    "max_grad_norm": 1.0,
-    "temperature": 0.8,
-    "max_new_tokens": 16,
-    "checkpoint_every": 1,
-    "micro_batches": 1,
-    "seed": 5,
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +31,7 @@ def test_equal_rows_are_merged_and_their_sums_kept(played):
     rows = sepo.merge_rows(episodes, given)
     decisions = sum(len(e.decisions) for e in episodes)
     assert len(rows) < decisions == sum(row.count for row in rows)
-    total = sum(row.advantage * row.count for row in rows)
+    total = sum(row.advantage for row in rows)
     assert total == pytest.approx(sum(a.sum() for a in given), abs=1e-9)
     assert len({(row.prompt_ids, row.completion_ids) for row in rows}) == len(rows)
 
@@ -57,9 +44,97 @@ def test_padding_and_weights_of_the_batch():
     assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
     assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
     assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
+    weighed = batch["advantages"] * batch["tool_mask"][:, 0]
+    assert weighed.tolist() == [0.5, -1.0, 2.0, 0.0]
+    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 0, torch.device("cpu"))
+    weighed = direct["advantages"] * direct["tool_mask"][:, 0]
+    assert weighed.tolist() == pytest.approx([0.5, 0.7]) and direct["tool_mask"][1, 0] < 1e-30
+    assert direct["num_items_in_batch"] == 3
     assert batch["num_items_in_batch"].dim() == 0 and batch["num_items_in_batch"] == 5
-    with pytest.raises(ValueError, match="No decision is in the loss"):
+    with pytest.raises(ValueError, match="The batch holds no decision"):
         sepo.merge_rows([], [])
+
+
+def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_path, monkeypatch):
+    """The loss of each arm is -(1/N) sum A log pi + beta (1/N) sum KL with N all decisions of the batch; so
+    arms differ in their advantages and in nothing else."""
+    arms = {}
+
+    def inspect(trainer):
+        expected = None
+        for arm in credit.ARMS:
+            trainer.estimator = credit.preset("unbiased", arm)
+            found = loss_gradient(trainer)
+            expected = expected or Reference(trainer)  # the play is the same
+            given = credit.assign(trainer.last_episodes, IPD, trainer.estimator).advantages
+            advantage_D = advantages_of(trainer, given)
+            policy_term = -(advantage_D * expected.logp_D).sum()
+            assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
+            length_D = torch.tensor([len(d.completion_ids) for d in expected.decisions])
+            value = -(advantage_D * length_D).sum() + trainer.beta * expected.kl  # ratios are 1
+            assert found["loss"] == pytest.approx(value.item() / len(length_D), abs=1e-4)
+            weights = found["batch"]["tool_mask"][:, 0]
+            arms[arm] = (int(weights.sum()), int(found["batch"]["num_items_in_batch"]))
+            assert advantage_D.pow(2).mean().sqrt() == pytest.approx(1.0, rel=1e-3)
+
+    first_batch(tmp_path, monkeypatch, inspect)
+    assert arms == dict.fromkeys(credit.ARMS, (112, 112))  # 7 opponents, 2 rollouts, 8 rounds
+
+
+def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, monkeypatch):
+    play = sepo.processes.play
+
+    def even(policy, plans, instead):
+        episodes = play(policy, plans, instead)
+        for e in episodes:
+            e.rounds = [replace(r, payoffs=(1.0, 1.0)) for r in e.rounds]
+            e.collusion_T = e.externality_T = [0.0] * len(e.rounds)
+        return episodes
+
+    def inspect(trainer):
+        found, expected = loss_gradient(trainer), Reference(trainer)
+        assert trainer._metrics["train"]["zero_variance_groups"] == [1.0] and expected.kl > 0
+        assert not found["batch"]["advantages"].any()
+        assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
+
+    monkeypatch.setattr(sepo.processes, "play", even)
+    first_batch(tmp_path, monkeypatch, inspect)
+
+
+class Fair:
+    """Demands half of each item."""
+
+    def answer(self, queries):
+        return [rollouts.Answer(games.deal.half(query.view.facts["pool"])) for query in queries]
+
+
+def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatch):
+    """The sign of an exploiter's mean margin in the deals of a training step, hence what the clamp `mean`
+    charges, is wrong less often in larger groups: every rollout has a deal of its own."""
+    batches, margins = 16, {}
+
+    class Planned(Exception):
+        pass
+
+    def against_fair(policy, plans, instead):
+        hardball = [plan for plan in plans if plan.opponent == "hardball"]
+        margins.setdefault(len(hardball), []).append(
+            credit.mean_margins(rollouts.play(Fair(), hardball))["hardball"]
+        )
+        raise Planned
+
+    def inspect(trainer):
+        for size in (4, 64):
+            trainer.counts = dict.fromkeys(sepo.TRAINING_POOLS, size)
+            for trainer.state.global_step in range(batches):
+                with pytest.raises(Planned):
+                    trainer._generate_and_score_completions(None)
+
+    monkeypatch.setattr(sepo.processes, "play", against_fair)
+    first_batch(tmp_path, monkeypatch, inspect, game=games.get("deal"))
+    wrong = {size: np.mean(np.array(values) <= 0) for size, values in margins.items()}  # hardball is ahead
+    assert wrong[64] == 0.0 < wrong[4] and len(margins[4]) == batches
+    assert 1.0 < np.mean(margins[64]) < 1.8
 
 
 @pytest.mark.parametrize("preset", credit.PRESETS)
@@ -151,7 +226,7 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
     assert log[0]["grad_norm"] > 0
     start, _, policy = stages.load_policy("nano", "float32", 0.8, 16)
     seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
-    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed, share_chance=True)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
     monkeypatch.setattr(stages.answer_tree, "supports", lambda model: as_trees)

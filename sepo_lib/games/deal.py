@@ -115,7 +115,6 @@ class Deal(Game):
     max_payoff = 10.0  # points per round, the paper's scale; large pools can pay more
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
-    shared_chance = True
     # The paper puts `fair` in both the train and the collusive pool: one opponent, one name.
     pools = {  # noqa: RUF012
         "paper": {
