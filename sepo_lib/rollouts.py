@@ -31,8 +31,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A decision made. `parsed` is False where the action had to be decoded under constraint, among `options`:
-    the answer names no legal action, or was cut before its end."""
+    """A decision made. `parsed` is False where the action had to be decoded under constraint, among
+    `options`: the answer names no legal action, or was cut before its end."""
 
     action: Any
     prompt: str = ""
