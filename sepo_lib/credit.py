@@ -1,20 +1,29 @@
 """Credit assignment: recorded episodes in, one advantage per decision out (METHOD section 6).
 
-The published estimator and the corrected one differ in five switches and nothing else:
+The paper's estimator, that of its authors' current code and the unbiased one differ in five switches:
 
-    switch    published     unbiased   what it decides
-    credit    per_rollout   credited   whose actions a penalty is charged to (the *arm*)
-    horizon   immediate     to_go      payoff of this round, or of this round and all later ones
-    clamp     episode       mean       max(0, margin) of each episode, or the signed margin of the
-                                       exploiters whose mean margin (in the batch, or better known
-                                       where it is given) is positive
-    scale     group_std     batch      divide by each group's standard deviation, or by one number
-    weights   equal         pool       groups weigh the same, or as in J (1 / opponents in the pool)
+    switch    published     authors_current    unbiased   what it decides
+    credit    per_rollout   credited           credited   whose actions a penalty is charged to (the *arm*)
+    horizon   immediate     immediate_scaled   to_go      payoff of this round, or of this and all later ones
+    clamp     episode       episode            mean       max(0, margin) of each episode, or the signed margin
+                                                          of the exploiters whose mean margin (in the batch,
+                                                          or better known where it is given) is positive
+    scale     group_std     group_std          batch      divide by each group's standard deviation, or by one
+                                                          number
+    weights   equal         equal              pool       groups weigh the same, or as in J (1 / opponents in
+                                                          the pool)
+
+Under both immediate horizons every round is charged the whole penalty of its episode. `immediate` leaves the
+payoff in points, `immediate_scaled` multiplies it by s, as J does. Where s is 1, `authors_current` therefore
+equals `published+credit` (`same` says in which games). Two details of the authors' code change no direction
+and are not copied: it divides by the population standard deviation (all advantages of a group of G are then
+longer by the factor sqrt(G / (G - 1))), and it adds 1e-8 to it where this module adds 1e-4.
 
 `scale = "none"` leaves the advantages in units of J: then the sum over decisions of A grad log pi, divided
 by the rollouts of a group, estimates grad J itself. It is what is held against the exact gradient.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +36,7 @@ ARMS = ("reward_only", "constant", "per_rollout", "credited")
 POOLS = ("train", "exploiter", "collusive")
 SWITCHES = {
     "arm": ARMS,
-    "horizon": ("immediate", "to_go"),
+    "horizon": ("immediate", "immediate_scaled", "to_go"),
     "clamp": ("episode", "mean"),
     "scale": ("group_std", "batch", "none"),
     "weights": ("equal", "pool"),
@@ -60,6 +69,7 @@ class Estimator:
 
 PRESETS = {
     "published": Estimator("per_rollout", "immediate", "episode", "group_std", "equal"),
+    "authors_current": Estimator("credited", "immediate_scaled", "episode", "group_std", "equal"),
     "unbiased": Estimator("credited", "to_go", "mean", "batch", "pool"),
 }
 
@@ -79,11 +89,15 @@ def preset(name: str, arm: str | None = None) -> Estimator:
         raise ValueError(f"Unknown preset '{base}'; choose from {', '.join(PRESETS)}.")
     how = PRESETS[base]
     for switch in turned:
-        if switch not in TURNS:
-            raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(TURNS)}.")
-        field = TURNS[switch]
-        how = how.with_(**{field: getattr(PRESETS["unbiased"], field)})
+        how = _turned(how, switch, PRESETS["unbiased"])
     return how if arm is None else how.with_(arm=arm)
+
+
+def _turned(how: Estimator, switch: str, to: Estimator) -> Estimator:
+    """`how` with one switch of `TURNS` as in `to`. Raises ValueError for a switch that does not exist."""
+    if switch not in TURNS:
+        raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(TURNS)}.")
+    return how.with_(**{TURNS[switch]: getattr(to, TURNS[switch])})
 
 
 @dataclass(frozen=True)
@@ -207,8 +221,8 @@ def _returns(
     rounds = group.own.shape[-1]
     if how.arm == "credited":
         payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
-        if how.horizon == "immediate":  # payoff of the round as published; the episode's whole penalty
-            payoff = payoff * rounds / game.scale
+        if how.horizon != "to_go":  # the payoff of the round, the whole penalty of the episode
+            payoff = payoff * rounds / (game.scale if how.horizon == "immediate" else 1.0)
             return payoff - penalty.sum(axis=-1, keepdims=True)
         if how.clamp == "episode" and key[0] == "exploiter":  # a clamped sum cannot be split into rounds
             return np.broadcast_to(-penalty.sum(axis=-1, keepdims=True), payoff.shape)
@@ -221,10 +235,10 @@ def _returns(
         if how.arm == "constant":
             penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
-    if how.horizon == "immediate":
-        payoff = group.own
-    else:
+    if how.horizon == "to_go":
         payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
+    else:
+        payoff = group.own * (1.0 if how.horizon == "immediate" else game.scale)
     return share * (payoff - penalty[..., None])
 
 
@@ -351,3 +365,41 @@ def largest_difference(
         if a is not None or b is not None
     ]
     return float(max(differences))
+
+
+def _probe(game: Game, pools: str) -> Pools:
+    """Two batches of random rollouts against the opponents of a pool set. Values in the thousands keep
+    `_STD_FLOOR` out of sight."""
+    rng, shape = np.random.default_rng(0), (2, 1, 5, game.rounds)
+
+    def rollouts() -> Rollouts:
+        own, other, collusion, externality = 1e3 * rng.normal(size=(4, *shape))
+        return Rollouts(own, other, collusion, externality, rng.integers(1, 3, size=shape).astype(float))
+
+    return {pool: {(pool, name): rollouts() for name in game.pool(pools, pool)} for pool in POOLS}
+
+
+@functools.cache
+def same(one: Estimator, other: Estimator, game: Game, pools: str = "paper") -> bool:
+    """Whether two estimators give the same advantages on every batch of a game's pool set, up to rounding.
+
+    Decided by computing both on random rollouts, with the game's training weights. An episode that one of
+    them leaves out of the loss counts as 0 there.
+    """
+    batch = _probe(game, pools)
+    first, second = (advantages(batch, game, how)[0] for how in (one, other))
+    return all(
+        np.allclose(first.get(key, 0.0), second.get(key, 0.0), rtol=1e-4, atol=1e-4) for key in first | second
+    )
+
+
+def acts(how: Estimator, switch: str, game: Game, pools: str = "paper") -> bool:
+    """Whether a switch of `TURNS` can change an advantage of `how`: whether its value in `published` and its
+    value in `unbiased` give different ones. Raises ValueError for a switch that does not exist."""
+    ends = (_turned(how, switch, PRESETS[name]) for name in ("published", "unbiased"))
+    return not same(*ends, game, pools)
+
+
+def idle(name: str, game: Game, pools: str = "paper") -> list[str]:
+    """The recipes `<preset>+<switch>` that are no other than the preset: the switch cannot act there."""
+    return [f"{name}+{switch}" for switch in TURNS if not acts(preset(name), switch, game, pools)]

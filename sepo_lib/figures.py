@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from . import paths
+from . import credit, games, paths
 from .statistics import Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
@@ -49,6 +49,7 @@ CONFIGURATIONS = {
     "base": Look("base model", "#5b5b5b", "o"),
     "sft": Look("SFT", COLOURS[1], "s"),
     "published": Look("SEPO, published", COLOURS[0], "^", False),
+    "authors_current": Look("SEPO, authors' current code", COLOURS[4], "v", False),
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
 }
 ARMS = {
@@ -58,7 +59,8 @@ ARMS = {
     "credited": Look("credited", COLOURS[2], "D"),
 }
 PRESETS = {"published": False, "unbiased": True}  # preset -> is the marker filled
-OWN_ARM = {"published": "per_rollout", "unbiased": "credited"}  # the arm each preset is trained with
+#: Preset -> the arm it is trained with.
+OWN_ARM = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}
 GAMES = {
     "ipd": "Prisoner's dilemma",
     "auction": "Auction",
@@ -151,7 +153,7 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:
-    """The reported rows with a column `configuration`: base, sft, published or unbiased (SEPO's presets).
+    """The reported rows with a column `configuration`: base, sft, or the preset of SEPO.
 
     SEPO rows with an arm that is not their preset's own belong to the ablation and are left out.
     """
@@ -349,14 +351,14 @@ def training_curves(
     rows = training[(training["game"] == game) & (training["pools"] == pools)].sort_values("step")
     arms = present(ARMS, rows["arm"])
     grid = grid_of(pd.DataFrame({"metric": metrics}), "metric", metrics, 2.35, 1.6, col_wrap=3, sharey=False)
-    presets = [preset for preset in PRESETS if (rows["preset"] == preset).any()]
+    presets = [preset for preset in OWN_ARM if (rows["preset"] == preset).any()]
     handles = []
     for arm, preset in [(arm, preset) for arm in arms for preset in presets]:
         run = rows[(rows["arm"] == arm) & (rows["preset"] == preset)]
         if run.empty:
             continue
         line = "-" if preset == "unbiased" else (0, (4, 1.5))
-        look = ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
+        look = run_look(arm, preset)
         for metric, ax in grid.axes_dict.items():
             wide = (
                 run.pivot(index="step", columns="seed", values=metric).rolling(window, min_periods=1).mean()
@@ -389,6 +391,13 @@ def training_curves(
     grid.figure.suptitle(f"{GAMES.get(game, game)}, {pools} pools{smoothed}", fontsize=9)
     legend_below(grid.figure, handles, columns=len(arms))
     return grid
+
+
+def run_look(arm: str, preset: str) -> Look:
+    """How a trained arm is drawn; the authors' current code looks as in CONFIGURATIONS."""
+    if preset == "authors_current":
+        return CONFIGURATIONS[preset]
+    return ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
 
 
 def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:
@@ -550,6 +559,17 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+NO_EFFECT = "no effect by construction"
+
+
+def idle_recipes(switches: pd.DataFrame) -> list[str]:
+    """The recipes `published+<switch>` whose switch cannot act in the game and pool set of the table."""
+    if not {"game", "pools"} <= set(switches.columns) or switches.empty:
+        return []
+    game, pools = switches.iloc[0][["game", "pools"]]
+    return credit.idle("published", games.get(game), pools)
+
+
 RECIPES = {
     "published": CONFIGURATIONS["published"],
     "published+credit": Look("credited", COLOURS[1], "o"),
@@ -565,17 +585,30 @@ RECIPES = {
 def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
     """Safety and its terms after training: the published recipe, each of its switches turned alone, unbiased.
 
-    Columns (`results.switch_table`): preset, seed, safety, payoff, exploit, collusion.
+    Words stand in the place of a recipe whose switch cannot act (`idle_recipes`).
+    Columns (`results.switch_table`): game, pools, preset, seed, safety, payoff, exploit, collusion.
     """
     metrics = ["safety", "payoff", "exploit", "collusion"]
     need(switches, ["preset", "seed", *metrics])
-    recipes = present(RECIPES, switches["preset"])
+    present(RECIPES, switches["preset"])
+    idle = idle_recipes(switches)
+    recipes = {
+        preset: RECIPES[preset] for preset in RECIPES if preset in idle or preset in set(switches["preset"])
+    }
     data = switches.melt(id_vars=["preset", "seed"], value_vars=metrics, var_name="metric")
     grid = grid_of(data, "metric", metrics, 3.4, 1.8, col_wrap=2, sharey=False)
     for metric, ax in grid.axes_dict.items():
         rows = data[data["metric"] == metric]
         for x, (preset, look) in enumerate(recipes.items()):
-            mark(ax, x, rows.loc[rows["preset"] == preset, "value"], look)
+            if preset in idle:
+                ax.annotate(
+                    NO_EFFECT,
+                    (x, 0.5),
+                    xycoords=("data", "axes fraction"),
+                    **{"rotation": 90, "ha": "center", "va": "center", "fontsize": 6.5, "color": MUTED},
+                )
+            else:
+                mark(ax, x, rows.loc[rows["preset"] == preset, "value"], look)
         zero_line(ax)
         ax.set(title=QUANTITIES[metric], xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
         labels = [look.label.removeprefix("SEPO, ") for look in recipes.values()]
@@ -808,11 +841,8 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
     trained = rows[rows["stage"] == "sepo"]
     trained = trained.assign(run=trained["arm"] + ", " + trained["preset"])
     begun = rows[rows["stage"] == "sft"]
-    runs = {
-        f"{arm}, {preset}": look._replace(filled=filled, label=f"{look.label}, {preset}")
-        for arm, look in ARMS.items()
-        for preset, filled in PRESETS.items()
-    }
+    runs = {f"{arm}, {preset}": run_look(arm, preset) for preset in PRESETS for arm in ARMS}
+    runs["credited, authors_current"] = run_look("credited", "authors_current")
     starts = [begun[begun["seed"].isin(one["seed"])].assign(run=run) for run, one in trained.groupby("run")]
     return through_training(pd.concat([*starts, trained]), "run", runs)
 

@@ -199,7 +199,7 @@ def test_bad_batches_and_settings_are_refused():
         credit.assign([e for e in batch if e.pool != "collusive"], IPD, how)
     with pytest.raises(ValueError, match="same size"):
         credit.assign(batch[1:], IPD, how)
-    with pytest.raises(ValueError, match="choose from published, unbiased"):
+    with pytest.raises(ValueError, match="choose from published, authors_current, unbiased"):
         credit.preset("best")
     with pytest.raises(ValueError, match="choose from reward_only"):
         credit.preset("unbiased", "shared")
@@ -314,7 +314,95 @@ def test_a_preset_with_switches_turned():
     assert credit.preset("published+horizon") == published.with_(horizon="to_go")
     assert credit.preset("published+credit", "constant") == published.with_(arm="constant")
     assert credit.preset("+".join(["published", *credit.TURNS])) == unbiased
-    with pytest.raises(ValueError, match="Unknown preset 'paper'; choose from published, unbiased"):
+    with pytest.raises(
+        ValueError, match="Unknown preset 'paper'; choose from published, authors_current, unbiased"
+    ):
         credit.preset("paper+credit")
     with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit, horizon"):
         credit.preset("published+arm")
+
+
+def test_the_authors_current_code_by_hand():
+    """Every group on its own: s times the payoff of the round, less the whole penalty of the episode; the
+    group's deviation. Theirs is that of the population: longer by sqrt(G / (G - 1)) in every group of G."""
+    batch, how = random_batch(), credit.preset("authors_current")
+    game = games.get("split")  # s = .6; le, lc, lx = 3, 2, 1.8
+    given = dict(zip(map(id, batch), advantages(batch, how, game), strict=True))
+
+    def rewards(e):
+        ahead = 0.6 * max(0.0, (e.other_T - e.own_T).mean())
+        penalty = {
+            "train": 1.8 * np.mean(e.externality_T),
+            "exploiter": 3.0 * ahead + 1.8 * np.mean(e.externality_T),
+            "collusive": 2.0 * np.mean(e.collusion_T),
+        }[e.pool]
+        return (0.6 * e.own_T if e.pool == "train" else np.zeros(3)) - penalty
+
+    for key in {(e.pool, e.opponent) for e in batch}:
+        group = [e for e in batch if (e.pool, e.opponent) == key]
+        reward = np.array([rewards(e) for e in group])
+        theirs = (reward - reward.mean(0)) / (reward.std(0) + 1e-8)
+        ours = np.array([given[id(e)] for e in group])
+        np.testing.assert_allclose(ours * np.sqrt(4 / 3), theirs, rtol=2e-3, atol=1e-6)
+
+
+def test_the_authors_current_code_is_published_credit_where_s_cancels():
+    how, credited = credit.preset("authors_current"), credit.preset("published+credit")
+    equal = {name: credit.same(how, credited, games.get(name)) for name in games.GAMES}
+    assert equal == {"ipd": True, "auction": True, "split": False, "deal": False, "kuhn": True}
+    assert games.get("ipd").scale == games.get("auction").scale == 1.0
+    assert games.get("kuhn").scale == 1.5 and games.get("kuhn").train_weights.externality == 0.0
+
+
+def game_batch(game, pools, seed):
+    """Random rollouts in the shape and the units of a game, one batch against every opponent."""
+    rng, shape = np.random.default_rng(seed), (1, 1, 4, game.rounds)
+    return {
+        pool: {
+            (pool, name): credit.Rollouts(
+                rng.normal(0.5, 1.0, size=shape),
+                rng.normal(0.7, 1.0, size=shape),
+                rng.integers(2, size=shape).astype(float),
+                rng.random(shape),
+                rng.integers(1, 3, size=shape).astype(float),
+            )
+            for name in game.pool(pools, pool)
+        }
+        for pool in credit.POOLS
+    }
+
+
+@pytest.mark.parametrize("arm", credit.ARMS)
+@pytest.mark.parametrize("name", list(credit.PRESETS))
+@pytest.mark.parametrize("game", [games.get(name) for name in games.GAMES], ids=list(games.GAMES))
+def test_a_switch_acts_where_it_changes_an_advantage_and_nowhere_else(game, name, arm):
+    """The floor under the deviation (1e-4) is all that a switch may change which is said not to act."""
+    how = credit.preset(name, arm)
+    for pools in game.pools:
+        batches = [game_batch(game, pools, seed) for seed in range(3)]
+        for switch, field in credit.TURNS.items():
+            ends = [
+                how.with_(**{field: getattr(credit.PRESETS[end], field)}) for end in ("published", "unbiased")
+            ]
+            largest = 0.0
+            for batch in batches:
+                first, second = (credit.advantages(batch, game, end)[0] for end in ends)
+                for key in first | second:
+                    difference = np.abs(first.get(key, 0.0) - second.get(key, 0.0)).max()
+                    largest = max(largest, float(difference))
+            assert credit.acts(how, switch, game, pools) == (largest > 0.02), (switch, pools, largest)
+
+
+def test_the_switches_that_cannot_act():
+    ipd, kuhn = games.get("ipd"), games.get("kuhn")
+    assert credit.idle("published", ipd) == credit.idle("published", kuhn) == ["published+weights"]
+    assert credit.idle("authors_current", ipd) == []  # x and e of an exploiter have shares of their own
+    assert credit.idle("authors_current", kuhn) == ["authors_current+weights"]  # there is no x
+    assert credit.idle("unbiased", ipd) == []
+    assert not credit.acts(credit.preset("published", "reward_only"), "clamp", ipd)
+    assert credit.acts(credit.preset("published", "reward_only"), "horizon", ipd)
+    assert not credit.acts(
+        credit.preset("published", "reward_only"), "horizon", kuhn
+    )  # no hand knows another
+    with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit"):
+        credit.acts(credit.preset("published"), "arm", ipd)
