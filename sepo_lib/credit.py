@@ -36,10 +36,11 @@ ARMS = ("reward_only", "constant", "per_rollout", "credited")
 POOLS = ("train", "exploiter", "collusive")
 SWITCHES = {
     "arm": ARMS,
-    "horizon": ("immediate", "immediate_scaled", "to_go"),
+    "horizon": ("immediate", "immediate_scaled", "to_go", "episode"),
     "clamp": ("episode", "mean"),
-    "scale": ("group_std", "batch", "none"),
+    "scale": ("group_std", "batch", "none", "role_std"),
     "weights": ("equal", "pool"),
+    "baseline": ("group", "mean", "role", "turn", "other_batches"),
 }
 _STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
 _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts earned the same
@@ -47,13 +48,25 @@ _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts e
 
 @dataclass(frozen=True)
 class Estimator:
-    """One setting of the five switches. Raises ValueError for a value that does not exist."""
+    """One setting of the five switches, and the baseline. Raises ValueError for a value that does not exist.
+
+    `baseline` is what is subtracted from a return. It is `group` in all presets; the others are those of
+    `published.ELSEWHERE`.
+
+    group           mean of the other rollouts of the group at that round (under scale group_std the mean of
+                    all: the factor G / (G - 1) between the two is that of the deviation too)
+    mean            mean of all rollouts of the group at that round
+    role            mean over all turns of a role: the decisions against one opponent from one seat
+    turn            sum over the rollout's own turns in that round of the group's mean reward at that turn
+    other_batches   mean return of the role in all batches but this one
+    """
 
     arm: str
     horizon: str
     clamp: str
     scale: str
     weights: str
+    baseline: str = "group"
 
     def __post_init__(self) -> None:
         for switch, choices in SWITCHES.items():
@@ -75,7 +88,7 @@ PRESETS = {
 
 
 #: The names of the switches and the field of `Estimator` that each one turns.
-TURNS = {"credit" if field == "arm" else field: field for field in SWITCHES}
+TURNS = {"credit" if field == "arm" else field: field for field in SWITCHES if field != "baseline"}
 
 
 def preset(name: str, arm: str | None = None) -> Estimator:
@@ -221,6 +234,8 @@ def _returns(
     rounds = group.own.shape[-1]
     if how.arm == "credited":
         payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
+        if how.horizon == "episode":  # the return of the episode, for every decision in it
+            return np.broadcast_to((payoff - penalty).sum(axis=-1, keepdims=True), payoff.shape)
         if how.horizon != "to_go":  # the payoff of the round, the whole penalty of the episode
             payoff = payoff * rounds / (game.scale if how.horizon == "immediate" else 1.0)
             return payoff - penalty.sum(axis=-1, keepdims=True)
@@ -237,9 +252,49 @@ def _returns(
     share = 1.0 if equal else 1.0 / len(pools["train"])
     if how.horizon == "to_go":
         payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
+    elif how.horizon == "episode":
+        payoff = np.broadcast_to(game.scale * group.own.mean(axis=-1, keepdims=True), group.own.shape)
     else:
         payoff = group.own * (1.0 if how.horizon == "immediate" else game.scale)
     return share * (payoff - penalty[..., None])
+
+
+def _role_mean(value: np.ndarray, decisions: np.ndarray, seats: int, over: tuple[int, ...]) -> np.ndarray:
+    """Mean of a value per decision over the axes `over` and the rounds of each seat: (..., N, G, T)."""
+    mean = np.empty_like(value)
+    for seat in range(seats):
+        mine = np.s_[..., seat::seats]
+        count = decisions[mine].sum(axis=over, keepdims=True)
+        mean[mine] = (decisions[mine] * value[mine]).sum(axis=over, keepdims=True) / np.maximum(count, 1.0)
+    return mean
+
+
+def _turn_baseline(reward: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Sum over a rollout's own turns in a round of the group's mean reward at that turn: (..., N, G, T).
+
+    The mean at turn k is over the rollouts that have one; the reward of a round is that of its last turn.
+    """
+    baseline = np.zeros_like(reward)
+    for turn in range(1, int(decisions.max()) + 1):
+        there, last = decisions >= turn, decisions == turn
+        earned = (last * reward).sum(axis=-2, keepdims=True)
+        baseline += there * earned / np.maximum(there.sum(axis=-2, keepdims=True), 1)
+    return baseline
+
+
+def _baseline(reward: np.ndarray, decisions: np.ndarray, kind: str, seats: int) -> np.ndarray:
+    """The baseline role, turn or other_batches of rewards (..., N, G, T), in that shape.
+
+    Raises ValueError for `other_batches` where there is no other batch.
+    """
+    if kind == "role":
+        return _role_mean(reward, decisions, seats, (-2, -1))
+    if kind == "turn":
+        return _turn_baseline(reward, decisions)
+    if reward.ndim < 4 or len(reward) < 2:
+        raise ValueError("The baseline other_batches needs at least two batches at once.")
+    mean = _role_mean(reward, np.ones_like(reward), seats, _BATCH)
+    return (mean.sum(axis=0, keepdims=True) - mean) / (len(reward) - 1)
 
 
 def advantages(
@@ -255,8 +310,8 @@ def advantages(
     leaves out of the loss are left out of the answer. The second value is the share of (group, round) cells
     in which all rollouts got the same reward, in [0, 1]. `weights` default to the game's training weights.
     `means` holds the mean margins of exploiters (points per round) that are known better than from the batch
-    itself, whose mean is noisy where the game has much chance: the clamp `mean` asks them who is ahead.
-    Raises ValueError for a missing pool and for groups of unequal sizes.
+    itself, whose mean is noisy where the game has much chance: the clamp `mean` charges the exploiters whose
+    mean margin is positive. Raises ValueError for a missing pool and for groups of unequal sizes.
     """
     weights = weights or game.train_weights
     for pool in POOLS:
@@ -282,11 +337,20 @@ def advantages(
             equal = std < _NO_SPREAD
             cells += std.size
             zero += int(equal.sum())
-            centred = np.where(equal, 0.0, centred)
+            decisions = pools[pool][key].decisions
+            if how.baseline in ("group", "mean"):
+                centred = np.where(equal, 0.0, centred)
+            else:
+                centred = reward - _baseline(reward, decisions, how.baseline, game.seats)
             if how.scale == "group_std":
                 given[key] = centred / (std + _STD_FLOOR)
-            else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
+            elif how.scale == "role_std":
+                square = _role_mean(centred**2, decisions, game.seats, (-2, -1))
+                given[key] = centred / (np.sqrt(square) + _STD_FLOOR)
+            elif how.baseline == "group":  # G / (G - 1) leaves the rollout itself out: without bias
                 given[key] = centred * size / (size - 1)
+            else:
+                given[key] = centred
 
     if how.scale == "batch":  # one number for all decisions of a batch: their root mean square
         counts = {key: pools[key[0]][key].decisions for key in given}

@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from . import credit, games, paths
+from . import credit, games, paths, published
 from .statistics import Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
@@ -651,7 +651,7 @@ def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(how=rows["how"].mask(known, "unbiased"), switch=rows["switch"].mask(known, "known"))
     rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
     arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
-    rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    rows = rows[rows["how"].isin(PRESETS) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
     return rows.assign(place=place_of(rows))
 
 
@@ -697,6 +697,14 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
     legend_below(grid.figure, [handle(look) for look in looks.values()])
     return grid
 
+
+#: The estimators that `estimators_elsewhere` compares, and their labels.
+PUBLISHED_LABELS = {
+    **{estimator: estimator for estimator in published.ELSEWHERE},
+    "published": "SEPO, published",
+    "authors_current": "SEPO, authors' code",
+    "unbiased, margins known": "SEPO, unbiased",
+}
 
 ESTIMATOR_LINES = {
     "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
@@ -749,6 +757,60 @@ def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns
         ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
     legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
     return grid
+
+
+@styled
+def estimators_elsewhere(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+    """Published estimators and ours: cosine with the exact gradient of J, one panel a game and pool set.
+
+    Filled: of the mean estimate; open: of one batch, mean over batches. Dots: mean over the policies at which
+    J has a gradient; bars: 95% bootstrap intervals of that mean, as policies are simulated independently.
+    Ours is told the exact margins, as the estimators of other papers are. Columns: game, pools, policy, how,
+    switch, group_size (drawn is the one nearest to `group_size`), groups, groups_per_batch, term,
+    nearest_margin, and cosine, batch_cosine with their _low and _high.
+    """
+    measures = {
+        "cosine": Look("of the mean", COLOURS[2], "D"),
+        "batch_cosine": Look("of one batch", COLOURS[0], "o", False),
+    }
+    ends = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
+    keys = ["game", "pools", "policy", "how", "switch", "group_size", "groups", "groups_per_batch", "term"]
+    need(estimators, [*keys, "nearest_margin", *ends])
+    rows = estimators[(estimators["term"] == "J") & (estimators["switch"] == "none")]
+    rows = rows[(rows["groups"] == rows["groups"].max()) & (rows["groups_per_batch"] == 1)]
+    rows = rows[(rows["nearest_margin"] != 0) & rows["how"].isin(PUBLISHED_LABELS)]
+    rows = rows[rows["group_size"] == min(rows["group_size"], key=lambda g: abs(g - group_size), default=0)]
+    present(dict.fromkeys(PUBLISHED_LABELS), rows["how"])
+    rows = rows.assign(place=place_of(rows))
+    grid = grid_of(rows, "place", ordered_places(rows), 2.2, 2.3, col_wrap=3, sharey=True)
+    for place, ax in grid.axes_dict.items():
+        for y, how in enumerate(PUBLISHED_LABELS):
+            mine = rows[(rows["place"] == place) & (rows["how"] == how)]
+            for (measure, look), aside in zip(measures.items(), (0.13, -0.13), strict=True):
+                mean, low, high = mean_of_intervals(mine, measure)
+                face = look.colour if look.filled else "white"
+                ax.plot([low, high], [aside - y] * 2, color=look.colour, lw=1.2)
+                ax.plot(mean, aside - y, look.marker, color=look.colour, mfc=face, ms=4, mew=0.9)
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+        ax.set_yticks([-y for y in range(len(PUBLISHED_LABELS))], list(PUBLISHED_LABELS.values()))
+        ax.tick_params(axis="y", labelsize=7)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("cosine with the exact gradient")
+    legend_below(grid.figure, [handle(look) for look in measures.values()], columns=2)
+    return grid
+
+
+def mean_of_intervals(rows: pd.DataFrame, measure: str) -> tuple[float, float, float]:
+    """Mean of a measure over independent rows, and its interval from theirs (columns `_low` and `_high`).
+
+    The distances of the ends to the middle add up in squares, each side for itself.
+    """
+    middle, low, high = (rows[f"{measure}{end}"] for end in ("", "_low", "_high"))
+    mean = float(middle.mean())
+    below, above = (float(np.sqrt(((end - middle) ** 2).sum()) / max(1, len(rows))) for end in (low, high))
+    return mean, mean - below, mean + above
 
 
 @styled
@@ -1247,6 +1309,7 @@ def draw_all(profile: str) -> list[Path]:
     drawn = [
         ("estimator_cosines", estimator_cosines, "estimators"),
         ("estimator_bias", estimator_bias, "estimators"),
+        ("estimators_elsewhere", estimators_elsewhere, "estimators"),
         ("headroom", headroom, "headroom"),
         ("switch_outcomes", switch_outcomes, "switches"),
         ("exploiter_training", exploiter_training, "exploiters"),

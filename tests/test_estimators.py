@@ -165,8 +165,8 @@ def test_bad_input_is_refused():
         estimators.policy("uniform", games.get("deal"))
     with pytest.raises(ValueError, match="at least 2 rollouts"):
         estimators.measure("uniform", ipd, "paper", 40, [8, 1], seed=1)
-    with pytest.raises(ValueError, match="at least 8 groups"):
-        estimators.measure("uniform", ipd, "paper", 7, [8], seed=1)
+    with pytest.raises(ValueError, match="at least 16 groups"):
+        estimators.measure("uniform", ipd, "paper", 15, [8], seed=1)
     with pytest.raises(ValueError, match="At least one batch"):
         block(batches=0)
     with pytest.raises(ValueError, match="at least 2 rollouts"):
@@ -181,4 +181,4 @@ def test_the_job_leaves_its_table(tmp_path):
     estimators.run_estimators(tmp_path, lambda step, metrics: reports.append(step), **jobs[0].arguments)
     table = pd.read_parquet(tmp_path / "estimators-log.parquet")
     assert reports == [1] and set(table.profile) == {"smoke"} and set(table.group_size) == {4}
-    assert set(table.policy) == {"uniform"} and set(table.groups) == {8, 2}
+    assert set(table.policy) == {"uniform"} and set(table.groups) == {16, 4}

@@ -80,6 +80,8 @@ class Game(ABC):
     pools: Mapping[str, Mapping[str, Mapping[str, Opponent]]]
     #: True where nothing that happens in a round can change a later one (the reward to go may stop there).
     memoryless: bool = False
+    #: The seats that the policy takes in turn: in round t it has seat t % seats.
+    seats: int = 1
     #: True where the chance moves of an episode may be shared by the rollouts of a group.
     shared_chance: bool = False
 
