@@ -29,7 +29,7 @@ from .jobs import Job, Report
 from .profiles import Settings
 from .tabular import Chain, Exact, TabularPolicy
 
-BLOCKS = 40  # the bootstrap's; half as many as there are groups where that is fewer
+BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
 FEWEST = 16  # groups: a quarter of their blocks is then two, the least that has a spread
 RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
@@ -351,7 +351,7 @@ def _measure(
 ) -> dict[tuple[Study, str, int], Measured]:
     """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
     game = policy.game
-    blocks = _blocks(groups)
+    blocks = min(BLOCKS, groups // 2)
     per_block = groups // blocks
     factor = tabular.coefficients(game, game.train_weights)
     terms = [term for term in tabular.TERMS if separate and factor[term]]
@@ -384,11 +384,6 @@ def _measure(
         key: Measured(*(np.array(of[key]) for of in (means, squares, cosines)), per_block // key[2])
         for key in means
     }
-
-
-def _blocks(groups: int) -> int:
-    """Blocks of at least two groups each."""
-    return min(BLOCKS, groups // 2)
 
 
 def _batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
@@ -426,7 +421,8 @@ def measure(
     exact = tabular.exact(start, pools)
     nearest = min(exact.margins.values(), key=abs)
     separated = min(sizes, key=lambda size: abs(size - TERMS_AT))
-    played = groups // _blocks(groups) * _blocks(groups)
+    blocks = min(BLOCKS, groups // 2)
+    played = groups // blocks * blocks
     rows = []
     for size in sizes:
         path = (policy_name, game.name, pools, size)

@@ -570,6 +570,16 @@ def idle_recipes(switches: pd.DataFrame) -> list[str]:
     return credit.idle("published", games.get(game), pools)
 
 
+def acting(rows: pd.DataFrame) -> list[bool]:
+    """Of every row of the study of estimators (columns how, switch, game, pools), whether its switch can
+    change the preset; True where none is turned."""
+    return [
+        row.switch not in credit.TURNS
+        or credit.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
+        for row in rows.itertuples()
+    ]
+
+
 RECIPES = {
     "published": CONFIGURATIONS["published"],
     "published+credit": Look("credited", COLOURS[1], "o"),
@@ -602,7 +612,7 @@ def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
         for x, (preset, look) in enumerate(recipes.items()):
             if preset in idle:
                 ax.annotate(
-                    NO_EFFECT,
+                    NO_EFFECT.replace(" by", "\nby"),
                     (x, 0.5),
                     xycoords=("data", "axes fraction"),
                     **{"rotation": 90, "ha": "center", "va": "center", "fontsize": 6.5, "color": MUTED},
@@ -644,14 +654,15 @@ ESTIMATORS = {
 
 
 def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
-    """The rows for J with the most groups, of both presets and of each switch turned alone to the other; the
-    unbiased preset with known margins has the switch `known`."""
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other,
+    where it can act; the unbiased preset with known margins has the switch `known`."""
     rows = estimators[estimators["term"] == "J"]
     known = rows["how"] == "unbiased, margins known"
     rows = rows.assign(how=rows["how"].mask(known, "unbiased"), switch=rows["switch"].mask(known, "known"))
     rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
     arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
     rows = rows[rows["how"].isin(PRESETS) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    rows = rows[acting(rows)]
     return rows.assign(place=place_of(rows))
 
 
@@ -660,7 +671,8 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
     """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
 
     Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
-    of the unbiased one, first with many groups in a batch, then told the exact margins, then as it is. Bars:
+    of the unbiased one, first with many groups in a batch, then told the exact margins, then as it is. Words
+    stand in the place of a switch that cannot act there. Bars:
     95% bootstrap intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient.
     Columns: game, pools, policy, how, switch, arm, group_size (drawn is the one nearest to `group_size`),
     groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
@@ -683,6 +695,10 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
                 filled = look.colour if row.nearest_margin else "white"
                 ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
                 ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
+        here = rows[rows["place"] == place]
+        for key in height.keys() - set(zip(here["how"], here["switch"], strict=True)):
+            where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
+            ax.annotate(NO_EFFECT, (0.5, height[key]), fontsize=6, color=MUTED, **where)
         ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
         ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))

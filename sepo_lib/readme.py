@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from . import claims, credit, estimators, figures, findings, games, paths, provenance, published, statistics
+from . import claims, credit, estimators, figures, findings, paths, provenance, published, statistics
 from .statistics import Interval
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
@@ -209,7 +209,14 @@ def _exactness(rows: pd.DataFrame) -> list[str]:
         name: f"{(own.loc[kind, 'cosine'] >= EXACT).sum()} of {kind.sum()}" for name, kind in kinds.items()
     }
     table.append({"game": f"settings at {EXACT} or more", "pools": "", **reached, "its size": ""})
-    return lines + findings.markdown(table)
+    size = rows["group_size"].iloc[0]
+    told = (
+        f"A cosine of at least {EXACT} needs known margins or a large batch. The unbiased estimate reaches "
+        f"it in {reached['margins known']} settings with margins known and in {reached['large batch']} with "
+        f"a fortieth of all groups in a batch, but in only {reached['unbiased']} where one group of {size} "
+        "in a batch decides which exploiters are charged."
+    )
+    return [*lines, *findings.markdown(table), "", told]
 
 
 def _elsewhere(rows: pd.DataFrame) -> list[str]:
@@ -257,7 +264,7 @@ def _switches(rows: pd.DataFrame) -> list[str]:
         ):
             mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
             mine = mine[mine["arm"] == arm] if switch == "credit" else mine
-            mine = mine[_acting(mine, how, switch)]
+            mine = mine[figures.acting(mine)]
             if mine.empty:
                 cells[f"from {how} to {other}"] = figures.NO_EFFECT
                 continue
@@ -266,14 +273,6 @@ def _switches(rows: pd.DataFrame) -> list[str]:
             cells[f"from {how} to {other}"] = f"{mine['change'].mean():+.3f} {counts}"
         table.append(cells)
     return lines + findings.markdown(table)
-
-
-def _acting(rows: pd.DataFrame, preset: str, switch: str) -> list[bool]:
-    """Of every row, whether the switch can change the preset in that game and pool set."""
-    return [
-        credit.acts(credit.PRESETS[preset], switch, games.get(row.game), row.pools)
-        for row in rows.itertuples()
-    ]
 
 
 def _penalty_terms(rows: pd.DataFrame) -> list[str]:

@@ -394,7 +394,7 @@ def test_a_switch_acts_where_it_changes_an_advantage_and_nowhere_else(game, name
 
 
 def elsewhere(name, batch, game=IPD, batches=1):
-    """The advantages of a published estimator on one batch, by key, (G, T); other batches are copies of it."""
+    """The advantages of a published estimator on one batch, by key, (G, T); more batches are copies of it."""
     pools = {
         pool: {
             key: credit.Rollouts(*(np.repeat(a[None], batches, axis=0) for a in vars(r).values()))
