@@ -6,7 +6,8 @@ import pytest
 import torch
 from episodes import episode
 
-from sepo_lib import credit, estimators, games, profiles, published, rollouts, tabular
+from sepo_lib import __main__ as cli
+from sepo_lib import credit, estimators, games, paths, profiles, published, rollouts, stages, tabular
 from sepo_lib.games.base import Weights
 
 CASES = [
@@ -212,3 +213,17 @@ def test_the_job_leaves_its_table(tmp_path):
     table = pd.read_parquet(tmp_path / "estimators-log.parquet")
     assert reports == [1] and set(table.profile) == {"smoke"} and set(table.group_size) == {4}
     assert set(table.policy) == {"uniform"} and set(table.groups) == {16, 4}
+
+
+def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    asked = []
+
+    def study_jobs(settings):
+        asked.append(settings.estimator_groups)
+        return estimators.estimator_jobs(settings)[-1:]
+
+    monkeypatch.setattr(stages, "study_jobs", study_jobs)
+    assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
+    assert asked == [20] and "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
+    assert set(paths.read_table("smoke", "estimators").groups) == {20, 5}
