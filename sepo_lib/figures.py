@@ -1241,7 +1241,7 @@ CAPTIONS = {
     "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
     "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
-    "estimators_elsewhere": "Published estimators and ours: cosine with the exact gradient, mean and one batch.",
+    "estimators_elsewhere": "Published estimators and ours: cosine of the mean and of one batch with ∇J.",
     "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
     "nashconv_training": "Kuhn poker through training: exact NashConv beside what the exploiter pool sees.",
     "exploiter_training": "Kuhn poker trained against the fixed pool and against best responses.",
