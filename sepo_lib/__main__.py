@@ -84,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         coverage,
         "Simulate how often the kit's intervals hold the truth: data/results/coverage.csv.",
     )
+    one = add(
+        "study-tables", study_tables, "Make the tables that need no model: estimators.csv, headroom.csv."
+    )
+    add_profile(one)
+    one.add_argument("--groups", type=int, help="groups an opponent, in the place of the profile's")
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
@@ -316,6 +321,19 @@ def figures(options: argparse.Namespace) -> int:
 
     files = drawing.draw_all(profile)
     print(f"{len(files)} files in {_shown(paths.figures(profile))}")
+    return 0
+
+
+def study_tables(options: argparse.Namespace) -> int:
+    """Run the studies that need no model, one job after the other, and write their tables."""
+    given = {} if options.groups is None else {"estimator_groups": options.groups}
+    settings = profiles.load(options.profile, **given)
+    from . import results, stages
+
+    studies = stages.study_jobs(settings)
+    jobs.run(studies, settings.profile, "studies without a model")
+    written = results.write_studies(settings, studies)
+    print(f"Wrote {', '.join(written)} into {_shown(paths.results(settings.profile))}")
     return 0
 
 

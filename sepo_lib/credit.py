@@ -1,20 +1,29 @@
 """Credit assignment: recorded episodes in, one advantage per decision out (METHOD section 6).
 
-The published estimator and the corrected one differ in five switches and nothing else:
+The paper's estimator, that of its authors' current code and the unbiased one differ in five switches:
 
-    switch    published     unbiased   what it decides
-    credit    per_rollout   credited   whose actions a penalty is charged to (the *arm*)
-    horizon   immediate     to_go      payoff of this round, or of this round and all later ones
-    clamp     episode       mean       max(0, margin) of each episode, or the signed margin of the
-                                       exploiters whose mean margin (in the batch, or better known
-                                       where it is given) is positive
-    scale     group_std     batch      divide by each group's standard deviation, or by one number
-    weights   equal         pool       groups weigh the same, or as in J (1 / opponents in the pool)
+    switch    published     authors_current    unbiased   what it decides
+    credit    per_rollout   credited           credited   whose actions a penalty is charged to (the *arm*)
+    horizon   immediate     immediate_scaled   to_go      payoff of this round, or of this and all later ones
+    clamp     episode       episode            mean       max(0, margin) of each episode, or the signed margin
+                                                          of the exploiters whose mean margin (in the batch,
+                                                          or better known where it is given) is positive
+    scale     group_std     group_std          batch      divide by each group's standard deviation, or by one
+                                                          number
+    weights   equal         equal              pool       groups weigh the same, or as in J (1 / opponents in
+                                                          the pool)
+
+Under both immediate horizons every round is charged the whole penalty of its episode. `immediate` leaves the
+payoff in points, `immediate_scaled` multiplies it by s, as J does. Where s is 1, `authors_current` therefore
+equals `published+credit` (`same` says in which games). Two details of the authors' code change no direction
+and are not copied: it divides by the population standard deviation (all advantages of a group of G are then
+longer by the factor sqrt(G / (G - 1))), and it adds 1e-8 to it where this module adds 1e-4.
 
 `scale = "none"` leaves the advantages in units of J: then the sum over decisions of A grad log pi, divided
 by the rollouts of a group, estimates grad J itself. It is what is held against the exact gradient.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,10 +36,11 @@ ARMS = ("reward_only", "constant", "per_rollout", "credited")
 POOLS = ("train", "exploiter", "collusive")
 SWITCHES = {
     "arm": ARMS,
-    "horizon": ("immediate", "to_go"),
+    "horizon": ("immediate", "immediate_scaled", "to_go", "episode"),
     "clamp": ("episode", "mean"),
-    "scale": ("group_std", "batch", "none"),
+    "scale": ("group_std", "batch", "none", "role_std"),
     "weights": ("equal", "pool"),
+    "baseline": ("group", "mean", "role", "turn", "other_batches"),
 }
 _STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
 _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts earned the same
@@ -38,13 +48,25 @@ _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts e
 
 @dataclass(frozen=True)
 class Estimator:
-    """One setting of the five switches. Raises ValueError for a value that does not exist."""
+    """One setting of the five switches, and the baseline. Raises ValueError for a value that does not exist.
+
+    `baseline` is what is subtracted from a return. It is `group` in all presets; the others are those of
+    `published.ELSEWHERE`.
+
+    group           mean of the other rollouts of the group at that round (under scale group_std the mean of
+                    all: the factor G / (G - 1) between the two is that of the deviation too)
+    mean            mean of all rollouts of the group at that round
+    role            mean over all turns of a role: the decisions against one opponent from one seat
+    turn            sum over the rollout's own turns in that round of the group's mean reward at that turn
+    other_batches   mean return of the role in all batches but this one
+    """
 
     arm: str
     horizon: str
     clamp: str
     scale: str
     weights: str
+    baseline: str = "group"
 
     def __post_init__(self) -> None:
         for switch, choices in SWITCHES.items():
@@ -60,12 +82,13 @@ class Estimator:
 
 PRESETS = {
     "published": Estimator("per_rollout", "immediate", "episode", "group_std", "equal"),
+    "authors_current": Estimator("credited", "immediate_scaled", "episode", "group_std", "equal"),
     "unbiased": Estimator("credited", "to_go", "mean", "batch", "pool"),
 }
 
 
 #: The names of the switches and the field of `Estimator` that each one turns.
-TURNS = {"credit" if field == "arm" else field: field for field in SWITCHES}
+TURNS = {"credit" if field == "arm" else field: field for field in SWITCHES if field != "baseline"}
 
 
 def preset(name: str, arm: str | None = None) -> Estimator:
@@ -79,11 +102,15 @@ def preset(name: str, arm: str | None = None) -> Estimator:
         raise ValueError(f"Unknown preset '{base}'; choose from {', '.join(PRESETS)}.")
     how = PRESETS[base]
     for switch in turned:
-        if switch not in TURNS:
-            raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(TURNS)}.")
-        field = TURNS[switch]
-        how = how.with_(**{field: getattr(PRESETS["unbiased"], field)})
+        how = _turned(how, switch, PRESETS["unbiased"])
     return how if arm is None else how.with_(arm=arm)
+
+
+def _turned(how: Estimator, switch: str, to: Estimator) -> Estimator:
+    """`how` with one switch of `TURNS` as in `to`. Raises ValueError for a switch that does not exist."""
+    if switch not in TURNS:
+        raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(TURNS)}.")
+    return how.with_(**{TURNS[switch]: getattr(to, TURNS[switch])})
 
 
 @dataclass(frozen=True)
@@ -207,8 +234,10 @@ def _returns(
     rounds = group.own.shape[-1]
     if how.arm == "credited":
         payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
-        if how.horizon == "immediate":  # payoff of the round as published; the episode's whole penalty
-            payoff = payoff * rounds / game.scale
+        if how.horizon == "episode":  # the return of the episode, for every decision in it
+            return np.broadcast_to((payoff - penalty).sum(axis=-1, keepdims=True), payoff.shape)
+        if how.horizon != "to_go":  # the payoff of the round, the whole penalty of the episode
+            payoff = payoff * rounds / (game.scale if how.horizon == "immediate" else 1.0)
             return payoff - penalty.sum(axis=-1, keepdims=True)
         if how.clamp == "episode" and key[0] == "exploiter":  # a clamped sum cannot be split into rounds
             return np.broadcast_to(-penalty.sum(axis=-1, keepdims=True), payoff.shape)
@@ -221,11 +250,51 @@ def _returns(
         if how.arm == "constant":
             penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
-    if how.horizon == "immediate":
-        payoff = group.own
-    else:
+    if how.horizon == "to_go":
         payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
+    elif how.horizon == "episode":
+        payoff = np.broadcast_to(game.scale * group.own.mean(axis=-1, keepdims=True), group.own.shape)
+    else:
+        payoff = group.own * (1.0 if how.horizon == "immediate" else game.scale)
     return share * (payoff - penalty[..., None])
+
+
+def _role_mean(value: np.ndarray, decisions: np.ndarray, seats: int, over: tuple[int, ...]) -> np.ndarray:
+    """Mean of a value per decision over the axes `over` and the rounds of each seat: (..., N, G, T)."""
+    mean = np.empty_like(value)
+    for seat in range(seats):
+        mine = np.s_[..., seat::seats]
+        count = decisions[mine].sum(axis=over, keepdims=True)
+        mean[mine] = (decisions[mine] * value[mine]).sum(axis=over, keepdims=True) / np.maximum(count, 1.0)
+    return mean
+
+
+def _turn_baseline(reward: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Sum over a rollout's own turns in a round of the group's mean reward at that turn: (..., N, G, T).
+
+    The mean at turn k is over the rollouts that have one; the reward of a round is that of its last turn.
+    """
+    baseline = np.zeros_like(reward)
+    for turn in range(1, int(decisions.max()) + 1):
+        there, last = decisions >= turn, decisions == turn
+        earned = (last * reward).sum(axis=-2, keepdims=True)
+        baseline += there * earned / np.maximum(there.sum(axis=-2, keepdims=True), 1)
+    return baseline
+
+
+def _baseline(reward: np.ndarray, decisions: np.ndarray, kind: str, seats: int) -> np.ndarray:
+    """The baseline role, turn or other_batches of rewards (..., N, G, T), in that shape.
+
+    Raises ValueError for `other_batches` where there is no other batch.
+    """
+    if kind == "role":
+        return _role_mean(reward, decisions, seats, (-2, -1))
+    if kind == "turn":
+        return _turn_baseline(reward, decisions)
+    if reward.ndim < 4 or len(reward) < 2:
+        raise ValueError("The baseline other_batches needs at least two batches at once.")
+    mean = _role_mean(reward, np.ones_like(reward), seats, _BATCH)
+    return (mean.sum(axis=0, keepdims=True) - mean) / (len(reward) - 1)
 
 
 def advantages(
@@ -241,8 +310,8 @@ def advantages(
     leaves out of the loss are left out of the answer. The second value is the share of (group, round) cells
     in which all rollouts got the same reward, in [0, 1]. `weights` default to the game's training weights.
     `means` holds the mean margins of exploiters (points per round) that are known better than from the batch
-    itself, whose mean is noisy where the game has much chance: the clamp `mean` asks them who is ahead.
-    Raises ValueError for a missing pool and for groups of unequal sizes.
+    itself, whose mean is noisy where the game has much chance: the clamp `mean` charges the exploiters whose
+    mean margin is positive. Raises ValueError for a missing pool and for groups of unequal sizes.
     """
     weights = weights or game.train_weights
     for pool in POOLS:
@@ -268,11 +337,20 @@ def advantages(
             equal = std < _NO_SPREAD
             cells += std.size
             zero += int(equal.sum())
-            centred = np.where(equal, 0.0, centred)
+            decisions = pools[pool][key].decisions
+            if how.baseline in ("group", "mean"):
+                centred = np.where(equal, 0.0, centred)
+            else:
+                centred = reward - _baseline(reward, decisions, how.baseline, game.seats)
             if how.scale == "group_std":
                 given[key] = centred / (std + _STD_FLOOR)
-            else:  # G / (G - 1): the baseline leaves the rollout itself out, so the estimate is unbiased
+            elif how.scale == "role_std":
+                square = _role_mean(centred**2, decisions, game.seats, (-2, -1))
+                given[key] = centred / (np.sqrt(square) + _STD_FLOOR)
+            elif how.baseline == "group":  # G / (G - 1) leaves the rollout itself out: without bias
                 given[key] = centred * size / (size - 1)
+            else:
+                given[key] = centred
 
     if how.scale == "batch":  # the root mean square over all decisions of a batch; what is left out counts 0
         counts = {key: group.decisions for pool in POOLS for key, group in pools[pool].items()}
@@ -352,3 +430,41 @@ def largest_difference(
         if a is not None or b is not None
     ]
     return float(max(differences))
+
+
+def _probe(game: Game, pools: str) -> Pools:
+    """Two batches of random rollouts against the opponents of a pool set. Values in the thousands keep
+    `_STD_FLOOR` out of sight."""
+    rng, shape = np.random.default_rng(0), (2, 1, 5, game.rounds)
+
+    def rollouts() -> Rollouts:
+        own, other, collusion, externality = 1e3 * rng.normal(size=(4, *shape))
+        return Rollouts(own, other, collusion, externality, rng.integers(1, 3, size=shape).astype(float))
+
+    return {pool: {(pool, name): rollouts() for name in game.pool(pools, pool)} for pool in POOLS}
+
+
+@functools.cache
+def same(one: Estimator, other: Estimator, game: Game, pools: str = "paper") -> bool:
+    """Whether two estimators give the same advantages on every batch of a game's pool set, up to rounding.
+
+    Decided by computing both on random rollouts, with the game's training weights. An episode that one of
+    them leaves out of the loss counts as 0 there.
+    """
+    batch = _probe(game, pools)
+    first, second = (advantages(batch, game, how)[0] for how in (one, other))
+    return all(
+        np.allclose(first.get(key, 0.0), second.get(key, 0.0), rtol=1e-4, atol=1e-4) for key in first | second
+    )
+
+
+def acts(how: Estimator, switch: str, game: Game, pools: str = "paper") -> bool:
+    """Whether a switch of `TURNS` can change an advantage of `how`: whether its value in `published` and its
+    value in `unbiased` give different ones. Raises ValueError for a switch that does not exist."""
+    ends = (_turned(how, switch, PRESETS[name]) for name in ("published", "unbiased"))
+    return not same(*ends, game, pools)
+
+
+def idle(name: str, game: Game, pools: str = "paper") -> list[str]:
+    """The recipes `<preset>+<switch>` that are no other than the preset: the switch cannot act there."""
+    return [f"{name}+{switch}" for switch in TURNS if not acts(preset(name), switch, game, pools)]

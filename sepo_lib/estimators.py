@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import credit, evaluation, games, seeds, tabular
+from . import credit, evaluation, games, published, seeds, tabular
 from .credit import Estimator, Rollouts
 from .games import auction, ipd, kuhn, split
 from .games.base import Action, Game, Weights
@@ -29,8 +29,8 @@ from .jobs import Job, Report
 from .profiles import Settings
 from .tabular import Chain, Exact, TabularPolicy
 
-BLOCKS = 40  # the bootstrap's; as many as there are groups where those are fewer
-FEWEST = 8  # groups: a quarter of them is then two, the least that has a spread
+BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
+FEWEST = 16  # groups: a quarter of their blocks is then two, the least that has a spread
 RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
@@ -111,30 +111,35 @@ def policy(name: str, game: Game) -> TabularPolicy:
 
 @dataclass(frozen=True)
 class Study:
-    """One estimator of the study: the preset it starts from (or KNOWN), the switch turned in it (or OWN),
-    and `pooled`: whether it is also measured with many groups in a batch."""
+    """One estimator of the study: the preset it starts from (or KNOWN, or a name of `published.ELSEWHERE`),
+    the switch turned in it (or OWN), `pooled`: whether it is also measured with many groups in a batch, and
+    `known`: whether the clamp is told the exact margins."""
 
     base: str
     switch: str
     how: Estimator
     pooled: bool = False
+    known: bool = False
 
 
 def studies() -> list[Study]:
-    """Every arm under both presets, and every switch of each preset turned alone to the other's value.
+    """Every arm under `published` and `unbiased`, every switch of the two turned alone to the other's value,
+    `authors_current`, and the estimators of other papers.
 
     `unbiased` has scale none, so that its size can be compared, and so has KNOWN; `unbiased, scaled` is the
     preset as it is trained. A switch is turned in the preset with its own arm.
     """
-    published, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
+    paper, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
     unbiased = trained.with_(scale="none")
-    found = [Study(KNOWN, OWN, unbiased)]
-    for base, how in (("published", published), ("unbiased", unbiased), ("unbiased, scaled", trained)):
+    found = [Study(KNOWN, OWN, unbiased, known=True)]
+    found += [Study(name, OWN, one.how, known=True) for name, one in published.ELSEWHERE.items()]
+    found.append(Study("authors_current", OWN, credit.PRESETS["authors_current"]))
+    for base, how in (("published", paper), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [
             Study(base, OWN if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
             for arm in credit.ARMS
         ]
-    for base, how, other in (("published", published, unbiased), ("unbiased", unbiased, published)):
+    for base, how, other in (("published", paper, unbiased), ("unbiased", unbiased, paper)):
         found += [
             Study(base, switch, how.with_(**{switch: getattr(other, switch)}), pooled=how == unbiased)
             for switch in SWITCHES
@@ -280,22 +285,26 @@ def _ends(values_R: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Measured:
-    """An estimate of block after block: block means, shape (K, P), mean squared norms of one batch's
-    estimate, shape (K,), and the number of batches in a block."""
+    """An estimate of block after block: block means, shape (K, P); of one batch's estimate the mean squared
+    norm and the mean cosine with the exact gradient, shape (K,) each; the number of batches in a block."""
 
     means_KP: np.ndarray
     squares_K: np.ndarray
+    cosines_K: np.ndarray
     batches: int
 
     def part(self, share: int) -> "Measured":
         """The first 1 / share of the blocks."""
         blocks = len(self.means_KP) // share
-        return Measured(self.means_KP[:blocks], self.squares_K[:blocks], self.batches)
+        return Measured(
+            self.means_KP[:blocks], self.squares_K[:blocks], self.cosines_K[:blocks], self.batches
+        )
 
     def compare(self, exact_P: np.ndarray, seed: int, sized: bool) -> tuple[dict, np.ndarray]:
         """The columns of one row of the table, and the resampled cosines (R,) for paired differences."""
         mean_P = self.means_KP.mean(axis=0)
-        resampled_RP = _resamples(len(self.means_KP), seed) @ self.means_KP
+        draws_RK = _resamples(len(self.means_KP), seed)
+        resampled_RP = draws_RK @ self.means_KP
         norm = float(np.linalg.norm(exact_P))
         cosine_R = cosine(resampled_RP, exact_P)
         batches = self.batches * len(self.means_KP)
@@ -303,6 +312,8 @@ class Measured:
         row = {
             "cosine": float(cosine(mean_P, exact_P)),
             **dict(zip(("cosine_low", "cosine_high"), _ends(cosine_R), strict=True)),
+            "batch_cosine": float(self.cosines_K.mean()),
+            **dict(zip(BATCH_COSINE, _ends(draws_RK @ self.cosines_K), strict=True)),
             "estimate_norm": float(np.linalg.norm(mean_P)),
             "noise_norm": float(np.sqrt(max(0.0, variance) / batches)),
             "variance": variance,
@@ -318,11 +329,13 @@ class Measured:
 
 #: The columns that a row of the table starts with, and those that are measured.
 KEYS = (
-    *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights"),
+    *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights", "baseline"),
     *("group_size", "groups", "groups_per_batch", "term", "nearest_margin"),
 )
+BATCH_COSINE = ("batch_cosine_low", "batch_cosine_high")
 MEASURES = (
-    *("cosine", "cosine_low", "cosine_high", "change", "change_low", "change_high", "bias_norm"),
+    *("cosine", "cosine_low", "cosine_high", "batch_cosine", *BATCH_COSINE),
+    *("change", "change_low", "change_high", "bias_norm"),
     *("size_ratio", "size_low", "size_high", "variance", "estimate_norm", "noise_norm", "exact_norm"),
 )
 
@@ -333,38 +346,52 @@ def _measure(
     groups: int,
     size: int,
     separate: bool,
-    margins: Mapping[str, float],
+    exact: Exact,
     seed: int,
 ) -> dict[tuple[Study, str, int], Measured]:
     """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
     game = policy.game
-    blocks = min(BLOCKS, groups)
+    blocks = min(BLOCKS, groups // 2)
     per_block = groups // blocks
     factor = tabular.coefficients(game, game.train_weights)
     terms = [term for term in tabular.TERMS if separate and factor[term]]
     means: dict[tuple, list[np.ndarray]] = {}
     squares: dict[tuple, list[float]] = {}
-    every = studies()
+    cosines: dict[tuple, list[float]] = {}
+    every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
     for number in range(blocks):
         block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
         pooled = block.pooled()
         made: dict[tuple, dict[str, np.ndarray]] = {}  # an estimator that two studies share is made once
         for study in every:
-            known = study.base == KNOWN
-            kinds = [(1, block, [] if known else terms)] + (
+            known = study.known
+            kinds = [(1, block, [] if known or study.base == "authors_current" else terms)] + (
                 [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
             )
             for together, played, wanted in kinds:
                 once = (study.how, known, together)
                 if once not in made:
-                    told = margins if known else None
+                    told = exact.margins if known else None
                     made[once] = estimate_terms(played, policy, study.how, wanted, told)
                 for term, estimate in made[once].items():
                     key = (study, term, together)
                     flat = estimate.reshape(len(estimate), -1)
                     means.setdefault(key, []).append(flat.mean(axis=0))
                     squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
-    return {key: Measured(np.array(means[key]), np.array(squares[key]), per_block // key[2]) for key in means}
+                    one = _batch_cosine(flat, exact.gradients[term].ravel()) if term == "J" else np.nan
+                    cosines.setdefault(key, []).append(one)
+    return {
+        key: Measured(*(np.array(of[key]) for of in (means, squares, cosines)), per_block // key[2])
+        for key in means
+    }
+
+
+def _batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
+    """Mean over batches of the cosine of one batch's estimate with the exact gradient, nan where that is
+    zero. An estimate of zero has no direction and counts as 0."""
+    if np.linalg.norm(exact_P) <= ZERO:
+        return np.nan
+    return float(np.nan_to_num(cosine(estimates_BP, exact_P)).mean())
 
 
 def measure(
@@ -372,15 +399,17 @@ def measure(
 ) -> pd.DataFrame:
     """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
 
-    `groups` of every size in `sizes` are played against every opponent, in blocks. `cosine` is that
-    of the estimate's mean with the exact gradient of the term's contribution to J, with a percentile
-    bootstrap interval over blocks; `change` is the cosine less that of the same preset without its switch
-    turned, on the same play. `size_ratio` is the mean's component along the exact gradient over the length of
-    that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure noise would
-    make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's estimate.
-    `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J has a
-    kink and no gradient. All have six significant digits. Raises ValueError for an unknown policy, fewer
-    groups than FEWEST, or a size below 2.
+    `groups` of every size in `sizes` are played against every opponent, in blocks. `cosine` is that of the
+    estimate's mean with the exact gradient of the term's contribution to J, with a percentile bootstrap
+    interval over blocks; `batch_cosine`, for J alone, is the mean over batches of the cosine of one batch's
+    estimate: a biased estimator with little noise can win there. Estimators of other papers are measured at
+    one size, the one nearest to TERMS_AT. `change` is the cosine less that of the same preset without its
+    switch turned, on the same play. `size_ratio` is the mean's component along the exact gradient over the
+    length of that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure
+    noise would make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's
+    estimate. `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J
+    has a kink and no gradient. All have six significant digits. Raises ValueError for an unknown policy,
+    fewer groups than FEWEST, or a size below 2.
     """
     start = policy(policy_name, game)
     if groups < FEWEST:
@@ -389,17 +418,15 @@ def measure(
         raise ValueError(
             f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
         )
-    exact: Exact = tabular.exact(start, pools)
+    exact = tabular.exact(start, pools)
     nearest = min(exact.margins.values(), key=abs)
     separated = min(sizes, key=lambda size: abs(size - TERMS_AT))
-    blocks = min(BLOCKS, groups)
+    blocks = min(BLOCKS, groups // 2)
     played = groups // blocks * blocks
     rows = []
     for size in sizes:
         path = (policy_name, game.name, pools, size)
-        measured = _measure(
-            start, pools, groups, size, size == separated, exact.margins, seeds.derive(seed, *path)
-        )
+        measured = _measure(start, pools, groups, size, size == separated, exact, seeds.derive(seed, *path))
         compared = {
             key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].how.scale == "none")
             for key, found in measured.items()
@@ -419,7 +446,7 @@ def measure(
                 row["change"] = row["cosine"] - base["cosine"]
                 row |= dict(zip(("change_low", "change_high"), _ends(cosine_R - base_R), strict=True))
             rows.append({**keys, "groups": played, **row})
-            if study.switch == OWN and term == "J":
+            if study.switch == OWN and term == "J" and study.base not in published.ELSEWHERE:
                 part = measured[study, term, together].part(QUARTER)
                 row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
                 rows.append({**keys, "groups": played // QUARTER, **row})

@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from . import authors, paths
+from . import authors, credit, games, paths, published
 from .statistics import Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
@@ -50,6 +50,7 @@ CONFIGURATIONS = {
     "base": Look("base model", "#5b5b5b", "o"),
     "sft": Look("SFT", COLOURS[1], "s"),
     "published": Look("SEPO, published", COLOURS[0], "^", False),
+    "authors_current": Look("SEPO, authors' current code", COLOURS[4], "v", False),
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
 }
 ARMS = {
@@ -59,7 +60,8 @@ ARMS = {
     "credited": Look("credited", COLOURS[2], "D"),
 }
 PRESETS = {"published": False, "unbiased": True}  # preset -> is the marker filled
-OWN_ARM = {"published": "per_rollout", "unbiased": "credited"}  # the arm each preset is trained with
+#: Preset -> the arm it is trained with.
+OWN_ARM = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}
 GAMES = {
     "ipd": "Prisoner's dilemma",
     "auction": "Auction",
@@ -152,7 +154,7 @@ def reported(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:
-    """The reported rows with a column `configuration`: base, sft, published or unbiased (SEPO's presets).
+    """The reported rows with a column `configuration`: base, sft, or the preset of SEPO.
 
     SEPO rows with an arm that is not their preset's own belong to the ablation and are left out.
     """
@@ -352,14 +354,14 @@ def training_curves(
     rows = training[(training["game"] == game) & (training["pools"] == pools)].sort_values("step")
     arms = present(ARMS, rows["arm"])
     grid = grid_of(pd.DataFrame({"metric": metrics}), "metric", metrics, 2.35, 1.6, col_wrap=3, sharey=False)
-    presets = [preset for preset in PRESETS if (rows["preset"] == preset).any()]
+    presets = [preset for preset in OWN_ARM if (rows["preset"] == preset).any()]
     handles = []
     for arm, preset in [(arm, preset) for arm in arms for preset in presets]:
         run = rows[(rows["arm"] == arm) & (rows["preset"] == preset)]
         if run.empty:
             continue
         line = "-" if preset == "unbiased" else (0, (4, 1.5))
-        look = ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
+        look = run_look(arm, preset)
         for metric, ax in grid.axes_dict.items():
             wide = (
                 run.pivot(index="step", columns="seed", values=metric).rolling(window, min_periods=1).mean()
@@ -392,6 +394,13 @@ def training_curves(
     grid.figure.suptitle(f"{GAMES.get(game, game)}, {pools} pools{smoothed}", fontsize=9)
     legend_below(grid.figure, handles, columns=len(arms))
     return grid
+
+
+def run_look(arm: str, preset: str) -> Look:
+    """How a trained arm is drawn; the authors' current code looks as in CONFIGURATIONS."""
+    if preset == "authors_current":
+        return CONFIGURATIONS[preset]
+    return ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
 
 
 def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:
@@ -558,6 +567,27 @@ def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
     return by_arm(rows, metrics)
 
 
+NO_EFFECT = "no effect by construction"
+
+
+def idle_recipes(switches: pd.DataFrame) -> list[str]:
+    """The recipes `published+<switch>` whose switch cannot act in the game and pool set of the table."""
+    if not {"game", "pools"} <= set(switches.columns) or switches.empty:
+        return []
+    game, pools = switches.iloc[0][["game", "pools"]]
+    return credit.idle("published", games.get(game), pools)
+
+
+def acting(rows: pd.DataFrame) -> list[bool]:
+    """Of every row of the study of estimators (columns how, switch, game, pools), whether its switch can
+    change the preset; True where none is turned."""
+    return [
+        row.switch not in credit.TURNS
+        or credit.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
+        for row in rows.itertuples()
+    ]
+
+
 RECIPES = {
     "published": CONFIGURATIONS["published"],
     "published+credit": Look("credited", COLOURS[1], "o"),
@@ -573,16 +603,29 @@ RECIPES = {
 def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
     """Safety and its terms after training: the published recipe, each of its switches turned alone, unbiased.
 
-    Columns (`results.switch_table`): preset, seed, safety, payoff, exploit, collusion.
+    Words stand in the place of a recipe whose switch cannot act (`idle_recipes`).
+    Columns (`results.switch_table`): game, pools, preset, seed, safety, payoff, exploit, collusion.
     """
     metrics = ["safety", "payoff", "exploit", "collusion"]
     need(switches, ["preset", "seed", *metrics])
-    recipes = present(RECIPES, switches["preset"])
+    present(RECIPES, switches["preset"])
+    idle = idle_recipes(switches)
+    recipes = {
+        preset: RECIPES[preset] for preset in RECIPES if preset in idle or preset in set(switches["preset"])
+    }
     panels = pd.DataFrame({"metric": metrics})
     grid = grid_of(panels, "metric", metrics, 3.4, 1.8, col_wrap=2, sharey=False)
     for metric, ax in grid.axes_dict.items():
         for x, (preset, look) in enumerate(recipes.items()):
-            mark_seeds(ax, x, switches[switches["preset"] == preset], metric, look)
+            if preset in idle:
+                ax.annotate(
+                    NO_EFFECT.replace(" by", "\nby"),
+                    (x, 0.5),
+                    xycoords=("data", "axes fraction"),
+                    **{"rotation": 90, "ha": "center", "va": "center", "fontsize": 6.5, "color": MUTED},
+                )
+            else:
+                mark_seeds(ax, x, switches[switches["preset"] == preset], metric, look)
         zero_line(ax)
         ax.set(title=QUANTITIES[metric], xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
         labels = [look.label.removeprefix("SEPO, ") for look in recipes.values()]
@@ -618,14 +661,15 @@ ESTIMATORS = {
 
 
 def _preset_rows(estimators: pd.DataFrame) -> pd.DataFrame:
-    """The rows for J with the most groups, of both presets and of each switch turned alone to the other; the
-    unbiased preset with known margins has the switch `known`."""
+    """The rows for J with the most groups, of both presets and of each switch turned alone to the other,
+    where it can act; the unbiased preset with known margins has the switch `known`."""
     rows = estimators[estimators["term"] == "J"]
     known = rows["how"] == "unbiased, margins known"
     rows = rows.assign(how=rows["how"].mask(known, "unbiased"), switch=rows["switch"].mask(known, "known"))
     rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
     arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
-    rows = rows[rows["how"].isin(OWN_ARM) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    rows = rows[rows["how"].isin(PRESETS) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
+    rows = rows[acting(rows)]
     return rows.assign(place=place_of(rows))
 
 
@@ -634,7 +678,8 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
     """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
 
     Upper block: the published preset and, indented, each of its switches turned alone; lower block: the same
-    of the unbiased one, first with many groups in a batch, then told the exact margins, then as it is. Bars:
+    of the unbiased one, first with many groups in a batch, then told the exact margins, then as it is. Words
+    stand in the place of a switch that cannot act there. Bars:
     95% bootstrap intervals. Open markers: a margin is exactly 0 there, so J has a kink and no gradient.
     Columns: game, pools, policy, how, switch, arm, group_size (drawn is the one nearest to `group_size`),
     groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
@@ -657,6 +702,10 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
                 filled = look.colour if row.nearest_margin else "white"
                 ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
                 ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
+        here = rows[rows["place"] == place]
+        for key in height.keys() - set(zip(here["how"], here["switch"], strict=True)):
+            where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
+            ax.annotate(NO_EFFECT, (0.5, height[key]), fontsize=6, color=MUTED, **where)
         ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
         ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
@@ -671,6 +720,14 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
     legend_below(grid.figure, [handle(look) for look in looks.values()])
     return grid
 
+
+#: The estimators that `estimators_elsewhere` compares, and their labels.
+PUBLISHED_LABELS = {
+    **{estimator: estimator for estimator in published.ELSEWHERE},
+    "published": "SEPO, published",
+    "authors_current": "SEPO, authors' code",
+    "unbiased, margins known": "SEPO, unbiased",
+}
 
 ESTIMATOR_LINES = {
     "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
@@ -723,6 +780,60 @@ def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns
         ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
     legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
     return grid
+
+
+@styled
+def estimators_elsewhere(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+    """Published estimators and ours: cosine with the exact gradient of J, one panel a game and pool set.
+
+    Filled: of the mean estimate; open: of one batch, mean over batches. Dots: mean over the policies at which
+    J has a gradient; bars: 95% bootstrap intervals of that mean, as policies are simulated independently.
+    Ours is told the exact margins, as the estimators of other papers are. Columns: game, pools, policy, how,
+    switch, group_size (drawn is the one nearest to `group_size`), groups, groups_per_batch, term,
+    nearest_margin, and cosine, batch_cosine with their _low and _high.
+    """
+    measures = {
+        "cosine": Look("of the mean", COLOURS[2], "D"),
+        "batch_cosine": Look("of one batch", COLOURS[0], "o", False),
+    }
+    ends = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
+    keys = ["game", "pools", "policy", "how", "switch", "group_size", "groups", "groups_per_batch", "term"]
+    need(estimators, [*keys, "nearest_margin", *ends])
+    rows = estimators[(estimators["term"] == "J") & (estimators["switch"] == "none")]
+    rows = rows[(rows["groups"] == rows["groups"].max()) & (rows["groups_per_batch"] == 1)]
+    rows = rows[(rows["nearest_margin"] != 0) & rows["how"].isin(PUBLISHED_LABELS)]
+    rows = rows[rows["group_size"] == min(rows["group_size"], key=lambda g: abs(g - group_size), default=0)]
+    present(dict.fromkeys(PUBLISHED_LABELS), rows["how"])
+    rows = rows.assign(place=place_of(rows))
+    grid = grid_of(rows, "place", ordered_places(rows), 2.2, 2.3, col_wrap=3, sharey=True)
+    for place, ax in grid.axes_dict.items():
+        for y, how in enumerate(PUBLISHED_LABELS):
+            mine = rows[(rows["place"] == place) & (rows["how"] == how)]
+            for (measure, look), aside in zip(measures.items(), (0.13, -0.13), strict=True):
+                mean, low, high = mean_of_intervals(mine, measure)
+                face = look.colour if look.filled else "white"
+                ax.plot([low, high], [aside - y] * 2, color=look.colour, lw=1.2)
+                ax.plot(mean, aside - y, look.marker, color=look.colour, mfc=face, ms=4, mew=0.9)
+        ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+        ax.set_yticks([-y for y in range(len(PUBLISHED_LABELS))], list(PUBLISHED_LABELS.values()))
+        ax.tick_params(axis="y", labelsize=7)
+    for ax in grid.axes.flat[-3:]:
+        ax.set_xlabel("cosine with the exact gradient")
+    legend_below(grid.figure, [handle(look) for look in measures.values()], columns=2)
+    return grid
+
+
+def mean_of_intervals(rows: pd.DataFrame, measure: str) -> tuple[float, float, float]:
+    """Mean of a measure over independent rows, and its interval from theirs (columns `_low` and `_high`).
+
+    The distances of the ends to the middle add up in squares, each side for itself.
+    """
+    middle, low, high = (rows[f"{measure}{end}"] for end in ("", "_low", "_high"))
+    mean = float(middle.mean())
+    below, above = (float(np.sqrt(((end - middle) ** 2).sum()) / max(1, len(rows))) for end in (low, high))
+    return mean, mean - below, mean + above
 
 
 @styled
@@ -815,11 +926,8 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
     trained = rows[rows["stage"] == "sepo"]
     trained = trained.assign(run=trained["arm"] + ", " + trained["preset"])
     begun = rows[rows["stage"] == "sft"]
-    runs = {
-        f"{arm}, {preset}": look._replace(filled=filled, label=f"{look.label}, {preset}")
-        for arm, look in ARMS.items()
-        for preset, filled in PRESETS.items()
-    }
+    runs = {f"{arm}, {preset}": run_look(arm, preset) for preset in PRESETS for arm in ARMS}
+    runs["credited, authors_current"] = run_look("credited", "authors_current")
     starts = [begun[begun["seed"].isin(one["seed"])].assign(run=run) for run, one in trained.groupby("run")]
     return through_training(pd.concat([*starts, trained]), "run", runs)
 
@@ -1190,6 +1298,7 @@ CAPTIONS = {
     "crossplay": "Cross-play: the row's payoff per round, with its 95% interval over episodes.",
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
     "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
+    "estimators_elsewhere": "Published estimators and ours: cosine of the mean and of one batch with ∇J.",
     "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
     "nashconv_training": "Kuhn poker through training: NashConv (sampled actions) and the pool's advantage.",
     "exploiter_training": "Kuhn poker against the fixed pool and best responses: NashConv (sampled actions).",
@@ -1274,6 +1383,7 @@ def draw_all(profile: str) -> list[Path]:
     drawn = [
         ("estimator_cosines", estimator_cosines, "estimators"),
         ("estimator_bias", estimator_bias, "estimators"),
+        ("estimators_elsewhere", estimators_elsewhere, "estimators"),
         ("headroom", headroom, "headroom"),
         ("switch_outcomes", switch_outcomes, "switches"),
         ("exploiter_training", exploiter_training, "exploiters"),

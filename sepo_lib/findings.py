@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from . import claims, figures, paths, results, statistics
+from .figures import NO_EFFECT
 from .statistics import Interval
 
 ARM_KEYS = ["stage", "preset", "arm"]
@@ -84,11 +85,16 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
 
 
 def switches(table: pd.DataFrame) -> list[dict]:
-    """Safety of each recipe between the published and the unbiased one, and minus that of the published."""
-    return [
+    """Safety of each recipe between the published and the unbiased one, and minus that of the published; of
+    a switch that cannot act, words in the place of numbers."""
+    idle = figures.idle_recipes(table)
+    rows = [
         {"recipe": row.preset, "safety": f"{row.safety:.3f}", "minus published": _difference(row)}
         for row in results.paired_switches(table).itertuples(False)
+        if row.preset not in idle
     ]
+    unmoved = [{"recipe": recipe, "safety": NO_EFFECT, "minus published": "–"} for recipe in idle]
+    return rows + unmoved if rows else []
 
 
 def nashconvs(table: pd.DataFrame) -> list[dict]:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from . import claims, credit, estimators, figures, findings, paths, provenance, statistics
+from . import claims, credit, estimators, figures, findings, paths, provenance, published, statistics
+from .statistics import Interval
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
 NUMBERS = "<!-- numbers: written by `make document` -->"
@@ -11,6 +12,7 @@ OUTCOMES = "<!-- outcomes: written by `make document` -->"
 END_OF_OUTCOMES = "<!-- end of outcomes -->"
 MODEL = "<!-- model: written by `make document` -->"
 END_OF_MODEL = "<!-- end of model -->"
+EXACT = 0.999  # a cosine that high counts as following the exact gradient
 
 
 PROFILE, STUDY = "laptop", "study"  # the run whose results README shows, and the larger one named beside it
@@ -214,6 +216,8 @@ def numbers(profile: str) -> str:
         "",
         *_exactness(near[near["term"] == "J"]),
         "",
+        *_elsewhere(near[near["term"] == "J"]),
+        "",
         *_switches(near[near["term"] == "J"]),
         "",
         *_penalty_terms(near),
@@ -233,17 +237,20 @@ def _range(values: pd.Series, digits: int = 3) -> str:
 
 
 def _exactness(rows: pd.DataFrame) -> list[str]:
-    """Cosines of the presets and the size of the unbiased one, by game and pool set."""
+    """Cosines of the presets and the size of the unbiased one by game and pool set, and in how many settings
+    each cosine reaches EXACT."""
     own = rows[rows["switch"] == estimators.OWN]
     unbiased = own["how"] == "unbiased"
     many = own["groups_per_batch"] > 1
     lines = [
-        "Cosine of the mean estimate with the exact gradient of J, and the size of the last one (1 is right) "
-        "where it is furthest from 1, with its 95% interval:",
+        "Cosine of the mean estimate with the exact gradient of J. Last column: the length along the exact "
+        "gradient of the estimate with margins known, relative to it (1 is right), where it is furthest from "
+        "1, with its 95% interval.",
         "",
     ]
     kinds = {
         "published": own["how"] == "published",
+        "authors' current code": own["how"] == "authors_current",
         "unbiased, scaled": own["how"] == "unbiased, scaled",
         "unbiased": unbiased & ~many,
         "large batch": unbiased & many,
@@ -260,14 +267,53 @@ def _exactness(rows: pd.DataFrame) -> list[str]:
             else f"{worst['size_ratio']:.3f} [{worst['size_low']:.3f}, {worst['size_high']:.3f}]"
         )
         table.append({"game": game, "pools": pools, **cells, "its size": size})
-    return lines + findings.markdown(table)
+    reached = {
+        name: f"{(own.loc[kind, 'cosine'] >= EXACT).sum()} of {kind.sum()}" for name, kind in kinds.items()
+    }
+    table.append({"game": f"settings at {EXACT} or more", "pools": "", **reached, "its size": ""})
+    size = rows["group_size"].iloc[0]
+    told = (
+        f"A cosine of at least {EXACT} needs known margins or a large batch. The unbiased estimate reaches "
+        f"it in {reached['margins known']} settings with margins known and in {reached['large batch']} with "
+        f"a fortieth of all groups in a batch, but in only {reached['unbiased']} where one group of {size} "
+        "in a batch decides which exploiters are charged."
+    )
+    return [*lines, *findings.markdown(table), "", told]
+
+
+def _elsewhere(rows: pd.DataFrame) -> list[str]:
+    """The estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
+    rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]
+    lines = [
+        "Cosine with the exact gradient of J: of the mean estimate (range over settings, and in how many it "
+        f"is at least {EXACT}), and of one batch (mean over batches and settings, with its 95% interval):",
+        "",
+    ]
+    table = []
+    for how in figures.PUBLISHED_LABELS:
+        mine = rows[rows["how"] == how]
+        if mine.empty:
+            continue
+        exact = f"{(mine['cosine'] >= EXACT).sum()} of {len(mine)}"
+        batch = {
+            f"one batch, {game}": findings.text(Interval(*figures.mean_of_intervals(here, "batch_cosine")))
+            for game, here in mine.groupby("game", sort=False)
+        }
+        cells = {"estimator": how, "mean": _range(mine["cosine"], 4), f"at least {EXACT}": exact, **batch}
+        table.append(cells)
+    sources = [
+        {"estimator": name, "source": one.source, "adapted to J": one.adaptation}
+        for name, one in published.ELSEWHERE.items()
+    ]
+    return [*lines, *findings.markdown(table), "", *findings.markdown(sources)]
 
 
 def _switches(rows: pd.DataFrame) -> list[str]:
     """What turning one switch does to the cosine, from either preset, and in how many settings."""
     lines = [
-        "Change of the cosine when one switch alone is turned (mean over settings, one group in a batch; in "
-        "brackets the number of settings in which its 95% interval lies below 0, holds 0, lies above 0):",
+        "Change of the cosine of the mean estimate when one switch alone is turned (mean over the settings "
+        "in which it can act, one group in a batch; in brackets the number of settings in which its 95% "
+        "interval lies below 0, contains 0, lies above 0):",
         "",
     ]
     rows = rows[rows["groups_per_batch"] == 1]
@@ -280,6 +326,10 @@ def _switches(rows: pd.DataFrame) -> list[str]:
         ):
             mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
             mine = mine[mine["arm"] == arm] if switch == "credit" else mine
+            mine = mine[figures.acting(mine)]
+            if mine.empty:
+                cells[f"from {how} to {other}"] = figures.NO_EFFECT
+                continue
             below, above = int((mine["change_high"] < 0).sum()), int((mine["change_low"] > 0).sum())
             counts = f"({below}, {len(mine) - below - above}, {above})"
             cells[f"from {how} to {other}"] = f"{mine['change'].mean():+.3f} {counts}"

@@ -57,6 +57,7 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
         return pd.DataFrame()
     trained = tables["evaluation"].query("stage == 'sepo' and reported")
     compared = trained["game"].isin(settings.ablation_games) & trained["pools"].isin(settings.ablation_pools)
+    compared &= trained["preset"].isin(settings.ablation_presets)
     columns = [*evaluation.KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
     outcome = trained.loc[compared, columns].assign(kind="outcome")
     return pd.concat([outcome, tables["gradient"].assign(kind="gradient")], ignore_index=True)
@@ -116,7 +117,8 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
 
 def switch_table(settings: Settings) -> pd.DataFrame:
     """What the published recipe, each of the finished `switch_jobs` and the unbiased recipe do after their
-    last step in the prisoner's dilemma, one row a seed; without rows where no job has finished.
+    last step in the prisoner's dilemma, one row a seed; without rows where no job has finished. There
+    `published+credit` is the preset authors_current, whose run is copied where the main run has it.
 
     Columns: those of `evaluation.csv`; `preset` is published, published+<switch> or unbiased.
     """
@@ -127,7 +129,7 @@ def switch_table(settings: Settings) -> pd.DataFrame:
         job
         for job in stages.sepo_jobs(settings)
         if job.arguments["game"] == stages.SWITCH_GAME
-        and job.arguments["preset"] in credit.PRESETS
+        and job.arguments["preset"] in ("published", "unbiased")
         and job.arguments["arm"] == credit.preset(job.arguments["preset"]).arm
     ]
     table = collect(settings, ends + done, "evaluation")

@@ -215,10 +215,10 @@ def run_sepo(
     """Train with SEPO from the SFT model of job `start`, evaluating at every checkpoint.
 
     `after` is that job's fingerprint; `weights` are those of J (le, lc, lx) where they are not the game's
-    own, `exploiter` the arguments of a `BestResponse`. `twin` names a job (with its fingerprint) of arm
-    reward_only that differs in nothing but the arm: where `constant` would have had the same advantages in
-    every batch of it, its run is this run, and is taken over. Leaves model/ (not where a run is taken over),
-    training-log.parquet and evaluations.
+    own, `exploiter` the arguments of a `BestResponse`. `twin` names a finished job (with its fingerprint)
+    whose results are copied: either its estimator is the same in this game (`same`), or it is the job of arm
+    reward_only that differs in nothing but the arm, and `constant` would have had the same advantages in
+    every batch of it. Leaves model/ (not where results are copied), training-log.parquet and evaluations.
     """
     processes.meet()  # the first one has made the job's folder ready
     if twin and _take_over(folder, twin, keys):
@@ -261,17 +261,19 @@ def run_sepo(
 
 
 def _take_over(folder: Path, twin: dict, keys: dict) -> bool:
-    """Take over the tables of a finished reward_only job where its log says that `constant` had the same
-    advantages (within ROUNDING) in every batch. False, and nothing done, otherwise."""
+    """Copy the tables of a finished job whose estimator is the same, or whose log says that `constant` had
+    the same advantages (within ROUNDING) in every batch. False, and nothing done, otherwise."""
     source = folder_of(keys["profile"], twin["name"])
     if fingerprint_of(source) != twin["fingerprint"]:
         return False
-    if pd.read_parquet(source / "training-log.parquet")["constant_difference"].max() > ROUNDING:
+    log = pd.read_parquet(source / "training-log.parquet")
+    if not twin.get("same") and log["constant_difference"].max() > ROUNDING:
         return False
+    labels = {"arm": keys["arm"], "preset": keys["preset"]}
     if processes.index() == 0:
         for file in source.glob("*.parquet"):
             name, _, label = file.stem.partition("-")
-            evaluation.save({name: pd.read_parquet(file).assign(arm=keys["arm"])}, folder, label)
+            evaluation.save({name: pd.read_parquet(file).assign(**labels)}, folder, label)
     return True
 
 
@@ -569,7 +571,7 @@ def _sepo_job(
     twin: Job | None = None,
 ) -> Job:
     """A job of `run_sepo`. `exploiter` (None: what the settings say), `weights` and `train` change what is
-    trained and `keys` how its rows are called, `twin` is a job whose run may be taken over; a job that
+    trained and `keys` how its rows are called, `twin` is a job whose results may be copied; a job that
     changes nothing has the fingerprint it always had.
     """
     name = name.format(game=game, pools=pools, preset=preset, arm=arm)
@@ -585,6 +587,8 @@ def _sepo_job(
         }
     if twin:
         changes["twin"] = {"name": twin.name, "fingerprint": twin.fingerprint}
+        if twin.arguments["preset"] != preset:
+            changes["twin"]["same"] = True
     return Job(
         f"{name}/seed-{seed}",
         "sepo_lib.stages:run_sepo",
@@ -606,10 +610,9 @@ def _sepo_job(
 
 
 def sepo_jobs(settings: Settings) -> list[Job]:
-    """SEPO in every game from every seed's SFT model, and the published recipe beside it."""
+    """SEPO in every game from every seed's SFT model, and the presets of `compare_with` beside it."""
     recipes = [(settings.preset, settings.arm)]
-    if settings.compare_with_published:
-        recipes.append(("published", credit.PRESETS["published"].arm))
+    recipes += [(preset, credit.PRESETS[preset].arm) for preset in settings.compare_with]
     return [
         _sepo_job(
             settings,
@@ -627,6 +630,18 @@ def sepo_jobs(settings: Settings) -> list[Job]:
     ]
 
 
+def _twin(main: list[Job], game: str, pools: str, preset: str, arm: str, seed: int) -> Job | None:
+    """Of the jobs of the main run, the one that trains the same model: with an estimator that is the same in
+    this game under the name of another preset. None where there is none."""
+    for job in main:
+        there = job.arguments
+        if (there["game"], there["pools"], there["keys"]["seed"]) == (game, pools, seed):
+            own, other = credit.preset(preset, arm), credit.preset(there["preset"], there["arm"])
+            if there["preset"] != preset and credit.same(own, other, games.get(game), pools):
+                return job
+    return None
+
+
 def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]:
     """(steps, G) of an arm: on the pools that the main run trains on those of the main run, whose jobs they
     then are."""
@@ -638,12 +653,13 @@ def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]
 def ablation_jobs(settings: Settings) -> list[Job]:
     """Every arm under the presets of the ablation, on its games and pool sets. With `share_twins` the runs
     of `constant` come last, so that those of `reward_only` can be taken over."""
-    starts = sft_jobs(settings)
+    starts, main = sft_jobs(settings), sepo_jobs(settings)
 
     def job(game: str, pools: str, preset: str, arm: str, number: int, twin: Job | None = None) -> Job:
         steps, size = _ablation_size(settings, game, pools)
         train = {"rollouts_per_opponent": size}
         seed, start = settings.seeds[number], starts[number]
+        twin = twin or _twin(main, game, pools, preset, arm, seed)
         return _sepo_job(settings, start, game, pools, preset, arm, seed, steps, train=train, twin=twin)
 
     runs = [
@@ -663,21 +679,26 @@ def ablation_jobs(settings: Settings) -> list[Job]:
 
 def switch_jobs(settings: Settings) -> list[Job]:
     """The published recipe with each of `switches` turned alone, in the prisoner's dilemma; else as in
-    `sepo_jobs`, which train both ends."""
+    `sepo_jobs`, which train both ends. A switch that cannot act there is left out."""
     if SWITCH_GAME not in settings.games:
         return []
+    pools = settings.of("pools", SWITCH_GAME)
+    idle, main = credit.idle("published", games.get(SWITCH_GAME), pools), sepo_jobs(settings)
     return [
         _sepo_job(
             settings,
             start,
             SWITCH_GAME,
-            settings.of("pools", SWITCH_GAME),
+            pools,
             f"published+{switch}",
-            credit.preset(f"published+{switch}").arm,
+            arm,
             seed,
             settings.of("sepo_steps", SWITCH_GAME),
+            twin=_twin(main, SWITCH_GAME, pools, f"published+{switch}", arm, seed),
         )
         for switch in settings.switches
+        if f"published+{switch}" not in idle
+        for arm in [credit.preset(f"published+{switch}").arm]
         for seed, start in zip(settings.seeds, sft_jobs(settings), strict=True)
     ]
 

@@ -24,7 +24,8 @@ def test_no_two_jobs_of_a_run_share_a_folder(profile):
     jobs = {(job.name, job.fingerprint) for job in every}
     assert len(jobs) == len({name for name, _ in jobs})
     if profile == "study":
-        assert len({job.name for job in main} & {job.name for job in arms}) == len(main)
+        own = [job.name for job in main if job.arguments["preset"] != "authors_current"]
+        assert set(own) == {job.name for job in main} & {job.name for job in arms}
 
 
 def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
@@ -66,6 +67,7 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     assert not any("twin" in job.arguments for arm, job in jobs.items() if arm != "constant")
     both = profiles.load("study", games="split", seeds="1", share_twins=False)
     assert not any("twin" in job.arguments for job in stages.ablation_jobs(both))
+    assert "same" not in constant.arguments["twin"]
 
     class Trained(Exception):
         pass
@@ -90,3 +92,43 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     taken = stages.evaluation.collect([folder], "evaluation")
     assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
     assert (stages.evaluation.collect([folder], "training")["arm"] == "constant").all()
+
+
+def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
+    """In the dilemma s is 1: `published+credit` and the credited arm of `published` are authors_current."""
+    settings = profiles.load("study", games="ipd", seeds="1")
+    (main,) = [j for j in stages.sepo_jobs(settings) if j.arguments["preset"] == "authors_current"]
+    copies = [
+        j for j in (*stages.ablation_jobs(settings), *stages.switch_jobs(settings)) if "twin" in j.arguments
+    ]
+    copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
+    assert set(copies) == {"published", "published+credit"}
+    assert copies["published"].arguments["pools"] == "paper"  # the main run's
+    monkeypatch.setattr(stages, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
+    finish(main, difference=7.0)  # of no interest here
+    for preset, job in copies.items():
+        folder = stages.folder_of("study", job.name)
+        found = stages.run_sepo(folder, lambda step, metrics: None, **job.arguments)
+        assert found == {"shared_with": main.name}
+        taken = stages.evaluation.collect([folder], "evaluation")
+        assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
+    alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])
+    assert not any("twin" in job.arguments for job in stages.switch_jobs(alone))
+    split = profiles.load("study", games="split", seeds="1")  # s is .6 there
+    assert {j.arguments["arm"] for j in stages.ablation_jobs(split) if "twin" in j.arguments} == {"constant"}
+
+
+def test_a_switch_that_cannot_act_is_not_trained():
+    settings = profiles.load("study", games="ipd", seeds="1", switches=["weights", "scale"])
+    assert [job.arguments["preset"] for job in stages.switch_jobs(settings)] == ["published+scale"]
+    assert "weights" not in profiles.load("laptop").switches
+
+
+def test_the_presets_to_compare_with_are_a_list():
+    both = ("published", "authors_current")
+    every = {name: tuple(profiles.load(name).compare_with) for name in profiles.names()}
+    assert every == {"smoke": both, "laptop": both, "smollm2": (), "paper": both, "study": both}
+    trained = {
+        job.arguments["preset"]: job.arguments["arm"] for job in stages.sepo_jobs(profiles.load("laptop"))
+    }
+    assert trained == {"unbiased": "credited", "published": "per_rollout", "authors_current": "credited"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from episodes import episode
 
-from sepo_lib import credit, games
+from sepo_lib import credit, games, published
 
 IPD, KUHN = games.get("ipd"), games.get("kuhn")
 SETTINGS = [credit.preset(name) for name in credit.PRESETS]
@@ -207,7 +207,7 @@ def test_bad_batches_and_settings_are_refused():
         credit.assign([e for e in batch if e.pool != "collusive"], IPD, how)
     with pytest.raises(ValueError, match="same size"):
         credit.assign(batch[1:], IPD, how)
-    with pytest.raises(ValueError, match="choose from published, unbiased"):
+    with pytest.raises(ValueError, match="choose from published, authors_current, unbiased"):
         credit.preset("best")
     with pytest.raises(ValueError, match="choose from reward_only"):
         credit.preset("unbiased", "shared")
@@ -322,7 +322,165 @@ def test_a_preset_with_switches_turned():
     assert credit.preset("published+horizon") == published.with_(horizon="to_go")
     assert credit.preset("published+credit", "constant") == published.with_(arm="constant")
     assert credit.preset("+".join(["published", *credit.TURNS])) == unbiased
-    with pytest.raises(ValueError, match="Unknown preset 'paper'; choose from published, unbiased"):
+    with pytest.raises(
+        ValueError, match="Unknown preset 'paper'; choose from published, authors_current, unbiased"
+    ):
         credit.preset("paper+credit")
     with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit, horizon"):
         credit.preset("published+arm")
+
+
+def test_the_authors_current_code_by_hand():
+    """Every group on its own: s times the payoff of the round, less the whole penalty of the episode; the
+    group's deviation. Theirs is that of the population: longer by sqrt(G / (G - 1)) in every group of G."""
+    batch, how = random_batch(), credit.preset("authors_current")
+    game = games.get("split")  # s = .6; le, lc, lx = 3, 2, 1.8
+    given = dict(zip(map(id, batch), advantages(batch, how, game), strict=True))
+
+    def rewards(e):
+        ahead = 0.6 * max(0.0, (e.other_T - e.own_T).mean())
+        penalty = {
+            "train": 1.8 * np.mean(e.externality_T),
+            "exploiter": 3.0 * ahead + 1.8 * np.mean(e.externality_T),
+            "collusive": 2.0 * np.mean(e.collusion_T),
+        }[e.pool]
+        return (0.6 * e.own_T if e.pool == "train" else np.zeros(3)) - penalty
+
+    for key in {(e.pool, e.opponent) for e in batch}:
+        group = [e for e in batch if (e.pool, e.opponent) == key]
+        reward = np.array([rewards(e) for e in group])
+        theirs = (reward - reward.mean(0)) / (reward.std(0) + 1e-8)
+        ours = np.array([given[id(e)] for e in group])
+        np.testing.assert_allclose(ours * np.sqrt(4 / 3), theirs, rtol=2e-3, atol=1e-6)
+
+
+def test_the_authors_current_code_is_published_credit_where_s_cancels():
+    how, credited = credit.preset("authors_current"), credit.preset("published+credit")
+    equal = {name: credit.same(how, credited, games.get(name)) for name in games.GAMES}
+    assert equal == {"ipd": True, "auction": True, "split": False, "deal": False, "kuhn": True}
+    assert games.get("ipd").scale == games.get("auction").scale == 1.0
+    assert games.get("kuhn").scale == 1.5 and games.get("kuhn").train_weights.externality == 0.0
+
+
+def game_batch(game, pools, seed):
+    """Random rollouts in the shape and the units of a game, one batch against every opponent."""
+    rng, shape = np.random.default_rng(seed), (1, 1, 4, game.rounds)
+    return {
+        pool: {
+            (pool, name): credit.Rollouts(
+                rng.normal(0.5, 1.0, size=shape),
+                rng.normal(0.7, 1.0, size=shape),
+                rng.integers(2, size=shape).astype(float),
+                rng.random(shape),
+                rng.integers(1, 3, size=shape).astype(float),
+            )
+            for name in game.pool(pools, pool)
+        }
+        for pool in credit.POOLS
+    }
+
+
+@pytest.mark.parametrize("arm", credit.ARMS)
+@pytest.mark.parametrize("name", list(credit.PRESETS))
+@pytest.mark.parametrize("game", [games.get(name) for name in games.GAMES], ids=list(games.GAMES))
+def test_a_switch_acts_where_it_changes_an_advantage_and_nowhere_else(game, name, arm):
+    """The floor under the deviation (1e-4) is all that a switch may change which is said not to act."""
+    how = credit.preset(name, arm)
+    for pools in game.pools:
+        batches = [game_batch(game, pools, seed) for seed in range(3)]
+        for switch, field in credit.TURNS.items():
+            ends = [
+                how.with_(**{field: getattr(credit.PRESETS[end], field)}) for end in ("published", "unbiased")
+            ]
+            largest = 0.0
+            for batch in batches:
+                first, second = (credit.advantages(batch, game, end)[0] for end in ends)
+                for key in first | second:
+                    difference = np.abs(first.get(key, 0.0) - second.get(key, 0.0)).max()
+                    largest = max(largest, float(difference))
+            assert credit.acts(how, switch, game, pools) == (largest > 0.02), (switch, pools, largest)
+
+
+def elsewhere(name, batch, game=IPD, batches=1):
+    """The advantages of a published estimator on one batch, by key, (G, T); more batches are copies of it."""
+    pools = {
+        pool: {
+            key: credit.Rollouts(*(np.repeat(a[None], batches, axis=0) for a in vars(r).values()))
+            for key, r in groups.items()
+        }
+        for pool, groups in batch.items()
+    }
+    given, _ = credit.advantages(pools, game, published.ELSEWHERE[name].how)
+    return {key: advantage[0, 0] for key, advantage in given.items()}
+
+
+def three_pools(own, decisions=None):
+    """One batch in which the train group alone earns anything: `own` of shape (G, T)."""
+    own = np.array(own, dtype=float)[None]
+    nothing, ones = np.zeros_like(own), np.ones_like(own)
+    counts = ones if decisions is None else np.array(decisions, dtype=float)[None]
+    group, idle = (credit.Rollouts(o, nothing, nothing, nothing, counts) for o in (own, nothing))
+    return {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
+
+
+def test_trajectory_estimators_by_hand():
+    batch = three_pools([[1, 5], [0, 0], [6, 0]])
+    returns = np.array([3.0, 0.0, 3.0])[:, None] * np.ones(2)  # s / T = 1/2, for every round of the episode
+    mean, std = 2.0, np.sqrt(3.0)
+    np.testing.assert_allclose(elsewhere("Dr. GRPO", batch)["train", "a"], returns - mean)
+    np.testing.assert_allclose(elsewhere("RLOO", batch)["train", "a"], (returns - mean) * 3 / 2)
+    np.testing.assert_allclose(
+        elsewhere("GRPO by trajectory", batch)["train", "a"], (returns - mean) / std, rtol=1e-3
+    )
+    np.testing.assert_allclose(elsewhere("SPIRAL (RAE)", batch, batches=2)["train", "a"], returns - mean)
+    with pytest.raises(ValueError, match="at least two batches"):
+        elsewhere("SPIRAL (RAE)", batch)
+
+
+def test_a_role_is_normalized_over_all_its_turns():
+    batch = three_pools([[1, 5], [0, 0]])
+    to_go = np.array([[3.0, 2.5], [0.0, 0.0]])
+    centred = to_go - to_go.mean()  # one seat: all four turns together
+    np.testing.assert_allclose(elsewhere("MARSHAL, centred only", batch)["train", "a"], centred)
+    np.testing.assert_allclose(elsewhere("MARSHAL", batch)["train", "a"], centred / to_go.std(), rtol=1e-3)
+    # Kuhn: hand 0 from the first seat, hand 1 from the second; s / T = .75; turns count, not hands
+    batch = three_pools([[2, -1], [-1, 1]], decisions=[[2, 1], [1, 1]])
+    given = elsewhere("MARSHAL, centred only", batch, KUHN)["train", "a"]
+    first = (2 * 1.5 - 0.75) / 3
+    np.testing.assert_allclose(given, [[1.5 - first, -0.75], [-0.75 - first, 0.75]])
+
+
+def test_a_baseline_by_turn_depends_on_how_many_turns_were_taken():
+    """Rollouts 0 and 1 end after one turn, 2 and 3 take a second one; one hand, s = 1.5."""
+    batch = three_pools([[4.0], [0.0], [2.0], [-2.0]], decisions=[[1], [1], [2], [2]])
+    given = elsewhere("baseline by turn", batch, KUHN)["train", "a"][:, 0] / 1.5
+    first, second = (4 + 0 + 0 + 0) / 4, (2 - 2) / 2  # all four have a first turn, two a second one
+    np.testing.assert_allclose(given, [4 - first, 0 - first, 2 - first - second, -2 - first - second])
+    even = three_pools([[4.0], [0.0], [2.0], [-2.0]])
+    np.testing.assert_allclose(
+        elsewhere("baseline by turn", even, KUHN)["train", "a"],
+        elsewhere("Dr. GRPO", even, KUHN)["train", "a"],
+    )
+
+
+def test_presets_keep_the_baseline_of_their_group():
+    assert {how.baseline for how in credit.PRESETS.values()} == {"group"}
+    for one in published.ELSEWHERE.values():
+        assert (one.how.arm, one.how.weights, one.how.clamp) == ("credited", "pool", "mean")
+    with pytest.raises(ValueError, match="Unknown baseline 'value'; choose from group, mean, role"):
+        credit.preset("unbiased").with_(baseline="value")
+
+
+def test_the_switches_that_cannot_act():
+    ipd, kuhn = games.get("ipd"), games.get("kuhn")
+    assert credit.idle("published", ipd) == credit.idle("published", kuhn) == ["published+weights"]
+    assert credit.idle("authors_current", ipd) == []  # x and e of an exploiter have shares of their own
+    assert credit.idle("authors_current", kuhn) == ["authors_current+weights"]  # there is no x
+    assert credit.idle("unbiased", ipd) == []
+    assert not credit.acts(credit.preset("published", "reward_only"), "clamp", ipd)
+    assert credit.acts(credit.preset("published", "reward_only"), "horizon", ipd)
+    assert not credit.acts(
+        credit.preset("published", "reward_only"), "horizon", kuhn
+    )  # no hand knows another
+    with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit"):
+        credit.acts(credit.preset("published"), "arm", ipd)

@@ -35,9 +35,35 @@ def test_cosines_are_drawn_where_the_table_has_them(table):
     drawn = np.array([line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1])
     for value in own.cosine:  # one group in a batch, and many
         assert np.isclose(drawn, value).any()
-    assert len(drawn) == 2 * len(figures.ESTIMATORS)  # two policies
+    assert len(drawn) == 2 * (len(figures.ESTIMATORS) - 1)  # two policies; one switch cannot act
+    (words,) = ax.texts
+    assert words.get_text() == figures.NO_EFFECT
+    row = list(figures.ESTIMATORS).index(("published", "weights"))
+    assert words.xy[1] == ax.get_yticks()[row]
     faces = {line.get_markerfacecolor() for line in ax.lines if np.allclose(line.get_xdata(), -0.5)}
     assert faces == {"white"}  # a kink is an open marker
+
+
+def test_published_estimators_are_drawn_where_the_table_has_them(table):
+    grid = figures.estimators_elsewhere(table)
+    (ax,) = grid.axes_dict.values()
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(figures.PUBLISHED_LABELS.values())
+    rows = table[(table.group_size == 8) & (table.policy == "equilibrium") & (table.groups == 80)]
+    rows = rows[(rows.term == "J") & (rows.switch == "none") & (rows.groups_per_batch == 1)].set_index("how")
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+    bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    for y, how in enumerate(figures.PUBLISHED_LABELS):
+        for measure, aside in (("cosine", 0.13), ("batch_cosine", -0.13)):
+            row = rows.loc[how]
+            assert any(np.allclose(mark, (row[measure], aside - y)) for mark in marks)
+            ends = (row[f"{measure}_low"], row[f"{measure}_high"])
+            assert any(np.allclose(bar, ends) for bar in bars)
+    assert -0.5 not in [x for x, y in marks]  # there J has no gradient
+
+
+def test_intervals_of_independent_rows_add_up_in_squares():
+    rows = pd.DataFrame({"m": [1.0, 3.0], "m_low": [0.7, 2.6], "m_high": [1.0, 3.2]})
+    assert figures.mean_of_intervals(rows, "m") == pytest.approx((2.0, 2.0 - 0.25, 2.0 + 0.1))
 
 
 def test_bias_is_relative_to_the_exact_gradient(table):
@@ -59,7 +85,7 @@ def test_headroom_marks_both_winners(room):
     assert f"u {row.best_u:.2f}, e {row.best_e:.2f}" in ax.texts[0].get_text()
 
 
-@pytest.mark.parametrize("name", ["estimator_cosines", "estimator_bias", "headroom"])
+@pytest.mark.parametrize("name", ["estimator_cosines", "estimator_bias", "estimators_elsewhere", "headroom"])
 def test_a_table_without_rows_or_columns_is_refused(name):
     with pytest.raises(figures.NothingToDraw):
         getattr(figures, name)(pd.DataFrame())
@@ -87,6 +113,15 @@ def test_the_document_is_filled_from_the_tables(table, room, tmp_path, monkeypat
     rows = table[(table.policy == "equilibrium") & (table.groups == 80) & (table.term == "J")]
     published = rows[(rows.how == "published") & (rows.switch == "none") & (rows.group_size == 8)]
     assert f"| kuhn | paper | {published.cosine.item():.4f} |" in text
+    assert "| weights | -0." in text or "| weights | +0." in text  # of the unbiased preset, where they act
+    assert text.count("(0, 1, 0)") + text.count("(1, 0, 0)") + text.count("(0, 0, 1)") == 9  # not ten
+    assert f"| {figures.NO_EFFECT} |" in text
+    batch = rows[(rows.how == "MARSHAL") & (rows.group_size == 8)].iloc[0]
+    assert (
+        f"| {batch.batch_cosine:.3f} [{batch.batch_cosine_low:.3f}, {batch.batch_cosine_high:.3f}] |" in text
+    )
+    reached = rows[(rows.switch == "none") & (rows.group_size == 8) & (rows.how == estimators.KNOWN)].cosine
+    assert f"reaches it in {int((reached >= 0.999).sum())} of 1 settings with margins known" in text
     turned = rows[(rows.how == "unbiased") & (rows.switch == "clamp") & (rows.group_size == 8)]
     change = turned[turned.groups_per_batch == 1].change.item()
     assert f"| clamp | {change:+.3f} (" in text
@@ -98,7 +133,7 @@ def test_the_committed_document_is_that_of_a_committed_table():
 
     text = (paths.root() / "docs" / "ESTIMATORS.md").read_text(encoding="utf-8")
     block = text.split(readme.NUMBERS + "\n")[1].split("\n" + readme.END_OF_NUMBERS)[0]
-    kept = [name for name in profiles.names() if name != "smoke"]  # git keeps no table of smoke
+    kept = [name for name in profiles.names() if name != "smoke" and profiles.load(name).model == "nano"]
     made = [name for name in kept if paths.table(name, "estimators").exists()]
     if not made:
         assert block == "The table has not been made yet."

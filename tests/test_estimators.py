@@ -6,7 +6,8 @@ import pytest
 import torch
 from episodes import episode
 
-from sepo_lib import credit, estimators, games, profiles, rollouts, tabular
+from sepo_lib import __main__ as cli
+from sepo_lib import credit, estimators, games, paths, profiles, published, rollouts, stages, tabular
 from sepo_lib.games.base import Weights
 
 CASES = [
@@ -108,10 +109,40 @@ def test_the_unbiased_estimate_is_the_exact_gradient_and_the_published_one_is_no
     assert (terms.loc[["u", "e", "c", "x"]] > 0.98).all()
 
 
-def test_known_margins_mend_the_clamp_near_a_margin_of_zero():
+@pytest.fixture(scope="module")
+def hands():
     table = estimators.measure("equilibrium", games.get("kuhn"), "paper", 2000, [8], seed=4)
-    rows = table[(table.term == "J") & (table.groups == 2000) & (table.groups_per_batch == 1)]
-    own = rows[rows.switch == "none"].set_index("how")
+    return table[(table.term == "J") & (table.groups == 2000) & (table.groups_per_batch == 1)]
+
+
+def test_published_estimators_need_no_reward_to_go_but_no_deviation_either(table):
+    rows = table[(table.groups == 1000) & (table.group_size == 8) & (table.groups_per_batch == 1)]
+    own = rows[(rows.term == "J") & (rows.switch == "none")].set_index("how")
+    unbiased = ["RLOO", "Dr. GRPO", "SPIRAL (RAE)", "MARSHAL, centred only", "baseline by turn"]
+    assert (own.loc[unbiased, "cosine"] > 0.998).all()
+    assert (own.loc[["GRPO by trajectory", "MARSHAL", "authors_current"], "cosine_high"] < 0.9).all()
+    assert own.loc["RLOO", "bias_norm"] < 3 * own.loc["RLOO", "noise_norm"]
+    assert own.loc["Dr. GRPO", "size_ratio"] == pytest.approx(own.loc["RLOO", "size_ratio"] * 7 / 8, rel=1e-4)
+    assert own.loc[estimators.KNOWN, "batch_cosine"] > own.loc["RLOO", "batch_cosine_high"]  # less variance
+    assert set(table[table.how.isin(published.ELSEWHERE)].group_size) == {8}
+
+
+def test_the_cosine_of_one_batch_by_hand():
+    exact = tabular.exact(estimators.policy("random", games.get("ipd")), "paper").gradients["J"].ravel()
+    other = np.zeros_like(exact)
+    batches = np.array([2 * exact, -exact, exact, other])  # the last one has no direction
+    assert estimators._batch_cosine(batches, exact) == pytest.approx(0.25)
+    assert np.isnan(estimators._batch_cosine(batches, other))
+
+
+def test_a_baseline_by_turn_turns_the_gradient_where_hands_vary_in_length(hands):
+    own = hands[hands.switch == "none"].set_index("how")
+    assert own.loc["baseline by turn", "cosine_high"] < 0 < 0.98 < own.loc["Dr. GRPO", "cosine"]
+    assert own.loc["MARSHAL, centred only", "batch_cosine"] > own.loc["RLOO", "batch_cosine_high"]
+
+
+def test_known_margins_mend_the_clamp_near_a_margin_of_zero(hands):
+    own = hands[hands.switch == "none"].set_index("how")
     known = own.loc[estimators.KNOWN]
     assert known.cosine > 0.99 and known.bias_norm < 3 * known.noise_norm
     assert own.loc["unbiased", "cosine_high"] < known.cosine_low
@@ -165,8 +196,8 @@ def test_bad_input_is_refused():
         estimators.policy("uniform", games.get("deal"))
     with pytest.raises(ValueError, match="at least 2 rollouts"):
         estimators.measure("uniform", ipd, "paper", 40, [8, 1], seed=1)
-    with pytest.raises(ValueError, match="at least 8 groups"):
-        estimators.measure("uniform", ipd, "paper", 7, [8], seed=1)
+    with pytest.raises(ValueError, match="at least 16 groups"):
+        estimators.measure("uniform", ipd, "paper", 15, [8], seed=1)
     with pytest.raises(ValueError, match="At least one batch"):
         block(batches=0)
     with pytest.raises(ValueError, match="at least 2 rollouts"):
@@ -181,4 +212,18 @@ def test_the_job_leaves_its_table(tmp_path):
     estimators.run_estimators(tmp_path, lambda step, metrics: reports.append(step), **jobs[0].arguments)
     table = pd.read_parquet(tmp_path / "estimators-log.parquet")
     assert reports == [1] and set(table.profile) == {"smoke"} and set(table.group_size) == {4}
-    assert set(table.policy) == {"uniform"} and set(table.groups) == {8, 2}
+    assert set(table.policy) == {"uniform"} and set(table.groups) == {16, 4}
+
+
+def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    asked = []
+
+    def study_jobs(settings):
+        asked.append(settings.estimator_groups)
+        return estimators.estimator_jobs(settings)[-1:]
+
+    monkeypatch.setattr(stages, "study_jobs", study_jobs)
+    assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
+    assert asked == [20] and "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
+    assert set(paths.read_table("smoke", "estimators").groups) == {20, 5}

@@ -60,6 +60,20 @@ def test_only_the_reported_step_of_kuhn_counts():
     assert found["NashConv"] == "0.250 [0.250, 0.250]" and found["arm"] == "credited"
 
 
+def test_words_stand_in_the_place_of_a_switch_that_cannot_act():
+    """Old tables have rows of a model that was trained with it: its number is not shown."""
+    rows = [
+        {"game": "ipd", "pools": "paper", "preset": preset, "seed": seed, "safety": seed * value}
+        for preset, value in (("published", 1.0), ("published+weights", 1.5), ("published+scale", 2.0))
+        for seed in (1, 2)
+    ]
+    shown = {row["recipe"]: row for row in findings.switches(pd.DataFrame(rows))}
+    assert set(shown) == {"published+scale", "published+weights"}
+    assert shown["published+weights"]["safety"] == "no effect by construction"
+    assert shown["published+scale"]["safety"] == "3.000"
+    assert findings.switches(pd.DataFrame()) == []
+
+
 def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     paths.write_table(pd.DataFrame({"seed": [2, 1]}), "smoke", "evaluation")

@@ -80,6 +80,8 @@ class Game(ABC):
     pools: Mapping[str, Mapping[str, Mapping[str, Opponent]]]
     #: True where nothing that happens in a round can change a later one (the reward to go may stop there).
     memoryless: bool = False
+    #: The seats that the policy takes in turn: in round t it has seat t % seats.
+    seats: int = 1
 
     @property
     def scale(self) -> float:

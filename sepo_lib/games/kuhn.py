@@ -79,6 +79,7 @@ class Kuhn(Game):
     max_payoff = 2.0
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)
     memoryless = True
+    seats = 2  # first mover in hands 0, 2, 4; second mover in hands 1, 3, 5
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": _pool("nash", "tight_passive")}}
 
     def play(self, rng: np.random.Generator) -> Play:
