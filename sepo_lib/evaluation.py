@@ -209,7 +209,10 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
                 "exploiter_externality": exploiter["externality"].mean(),
                 "robustness": exploiter["own_payoff"].mean(),
                 "welfare": train["welfare"].mean(),
-                **{f"nra{end}": ((own - other) / size).fillna(0.0).mean() for end, size in below.items()},
+                **{
+                    f"nra{end}": ((own - other) / size.where(size != 0, np.inf)).mean()
+                    for end, size in below.items()
+                },
                 "shift_payoff": mean.loc["shift"]["own_payoff"].mean() if "shift" in mean.index else np.nan,
                 "parse_rate": decisions["parsed"].mean(),
                 "episodes": len(by_episode.loc[run]),

@@ -13,9 +13,12 @@ import hashlib
 import json
 import os
 import platform
+import re
+import site
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -36,6 +39,10 @@ CLOCK = "%Y-%m-%d %H:%M UTC"
 #: What in the repository a result depends on; only changes there make a run's commit "dirty".
 SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
 
+#: The date (UTC) of the last change of the code that moves results (docs/LOG.md). Who makes such a change
+#: sets it: committed runs made before it are then called older, and jobs finished before it are done again.
+CORRECTED = "2026-11-26"
+
 
 def start(settings: Settings) -> dict[str, Any]:
     """Begin a manifest, or continue the one of an interrupted run with the same settings, and write it."""
@@ -50,6 +57,7 @@ def start(settings: Settings) -> dict[str, Any]:
             "started": before["started"] if continues else _now(),
             "finished": None,
             "commit": commit(),
+            "corrected": CORRECTED,
             "settings": plain,
             "seeds": plain["seeds"],
             "hardware": hardware(),
@@ -102,6 +110,16 @@ def finish(profile: str) -> dict[str, Any]:
     return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
 
 
+def remade(profile: str, tables: Sequence[str]) -> dict[str, Any]:
+    """Note in the manifest of a finished run that `tables` (names) were made again from its records."""
+    manifest = read(profile)
+    files = [paths.table(profile, name) for name in tables]
+    entry = {"date": _now(), "tables": list(tables), "commit": commit()}
+    manifest["remade"] = [*manifest.get("remade", []), entry]
+    manifest["sha256"] |= {paths.relative(file): _sha256(file) for file in files}
+    return _write(profile, manifest)
+
+
 def read(profile: str) -> dict[str, Any]:
     """The manifest of a run. Raises FileNotFoundError naming the command that makes one."""
     path = paths.manifest(profile)
@@ -111,6 +129,22 @@ def read(profile: str) -> dict[str, Any]:
             f"There is no run to look at: {paths.relative(path)} is missing; run `{command}`."
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def older(profile: str) -> str | None:
+    """A sentence where the run of `profile` was made before the last correction, else None.
+
+    None too where there is no run, and where evaluation.csv is no longer the run's (another is under way).
+    """
+    manifest = read(profile) if paths.manifest(profile).exists() else {}
+    table = paths.table(profile, "evaluation")
+    made = manifest.get("sha256", {}).get(paths.relative(table))
+    if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
+        return None
+    return (
+        f"Made on {manifest['started'][:10]}, before the corrections of {CORRECTED} (docs/LOG.md); "
+        "today's code would give other numbers."
+    )
 
 
 def seconds(settings: Settings) -> float | None:
@@ -169,7 +203,8 @@ def commit() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory (GiB), operating system and accelerator; no host name."""
+    """Processor, usable cores, memory (GiB), operating system, accelerator and the instructions that torch
+    uses (such as AVX512; docs/REPRODUCIBILITY.md); no host name."""
     import psutil
     import torch
 
@@ -184,7 +219,27 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "accelerator": accelerator,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def traces(text: str) -> list[str]:
+    """What in a text names a machine: folders of this one, and of any other what looks like one.
+
+    Of this machine the root of the kit, the home folder, that of temporary files, and those of packages;
+    pictures that are embedded as base64 are passed over.
+    """
+    text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
+    here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
+    own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
+    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
+    return found + sorted(set(_MACHINE.findall(text)))
+
+
+#: A folder of a home or of temporary files, or where packages are installed, on any system.
+_MACHINE = re.compile(
+    r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/)[\w.-]*|[A-Z]:\\+Users\\+\w+|site-packages"
+)
 
 
 def _processor() -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 from scipy import stats
 
 
@@ -169,19 +170,43 @@ def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> I
     return Interval(estimate, *(float(end) for end in np.quantile(resampled_R, [tail, 1.0 - tail])))
 
 
+def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
+    """`table.groupby(by)` for means over seeds: no group may hold a seed twice.
+
+    Empty cells in `by` (the arm of the base model) form groups of their own. Groups come in the order of
+    their first row. Raises ValueError naming the columns that tell the rows of one seed apart (pools,
+    preset, arm, step ...) and so would be mixed. A table without a column `seed` is not checked.
+    """
+    by = list(by)
+    if "seed" in table.columns:
+        again = table[table.duplicated([*by, "seed"], keep=False)]
+        if len(again):
+            numbers = again.select_dtypes("number").columns.difference(["step"])
+            first = again.groupby([*by, "seed"], dropna=False, sort=False)
+            mixed = [
+                column
+                for column in again.columns.difference([*by, "seed", *numbers], sort=False)
+                if (first[column].nunique(dropna=False) > 1).any()
+            ]
+            raise ValueError(
+                f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
+                "these or group by them too."
+            )
+    return table.groupby(by, sort=False, dropna=False)
+
+
 def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """One row per group and metric: the columns `by`, then metric, mean, ci_low, ci_high, n.
 
     Each row of a group is one seed. Values that are missing are left out and show in n; where all of them
-    are, n is 0 and the rest nan. Empty cells in `by` (the arm of the base model) form groups of their own.
-    Groups come in the order of their first row. Raises ValueError for missing columns.
+    are, n is 0 and the rest nan. Raises ValueError for missing columns, and as `grouped` does.
     """
     by, values = list(by), list(values)
     missing = [column for column in by + values if column not in table.columns]
     if missing:
         raise ValueError(f"The table lacks the columns {missing}; it has {list(table.columns)}.")
     rows = []
-    for key, group in table.groupby(by, sort=False, dropna=False):
+    for key, group in grouped(table, by):
         for metric in values:
             values_S = group[metric].dropna().to_numpy(dtype=float)
             found = interval(values_S) if values_S.size else Interval(np.nan, np.nan, np.nan)
