@@ -60,8 +60,8 @@ def of_main_run(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
     """
     recipes = {(job.arguments["preset"], job.arguments["arm"]) for job in stages.sepo_jobs(settings)}
     table = on_own_pools(settings, table)
-    main = [recipe in recipes for recipe in zip(table["preset"], table["arm"], strict=True)]
-    return table[(table["stage"] != "sepo") | main]
+    rows = zip(table["stage"], table["preset"], table["arm"], strict=True)
+    return table[[stage != "sepo" or (preset, arm) in recipes for stage, preset, arm in rows]]
 
 
 def _evaluation_tables(settings: Settings) -> list[str]:
