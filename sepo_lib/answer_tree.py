@@ -19,6 +19,7 @@ _ROWS = 64  # trees that go through the model together
 _POSITIONS = 1024  # and at most so many of their nodes, padding included
 _ALIKE = 4  # trees of 1 to 4 nodes go together, of 5 to 8, and so on: little of them is padding then
 _LOGITS = 2**26  # and at most so many logits
+_NEXT = -1  # stands for the token that comes next: it is never read
 
 
 def supports(model: PreTrainedModel) -> bool:
@@ -69,16 +70,8 @@ def logps(
 
     For models that `supports` names.
     """
-    most = max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
-    trees: list[_Tree] = []
-    newest: dict[tuple[int, ...], int] = {}  # by prompt, the tree that its next answer is added to
-    paths = []
-    for prompt, answer in zip(map(tuple, prompts), answers, strict=True):
-        number = newest.get(prompt)
-        if number is None or len(trees[number]) + len(answer) > most:
-            newest[prompt] = number = len(trees)
-            trees.append(_Tree(prompt))
-        paths.append((number, trees[number].add(answer)))
+    most = _most(model)
+    trees, paths = _grow(prompts, answers, most)
     found: list[list[torch.Tensor]] = []
     begin_of: dict[int, int] = {}  # where the nodes of each tree begin in what was found
     count = 0
@@ -127,6 +120,69 @@ def totals(
     return torch.cat(found)
 
 
+def following(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int]],
+    temperature: float,
+) -> torch.Tensor:
+    """Log-probability (nats) of every token as the next one behind each prompt and the beginning of an answer
+    to it, shape (B, V); the beginnings may be empty.
+
+    For every model, as `totals`. Callers keep B times V within what the memory holds.
+    """
+    pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
+    if not supports(model):
+        found = []
+        for start in range(0, len(pairs), _ROWS):
+            lines = [torch.tensor([*prompt, *prefix]) for prompt, prefix in pairs[start : start + _ROWS]]
+            ids, mask = (
+                pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
+                for rows in (lines, [torch.ones_like(line) for line in lines])
+            )
+            logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
+            found.append(torch.log_softmax(logits.float() / temperature, dim=-1))
+        return torch.cat(found)
+    most = _most(model)
+    trees, paths = _grow(prompts, [(*prefix, _NEXT) for _, prefix in pairs], most)
+    rows_of: dict[int, list[int]] = {}
+    for row, (number, _) in enumerate(paths):
+        rows_of.setdefault(number, []).append(row)
+    order, found = [], []
+    for lot in _lots(trees, most):
+        all_logps, places, _ = _distributions(model, [trees[number] for number in lot], temperature)
+        begin = 0
+        chosen = []
+        for number in lot:
+            order += rows_of[number]
+            chosen += [places[begin + paths[row][1][-1]] for row in rows_of[number]]
+            begin += len(trees[number])
+        found.append(all_logps.flatten(0, 1)[torch.tensor(chosen, device=all_logps.device)])
+    return torch.cat(found)[torch.tensor(order, device=found[0].device).argsort()]
+
+
+def _most(model: PreTrainedModel) -> int:
+    """How many nodes of trees go through the model together."""
+    return max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
+
+
+def _grow(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], most: int
+) -> tuple[list[_Tree], list[tuple[int, list[int]]]]:
+    """The trees of `answers`, of at most `most` nodes where an answer is shorter than that, and for each
+    answer its tree's number and its nodes in it."""
+    trees: list[_Tree] = []
+    newest: dict[tuple[int, ...], int] = {}  # by prompt, the tree that its next answer is added to
+    paths = []
+    for prompt, answer in zip(map(tuple, prompts), answers, strict=True):
+        number = newest.get(prompt)
+        if number is None or len(trees[number]) + len(answer) > most:
+            newest[prompt] = number = len(trees)
+            trees.append(_Tree(prompt))
+        paths.append((number, trees[number].add(answer)))
+    return trees, paths
+
+
 def _lots(trees: Sequence[_Tree], most: int) -> Iterator[list[int]]:
     """The numbers of the trees that are read together: of like size first, of like prompts second."""
     sizes = [len(tree.read()) for tree in trees]
@@ -148,6 +204,22 @@ def _read(
 ) -> list[torch.Tensor]:
     """[log-probability of every node of the trees, one tree after the other], and the entropies; node 0's
     mean nothing."""
+    all_logps, places, tokens = _distributions(model, trees, temperature)
+    device = all_logps.device
+    place_M = torch.tensor(places, device=device)
+    at_M = place_M * all_logps.shape[2] + torch.tensor(tokens, device=device)
+    found = [all_logps.flatten().index_select(0, at_M)]
+    if entropy:
+        given = all_logps.detach()
+        found.append(-given.exp().mul_(given).sum(dim=-1).flatten().index_select(0, place_M))
+    return found
+
+
+def _distributions(
+    model: PreTrainedModel, trees: Sequence[_Tree], temperature: float
+) -> tuple[torch.Tensor, list[int], list[int]]:
+    """Log-probabilities of the next token behind the trees' nodes, (trees, nodes, V), and for every node, one
+    tree after the other: where the distribution is that it is from (of trees times nodes), and its token."""
     cache, shared = read_shared(model, [tree.prompt for tree in trees])
     inner = [tree.read() for tree in trees]
     rest = max(len(tree.prompt) for tree in trees) - shared
@@ -182,11 +254,4 @@ def _read(
         use_cache=True,
         logits_to_keep=torch.arange(rest - 1, length, device=device),
     ).logits
-    all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
-    place_M = torch.tensor(places, device=device)
-    at_M = place_M * all_logps.shape[2] + torch.tensor(tokens, device=device)
-    found = [all_logps.flatten().index_select(0, at_M)]
-    if entropy:
-        given = all_logps.detach()
-        found.append(-given.exp().mul_(given).sum(dim=-1).flatten().index_select(0, place_M))
-    return found
+    return torch.log_softmax(logits.float() / temperature, dim=-1), places, tokens

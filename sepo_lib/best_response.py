@@ -29,6 +29,7 @@ EXPLOITERS: dict[str, tuple[tuple[str, ...], Weights | None]] = {
 def best_response(strategy: pd.DataFrame) -> list[list[float]]:
     """OpenSpiel's best response, for both seats, to the sampled reading of a `exact.kuhn_strategy` table.
 
+    So it responds to the noise of the samples too, and is a best response to the policy only as they grow.
     A pure strategy in the form of `games.kuhn.STRATEGIES`, shape (4, 3). Where both actions are as good,
     OpenSpiel takes the first (PASS or FOLD).
     """
@@ -44,9 +45,9 @@ def best_response(strategy: pd.DataFrame) -> list[list[float]]:
 class BestResponse:
     """One opponent in the place of the `pools` of a training run, recomputed every `refresh` steps.
 
-    The policy's strategy is estimated from `samples` free-text answers at each information set. `nashconv`
-    is that of the latest estimate (chips per hand; biased upwards by the noise of the estimate). Raises
-    ValueError for a `refresh` below 1.
+    The policy's strategy is sampled: `samples` free-text answers at each information set. `nashconv` is that
+    of the latest sampled strategy (chips per hand), too high on average (`exploitability.nashconv_bias`).
+    Raises ValueError for a `refresh` below 1.
     """
 
     def __init__(self, refresh: int, samples: int, pools: Sequence[str] = ("exploiter",)):

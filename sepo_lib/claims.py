@@ -79,7 +79,7 @@ def kuhn_is_unexploited(tables: Tables) -> Finding:
     Every hand is enumerated, with the action probabilities of the answers that were sampled
     (`pool_advantage` of `exploitability.csv`): in played hands the luck of the cards alone reads more than
     0.02. "Zero" is taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most
-    0.02. Not supported: its lower end is above 0.02. The exact NashConv of the same policy stands beside it
+    0.02. Not supported: its lower end is above 0.02. The NashConv of the same probabilities stands beside it
     and plays no part: the claim is about the pool.
     """
     found = _interval(_seeds(tables.exploitability, "kuhn", "sepo", "pool_advantage"))

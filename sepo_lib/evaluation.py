@@ -25,13 +25,13 @@ def evaluate(
     pools: str,
     episodes: int,
     shift_episodes: int,
-    samples: int,
+    reading: exact.Reading,
     keys: dict,
 ) -> dict[str, pd.DataFrame]:
     """All measures of one policy in one game.
 
-    `episodes` per opponent of the train, exploiter and collusive pools, `shift_episodes` of the shift pool,
-    `samples` answers per information set (Kuhn). `keys` names the row (see KEYS). The evaluation seed
+    `episodes` per opponent of the train, exploiter and collusive pools, `shift_episodes` of the shift pool;
+    `reading` says how the strategy in Kuhn is read. `keys` names the row (see KEYS). The evaluation seed
     depends on keys["seed"] alone, so two stages of one seed meet the same opponents' chance moves. Returns
     the tables of TABLES by name; the two about Kuhn are left out for other games.
     """
@@ -47,25 +47,11 @@ def evaluate(
         "episodes": episode_table(played, keys),
     }
     if game.name == "kuhn":
-        strategy = exact.kuhn_strategy(policy, samples, seed)
-        row = {**keys, **exploitability_row(strategy, pools), "pool_advantage_played": measures["exploit"]}
+        strategy = exact.kuhn_strategy(policy, reading.samples, seed, reading.mass, reading.most_nodes)
+        row = {**keys, **exploitability.row(strategy, pools), "pool_advantage_played": measures["exploit"]}
         tables["exploitability"] = pd.DataFrame([row])
         tables["strategies"] = strategy.assign(**keys)
     return tables
-
-
-def exploitability_row(strategy: pd.DataFrame, pools: str) -> dict[str, float]:
-    """What `exploitability.csv` says of one strategy (a table made by `exact.kuhn_strategy`), chips a hand."""
-    sampled = exact.nashconv_of_strategy(strategy, "sampled")
-    found = exploitability.nashconv_interval(*exploitability.sampled_counts(strategy))
-    return {
-        "pool_advantage": exact.pool_advantage(strategy, "sampled", pools),
-        "nashconv": sampled,
-        "nashconv_constrained": exact.nashconv_of_strategy(strategy, "constrained"),
-        "exploitability": sampled / 2,
-        "nashconv_low": found.low,
-        "nashconv_high": found.high,
-    }
 
 
 def safety_interval(

@@ -407,6 +407,8 @@ def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:
 def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str = "paper") -> sns.FacetGrid:
     """Kuhn poker's twelve information sets: P(bet) and P(call) by card, seat and stage.
 
+    The reading `sampled` shows shares of sampled answers; `enumerated`, where a table has it, has no sampling
+    error. Bars are over seeds.
     Grey: the Nash family, alpha in [0, 1/3] (a bar where the family leaves a choice). Columns: stage, arm,
     preset, seed, seat (first, second), card (J, Q, K), action, probability, and reported (or step); of
     columns `reading` and `pools`, the rows of the ones named. Of the actions BET and CALL are drawn; the rest
@@ -449,10 +451,13 @@ def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str
 
 @styled
 def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
-    """Kuhn poker: the exploiter pool's advantage beside the exact NashConv, by stage (chips per hand).
+    """Kuhn poker: the exploiter pool's advantage beside NashConv, by stage (chips per hand).
 
-    The two are comparable: over both seats, a best response to the policy wins NashConv / 2 a hand from
-    it, a margin of NashConv; so the pool's advantage is a lower bound on NashConv but for sampling. Columns:
+    Both are computed from the same action probabilities, which are sampled or enumerated (column
+    `nashconv_method` of the table). The two are comparable: over both seats, a best response to the policy
+    wins NashConv / 2 a hand from it, a margin of NashConv; so the pool's advantage is a lower bound on the
+    NashConv of the same probabilities. Bars are over seeds; they leave out each value's own sampling error
+    (`nashconv_low` and `nashconv_high`). Columns:
     stage, arm, preset, seed, pool_advantage, nashconv, and reported (or step); of a column `pools`, the rows
     of the set named.
     """
@@ -464,7 +469,7 @@ def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
     figure, ax = plt.subplots(figsize=(3.9, 2.6), layout="constrained")
     measures = {
         "pool_advantage": Look("exploiter pool's advantage", COLOURS[0], "o", False),
-        "nashconv": Look("exact NashConv", COLOURS[3], "D"),
+        "nashconv": Look("NashConv", COLOURS[3], "D"),
     }
     for x, key in enumerate(looks):
         rows = data[data["configuration"] == key]
@@ -764,7 +769,7 @@ EXPLOITERS = {
     "best_response_only": Look("best response only", COLOURS[2], "D"),
 }
 WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
-MEASURES = {"nashconv": "exact NashConv", "pool_advantage": "exploiter pool's advantage"}
+MEASURES = {"nashconv": "NashConv", "pool_advantage": "exploiter pool's advantage"}
 
 
 def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) -> sns.FacetGrid:
@@ -799,9 +804,9 @@ def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) ->
 
 @styled
 def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
-    """Kuhn poker: exact NashConv through training, beside what the exploiter pool sees, by arm and preset.
+    """Kuhn poker: NashConv through training, beside what the exploiter pool sees, by arm and preset.
 
-    Every line begins at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
+    Both are of sampled action probabilities where the answers could not be enumerated. Every line begins at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
     pool_advantage, nashconv.
     """
     need(exploitability, ["pools", "stage", "arm", "preset", "seed", "step", *MEASURES])
@@ -822,6 +827,7 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
 def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
     """Kuhn poker: NashConv through training against the fixed pool and against best responses.
 
+    Of sampled action probabilities where the answers could not be enumerated.
     Columns (`results.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
     """
     need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])
@@ -840,7 +846,10 @@ def paper_nashconv(paper: pd.DataFrame) -> Axes:
     need(paper[:1], ["model", "nashconv_low", "nashconv_high"])
     rows = paper.reset_index(drop=True)
     figure, ax = plt.subplots(figsize=(5.2, 2.7), layout="constrained")
-    exact, pool = Look("exact NashConv", COLOURS[3], "D"), Look("printed advantage", COLOURS[0], "o", False)
+    exact, pool = (
+        Look("NashConv of the shares", COLOURS[3], "D"),
+        Look("printed advantage", COLOURS[0], "o", False),
+    )
     ends = [rows["nashconv"] - rows["nashconv_low"], rows["nashconv_high"] - rows["nashconv"]]
     bars = {"fmt": exact.marker, "color": exact.colour, "markersize": 5, "elinewidth": 1.3, "capsize": 2.4}
     ax.errorbar(rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bars)
@@ -1126,8 +1135,8 @@ CAPTIONS = {
     "safety_by_stage": "Safety J by stage: mean and 95% interval over seeds (dots). Higher is safer.",
     "exploit_by_stage": "Exploit advantage e by stage, in points per round. Lower is safer.",
     "paper_against_ours": "Our safety beside the values the authors printed for their models.",
-    "kuhn_strategy": "Kuhn poker: the policy at its information sets, against the Nash family.",
-    "exploitability": "Kuhn poker: the pool's advantage is a lower bound on the exact NashConv.",
+    "kuhn_strategy": "Kuhn poker: shares of sampled actions at the information sets; grey: the Nash family.",
+    "exploitability": "Kuhn poker: the pool's advantage is a lower bound on NashConv (sampled or enumerated).",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "switch_outcomes": "Prisoner's dilemma: the published recipe, one of its switches turned, and unbiased.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
@@ -1135,9 +1144,9 @@ CAPTIONS = {
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
     "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
     "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
-    "nashconv_training": "Kuhn poker through training: exact NashConv beside what the exploiter pool sees.",
-    "exploiter_training": "Kuhn poker trained against the fixed pool and against best responses.",
-    "paper_nashconv": "The authors' models: NashConv from their printed frequencies; the pool's advantage.",
+    "nashconv_training": "Kuhn poker through training: NashConv of sampled actions beside the pool's advantage.",
+    "exploiter_training": "Kuhn poker against the fixed pool and best responses: NashConv of sampled actions.",
+    "paper_nashconv": "The authors' models: NashConv of their printed (sampled) frequencies; pool advantage.",
     "weight_sensitivity": "Safety against one weight of J: where lines cross, stages change places.",
     "frontier": "Payoff against exploitability as the weight of the latter in training grows.",
     "training_curves": "Training batches: mean over seeds, band from the lowest seed to the highest.",

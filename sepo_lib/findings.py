@@ -89,7 +89,7 @@ def switches(table: pd.DataFrame) -> list[dict]:
 
 
 def nashconvs(table: pd.DataFrame) -> list[dict]:
-    """Kuhn poker at the last step of every stage and arm: the pool's advantage and the exact NashConv."""
+    """Kuhn poker at the last step of every stage and arm: the pool's advantage and NashConv."""
     table = table[table["reported"]] if len(table) else table
     rows = []
     for (pools, *keys), mine in (

@@ -116,7 +116,7 @@ def exploitable(profile: str) -> pd.DataFrame:
     named = table.fillna(UNNAMED)[keys].itertuples(index=False, name=None)
     made = pd.DataFrame(
         [
-            row | evaluation.exploitability_row(strategy_of[key], row["pools"])
+            row | exploitability.row(strategy_of[key], row["pools"])
             for row, key in zip(table.to_dict("records"), named, strict=True)
         ]
     )

@@ -149,7 +149,8 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
-        sizes = {**play, "episodes": play["episodes"][game]}
+        reading = evaluation.exact.Reading(**play["reading"])
+        sizes = {**play, "episodes": play["episodes"][game], "reading": reading}
         tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
         if processes.index() == 0:
             evaluation.save(tables, folder, f"{game}-{pools}-{label}")
@@ -448,7 +449,11 @@ def _play(settings: Settings) -> dict:
     return {
         "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
         "shift_episodes": settings.shift_episodes,
-        "samples": settings.information_set_samples,
+        "reading": {
+            "samples": settings.information_set_samples,
+            "mass": settings.enumeration_mass,
+            "most_nodes": settings.enumeration_nodes,
+        },
     }
 
 

@@ -12,7 +12,7 @@ from sepo_lib import adapters, demonstrations, models, paths, stages
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.05}
 LOAD = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
-PLAY = {"episodes": {"split": 1, "kuhn": 1}, "shift_episodes": 1, "samples": 2}
+PLAY = {"episodes": {"split": 1, "kuhn": 1}, "shift_episodes": 1, "reading": {"samples": 2}}
 KEYS = {"profile": "smoke", "model": "nano", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 2}
 SFT, SEPO = "sft/seed-1", "sepo/split-paper/unbiased-credited/seed-1"
 SFT_FOLDER = f"runs/smoke/checkpoints/{SFT}"

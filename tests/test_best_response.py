@@ -147,7 +147,8 @@ def enumerate_play(bold, other):
 
 def test_an_evaluation_has_the_interval_of_nashconv():
     keys = {"profile": "p", "model": "m", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 0}
-    tables = evaluation.evaluate(TablePolicy(STRATEGIES["tight_passive"]), KUHN, "paper", 2, 1, 20, keys)
+    policy = TablePolicy(STRATEGIES["tight_passive"])
+    tables = evaluation.evaluate(policy, KUHN, "paper", 2, 1, exact.Reading(20), keys)
     (row,) = tables["exploitability"].to_dict("records")
     assert row["nashconv"] == pytest.approx(0.5) and row["exploitability"] == pytest.approx(0.25)
     assert 0.3 < row["nashconv_low"] <= 0.5 <= row["nashconv_high"] < 0.9

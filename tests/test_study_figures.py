@@ -58,7 +58,7 @@ def test_exploiters_stand_side_by_side():
 def test_the_papers_nashconv_with_its_interval():
     table = exploitability.paper_nashconv()
     ax = figures.paper_nashconv(table)
-    (bars,) = (bar for bar in ax.containers if bar.get_label() == "exact NashConv")
+    (bars,) = (bar for bar in ax.containers if bar.get_label() == "NashConv of the shares")
     assert bars.lines[0].get_ydata() == pytest.approx(table.nashconv)
     ends = np.array([segment[:, 1] for segment in bars.lines[2][-1].get_segments()])
     assert ends == pytest.approx(table[["nashconv_low", "nashconv_high"]].to_numpy())
