@@ -114,13 +114,12 @@ def exploitable(profile: str) -> pd.DataFrame:
     keys = list(evaluation.KEYS)
     strategy_of = dict(list(strategies.fillna(UNNAMED).groupby(keys, sort=False)))
     named = table.fillna(UNNAMED)[keys].itertuples(index=False, name=None)
-    made = pd.DataFrame(
-        [
-            row | exploitability.row(strategy_of[key], row["pools"])
-            for row, key in zip(table.to_dict("records"), named, strict=True)
-        ]
-    )
-    return made[[*made.columns.drop("reported"), "reported"]]
+    rows = []
+    for old, key in zip(table.to_dict("records"), named, strict=True):
+        known = {name: value for name, value in old.items() if name in keys}
+        measured = exploitability.row(strategy_of[key], old["pools"])
+        rows.append(known | measured | {name: old[name] for name in old if name not in known | measured})
+    return pd.DataFrame(rows)
 
 
 def decided(profile: str) -> pd.DataFrame:
