@@ -86,8 +86,10 @@ def safety_interval(
 def _resampled_safety(
     game: Game, terms: dict[str, list[np.ndarray]], confidence: float = 0.95, resamples: int = 1000
 ) -> Interval:
-    """`safety_interval` of pool -> one array (E, 4) an opponent: own payoff, margin, collusion and externality
-    of each episode, means over its rounds."""
+    """`safety_interval` of pool -> one array (E, 4) an opponent: own payoff, margin, collusion, externality.
+
+    Each is the mean over the rounds of an episode.
+    """
     rng = np.random.default_rng(0)
     # An array (1 + R, 4) for every opponent of a pool: the means, then the drawn ones.
     seen: dict[str, list] = {"train": [], "exploiter": [], "collusive": []}
@@ -121,8 +123,8 @@ def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:
         missing = set(range(len(episode.rounds))) - {decision.round for decision in episode.decisions}
         if missing:
             raise ValueError(
-                f"The policy decided nothing in the rounds {sorted(missing)} of an episode of {episode.game}, "
-                "which this table, of one row per decision, cannot hold; give the policy a decision there."
+                f"The policy decided nothing in the rounds {sorted(missing)} of an episode of "
+                f"{episode.game}, so a table of its decisions cannot hold them; give it a decision there."
             )
         game_keys = {"pool": episode.pool, "opponent": episode.opponent, "rollout": episode.rollout}
         for number, decision in enumerate(episode.decisions):
@@ -152,11 +154,12 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
     """Every measure of `evaluation.csv` from a table of decisions alone (`episode_table`).
 
     One row per evaluated policy, in the order of its first decision: KEYS, then what `objective.measure`
-    gives, then with `intervals` the ends of `safety_interval`. It shares no code with `objective.measure` but
-    J itself. Raises ValueError for a table that lacks a column; an older one lacks those that `replayed` adds.
+    gives, then with `intervals` the ends of `safety_interval`. It shares no code with `objective.measure`
+    but J itself. Raises ValueError for a table that lacks a column; an older one lacks those of `replayed`.
     """
     opponent, episode = ["run", "pool", "opponent"], ["run", "pool", "opponent", "rollout"]
-    needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff", "collusion", "externality"]
+    needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff"]
+    needed += ["collusion", "externality"]
     missing = [column for column in needed if column not in episodes]
     if missing:
         raise ValueError(f"The episodes lack the columns {missing}; add them with `evaluation.replayed`.")

@@ -181,7 +181,7 @@ def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
     reader could read back.
     """
     if not len(frame.columns):
-        raise ValueError(f"The table {name} of the run {profile} has no columns; give it those of its header.")
+        raise ValueError(f"The table {name} of the run {profile} has no columns; give it its header.")
 
     def write(temporary: Path) -> None:
         if name in PARQUET:

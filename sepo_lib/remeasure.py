@@ -1,4 +1,4 @@
-"""What follows from the records of a committed run, made again without training: `python -m sepo_lib remeasure`.
+"""What follows from the records of a run, made again without training: `python -m sepo_lib remeasure`.
 
 When a measure is added or corrected, the tables of a run that was trained before can be brought up to date
 as far as its records go. The record itself (episodes, strategies, training) stays as it is. The manifest
@@ -56,8 +56,9 @@ def sft(profile: str) -> pd.DataFrame:
     The rows of a seed are in order, one a step. Raises ValueError where there are not as many as steps.
     """
     table = paths.read_table(profile, "sft", ("seed", "step"))
-    step = table.groupby("seed").cumcount() + 1
-    if not (table.groupby("seed")["step"].transform("max") == step.groupby(table["seed"]).transform("max")).all():
+    seeds = table.groupby("seed")["step"]
+    step = seeds.cumcount() + 1
+    if (seeds.transform("max") != seeds.transform("size")).any():
         raise ValueError(f"sft.csv of {profile} does not hold one row a step; train that stage again.")
     return table.assign(step=step)
 
@@ -75,16 +76,15 @@ def evaluated(profile: str) -> pd.DataFrame:
     known = table.drop(columns=list(ADDED), errors="ignore")
     if not paths.table(profile, "episodes").exists():
         return _placed(known.assign(**dict.fromkeys(ADDED, np.nan)))
-    measured = pd.concat(
-        [_measured(episodes) for _, episodes in paths.read_table(profile, "episodes").groupby("game", sort=False)]
-    )
+    by_game = paths.read_table(profile, "episodes").groupby("game", sort=False)
+    measured = pd.concat([_measured(episodes) for _, episodes in by_game])
     found = known[keys].fillna(UNNAMED).merge(measured, how="left", on=keys, validate="one_to_one")
     for column in measured.columns.intersection(known.columns).difference(keys):
         both = found[column].notna() & known[column].notna()
         apart = (found[column] - known[column])[both].abs()
         if (apart > TOLERANCE).any():
             row = known.loc[apart.idxmax(), keys].to_dict()
-            raise ValueError(f"The episodes of {profile} give another {column} than evaluation.csv has in {row}.")
+            raise ValueError(f"The episodes of {profile} give another {column} than evaluation.csv: {row}.")
     return _placed(known.assign(**{name: found[name] for name in ADDED}))
 
 

@@ -6,7 +6,6 @@ from . import credit, evaluation, games, paths, stages, statistics
 from .jobs import Job, finished
 from .profiles import Settings
 
-
 #: The columns of a table that its run has no rows for; of any other table `evaluation.KEYS`.
 HEADERS = {
     "ablation": (*evaluation.KEYS, "kind"),

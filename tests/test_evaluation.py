@@ -80,18 +80,19 @@ def test_the_winner_of_a_tie_is_stored_and_an_older_record_gets_it_from_its_seed
     ties = table[table["action"] == table["other_action"]]
     assert {json.loads(facts)["winner"] for facts in ties["facts"]} == {0, 1}
     older = table.drop(columns=["collusion", "externality", "facts"])
-    with pytest.raises(ValueError, match="lack the columns .'collusion', 'externality'.*replayed"):
+    with pytest.raises(ValueError, match=r"lack the columns .'collusion', 'externality'.*replayed"):
         evaluation.measures_from(older)
     pd.testing.assert_frame_equal(evaluation.replayed(older)[list(table)], table)
 
 
-@pytest.mark.parametrize("column, value", [("own_payoff", 99.0), ("other_action", "LOW"), ("decision_seed", 1)])
+@pytest.mark.parametrize("column, value", [("own_payoff", 99), ("other_action", "LOW"), ("decision_seed", 1)])
 def test_a_record_of_other_rules_is_not_played_again(column, value):
     with pytest.raises(ValueError, match="recorded with other rules or opponents"):
         evaluation.replayed(record("auction").assign(**{column: value}))
 
 
 # ----------------------------------------------------------------------------------- the committed run
+
 
 def rates(table, game):
     """(c, x) per decision of an older record, by METHOD section 3; x is nan where only the winner tells."""
@@ -122,7 +123,7 @@ def _bid(actions):
 
 
 def committed(game, columns=()):
-    names = "pool opponent rollout round action parsed other_action own_payoff other_payoff decision_seed".split()
+    names = "pool opponent rollout round action parsed other_action own_payoff other_payoff".split()
     names += [*evaluation.KEYS, *columns]
     texts = {"pool", "opponent", "action", "other_action", *evaluation.KEYS} - {"seed", "step"}
     table = pq.read_table(
@@ -137,7 +138,8 @@ def committed(game, columns=()):
 @pytest.mark.parametrize("game", games.GAMES)
 def test_the_committed_measures_are_those_of_the_committed_episodes(game):
     stored = {"collusion", "externality"} <= set(pq.read_schema(COMMITTED / "episodes.parquet").names)
-    table = committed(game, ["collusion", "externality"] if stored else ["prompt"] * (game in ("auction", "deal")))
+    more = ["prompt"] * (game in ("auction", "deal"))
+    table = committed(game, ["collusion", "externality"] if stored else more)
     if not stored:
         table["collusion"], table["externality"] = (rate.astype(float) for rate in rates(table, game))
     unknown = table[table["externality"].isna()].drop_duplicates(list(evaluation.KEYS))

@@ -183,7 +183,7 @@ def test_measures_that_an_older_table_lacks_come_from_its_episodes():
     table = table.assign(arm=float("nan"), preset=float("nan"))  # as read_csv reads empty cells
     pd.testing.assert_frame_equal(found, table, check_dtype=False, check_exact=False, atol=1e-12)
     paths.write_table(older.assign(payoff=9.0), "smoke", "evaluation")
-    with pytest.raises(ValueError, match="episodes of smoke give another payoff than evaluation.csv"):
+    with pytest.raises(ValueError, match="episodes of smoke give another payoff than"):
         remeasure.evaluated("smoke")
 
 
