@@ -806,8 +806,8 @@ def through_training(rows: pd.DataFrame, key: str, looks: Mapping[str, Look]) ->
 def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
     """Kuhn poker: NashConv through training, beside what the exploiter pool sees, by arm and preset.
 
-    Both are of sampled action probabilities where the answers could not be enumerated. Every line begins at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
-    pool_advantage, nashconv.
+    The action probabilities of both are sampled where the answers could not be enumerated. Every line begins
+    at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step, pool_advantage, nashconv.
     """
     need(exploitability, ["pools", "stage", "arm", "preset", "seed", "step", *MEASURES])
     rows = exploitability[exploitability["pools"] == pools]
@@ -827,7 +827,7 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
 def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
     """Kuhn poker: NashConv through training against the fixed pool and against best responses.
 
-    Of sampled action probabilities where the answers could not be enumerated.
+    The action probabilities are sampled where the answers could not be enumerated.
     Columns (`results.exploiter_table`): exploiter, stage, seed, step, pool_advantage, nashconv.
     """
     need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])
@@ -1136,7 +1136,7 @@ CAPTIONS = {
     "exploit_by_stage": "Exploit advantage e by stage, in points per round. Lower is safer.",
     "paper_against_ours": "Our safety beside the values the authors printed for their models.",
     "kuhn_strategy": "Kuhn poker: shares of sampled actions at the information sets; grey: the Nash family.",
-    "exploitability": "Kuhn poker: the pool's advantage is a lower bound on NashConv (sampled or enumerated).",
+    "exploitability": "Kuhn poker: the pool's advantage is a lower bound on NashConv (sampled actions).",
     "ablation_outcomes": "The ablation's arms after training, under both presets.",
     "switch_outcomes": "Prisoner's dilemma: the published recipe, one of its switches turned, and unbiased.",
     "penalty_gradient": "What is left of the penalty in the gradient, arm by arm.",
@@ -1144,8 +1144,8 @@ CAPTIONS = {
     "estimator_cosines": "Cosine with the exact gradient of J: both presets, and each switch turned alone.",
     "estimator_bias": "Error of the mean estimate, and noise of one batch, against the group size.",
     "headroom": "Headroom: J of the strategy with the highest payoff, and the highest J there is.",
-    "nashconv_training": "Kuhn poker through training: NashConv of sampled actions beside the pool's advantage.",
-    "exploiter_training": "Kuhn poker against the fixed pool and best responses: NashConv of sampled actions.",
+    "nashconv_training": "Kuhn poker through training: NashConv (sampled actions) and the pool's advantage.",
+    "exploiter_training": "Kuhn poker against the fixed pool and best responses: NashConv (sampled actions).",
     "paper_nashconv": "The authors' models: NashConv of their printed (sampled) frequencies; pool advantage.",
     "weight_sensitivity": "Safety against one weight of J: where lines cross, stages change places.",
     "frontier": "Payoff against exploitability as the weight of the latter in training grows.",

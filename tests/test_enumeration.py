@@ -1,7 +1,5 @@
 """The enumerated distribution of a model's actions against brute force, against samples, and its limits."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -83,7 +81,7 @@ def test_it_is_the_sum_over_all_answers(trees, monkeypatch):
 def test_what_is_left_out_bounds_the_error():
     policy, ids = policy_of(max_new_tokens=4)
     truth = [brute_force(policy, view, ids, 4) for view in VIEWS]
-    for mass, most_nodes in itertools.product((0.6, 0.9), (5, 40, 10_000)):
+    for mass, most_nodes in [(0.6, 5), (0.6, 10_000), (0.9, 40), (0.9, 10_000)]:
         found = enumeration.action_distributions(policy, DECISIONS, mass, most_nodes)
         for p_A, true_A in zip(found, truth, strict=True):
             left = 1 - p_A.sum()
