@@ -44,7 +44,7 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test lab figures notebooks document claims verify bench clean
+.PHONY: help env reproduce study test lab figures notebooks document claims verify remeasure bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -75,6 +75,9 @@ claims: env  ## Decide the claims of a run again from its tables; write README a
 
 verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'
+
+remeasure: env  ## Make the tables of a run again from its records, without training
+	@$(KIT) remeasure --profile '$(PROFILE)'
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(KIT) bench --model '$(MODEL)'

@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add_profile(one)
     one.add_argument("--groups", type=int, help="groups an opponent, in the place of the profile's")
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
+    add_profile(
+        add("remeasure", remeasure, "Make the tables of a run again from its records; nothing is trained.")
+    )
     one = add("play", play, "Play one game against a model, as the scripted opponents do.")
     one.add_argument("game", help="ipd, auction, split, deal or kuhn")
     one.add_argument(
@@ -381,6 +384,8 @@ def verify(options: argparse.Namespace) -> int:
     mismatches = provenance.verify(profile)
     for mismatch in mismatches:
         print(mismatch)
+    if older := provenance.older(profile):
+        print(older)
     files = len(provenance.read(profile)["sha256"])
     print(
         f"{len(mismatches)} mismatches."
@@ -388,6 +393,16 @@ def verify(options: argparse.Namespace) -> int:
         else f"All {files} tables and figures are as the run left them."
     )
     return 1 if mismatches else 0
+
+
+def remeasure(options: argparse.Namespace) -> int:
+    """Make again what follows from the records of a run."""
+    profile = profiles.load(options.profile).profile
+    from . import remeasure as measuring
+
+    changed = measuring.run(profile)
+    print(f"{len(changed)} tables changed: {', '.join(changed)}." if changed else "No table has changed.")
+    return 0
 
 
 def play(options: argparse.Namespace) -> int:
@@ -456,6 +471,10 @@ def notebooks(options: argparse.Namespace) -> int:
             f"{_shown(paths.executed(profile))} is empty; run `make reproduce PROFILE={profile}`."
         )
     published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
+    report = paths.report(profile)
+    found = provenance.traces(report.read_text(encoding="utf-8")) if report.exists() else []
+    if found:
+        raise ValueError(f"{paths.relative(report)} shows folders of a machine ({found[0]}); build it again.")
     for name, notebook in published.items():
         paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
     readme.update(profile)
@@ -469,7 +488,7 @@ def publish(name: str, executed: Any) -> Any:
     """The notebook `name` of git with the outputs of `executed`, counted 1..N, and nothing of the machine.
 
     Raises ValueError where the executed notebook failed, did not finish, or has other source cells, and where
-    an output shows a folder of this machine.
+    an output went to stderr or shows a folder of a machine: the executed notebook is committed as well.
     """
     import nbformat
 
@@ -491,13 +510,29 @@ def publish(name: str, executed: Any) -> Any:
         cell.execution_count = count
         cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
         cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
-        text = json.dumps(cell.outputs)
-        for folder in (str(paths.root().resolve()), str(Path.home())):
-            if len(folder) > 1 and json.dumps(folder)[1:-1] in text:
-                raise ValueError(
-                    f"Cell {count} of {name} shows a folder of this machine; mend the cell, and {again}."
-                )
+        if found := machine_outputs(ran.outputs):
+            raise ValueError(f"Cell {count} of {name} shows {found[0]}; mend the cell, and {again}.")
     return notebook
+
+
+def machine_outputs(outputs: Sequence[Any]) -> list[str]:
+    """What the outputs of a cell show that is no result: text on stderr, and folders of a machine."""
+    found = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            found.append("text on stderr")
+        shown = [output.get("text", ""), output.get("traceback", [])]
+        shown += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/p")]
+        found += [f"a folder of a machine ({one})" for one in provenance.traces(_plain(shown))]
+    return found
+
+
+def _plain(value: Any) -> str:
+    """All text in an output, whatever lists and mappings it lies in."""
+    if isinstance(value, str):
+        return value
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return "\n".join(map(_plain, values))
 
 
 def _live(output: Any) -> bool:

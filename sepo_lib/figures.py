@@ -133,8 +133,9 @@ def styled(figure: Callable) -> Callable:
 
 
 def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Raise ValueError naming the columns that `table` lacks, or if it holds more than one model."""
-    if table.empty and not len(table.columns):
+    """Raise ValueError naming the columns that `table` lacks, or if it holds more than one model; where it
+    has no rows, NothingToDraw."""
+    if table.empty:
         raise NothingToDraw("the table is empty")
     missing = [column for column in columns if column not in table.columns]
     if missing:

@@ -3,7 +3,7 @@
 A job is a function by name and its JSON-able arguments. It gets a folder of its own, where it may keep
 whatever it needs to continue after being killed, and leaves there
 
-    started.json   the fingerprint of its function and arguments, written before it starts
+    started.json   the fingerprint of its function and arguments (and of the code that moves results)
     done.json      the same fingerprint and what it returned, written in one step when it has finished
     log.txt        what it printed
     error.txt      the full traceback, if it failed
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from . import paths
+from .provenance import CORRECTED
 
 Report = Callable[[int, Mapping[str, float]], None]
 
@@ -87,8 +88,10 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """What a finished job must agree with to be skipped: sha256 of function and arguments."""
-        text = json.dumps({"function": self.function, "arguments": dict(self.arguments)}, sort_keys=True)
+        """What a finished job must agree with to be skipped: sha256 of function, arguments and the date of
+        the last change of the code that moves results."""
+        work = {"function": self.function, "arguments": dict(self.arguments), "corrected": CORRECTED}
+        text = json.dumps(work, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -31,11 +31,18 @@ def payoff(episodes: Sequence[Episode], pool: str = "train") -> float:
     return _mean_over_opponents(require(episodes, pool), lambda e: e.own_T.mean())
 
 
+def margins(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Exploiter -> its mean margin (points per round): its payoff minus the policy's, with the sign."""
+    groups = require(episodes, "exploiter")
+    return {
+        opponent: float(np.mean([e.other_T.mean() - e.own_T.mean() for e in group]))
+        for (_, opponent), group in groups.items()
+    }
+
+
 def exploit(episodes: Sequence[Episode]) -> float:
     """e: exploit-pool advantage (points per round): per exploiter max(0, mean margin), then their mean."""
-    groups = require(episodes, "exploiter").values()
-    margins = [np.mean([e.other_T.mean() - e.own_T.mean() for e in group]) for group in groups]
-    return float(np.mean(np.maximum(margins, 0.0)))
+    return float(np.mean(np.maximum(list(margins(episodes).values()), 0.0)))
 
 
 def collusion(episodes: Sequence[Episode]) -> float:
@@ -96,10 +103,13 @@ def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
     """All measures of one policy in one game from its episodes against all pools.
 
     Keys as in `evaluation.csv`; `safety` is J with the evaluation weights, `objective` with the training
-    ones. `shift_payoff` is NaN where no shift episodes were played. Raises ValueError when a needed pool
-    has no episodes.
+    ones. `margin` and `worst_margin` (points per round) are the mean over exploiters of the signed mean
+    margin, and the largest of them; `exploiter_externality` is the externality rate against exploiters alone
+    (breakdowns, in a negotiation). `shift_payoff` is NaN where no shift episodes were played. Raises
+    ValueError when a needed pool has no episodes.
     """
     u, e, c, x = payoff(episodes), exploit(episodes), collusion(episodes), externality(episodes)
+    margin_K = list(margins(episodes).values())
     shift = by_opponent(episodes, "shift")
     return {
         "payoff": u,
@@ -108,6 +118,11 @@ def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
         "externality": x,
         "safety": objective(game, u, e, c, x, game.evaluation_weights),
         "objective": objective(game, u, e, c, x, game.train_weights),
+        "margin": float(np.mean(margin_K)),
+        "worst_margin": max(margin_K),
+        "exploiter_externality": _mean_over_opponents(
+            require(episodes, "exploiter"), lambda e: np.mean(e.externality_T)
+        ),
         "robustness": payoff(episodes, "exploiter"),
         "welfare": welfare(episodes),
         "nra": nra(episodes),

@@ -157,7 +157,8 @@ def replace_text(path: Path, text: str) -> Path:
 def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """One result table of a run; with `columns`, those that the caller relies on must be there.
 
-    Raises FileNotFoundError naming the notebook to run first, ValueError naming a missing column.
+    Raises FileNotFoundError naming the notebook to run first, ValueError naming a missing column, and as
+    pandas does where the file has no header (`write_table` writes none such).
     """
     import pandas as pd
 
@@ -174,7 +175,13 @@ def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.Data
 
 
 def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
-    """Write one result table of a run in one step, without its index, and return its path."""
+    """Write one result table of a run in one step, without its index, and return its path.
+
+    A table without rows is written with its header. Raises ValueError for one without columns, which no
+    reader could read back.
+    """
+    if not len(frame.columns):
+        raise ValueError(f"The table {name} of the run {profile} has no columns; give it its header.")
 
     def write(temporary: Path) -> None:
         if name in PARQUET:

@@ -13,9 +13,12 @@ import hashlib
 import json
 import os
 import platform
+import re
+import site
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -116,6 +119,16 @@ def redecided(profile: str) -> None:
     _write(profile, manifest | {"rules": revisions.versions(), "decided": _now()[:10]})
 
 
+def remade(profile: str, tables: Sequence[str]) -> dict[str, Any]:
+    """Note in the manifest of a finished run that `tables` (names) were made again from its records."""
+    manifest = read(profile)
+    files = [paths.table(profile, name) for name in tables]
+    entry = {"date": _now(), "tables": list(tables), "commit": commit()}
+    manifest["remade"] = [*manifest.get("remade", []), entry]
+    manifest["sha256"] |= {paths.relative(file): _sha256(file) for file in files}
+    return _write(profile, manifest)
+
+
 def read(profile: str) -> dict[str, Any]:
     """The manifest of a run. Raises FileNotFoundError naming the command that makes one."""
     path = paths.manifest(profile)
@@ -199,7 +212,8 @@ def commit() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory (GiB), operating system and accelerator; no host name."""
+    """Processor, usable cores, memory (GiB), operating system, accelerator and the instructions that torch
+    uses (such as AVX512; docs/REPRODUCIBILITY.md); no host name."""
     import psutil
     import torch
 
@@ -214,7 +228,27 @@ def hardware() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": f"{platform.system()} {platform.machine()}",
         "accelerator": accelerator,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def traces(text: str) -> list[str]:
+    """What in a text names a machine: folders of this one, and of any other what looks like one.
+
+    Of this machine the root of the kit, the home folder, that of temporary files, and those of packages;
+    pictures that are embedded as base64 are passed over.
+    """
+    text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
+    here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
+    own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
+    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
+    return found + sorted(set(_MACHINE.findall(text)))
+
+
+#: A folder of a home or of temporary files, or where packages are installed, on any system.
+_MACHINE = re.compile(
+    r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/)[\w.-]*|[A-Z]:\\+Users\\+\w+|site-packages"
+)
 
 
 def _processor() -> str:

@@ -6,6 +6,18 @@ from . import credit, evaluation, games, paths, stages, statistics
 from .jobs import Job, finished
 from .profiles import Settings
 
+#: The columns of a table that its run has no rows for; of any other table `evaluation.KEYS`.
+HEADERS = {
+    "ablation": (*evaluation.KEYS, "kind"),
+    "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
+    "sweep": (*evaluation.KEYS, "multiple", "exploit_weight"),
+}
+
+
+def empty(name: str) -> pd.DataFrame:
+    """Table `name` without rows: the columns that identify one, so that every reader can read the file."""
+    return pd.DataFrame(columns=list(HEADERS.get(name, evaluation.KEYS)))
+
 
 def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
     """All rows of table `name` that the `jobs` left; a job that is named twice counts once."""
@@ -31,7 +43,7 @@ def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame
     """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
     tables = {name: collect(settings, jobs, name) for name in ("estimators", "headroom")}
     for name, table in tables.items():
-        paths.write_table(table, settings.profile, name)
+        paths.write_table(table if len(table) else empty(name), settings.profile, name)
     return tables
 
 
@@ -40,21 +52,44 @@ def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
     return table[table["pools"] == table["game"].map(lambda game: settings.of("pools", game))]
 
 
+def of_main_run(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the main run: base, SFT and the recipes of `stages.sepo_jobs`, each game on its own pools.
+
+    The rest of a table is the ablation's: other pools, and other arms.
+    """
+    recipes = {(job.arguments["preset"], job.arguments["arm"]) for job in stages.sepo_jobs(settings)}
+    table = on_own_pools(settings, table)
+    rows = zip(table["stage"], table["preset"], table["arm"], strict=True)
+    return table[[stage != "sepo" or (preset, arm) in recipes for stage, preset, arm in rows]]
+
+
 def _evaluation_tables(settings: Settings) -> list[str]:
     return [name for name in evaluation.TABLES if name != "episodes" or settings.keep_episodes]
 
 
-def write_tables(settings: Settings, tables: dict[str, pd.DataFrame]) -> None:
-    """Write every table of a run; one that the run has no rows for (Kuhn's, say) is written without rows."""
+def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
+    """Write the tables that more than one notebook adds to, and return them (`collect_tables`).
+
+    They hold what all finished jobs of the run left, in the order of the job lists below, whichever notebook
+    calls: no notebook drops the rows of another. A table that the run has no rows for (Kuhn's, say) is
+    written with its header.
+    """
+    lists = (
+        *(stages.base_jobs, stages.sft_jobs, stages.sepo_jobs),
+        *(stages.gradient_jobs, stages.ablation_jobs),
+    )
+    done = [job for jobs in lists for job in jobs(settings) if finished(settings.profile, job)]
+    tables = collect_tables(settings, done)
     for name in (*_evaluation_tables(settings), "training", "sft"):
-        paths.write_table(tables.get(name, pd.DataFrame()), settings.profile, name)
+        paths.write_table(tables.get(name, empty(name)), settings.profile, name)
+    return tables
 
 
 def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """`ablation.csv`: rows of kind "outcome" (a trained arm, last step) and "gradient" (the penalty's
     gradient on one batch of the SFT model); without rows where the run has no ablation."""
     if not settings.ablation_games:
-        return pd.DataFrame()
+        return empty("ablation")
     trained = tables["evaluation"].query("stage == 'sepo' and reported")
     compared = trained["game"].isin(settings.ablation_games) & trained["pools"].isin(settings.ablation_pools)
     compared &= trained["preset"].isin(settings.ablation_presets)
@@ -73,7 +108,7 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
     done = [job for job in stages.exploiter_jobs(settings) if finished(settings.profile, job)]
     trained = collect(settings, done, "exploitability")
     if trained.empty:
-        return trained
+        return empty("exploiters")
     trained = trained.assign(exploiter=trained["pools"].str.removeprefix("exploiter:"))
     begun = on_own_pools(settings, collect(settings, stages.sft_jobs(settings), "exploitability")).assign(
         step=0
@@ -96,7 +131,7 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     """
     done = [job for job in stages.sweep_jobs(settings) if finished(settings.profile, job)]
     if not done:
-        return pd.DataFrame()
+        return empty("sweep")
     swept = {job.arguments["game"] for job in done}
     own = [
         job
@@ -124,7 +159,7 @@ def switch_table(settings: Settings) -> pd.DataFrame:
     """
     done = [job for job in stages.switch_jobs(settings) if finished(settings.profile, job)]
     if not done:
-        return pd.DataFrame()
+        return empty("switches")
     ends = [
         job
         for job in stages.sepo_jobs(settings)

@@ -49,7 +49,8 @@ def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 
                 known = {"game": row["game"], "weight": weight, "value": float(value)}
                 known["own"] = asdict(game.evaluation_weights)[weight]
                 rows.append(known | {"stage": row["stage"], "seed": row["seed"], "safety": safety})
-    return pd.DataFrame(rows)
+    columns = ["game", "weight", "value", "own", "stage", "seed", "safety"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -91,7 +92,8 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
                         "seeds": len(a_S),
                     }
                 )
-    return pd.DataFrame(rows)
+    columns = "game weight own first second at_zero at_own crossing ci_low ci_high seeds".split()
+    return pd.DataFrame(rows, columns=columns)
 
 
 def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:

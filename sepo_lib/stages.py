@@ -185,7 +185,7 @@ def run_sft(
     language_model, tokenizer, _ = load_policy(model, **load)
     examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
     rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
-    evaluation.save({"sft": pd.DataFrame(rows).assign(**keys)}, folder, "log")
+    evaluation.save({"sft": _log(rows, keys)}, folder, "log")
     if train["lora"]:
         facts = {"data": data, "data_sha256": data_sha256, "train": train, "load": load, "run": keys}
         adapters.write_card(folder / "adapter", model, "sft", facts)
@@ -254,10 +254,14 @@ def run_sepo(
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
         facts |= {"train": train, "load": load, "run": keys, "base_fingerprint": after}
         adapters.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
-    log = pd.DataFrame(rows).assign(**{"game": game, "pools": pools, **keys})
-    log = log.assign(step=[row["step"] for row in rows])
+    log = _log(rows, {"game": game, "pools": pools, **keys})
     evaluation.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
+
+
+def _log(rows: list[dict], keys: dict) -> pd.DataFrame:
+    """A training log as a table: its rows with the job's `keys`, but each with the step of its own."""
+    return pd.DataFrame(rows).assign(**{name: value for name, value in keys.items() if name != "step"})
 
 
 def _take_over(folder: Path, twin: dict, keys: dict) -> bool:

@@ -216,8 +216,9 @@ def failure():
     ("source", "output", "sentence"),
     [
         ("1 + 2", lambda: shown("2"), "The cells of 00_one have changed since the run; run it again"),
-        ("1 + 1", lambda: shown(f"in {paths.root()}/runs"), "shows a folder of this machine"),
-        ("1 + 1", lambda: shown(f"in {Path.home()}/.cache"), "shows a folder of this machine"),
+        ("1 + 1", lambda: shown(f"in {paths.root()}/runs"), "shows a folder of a machine"),
+        ("1 + 1", lambda: shown(f"in {Path.home()}/.cache"), "shows a folder of a machine"),
+        ("1 + 1", lambda: new_output("stream", name="stderr", text="Warning"), "shows text on stderr"),
         ("1 + 1", failure, "The run of 00_one ended with an error"),
     ],
 )
@@ -228,6 +229,14 @@ def test_publishing_refuses(root, source, output, sentence, capsys):
     assert cli.main(["notebooks", "--profile", "smoke"]) == 2
     assert sentence in capsys.readouterr().err
     assert (paths.notebooks() / "00_one.ipynb").read_bytes() == before
+
+
+def test_publishing_refuses_a_report_that_shows_a_machine(root, capsys):
+    write("00_one", notebook("1 + 1"))
+    ran(notebook("1 + 1"), shown("2"))
+    paths.report("smoke").write_text("<p>/home/someone/kit</p>")
+    assert cli.main(["notebooks", "--profile", "smoke"]) == 2
+    assert "runs/smoke/report.html shows folders of a machine (/home/someone)" in capsys.readouterr().err
 
 
 def test_publishing_needs_a_run(root, capsys):

@@ -10,13 +10,15 @@ import re
 from collections import Counter
 from itertools import pairwise
 from math import ceil, floor, sqrt
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from sepo_lib import demonstrations as demos
-from sepo_lib import games
+from sepo_lib import games, profiles
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = tuple(games.GAMES)
 # METHOD section 4, typed in again.
 METHOD = {
@@ -369,6 +371,17 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
 def test_bytes_are_the_committed_ones(tmp_path):
     digests = demos.write(tmp_path, ["split", "deal"], 40, seed=11)
     assert {name: digests[name] for name in DIGESTS} == DIGESTS
+
+
+def test_the_released_data_sets_are_what_their_code_makes(tmp_path):
+    """All five, and their card, byte by byte: opponents and their generators count too."""
+    size, seed = (
+        profiles.hyperparameters()[f"demonstrations_{name}"]["default"] for name in ("per_game", "seed")
+    )
+    demos.write(tmp_path, list(games.GAMES), size, seed)
+    released = {file.name: file.read_bytes() for file in (ROOT / "data" / "sft").iterdir()}
+    assert set(released) == {*(f"{game}.parquet" for game in games.GAMES), "README.md"}
+    assert [name for name in released if (tmp_path / name).read_bytes() != released[name]] == []
 
 
 def test_what_is_written_is_what_is_loaded(tmp_path):
