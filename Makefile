@@ -44,7 +44,7 @@ CODE := sepo_lib tests notebooks
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test lab figures notebooks document claims verify remeasure bench clean
+.PHONY: help env reproduce study test lab figures notebooks document verify remeasure bench clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -67,16 +67,13 @@ figures: env  ## Draw every figure again from the tables, without training
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
 	@$(KIT) notebooks --profile '$(PROFILE)'
 
-document: env  ## Write the numbers of a run into its document (docs/ESTIMATORS.md or docs/MODELS.md)
+document: env  ## Write the numbers of a run into README and docs/
 	@$(KIT) document --profile '$(PROFILE)'
-
-claims: env  ## Decide the claims of a run again from its tables; write README and docs/CLAIMS.md
-	@$(KIT) claims --profile '$(PROFILE)'
 
 verify: env  ## Check the tables and figures of a run against its manifest
 	@$(KIT) verify --profile '$(PROFILE)'
 
-remeasure: env  ## Make the tables of a run again from its records, without training
+remeasure: env  ## Make tables, claims, figures and documents again from a run's records
 	@$(KIT) remeasure --profile '$(PROFILE)'
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)

@@ -72,13 +72,6 @@ def _parser() -> argparse.ArgumentParser:
         add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     )
     add_profile(add("document", document, "Write the numbers of a finished run into its document in docs/."))
-    add_profile(
-        add(
-            "claims",
-            decide,
-            "Decide the claims of a run again from its tables; write README and docs/CLAIMS.md.",
-        )
-    )
     add(
         "coverage",
         coverage,
@@ -341,31 +334,24 @@ def study_tables(options: argparse.Namespace) -> int:
 
 
 def document(options: argparse.Namespace) -> int:
-    """Write the numbers of a run into the document on them: nano's into the one on estimators."""
+    """Write the numbers of a run into the documents that show it; every run is in the one on claims."""
     settings = profiles.load(options.profile)
-    from . import authors_page, readme
+    from . import authors_page, claims_page, readme
 
-    if settings.model == "nano":
-        readme.update_estimators(settings.profile)
-        readme.update_outcomes(settings.profile)
-        written = "docs/ESTIMATORS.md"
-    else:
-        readme.update_model(settings.profile)
-        written = "docs/MODELS.md"
-    if settings.profile == authors_page.STUDY:
-        authors_page.update()
-        written += " and docs/AUTHORS.md"
-    print(f"Wrote the numbers of {settings.profile} into {written}")
-    return 0
-
-
-def decide(options: argparse.Namespace) -> int:
-    """Decide the claims of a run again, and rewrite what shows them."""
-    profile = profiles.load(options.profile).profile
-    from . import claims, claims_page
-
-    claims_page.of_profile(profile)
-    print(claims.as_text(paths.read_table(profile, "claims")))
+    profile = settings.profile
+    updates = [("docs/CLAIMS.md", claims_page.update)]
+    if profile == readme.PROFILE:
+        updates.append(("README.md", lambda: readme.update(profile)))
+    if profile == readme.STUDY:
+        updates.append(("docs/ESTIMATORS.md", lambda: readme.update_estimators(profile)))
+        updates.append(("docs/ESTIMATORS.md", lambda: readme.update_outcomes(profile)))
+    if profile in (readme.PROFILE, readme.STUDY):
+        updates.append(("docs/AUTHORS.md", authors_page.update))
+    if settings.model != "nano":
+        updates.append(("docs/MODELS.md", lambda: readme.update_model(profile)))
+    for _, update in updates:
+        update()
+    print(f"Wrote the numbers of {profile} into {', '.join(dict(updates))}")
     return 0
 
 
@@ -396,13 +382,15 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def remeasure(options: argparse.Namespace) -> int:
-    """Make again what follows from the records of a run."""
+    """Make again what follows from the records of a run, without training."""
     profile = profiles.load(options.profile).profile
+    from . import claims
     from . import remeasure as measuring
 
     changed = measuring.run(profile)
-    print(f"{len(changed)} tables changed: {', '.join(changed)}." if changed else "No table has changed.")
-    return 0
+    print(f"{len(changed)} files changed: {', '.join(changed)}." if changed else "No file has changed.")
+    print(claims.as_text(paths.read_table(profile, "claims")))
+    return document(options)
 
 
 def play(options: argparse.Namespace) -> int:
@@ -462,7 +450,7 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     import nbformat
 
-    from . import authors_page, readme
+    from . import readme
 
     profile = profiles.load(options.profile).profile
     runs = sorted(paths.executed(profile).glob("*.ipynb"))
@@ -478,10 +466,8 @@ def notebooks(options: argparse.Namespace) -> int:
     for name, notebook in published.items():
         paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
     readme.update(profile)
-    if profile == authors_page.RUN:
-        authors_page.update()
-    print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())} and README.md")
-    return 0
+    print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())}")
+    return document(options)
 
 
 def publish(name: str, executed: Any) -> Any:

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from . import claims, coverage, figures, findings, paths, provenance, readme, statistics
+from . import claims, coverage, findings, paths, provenance, readme, statistics
 from .revisions import REVISIONS
 
-BEGIN, END = "<!-- claims: written by `python -m sepo_lib claims` -->", "<!-- end of claims -->"
+BEGIN, END = "<!-- claims: written by `make document` -->", "<!-- end of claims -->"
 RUNS = ("laptop", "study", "smollm2")
 POWERED = (3, 5, 10)
 
@@ -130,23 +130,3 @@ def _contrasts(profile: str) -> list[str]:
         "",
         *findings.markdown(rows),
     ]
-
-
-def of_profile(profile: str) -> None:
-    """Decide the claims of a run again from its tables, and rewrite all that shows them: claims.csv, the
-    manifest's note, the report where there is one, README's results for the run it shows, and docs/CLAIMS.md.
-
-    Raises FileNotFoundError where the run is missing, ValueError where a document lacks its marks.
-    """
-    from . import report
-
-    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
-    model = provenance.read(profile)["settings"]["model"]
-    decided = claims.decide(**tables, profile=profile, model=model)
-    paths.write_table(decided, profile, "claims")
-    provenance.redecided(profile)
-    if paths.report(profile).exists():
-        report.build(profile)
-    if profile == readme.PROFILE:
-        readme.update(profile)
-    update()

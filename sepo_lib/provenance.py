@@ -18,7 +18,7 @@ import site
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -112,21 +112,18 @@ def finish(profile: str) -> dict[str, Any]:
     return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
 
 
-def redecided(profile: str) -> None:
-    """Record that the claims of a finished run were decided again from its tables, and by which rules."""
-    manifest, table = read(profile), paths.table(profile, "claims")
-    manifest["sha256"] |= {paths.relative(table): _sha256(table)}
-    _write(profile, manifest | {"rules": revisions.versions(), "decided": _now()[:10]})
-
-
-def remade(profile: str, tables: Sequence[str]) -> dict[str, Any]:
-    """Note in the manifest of a finished run that `tables` (names) were made again from its records."""
+def remade(profile: str, files: Iterable[Path]) -> list[str]:
+    """Note in the manifest of a finished run which of `files` were made again from its records since it was
+    last written, by which commit and rules; returns their paths from the root."""
     manifest = read(profile)
-    files = [paths.table(profile, name) for name in tables]
-    entry = {"date": _now(), "tables": list(tables), "commit": commit()}
-    manifest["remade"] = [*manifest.get("remade", []), entry]
-    manifest["sha256"] |= {paths.relative(file): _sha256(file) for file in files}
-    return _write(profile, manifest)
+    made = {paths.relative(file): _sha256(file) for file in files}
+    changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
+    if changed:
+        entry = {"date": _now()[:10], "files": changed, "commit": commit()}
+        manifest["remade"] = [*manifest.get("remade", []), entry]
+        manifest["sha256"] |= made
+        _write(profile, manifest | {"rules": revisions.versions()})
+    return changed
 
 
 def read(profile: str) -> dict[str, Any]:

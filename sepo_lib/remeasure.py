@@ -6,11 +6,12 @@ keeps the date, the tables and the commit of every such change.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import claims, evaluation, exploitability, figures, paths, provenance, results
+from . import claims, evaluation, exploitability, figures, paths, provenance, report, results
 
 #: The columns of `evaluation.csv` that a run may lack which was made before they were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
@@ -19,28 +20,21 @@ UNNAMED = {"arm": "", "preset": ""}  # what read_csv makes of these empty cells 
 
 
 def run(profile: str) -> list[str]:
-    """Make the tables of a run again, note the change in its manifest, and name the tables that changed.
+    """Make again all that follows from the records of a run: tables, claims, figures and report. Notes it in
+    the manifest, and names the tables and figures that changed.
 
     Raises FileNotFoundError without a run, ValueError where the record contradicts a table.
     """
     provenance.read(profile)
-    before = {name: _bytes(profile, name) for name in paths.TABLES}
-    changed: list[str] = []
-    try:
-        with_headers(profile)
-        for name, make in TABLES.items():
-            paths.write_table(make(profile), profile, name)
-    finally:  # what was written before an error is noted too
-        changed += [name for name in paths.TABLES if _bytes(profile, name) != before[name]]
-        if changed:
-            provenance.remade(profile, changed)
+    with_headers(profile)
+    for name, make in TABLES.items():
+        paths.write_table(make(profile), profile, name)
+    drawn = figures.draw_all(profile)
+    tables = [paths.table(profile, name) for name in paths.TABLES if name not in paths.PARQUET]
+    changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
+    if paths.report(profile).exists():
+        report.build(profile)
     return changed
-
-
-def _bytes(profile: str, name: str) -> bytes | None:
-    """What a CSV table holds; None where there is none, and for the record, which is only read."""
-    path = paths.table(profile, name)
-    return path.read_bytes() if path.exists() and name not in paths.PARQUET else None
 
 
 def with_headers(profile: str) -> None:
@@ -124,9 +118,8 @@ def exploitable(profile: str) -> pd.DataFrame:
 
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by today's rules, as notebook 05 decides it."""
-    read = ("evaluation", "ablation", "exploitability", "estimators")
-    tables = {name: figures.read_or_empty(profile, name) for name in read}
-    return claims.decide(**tables, profile=profile, model=tables["evaluation"]["model"].iloc[0])
+    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    return claims.decide(**tables, profile=profile, model=provenance.read(profile)["settings"]["model"])
 
 
 #: Table -> what makes it again; a later one may read an earlier one.

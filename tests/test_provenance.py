@@ -61,10 +61,11 @@ def test_a_job_that_finished_before_the_last_correction_is_done_again(monkeypatc
 def test_what_was_made_again_is_dated_and_vouched_for(run):
     paths.write_table(pd.DataFrame([{"seed": 1, "step": 1}]), "smoke", "sft")
     assert provenance.verify("smoke") == ["data/results/smoke/sft.csv has changed since the run."]
-    provenance.remade("smoke", ["sft"])
+    assert provenance.remade("smoke", [paths.table("smoke", "sft")]) == ["data/results/smoke/sft.csv"]
+    assert provenance.remade("smoke", [paths.table("smoke", "sft")]) == []
     assert provenance.verify("smoke") == []
     (entry,) = provenance.read("smoke")["remade"]
-    assert entry["tables"] == ["sft"] and set(entry) == {"date", "tables", "commit"}
+    assert entry["files"] == ["data/results/smoke/sft.csv"] and set(entry) == {"date", "files", "commit"}
 
 
 def test_hardware_tells_which_instructions_round(run):
