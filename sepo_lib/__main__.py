@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "study-tables", study_tables, "Make the tables that need no model: estimators.csv, headroom.csv."
     )
     add_profile(one)
+    one.add_argument("--games", help="games, such as ipd,kuhn, in the place of the profile's")
     one.add_argument("--groups", type=int, help="groups an opponent, in the place of the profile's")
     add_profile(add("verify", verify, "Check the tables and figures of a run against its manifest."))
     add_profile(
@@ -323,7 +324,7 @@ def figures(options: argparse.Namespace) -> int:
 def study_tables(options: argparse.Namespace) -> int:
     """Run the studies that need no model, one job after the other, and write their tables."""
     given = {} if options.groups is None else {"estimator_groups": options.groups}
-    settings = profiles.load(options.profile, **given)
+    settings = profiles.load(options.profile, games=options.games, **given)
     from . import results, stages
 
     studies = stages.study_jobs(settings)
