@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 from scipy import stats
 
-from . import claims, figures, paths, results, statistics
+from . import claims, figures, paths, provenance, results, statistics
 from .figures import NO_EFFECT
 from .statistics import Interval
 
@@ -309,7 +309,8 @@ def outcomes(profile: str) -> str:
     """
     evaluation = paths.read_table(profile, "evaluation")
     seeds = ", ".join(map(str, sorted(evaluation["seed"].unique())))
-    lines = [f"From `data/results/{profile}/`, training seeds {seeds}; 95% intervals over seeds."]
+    source = f"From `data/results/{profile}/`, training seeds {seeds}; 95% intervals over seeds."
+    lines = [" ".join(filter(None, (source, provenance.older(profile))))]
     for name, heading, rows_of in SECTIONS:
         rows = markdown(rows_of(figures.read_or_empty(profile, name)))
         if rows:

@@ -33,7 +33,10 @@ def results(profile: str) -> str:
     beside = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
     parts = [
         [" ".join(filter(None, (_how(profile), provenance.older(profile))))],
-        ["The paper's claims, by recipe. Brackets are intervals of the kind that the column names."],
+        [
+            "The paper's claims, by recipe. Brackets are intervals of the kind that the last column names; "
+            "[docs/CLAIMS.md](docs/CLAIMS.md) gives the reason for each verdict."
+        ],
         _claims(of_a_recipe),
         [_caveat(of_a_recipe)],
         ["Claims that are about no recipe:"],
@@ -78,10 +81,10 @@ def _claims(decided: pd.DataFrame) -> list[str]:
 
 
 def _cell(row) -> str:
-    """A verdict, what was measured, and the reason (but for the caveat of older tables)."""
+    """A verdict and what was measured; the reason where there is no interval over seeds to read it from."""
     found = claims.in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high))
-    reasons = [part for part in row.reason.split("; ") if not part.startswith(claims.CLAMPED)]
-    return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reasons])
+    reason = [row.reason] if row.interval.startswith("count") or found == "–" else []
+    return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reason])
 
 
 def _caveat(decided: pd.DataFrame) -> str:
