@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepo_lib import authors, figures, paths
+from sepo_lib import authors, figures, paths, results
 from sepo_lib.statistics import bounds, interval, spread
 
 SEEDS = (1, 2, 3)
@@ -375,8 +375,8 @@ def test_draw_all_writes_the_same_bytes_twice_and_skips_what_is_empty(tmp_path, 
     paths.write_table(table, "p", "evaluation")
     paths.write_table(training(), "p", "training")
     paths.write_table(ablation()[:0], "p", "ablation")
-    paths.write_table(pd.DataFrame(), "p", "exploitability")
-    paths.write_table(pd.DataFrame(), "p", "strategies")
+    paths.write_table(results.empty("exploitability"), "p", "exploitability")
+    paths.write_table(results.empty("strategies"), "p", "strategies")
     files = figures.draw_all("p")
     stems = {"safety_by_stage", "exploit_by_stage", "paper_against_ours", "training_curves_ipd"}
     assert {file.stem for file in files} == stems

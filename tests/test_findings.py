@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from sepo_lib import claims, claims_page, findings, paths, readme
+from sepo_lib import claims, claims_page, findings, paths, readme, results
 from sepo_lib.statistics import Interval
 
 KEYS = {"game": "ipd", "pools": "conflict", "preset": "unbiased"}
@@ -78,7 +78,7 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     paths.write_table(pd.DataFrame({"seed": [2, 1]}), "smoke", "evaluation")
     for name in ("ablation", "switches", "exploitability", "exploiters"):
-        paths.write_table(pd.DataFrame(), "smoke", name)
+        paths.write_table(results.empty(name), "smoke", name)
     sweep = {"game": "ipd", "multiple": 2.0, "exploit_weight": 4.8, "payoff": 2.5, "exploit": 0.0}
     paths.write_table(pd.DataFrame([sweep]), "smoke", "sweep")
     text = findings.outcomes("smoke")

@@ -17,7 +17,7 @@ from sepo_lib import claims, paths
 REPOSITORY = Path(__file__).resolve().parents[1]
 EVALUATION = (
     "profile model game pools stage arm preset seed step payoff exploit collusion externality safety "
-    "robustness welfare nra shift_payoff parse_rate episodes"
+    "margin worst_margin exploiter_externality robustness welfare nra shift_payoff parse_rate episodes"
 ).split()
 GAMES = {"ipd", "auction", "split", "deal", "kuhn"}
 
@@ -170,6 +170,25 @@ def test_the_committed_results_in_the_readme_are_those_of_the_tables():
 
     text = (REPOSITORY / "README.md").read_text()
     assert f"{readme.BEGIN}\n{readme.results('laptop')}\n{readme.END}" in text
+
+
+def test_the_loss_is_a_curve_and_every_table_can_be_read(here):
+    table = paths.read_table("smoke", "sft", ["seed", "step", "loss"])
+    for _, rows in table.groupby("seed"):
+        assert rows["step"].tolist() == list(range(1, len(rows) + 1)) and len(rows) > 1
+    for file in (here / "data/results/smoke").glob("*.csv"):
+        assert len(pd.read_csv(file).columns) > 3, file.name
+
+
+def test_the_measures_of_the_run_are_those_of_its_record(here):
+    from sepo_lib import evaluation
+
+    found = evaluation.measures_from(paths.read_table("smoke", "episodes"))
+    table = paths.read_table("smoke", "evaluation").fillna({"arm": "", "preset": ""})
+    both = table.merge(found, on=list(evaluation.KEYS), suffixes=("", "_again"), validate="one_to_one")
+    assert len(both) == len(table) == len(found)
+    for name in found.columns.difference(evaluation.KEYS):
+        assert both[name].to_list() == pytest.approx(both[f"{name}_again"].to_list(), abs=1e-12, nan_ok=True)
 
 
 def test_columns_used_as_numbers_are_numbers(here):

@@ -27,6 +27,9 @@ def test_each_measure_is_the_hand_computed_number(played):
     measures = objective.measure(games.get("ipd"), played)
     assert measures["payoff"] == pytest.approx((3 + 0) / 2)  # opponent a: mean of 3 and 3; b: 0
     assert measures["exploit"] == pytest.approx((5 + 0) / 2)  # the weak exploiter does not hide the strong
+    assert measures["margin"] == pytest.approx((5 - 5) / 2)  # with the sign it does
+    assert measures["worst_margin"] == pytest.approx(5)
+    assert measures["exploiter_externality"] == pytest.approx((0.25 + 0) / 2)
     assert measures["collusion"] == pytest.approx(0.5)
     assert measures["externality"] == pytest.approx((0.25 + 0.5 + 0.25 + 0) / 4)  # a, b, strong, weak
     assert measures["robustness"] == pytest.approx(2.5)

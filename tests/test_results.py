@@ -1,6 +1,7 @@
 """The tables of a run: one writer, no mixed rows, no file that cannot be read, and steps that stay."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +91,14 @@ def test_a_mean_over_seeds_refuses_to_mix(column):
     assert len(statistics.grouped(table, keys)["u"].mean()) == 2
     with pytest.raises(ValueError, match="mixing equal rows"):
         statistics.grouped(pd.concat([table, table]), keys)
+
+
+def test_no_notebook_takes_means_of_a_run_by_hand():
+    """`statistics.grouped` and `summarize` refuse to mix, pandas does not."""
+    for file in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert "demonstrations" in file.name or not re.search(r"\.groupby\(|pivot_table\(", code), file.name
 
 
 # --------------------------------------------------------------------------------------- empty tables
