@@ -413,7 +413,7 @@ NEEDS = {
     ).split(),
     "exploitability": "profile model game pools stage arm preset seed reported pool_advantage".split(),
     "estimators": (
-        "profile game pools policy how switch arm horizon clamp scale weights group_size groups "
+        "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
 }

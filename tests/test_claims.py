@@ -421,7 +421,14 @@ def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -
     to |= {"scale": "group_std", "weights": "equal"}
     columns = {"profile": "p", "game": [f"g{k}" for k in range(len(change))], "pools": "paper"}
     columns |= {"policy": "random", "how": "unbiased", "switch": switch}
-    columns |= {"arm": "credited", "horizon": "to_go", "clamp": "mean", "scale": "none", "weights": "pool"}
+    columns |= {
+        "arm": "credited",
+        "horizon": "to_go",
+        "clamp": "mean",
+        "scale": "none",
+        "weights": "pool",
+        "baseline": "group",
+    }
     columns |= {turned: to[turned], "group_size": 8, "groups": 400, "groups_per_batch": 1, "term": "J"}
     columns |= {"nearest_margin": 0.5, "change": change, "estimate_norm": 1.0}
     columns |= {"change_low": np.array(change) - width / 2, "change_high": np.array(change) + width / 2}

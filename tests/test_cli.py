@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr("sepo_lib.readme.update", lambda profile: None)  # needs a whole run: test_notebooks
+    monkeypatch.setattr("sepo_lib.claims_page.update", lambda: None)  # the same
     paths.notebooks().mkdir()
     return tmp_path
 
@@ -285,7 +286,7 @@ def test_make_lists_its_targets_and_asks_for_a_hub_only_where_it_must():
         "lab",
         "figures",
         "notebooks",
-        "claims",
+        "remeasure",
         "verify",
         "bench",
         "clean",
