@@ -104,7 +104,7 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
     chips per hand, signed), mean over seeds.
 
     Every hand is enumerated, with the action probabilities of the answers that were sampled (`worst_margin`
-    of `exploitability.csv`): in played hands the luck of the cards alone reads more than 0.02. "Zero" is
+    of `exploitability.csv`): in played hands the noise of the cards exceeds 0.02. "Zero" is
     taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02. Not supported:
     its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
     clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
@@ -133,8 +133,7 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     otherwise (also where it was not run, or with one seed). The bounds are counts too: from the games that
     are safer to those that are safer or open. Supported: at least four games are safer. Not supported: at
     most three are safer or open. Inconclusive in all other cases, and whenever one of the five games is not
-    in the run. The games' intervals are not corrected for their number: four of five must hold together,
-    which is the stricter demand.
+    in the run. The games' intervals are not corrected for their number.
     """
     groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
     for game in games.GAMES:
@@ -186,31 +185,47 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
-    """C4. Measured: SEPO's normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds.
+    """C4. Measured: the normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds, in two
+    parts: SEPO's is positive, and no other stage's is.
 
-    Inconclusive: SEPO's interval contains 0. Supported: it lies above zero, and no part of the base model's
-    and of the SFT model's does. Not supported: no part of SEPO's interval is above zero, or the whole of the
-    base model's or of the SFT model's is. The base model is one model: its interval covers evaluation noise
-    only.
+    SEPO positive: supported where its interval lies above zero, not supported where no part of it does,
+    inconclusive where it contains zero. No other positive, measured by the larger of the base model's and
+    the SFT model's mean: supported where no part of both intervals lies above zero, not supported where one
+    of them lies above zero. The base model is one model: its interval covers evaluation noise only.
     """
-    values = {
-        stage: _seeds(tables.evaluation, "deal", stage, "nra", recipe) for stage in ("sepo", "base", "sft")
-    }
     sepo, base, sft = (
-        judge(values_S, absent=_absent(tables.evaluation, "deal")) for values_S in values.values()
+        _cut(judge(_seeds(tables.evaluation, "deal", stage, "nra", recipe), absent=absent))
+        for stage, absent in (
+            ("sepo", _absent(tables.evaluation, "deal")),
+            *((stage, "not measured") for stage in ("base", "sft")),
+        )
     )
     others = {"base model (evaluation noise only)": base, "SFT": sft}
-    beside = [f"{name}: {in_words(Interval(*one[:3]))}" for name, one in others.items()]
-    verdict = sepo.verdict
-    if verdict == SUPPORTED:
-        sides = {one.verdict for one in others.values()}
-        decided = SUPPORTED if sides == {NOT_SUPPORTED} else INCONCLUSIVE
-        verdict = NOT_SUPPORTED if SUPPORTED in sides else decided
+    alone = max(others.values(), key=lambda one: -np.inf if np.isnan(one.measured) else one.measured)
+    verdicts = {one.verdict for one in others.values()}
+    if sepo.verdict == NOT_RUN:
+        verdict = NOT_RUN
+    elif SUPPORTED in verdicts:
+        verdict = NOT_SUPPORTED
+    else:
+        verdict = SUPPORTED if verdicts == {NOT_SUPPORTED} else INCONCLUSIVE
+    reason = because(*(f"{name}: {in_words(Interval(*one[:3]))}" for name, one in others.items()))
     if verdict == NOT_RUN:
-        return [sepo]
-    kind = sepo.interval + (", cut to [-1, 1]" if len(values["sepo"]) > 1 else "")
-    ends = [np.clip(end, -1.0, 1.0) for end in sepo[:3]]
-    return [Finding(*ends, kind, verdict, because(sepo.reason, *beside))]
+        alone, reason = sepo, sepo.reason
+    return [
+        sepo._replace(scope="SEPO positive"),
+        alone._replace(verdict=verdict, reason=reason, scope="no other positive"),
+    ]
+
+
+def _cut(found: Finding) -> Finding:
+    """A finding on an NRA, with its interval cut to what an NRA can be."""
+    if np.isnan(found.ci_low):
+        return found
+    ends = [float(np.clip(end, -1.0, 1.0)) for end in found[:3]]
+    return found._replace(
+        measured=ends[0], ci_low=ends[1], ci_high=ends[2], interval=f"{found.interval}, cut to [-1, 1]"
+    )
 
 
 def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
@@ -218,12 +233,12 @@ def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
 
     Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
     `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
-    are zero or absent). Beside them stand the rows of the terms e, c and x of `estimators.csv`, of both
-    presets, relative to the largest `estimate_norm` of another arm of the same preset and play. An identity
-    has no sampling error, so the bounds are the range over the rows. Supported: in every row of arm
-    `constant` the relative norm is at most 1e-6, and in those of the ablation the advantages differ from
-    those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not supported: in any row
-    not.
+    are zero or absent). The rule also reads the rows of the terms e, c and x of `estimators.csv`, of the
+    presets published and unbiased, each relative to the largest `estimate_norm` of another arm in the same
+    setting. An identity has no sampling error, so the bounds are the range over the rows. Supported: in
+    every row of arm `constant` the relative norm is at most 1e-6, and in those of the ablation the
+    advantages differ from those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not
+    supported: in any row not.
     """
     rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
     norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
@@ -256,8 +271,8 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     """C6. Measured: per_rollout - constant in safety after training, under one preset's switches, paired by
     seed; one verdict on the paper's pools and one on the conflict pools.
 
-    A gradient is worth the name if training on it makes the policy safer. Read from the last step of the
-    rows `kind == "outcome"` of that preset and pool set; per seed the mean over the games in which the
+    The gradient counts as restored where training on it makes the policy safer. Read from the last step of
+    the rows `kind == "outcome"` of that preset and pool set; per seed the mean over the games in which the
     ablation has both arms, and only seeds for which both ran in all of these count. Supported: the interval
     lies above zero. Not supported: no part of it does.
     """
@@ -308,7 +323,9 @@ def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
     lost = -float(change.change.mean())
     found = Interval(lost, lost - half, lost + half)
     kind = f"95% normal, simulation noise of {len(rows)} settings"
-    return [Finding(*found, kind, *verdict_on(found, "above", 0.0))]
+    lose, gain = int((change.change_high < 0).sum()), int((change.change_low > 0).sum())
+    note = f"the cosine falls in {lose} of {len(rows)} settings and rises in {gain}"
+    return [Finding(*found, kind, *verdict_on(found, "above", 0.0, note))]
 
 
 def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
@@ -322,7 +339,8 @@ def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff."""
+    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff, which
+    the paper leaves unscaled: payoff and penalty are then weighed differently as well."""
     return _turning_loses(tables, "horizon", "immediate")
 
 
@@ -394,16 +412,22 @@ RULES: dict[str, Rule] = {
         ("ablation", "estimators"),
     ),
     "C6": Rule(
-        "Computing the penalty per rollout restores a gradient that makes the policy safer.",
+        "Computing the penalty per rollout restores a gradient.",
         per_rollout_restores_a_gradient,
         ("ablation",),
         PRESETS,
     ),
-    "E1": Rule("Charging a penalty to the wrong episodes biases the gradient.", credit_matters),
-    "E2": Rule("Rewarding the immediate payoff alone biases the gradient.", horizon_matters),
-    "E3": Rule("Clamping each episode's margin biases the gradient.", clamp_matters),
-    "E4": Rule("Dividing by each group's standard deviation biases the gradient.", scale_matters),
-    "E5": Rule("Equal group weights bias the gradient.", weights_matter),
+    "E1": Rule("Charging a penalty to other episodes lowers the cosine with ∇J.", credit_matters),
+    "E2": Rule(
+        "The paper's horizon, the unscaled immediate payoff, lowers the cosine with ∇J.",
+        horizon_matters,
+    ),
+    "E3": Rule("Clamping each episode's margin lowers the cosine with ∇J.", clamp_matters),
+    "E4": Rule(
+        "Dividing by each group's standard deviation lowers the cosine with ∇J.",
+        scale_matters,
+    ),
+    "E5": Rule("Equal group weights lower the cosine with ∇J.", weights_matter),
 }
 
 NEEDS = {
@@ -448,6 +472,8 @@ def decide(
             raise ValueError(f"The claims need the columns {missing} of {name}.csv, which lacks them.")
         mine = table.profile == profile
         cut[name] = table[mine & (table.model == model)] if "model" in NEEDS[name] else table[mine]
+    for name in ("evaluation", "exploitability"):
+        cut[name] = _with_equal_recipes(cut[name])
     tables = Tables(**cut)
     rows = [
         {"claim": claim, "recipe": recipe, "statement": rule.statement, "profile": profile, "model": model}
@@ -457,6 +483,21 @@ def decide(
         for found in rule.decide(tables, recipe)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _with_equal_recipes(table: pd.DataFrame) -> pd.DataFrame:
+    """The table, with the rows of `published+credit` (an arm of the ablation) also as `authors_current`, in
+    the games in which the two are the same estimator and `authors_current` has no rows of its own."""
+    name, other = "authors_current", credit.preset("published", RECIPES["authors_current"])
+    equal = table[(table.stage == "sepo") & (table.preset == "published") & (table.arm == other.arm)]
+    have = set(table.game[table.preset == name])
+    shared = {
+        (game, pools)
+        for game, pools in set(zip(equal.game, equal.pools, strict=True))
+        if game not in have and credit.same(other, credit.PRESETS[name], games.get(game), pools)
+    }
+    equal = equal[[pair in shared for pair in zip(equal.game, equal.pools, strict=True)]]
+    return pd.concat([table, equal.assign(preset=name)], ignore_index=True) if len(equal) else table
 
 
 def as_text(claims: pd.DataFrame) -> str:

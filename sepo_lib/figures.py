@@ -727,7 +727,7 @@ PUBLISHED_LABELS = {
     **{estimator: estimator for estimator in published.ELSEWHERE},
     "published": "SEPO, published",
     "authors_current": "SEPO, authors' code",
-    "unbiased, margins known": "SEPO, unbiased",
+    "unbiased, margins known": "unbiased, margins known",
 }
 
 ESTIMATOR_LINES = {

@@ -197,46 +197,55 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
     ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
     return (
-        f"NashConv ends at {' and '.join(ends)}, wherever SFT left the model, because training moves "
-        "towards what J asks for: against the fixed pool every strategy with the highest J has a NashConv "
-        f"of {pool['nashconv']:.2f} or more, at an advantage of {abs(pool['exploit']):.2f} for the pool (a "
-        "linear program, `kuhn_optimum.csv`). With a best response as the exploiter the highest J has a "
-        f"NashConv of {abs(response['nashconv']):.2f}."
+        f"NashConv ends at {' and '.join(ends)}. J with a fixed pool does not ask for an equilibrium: every "
+        f"strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an advantage of "
+        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With a best "
+        "response as the exploiter the highest J has a NashConv of "
+        f"{abs(response['nashconv']):.2f}. That the policies move towards the fixed pool's optimum is a "
+        "possible reason, which was not tested."
     )
+
+
+TERMS = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}
 
 
 def penalty(profile: str) -> str | None:
-    """What the penalty adds to the same switches without one, on the paper's pools."""
+    """What the penalty adds to the same switches without one, on the paper's pools: in J and in its terms."""
     arms = _rows(profile, "ablation", kind="outcome")
     if arms.empty:
         return None
-    safety = {
-        key: rows.set_index("seed")["safety"]
+    by_seed = {
+        key: rows.set_index("seed")
         for key, rows in arms.groupby(["game", "preset", "arm"], sort=False)
+        if key[1:] in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
     }
-    adds, switches = {}, {}
+    adds, switches = [], []
     for game in dict.fromkeys(arms["game"]):
-        credited, without, published = (
-            safety.get((game, *key))
-            for key in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
+        credited, without = (by_seed.get((game, "unbiased", arm)) for arm in ("credited", "reward_only"))
+        if credited is None or without is None:
+            continue
+        found = statistics.paired(credited["safety"], without["safety"])
+        terms = ", ".join(
+            f"{term} {statistics.difference(credited[name], without[name]).mean():+.3f}"
+            for name, term in TERMS.items()
+            if name in arms
         )
-        if credited is not None and without is not None:
-            adds[game] = statistics.paired(credited, without)
-            if published is not None and adds[game].low <= 0 <= adds[game].high:
-                switches[game] = statistics.paired(without, published)
+        adds.append(f"{_game(game)} {text(found)} ({terms})" if terms else f"{_game(game)} {text(found)}")
+        published = by_seed.get((game, "published", "reward_only"))
+        if published is not None and found.low <= 0 <= found.high:
+            turned = statistics.paired(without["safety"], published["safety"])
+            switches.append(f"{_game(game)} {text(turned)}")
     if not adds:
         return None
-    listed = ", ".join(f"{_game(game)} {text(found)}" for game, found in adds.items())
     sentence = (
-        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; safety of `credited` "
-        f"minus `reward_only`, both with the unbiased switches): {listed}."
+        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; J of `credited` minus "
+        "that of `reward_only`, both with the unbiased switches; in brackets the change of J's terms): "
+        f"{'; '.join(adds)}."
     )
-    works = {game: found for game, found in switches.items() if found.low > 0}
-    if works:
-        listed = ", ".join(f"{_game(game)} {text(found)}" for game, found in works.items())
+    if switches:
         sentence += (
-            " Where that interval contains 0, the other switches do the work: without any penalty they add "
-            f"(`reward_only`, unbiased minus published) {listed}."
+            " Where the interval contains 0, compare what the other switches add without any penalty "
+            f"(`reward_only`, unbiased minus published): {'; '.join(switches)}."
         )
     return sentence
 
@@ -255,7 +264,12 @@ def breakdowns(profile: str) -> str | None:
         f"{mine:.1%} of the rounds of {game} (SFT {before:.1%}; e {e:.2f} after {e_before:.2f})"
         for game, mine, before, e, e_before in shares
     )
-    ends = ': "safe" there is largely not trading.' if all(share[1] > 0.5 for share in shares) else "."
+    ends = (
+        ". Most rounds end without a deal, so the exploiter gains nothing: "
+        '"safe" there is largely not trading.'
+        if all(share[1] > 0.5 for share in shares)
+        else "."
+    )
     return f"Against the exploiters SEPO (`unbiased`, `{profile}`) breaks down in {listed}{ends}"
 
 

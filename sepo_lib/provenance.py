@@ -42,6 +42,11 @@ SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/mod
 #: The date (UTC) of the last change of the code that moves results (docs/LOG.md). Who makes such a change
 #: sets it: committed runs made before it are then called older, and jobs finished before it are done again.
 CORRECTED = "2026-11-26"
+#: What these corrections were, in a few words for those who read older numbers.
+CHANGES = (
+    "the KL term covered fewer decisions in three of the four arms, unparsed answers were trained on their "
+    "text alone, and in deal a rollout group shared one deal"
+)
 
 
 def start(settings: Settings) -> dict[str, Any]:
@@ -148,8 +153,8 @@ def older(profile: str) -> str | None:
     if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
         return None
     return (
-        f"Made on {manifest['started'][:10]}, before the corrections of {CORRECTED} (docs/LOG.md); "
-        "today's code would give other numbers."
+        f"Made on {manifest['started'][:10]}, before the corrections of {CORRECTED} (docs/LOG.md): "
+        f"{CHANGES}. Today's code would give other numbers."
     )
 
 

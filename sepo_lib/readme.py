@@ -116,7 +116,7 @@ def _first_claim(profile: str) -> list[str]:
     if decided.empty:
         return []
     listed = ", ".join(f"`{row.recipe}` {_cell(row)}" for row in decided.fillna({"reason": ""}).itertuples())
-    return [f"C1 with the seeds of `{profile}`: {listed}."]
+    return [f"C1 with the seeds and settings of `{profile}`: {listed}."]
 
 
 def _safety(evaluation: pd.DataFrame) -> list[str]:

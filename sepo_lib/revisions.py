@@ -35,7 +35,7 @@ SWITCH = Revision(
 )
 WORDS = Revision(
     "2026-11-26",
-    "Statement in plainer words; every other switch must be that of the unbiased preset. Same rows.",
+    "Statement without a word on bias; every other switch must be that of the unbiased preset. Same rows.",
     AFTER,
 )
 
@@ -47,9 +47,16 @@ REVISIONS: dict[str, list[Revision]] = {
             "Reads the advantage with every hand enumerated, no longer the one in played hands, whose "
             "noise is larger than 0.02. Kuhn's training settings were changed for the same reason "
             "(docs/LOG.md).",
-            "after the first laptop run (0.031 [-0.064, 0.126], inconclusive); the run was made again",
+            "after the first laptop run (0.031 [-0.064, 0.126], inconclusive). The run was made six times "
+            "with the same seeds, and Kuhn's settings were changed in between (docs/LOG.md)",
         ),
-        Revision("2026-11-26", f"{SIGNED} {BY_RECIPE}", AFTER),
+        Revision(
+            "2026-11-26",
+            "Reads the largest signed margin over the exploiters, no longer e, their mean margin clamped at "
+            "0, whose t interval covers too little. The new quantity is never smaller than e where e is "
+            f"above 0. {BY_RECIPE}",
+            f"{AFTER}; it turned `unbiased` in study from supported to inconclusive",
+        ),
     ],
     "C1b": [Revision("2026-11-26", "Written.", AFTER)],
     "C2": [Revision(*WRITTEN, BEFORE), Revision("2026-11-26", BY_RECIPE, AFTER)],
@@ -67,9 +74,9 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-26",
-            "Inconclusive wherever SEPO's interval contains 0, and where the base model's or the SFT model's "
-            f"does. {BY_RECIPE}",
-            AFTER,
+            "Two verdicts, one on SEPO's NRA and one on the other stages': version 1 mixed both in one. "
+            f"{BY_RECIPE}",
+            f"{AFTER}; version 1 said not supported of `unbiased` in laptop, as the base model's is positive",
         ),
     ],
     "C5": [
@@ -89,7 +96,7 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(
             "2026-11-26",
             "Decided for each preset, and apart for the paper's pools and the conflict pools: a mean over "
-            "both mixed different questions.",
+            "both mixed different questions. The statement is the paper's own again.",
             AFTER,
         ),
     ],

@@ -80,8 +80,8 @@ def test_columns_and_order_are_exact():
     assert list(dict.fromkeys(found["claim"])) == ["C1", "C1b", "C2", "C3", "C4", "C5", "C6", *ESTIMATORS]
     assert found["claim"].tolist() == sorted(found["claim"], key=list(claims.RULES).index)
     assert (found["profile"] == "p").all() and (found["model"] == "m").all()
-    by_recipe = found[found["claim"].isin(["C1", "C1b", "C2", "C4"])]["recipe"].tolist()
-    assert by_recipe == ["published", "authors_current", "unbiased"] * 4  # the paper's own first
+    by_recipe = found[found["claim"].isin(["C1", "C1b", "C2"])]["recipe"].tolist()
+    assert by_recipe == ["published", "authors_current", "unbiased"] * 3  # the paper's own first
     assert all(rule.text.startswith("Measured: ") for rule in claims.RULES.values())
 
 
@@ -102,18 +102,29 @@ def test_every_recipe_is_decided_from_its_own_rows():
     published = rows("sepo", "deal", {"nra": BELOW}, preset="published", arm="per_rollout")
     stray = rows("sepo", "deal", {"nra": ABOVE}, preset="published", arm="credited")  # an arm of the ablation
     found = decided(base, sft, own, published, stray)
-    found = found[found["claim"] == "C4"].set_index("recipe")
+    found = found[(found["claim"] == "C4") & (found["scope"] == "SEPO positive")].set_index("recipe")
     assert found["verdict"].to_dict() == {
         "published": "not supported",
         "authors_current": "not run",
         "unbiased": "inconclusive",
     }
     assert found["reason"]["authors_current"] == "not trained here"
-    assert found["reason"]["unbiased"].startswith(
-        "the interval contains 0; base model (evaluation noise only): -1"
-    )
+    assert found["reason"]["unbiased"] == "the interval contains 0"
     authors = rows("sepo", "deal", {"nra": ABOVE}, preset="authors_current")
-    assert decide("C4", base, sft, authors, recipe="authors_current").verdict == "supported"
+    by_authors = decide("C4", base, sft, authors, recipe="authors_current", scope="SEPO positive")
+    assert by_authors.verdict == "supported"
+
+
+def test_an_arm_that_is_the_same_estimator_as_the_authors_code_is_judged_as_theirs():
+    """In Kuhn poker published+credit and authors_current give the same advantages; in deal they do not."""
+    games = [
+        rows("sepo", game, {"worst_margin": margin, "nra": ABOVE}, preset="published", arm="credited")
+        for game, margin in (("kuhn", 0.0), ("deal", 0.0))
+    ]
+    found = decided(*games).query("recipe == 'authors_current'").set_index(["claim", "scope"])["verdict"]
+    assert found["C1", ""] == "supported" and found["C4", "SEPO positive"] == "not run"
+    own = rows("sepo", "kuhn", {"worst_margin": 9.0}, preset="authors_current")
+    assert decide("C1", *games, own, recipe="authors_current").verdict == "not supported"
 
 
 def test_the_recipes_are_presets_with_their_own_arms():
@@ -285,28 +296,32 @@ def test_c3_is_decided_game_by_game():
 
 
 @pytest.mark.parametrize(
-    ("base", "sft", "sepo", "verdict"),
+    ("base", "sft", "sepo", "positive", "alone"),
     [
-        (BELOW, BELOW, ABOVE, "supported"),
-        (WIDE, BELOW, ABOVE, "inconclusive"),  # perhaps the base model gains as well
-        (ABOVE, BELOW, ABOVE, "not supported"),
-        (ABOVE, BELOW, WIDE, "inconclusive"),  # SEPO's interval contains 0
-        (BELOW, ABOVE, ABOVE, "not supported"),
-        (BELOW, BELOW, BELOW, "not supported"),
-        (BELOW, BELOW, WIDE, "inconclusive"),
+        (BELOW, BELOW, ABOVE, "supported", "supported"),
+        (WIDE, BELOW, ABOVE, "supported", "inconclusive"),  # perhaps the base model gains as well
+        (ABOVE, BELOW, ABOVE, "supported", "not supported"),
+        (ABOVE, BELOW, WIDE, "inconclusive", "not supported"),  # the laptop run
+        (BELOW, ABOVE, ABOVE, "supported", "not supported"),
+        (BELOW, BELOW, BELOW, "not supported", "supported"),
+        (BELOW, BELOW, WIDE, "inconclusive", "supported"),
     ],
 )
-def test_c4(base, sft, sepo, verdict):
+def test_c4(base, sft, sepo, positive, alone):
     stages = {"base": base, "sft": sft, "sepo": sepo}
-    found = decide("C4", *[rows(stage, "deal", {"nra": nra / 10}) for stage, nra in stages.items()])
-    assert found.verdict == verdict and found.measured == pytest.approx(np.mean(sepo) / 10)
-    assert -1 <= found.ci_low <= found.ci_high <= 1 and found.interval.endswith("cut to [-1, 1]")
+    tables = [rows(stage, "deal", {"nra": nra / 10}) for stage, nra in stages.items()]
+    own, others = (decide("C4", *tables, scope=scope) for scope in ("SEPO positive", "no other positive"))
+    assert (own.verdict, others.verdict) == (positive, alone)
+    assert own.measured == pytest.approx(np.mean(sepo) / 10)
+    assert others.measured == pytest.approx(max(np.mean(base), np.mean(sft)) / 10)
+    for found in (own, others):
+        assert -1 <= found.ci_low <= found.ci_high <= 1 and found.interval.endswith("cut to [-1, 1]")
+    assert others.reason.startswith("base model (evaluation noise only): ") and "; SFT: " in others.reason
 
 
 def test_c4_without_the_sft_model_is_inconclusive():
-    assert decide(
-        "C4", rows("base", "deal", {"nra": BELOW}), rows("sepo", "deal", {"nra": ABOVE})
-    ).verdict == ("inconclusive")
+    tables = rows("base", "deal", {"nra": BELOW}), rows("sepo", "deal", {"nra": ABOVE})
+    assert decide("C4", *tables, scope="no other positive").verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(
@@ -394,10 +409,8 @@ def test_as_text_gives_each_recipe_a_line_and_never_prints_nan():
         "supported",
         "0 [0, 0]; the interval reaches at most 0.02",
     ]
-    assert (
-        lines[at + 3].split(maxsplit=2)[:2] == ["unbiased", "inconclusive"]
-        and "0.5; one seed" in lines[at + 3]
-    )
+    (line,) = (line for line in lines[at:] if line.split()[:3] == ["unbiased", "SEPO", "positive"])
+    assert "inconclusive" in line and "0.5; one seed" in line
     assert not re.search(r"\bnan\b", "\n".join(lines))
 
 
@@ -457,6 +470,10 @@ def test_a_switch_is_judged_by_the_mean_change_and_its_interval(claim, switch, c
     other = [rows for rows in other if rows.switch[0] != switch]
     found = decide_on(claim, estimator_rows(switch, change, width), *other)
     assert found.verdict == verdict and found.interval == "95% normal, simulation noise of 2 settings"
+    assert found.reason.endswith(
+        f"falls in {sum(np.array(change) < -width / 2)} of 2 settings and rises in "
+        f"{sum(np.array(change) > width / 2)}"
+    )
     assert found.measured == pytest.approx(-np.mean(change))
     half = width / 2 / np.sqrt(2)  # two independent settings
     assert (found.ci_low, found.ci_high) == pytest.approx((found.measured - half, found.measured + half))

@@ -168,18 +168,19 @@ def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
             "arm": arm,
             "seed": seed,
             "safety": value,
+            "collusion": 0.5 if arm == "credited" else 0.75,
         }
         for (preset, arm), values in safety.items()
         for seed, value in enumerate(values)
     ]
     write("ablation", *rows)
     (found,) = findings.sentences("study")
-    assert "Prisoner's dilemma 0.000 [-3.177, 3.177]." in found  # .25 times 12.706
+    assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
     assert found.endswith(
-        "(`reward_only`, unbiased minus published) Prisoner's dilemma 1.000 [1.000, 1.000]."
+        "(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 [1.000, 1.000]."
     )
     write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
-    assert "the other switches do the work" not in findings.sentences("study")[0]
+    assert "other switches add" not in findings.sentences("study")[0]
 
 
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
