@@ -81,8 +81,8 @@ def _twice(theirs: pd.DataFrame) -> str:
             stage = STAGES[first["recipe"]] + (f" step {first['step']:.0f}" if first["step"] else "")
             lines.append(f"J of {first['who']} in {first['game']}, {stage}: {told}.")
     return (
-        "\n\nModels that are stored twice show the noise of one evaluation, and a change of that size between "
-        "two stages may be noise. " + " ".join(lines)
+        "\n\nModels that are stored twice show the noise of one evaluation, and a change of that size "
+        "between two stages may be noise. " + " ".join(lines)
         if lines
         else ""
     )
