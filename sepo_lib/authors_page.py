@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import figures, games, paths, readme, statistics
+from . import figures, games, paths, provenance, readme, statistics
 from .authors import STAGES, TEMPERATURE, TERMS, beside, load, ours
 from .findings import markdown, text
 from .statistics import Interval
@@ -26,7 +26,8 @@ def update() -> None:
 def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing one."""
     evaluation, study = (figures.reported(paths.read_table(run, "evaluation")) for run in (RUN, STUDY))
-    return page(evaluation, study, paths.read_table(STUDY, "switches"))
+    marks = [f"`{run}`: {older}" for run in (RUN, STUDY) if (older := provenance.older(run))]
+    return "\n\n".join([*marks, page(evaluation, study, paths.read_table(STUDY, "switches"))])
 
 
 def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> str:

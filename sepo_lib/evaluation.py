@@ -155,7 +155,8 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
 
     One row per evaluated policy, in the order of its first decision: KEYS, then what `objective.measure`
     gives, then with `intervals` the ends of `safety_interval`. It shares no code with `objective.measure`
-    but J itself. Raises ValueError for a table that lacks a column; an older one lacks those of `replayed`.
+    but J itself. A rate that is missing in some round is nan for the whole policy, and so is what needs it.
+    Raises ValueError for a table that lacks a column; an older one lacks those of `replayed`.
     """
     opponent, episode = ["run", "pool", "opponent"], ["run", "pool", "opponent", "rollout"]
     needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff"]
@@ -165,6 +166,8 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
         raise ValueError(f"The episodes lack the columns {missing}; add them with `evaluation.replayed`.")
     runs = episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True)
     table = episodes[needed].assign(run=runs.ngroup())
+    rates = table[["collusion", "externality"]]
+    table[rates.columns] = rates.mask(rates.isna().groupby(table["run"]).transform("any"))
     own, other = table["own_payoff"], table["other_payoff"]
     table = table.assign(margin=other - own, welfare=own + other, absolute=own.abs() + other.abs())
     options = {"sort": False, "observed": True}
