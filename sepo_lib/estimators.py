@@ -412,8 +412,7 @@ def measure(
     fewer groups than FEWEST, or a size below 2.
     """
     start = policy(policy_name, game)
-    if groups < FEWEST:
-        raise ValueError(f"The study needs at least {FEWEST} groups against every opponent; got {groups}.")
+    _check_groups(groups)
     if not sizes or min(sizes) < 2:
         raise ValueError(
             f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
@@ -475,8 +474,17 @@ def run_estimators(
     return {"rows": len(table)}
 
 
+def _check_groups(groups: int) -> None:
+    if groups < FEWEST:
+        raise ValueError(f"The study needs at least {FEWEST} groups against every opponent, not {groups}.")
+
+
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study at every policy, in those of `study_games` with an enumeration, on all their pool sets."""
+    """The study at every policy, in those of `study_games` with an enumeration, on all their pool sets.
+
+    Raises ValueError for too few groups, as `measure` does.
+    """
+    _check_groups(settings.estimator_groups)
     return [
         Job(
             f"estimators/{game}-{pools}/{policy_name}",
