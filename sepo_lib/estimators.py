@@ -26,11 +26,11 @@ from .credit import Estimator, Rollouts
 from .games import auction, ipd, kuhn, split
 from .games.base import Action, Game, Weights
 from .jobs import Job, Report
-from .profiles import Settings
+from .profiles import FEWEST_GROUPS, Settings
 from .tabular import Chain, Exact, TabularPolicy
 
 BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
-FEWEST = 16  # groups: a quarter of their blocks is then two, the least that has a spread
+FEWEST = FEWEST_GROUPS
 RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
@@ -412,7 +412,8 @@ def measure(
     fewer groups than FEWEST, or a size below 2.
     """
     start = policy(policy_name, game)
-    _check_groups(groups)
+    if groups < FEWEST:
+        raise ValueError(f"The study needs at least {FEWEST} groups against every opponent; got {groups}.")
     if not sizes or min(sizes) < 2:
         raise ValueError(
             f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
@@ -474,17 +475,8 @@ def run_estimators(
     return {"rows": len(table)}
 
 
-def _check_groups(groups: int) -> None:
-    if groups < FEWEST:
-        raise ValueError(f"The study needs at least {FEWEST} groups against every opponent, not {groups}.")
-
-
 def estimator_jobs(settings: Settings) -> list[Job]:
-    """The study at every policy, in those of `study_games` with an enumeration, on all their pool sets.
-
-    Raises ValueError for too few groups, as `measure` does.
-    """
-    _check_groups(settings.estimator_groups)
+    """The study at every policy, in those of `study_games` with an enumeration, on all their pool sets."""
     return [
         Job(
             f"estimators/{game}-{pools}/{policy_name}",

@@ -287,7 +287,7 @@ def behind_answer(tokenizer: PreTrainedTokenizerFast) -> str:
 
     Raises ValueError for a template that does not write the text of an answer as it is given.
     """
-    answer = "Because of \"this\".\n(answer)"  # what a template that writes JSON, or parts, would change
+    answer = 'Because of "this".\n(answer)'  # what a template that writes JSON, or parts, would change
     chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
     _, found, behind = render(tokenizer, [chat])[0].rpartition(answer)
     if not found:

@@ -28,6 +28,8 @@ MODELS = ("nano", "smollm2")
 FILES = ("config.json", "adapter_config.json")
 #: The largest seed that every library takes.
 LARGEST_SEED = 2**32 - 1
+#: Groups an opponent in the study of estimators: a quarter of their blocks is then two, the least with a spread.
+FEWEST_GROUPS = 16
 
 
 @cache
@@ -137,6 +139,7 @@ def load(
         if not values[key]:
             raise ValueError(f"At least one of the {key} is needed.")
     values["seeds"] = tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in values["seeds"])
+    values["estimator_groups"] = _integer("The number of groups", values["estimator_groups"], FEWEST_GROUPS)
     for key in ("sft_steps", "sepo_steps"):
         if isinstance(values[key], Mapping):
             values[key] = {k: _integer("The number of steps", v, least=1) for k, v in values[key].items()}

@@ -118,6 +118,7 @@ def test_what_cannot_be_played_is_refused():
         ({"--game": "chess"}, "Unknown game 'chess'; choose from"),
         ({"--episodes": "0"}, "even number of episodes, at least 4, not 0."),
         ({"--models": "a=nano b=nowhere"}, "There is no model 'nowhere'; choose"),
+        ({"--models": "a=nano b=data"}, "The folder 'data' holds no model"),
         ({"--models": "a=nano a=nano"}, "The name 'a' is taken"),
     ],
 )
