@@ -254,21 +254,21 @@ def render(
     compiled.environment.globals["strftime_now"] = TEMPLATE_TIME.strftime  # no argument of a call can
 
     def write(chats):
-        return tokenizer.apply_chat_template(
-            list(chats), tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_OPTIONS
-        )
+        try:
+            return tokenizer.apply_chat_template(
+                list(chats), tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_OPTIONS
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            raise ValueError(
+                f"The chat template cannot write these messages ({error}); change them or the template."
+            ) from error
 
     try:
         probe = [{"role": "system", "content": "(rules)"}, {"role": "user", "content": "?"}]
         has_system_role = "(rules)" in write([probe])[0]
-    except jinja2.TemplateError:
+    except ValueError:
         has_system_role = False
-    try:
-        return write(chats if has_system_role else map(_without_system, chats))
-    except (jinja2.TemplateError, TypeError) as error:
-        raise ValueError(
-            f"The chat template cannot write these messages ({error}); change them or the template."
-        ) from error
+    return write(chats if has_system_role else map(_without_system, chats))
 
 
 def _without_system(chat: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:

@@ -28,7 +28,7 @@ MODELS = ("nano", "smollm2")
 FILES = ("config.json", "adapter_config.json")
 #: The largest seed that every library takes.
 LARGEST_SEED = 2**32 - 1
-#: Groups an opponent in the study of estimators: a quarter of their blocks is then two, the least with a spread.
+#: Fewest groups in the study of estimators: a quarter of their blocks is then two, the least with a spread.
 FEWEST_GROUPS = 16
 
 
@@ -206,7 +206,7 @@ def _model(model: Any) -> str:
     folder = None if text in MODELS else paths.model(text)
     if folder and not any((where / name).is_file() for where in (folder, folder / "model") for name in FILES):
         raise ValueError(
-            f"The folder '{text}' holds no model: it has neither {' nor '.join(FILES)}; name the folder that has."
+            f"The folder '{text}' holds no model: it has neither {' nor '.join(FILES)}; name one that has."
         )
     if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return text
