@@ -115,5 +115,5 @@ def file() -> Path:
 def write() -> pd.DataFrame:
     """Simulate and write the table."""
     table = run()
-    paths.replace(file(), lambda temporary: table.to_csv(temporary, index=False))
+    paths.write_csv(table, file())
     return table

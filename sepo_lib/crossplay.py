@@ -190,5 +190,5 @@ def crossplay(
     policies = {name: stages.open_policy(model) for name, model in models.items()}
     table = matrix(policies, domain, pools, episodes, seed)
     if folder is not None:
-        paths.replace(folder / "crossplay.csv", lambda file: table.to_csv(file, index=False))
+        paths.write_csv(table, folder / "crossplay.csv")
     return table

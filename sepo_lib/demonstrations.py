@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import games as games_
+from . import paths
 from .games.auction import ACTIONS as BIDS
 from .games.auction import higher
 from .games.base import Act, Action, Game, Opponent, View
@@ -563,9 +564,7 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Datas
         raise ValueError("Name at least one game to load.")
     rows: list[dict] = []
     for game in games:
-        path = Path(folder) / f"{games_.get(game).name}.parquet"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; run notebooks/01_demonstrations.ipynb to make it.")
+        path = _file(folder, games_.get(game).name)
         for row in pq.read_table(path, filters=[("split", "=", split)]).to_pylist():
             system, user, answer = (row.pop(name) for name in ("system", "user", "assistant"))
             row["prompt"] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
@@ -577,7 +576,13 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Datas
 
 def sha256(folder: str | Path, game: str) -> str:
     """The hash of one game's file. Raises FileNotFoundError as `load` does."""
+    return hashlib.sha256(_file(folder, game).read_bytes()).hexdigest()
+
+
+def _file(folder: str | Path, game: str) -> Path:
     path = Path(folder) / f"{game}.parquet"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; run notebooks/01_demonstrations.ipynb to make it.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        raise FileNotFoundError(
+            f"{paths.shown(path)} is missing; run notebooks/01_demonstrations.ipynb to make it."
+        )
+    return path

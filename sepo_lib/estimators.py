@@ -26,11 +26,11 @@ from .credit import Estimator, Rollouts
 from .games import auction, ipd, kuhn, split
 from .games.base import Action, Game, Weights
 from .jobs import Job, Report
-from .profiles import Settings
+from .profiles import FEWEST_GROUPS, Settings
 from .tabular import Chain, Exact, TabularPolicy
 
 BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
-FEWEST = 16  # groups: a quarter of their blocks is then two, the least that has a spread
+FEWEST = FEWEST_GROUPS
 RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from accelerate import PartialState
 
-from . import credit, jobs, models, profiles, stages
+from . import credit, games, jobs, models, profiles, stages
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = argparse.ArgumentParser(prog="accelerate launch -m sepo_lib.sepo", description=main.__doc__)
     made.add_argument("--profile", default="laptop", help=f"{', '.join(profiles.names())}")
-    made.add_argument("--game", required=True, help="the game to train on")
+    made.add_argument("--game", required=True, choices=games.GAMES, help="the game to train on")
     made.add_argument("--seed", required=True, type=int, help="the training seed, one of the run's")
     made.add_argument("--preset", help="unbiased, published or published+<switch> (default: the profile's)")
     made.add_argument("--arm", help="the arm (default: the one that the preset is trained with)")
@@ -75,6 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    try:
+        _train(settings, job)
+    except jobs.JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(settings: profiles.Settings, job: jobs.Job) -> None:
+    """The part of one process in the job."""
     state = PartialState(cpu=models.device().type == "cpu")
     done = jobs.finished(settings.profile, job)
     state.wait_for_everyone()
@@ -88,4 +98,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stages.run_sepo(
             stages.folder_of(settings.profile, job.name), lambda step, metrics: None, **job.arguments
         )
-    return 0

@@ -248,19 +248,25 @@ def render(
 
     A template that writes the current date writes that of TEMPLATE_TIME. Where a template has no system role
     (it raises an error, or leaves the text out) the system message opens the user message that follows it.
+    Raises ValueError where the template cannot write a chat.
     """
     compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
     compiled.environment.globals["strftime_now"] = TEMPLATE_TIME.strftime  # no argument of a call can
 
     def write(chats):
-        return tokenizer.apply_chat_template(
-            list(chats), tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_OPTIONS
-        )
+        try:
+            return tokenizer.apply_chat_template(
+                list(chats), tokenize=False, add_generation_prompt=add_generation_prompt, **TEMPLATE_OPTIONS
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            raise ValueError(
+                f"The chat template cannot write these messages ({error}); change them or the template."
+            ) from error
 
     try:
         probe = [{"role": "system", "content": "(rules)"}, {"role": "user", "content": "?"}]
         has_system_role = "(rules)" in write([probe])[0]
-    except jinja2.TemplateError:
+    except ValueError:
         has_system_role = False
     return write(chats if has_system_role else map(_without_system, chats))
 
@@ -276,18 +282,37 @@ def _without_system(chat: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]
     return [{"role": "user", "content": "\n\n".join(texts)}, *rest]
 
 
+def behind_answer(tokenizer: PreTrainedTokenizerFast) -> str:
+    """The text that the chat template writes behind an answer.
+
+    Raises ValueError for a template that does not write the text of an answer as it is given.
+    """
+    answer = 'Because of "this".\n(answer)'  # what a template that writes JSON, or parts, would change
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+    _, found, behind = render(tokenizer, [chat])[0].rpartition(answer)
+    if not found:
+        raise ValueError(
+            "The chat template does not write the text of an answer as it is given; give the tokenizer a "
+            "template that writes message['content'] as plain text."
+        )
+    return behind
+
+
 def end_of_answer(tokenizer: PreTrainedTokenizerFast) -> int:
     """The token id that the chat template ends an answer with (Gemma's is not its end-of-sequence token).
 
-    Raises ValueError where the template puts no token behind an answer.
+    It is the first token behind an answer that is not whitespace. Raises ValueError where that is no special
+    or added token: an answer could not end, or would end at any such word in it.
     """
-    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-    (text,) = render(tokenizer, [chat])
-    rest = text[text.rindex("!") + 1 :]
-    behind = tokenizer(rest.lstrip(" ") or rest, add_special_tokens=False)["input_ids"]
-    if not behind:
-        raise ValueError("The chat template puts no token behind an answer, so no answer could ever end.")
-    return behind[0]
+    behind = tokenizer(behind_answer(tokenizer), add_special_tokens=False)["input_ids"]
+    ends = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
+    first = next((token for token in behind if tokenizer.decode([token]).strip()), None)
+    if first not in ends:
+        raise ValueError(
+            "The chat template puts no special token behind an answer, so an answer has no end; give the "
+            f"tokenizer a template that writes one there, such as {tokenizer.eos_token or '<|end|>'!r}."
+        )
+    return first
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> list[int]:

@@ -7,6 +7,7 @@
 The root is the repository, or the folder named by the environment variable SEPO_ROOT.
 """
 
+import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +60,11 @@ def root() -> Path:
 def relative(path: Path) -> str:
     """`path` as it is shown to people and kept in files: from the root, with forward slashes."""
     return path.relative_to(root()).as_posix()
+
+
+def shown(path: Path) -> str:
+    """`path` as an error message shows it: from the root where it lies there, else as it was given."""
+    return relative(path) if path.is_relative_to(root()) else str(path)
 
 
 def notebooks() -> Path:
@@ -177,16 +183,34 @@ def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.Data
 def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
     """Write one result table of a run in one step, without its index, and return its path.
 
-    A table without rows is written with its header. Raises ValueError for one without columns, which no
-    reader could read back.
+    A table without rows is written with its header. Raises ValueError as `write_csv` does.
     """
-    if not len(frame.columns):
-        raise ValueError(f"The table {name} of the run {profile} has no columns; give it its header.")
+    path = table(profile, name)
+    if name not in PARQUET:
+        return write_csv(frame, path)
+    _check_columns(frame, path)
+    return replace(
+        path, lambda file: frame.to_parquet(file, index=False, compression="zstd", compression_level=12)
+    )
 
-    def write(temporary: Path) -> None:
-        if name in PARQUET:
-            frame.to_parquet(temporary, index=False, compression="zstd", compression_level=12)
-        else:
-            frame.to_csv(temporary, index=False)
 
-    return replace(table(profile, name), write)
+def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
+    """Write a table to `path` in one step, without its index, so that `read_csv` reads the same columns and
+    rows back.
+
+    Raises ValueError for a table without columns, or with a column name that is blank or there twice.
+    """
+    _check_columns(frame, path)
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # a line end for pandas when it reads, which it does not quote when it writes
+        text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return replace(path, lambda file: file.write_text(text, encoding="utf-8", newline=""))
+
+
+def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
+    names = [str(name).strip() for name in frame.columns]
+    if not names:
+        raise ValueError(f"The table {shown(path)} has no columns; give it its header.")
+    if bad := [name for name in names if not name or names.count(name) > 1]:
+        what = f"the column '{bad[0]}' twice" if bad[0] else "a column with a blank name"
+        raise ValueError(f"The table {shown(path)} has {what}; give every column a name of its own.")

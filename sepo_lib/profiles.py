@@ -5,6 +5,7 @@ settings.sepo_steps                          # one value
 settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 #: The models with names of their own; any other is a folder or a hub id.
 MODELS = ("nano", "smollm2")
+#: A folder with one of these files is a model, or an adapter of one.
+FILES = ("config.json", "adapter_config.json")
+#: The largest seed that every library takes.
+LARGEST_SEED = 2**32 - 1
+#: Fewest groups in the study of estimators: a quarter of their blocks is then two, the least with a spread.
+FEWEST_GROUPS = 16
 
 
 @cache
@@ -131,7 +138,8 @@ def load(
     for key in ("games", "seeds"):
         if not values[key]:
             raise ValueError(f"At least one of the {key} is needed.")
-    values["seeds"] = tuple(_integer("A seed", seed, least=0) for seed in values["seeds"])
+    values["seeds"] = tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in values["seeds"])
+    values["estimator_groups"] = _integer("The number of groups", values["estimator_groups"], FEWEST_GROUPS)
     for key in ("sft_steps", "sepo_steps"):
         if isinstance(values[key], Mapping):
             values[key] = {k: _integer("The number of steps", v, least=1) for k, v in values[key].items()}
@@ -195,7 +203,12 @@ def _known(kind: str, name: Any, choices: Iterable[Any], error: type[Exception] 
 
 def _model(model: Any) -> str:
     text = str(model)
-    if text in MODELS or paths.model(text) or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
+    folder = None if text in MODELS else paths.model(text)
+    if folder and not any((where / name).is_file() for where in (folder, folder / "model") for name in FILES):
+        raise ValueError(
+            f"The folder '{text}' holds no model: it has neither {' nor '.join(FILES)}; name one that has."
+        )
+    if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return text
     valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name"
     raise ValueError(f"There is no model '{text}'; choose {valid}.")
@@ -218,7 +231,9 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _integer(what: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not re.fullmatch(r"\d+", str(value)) or int(value) < least:
-        raise ValueError(f"{what} must be a whole number of at least {least}, not '{value}'.")
+def _integer(what: str, value: Any, least: int, most: float = math.inf) -> int:
+    is_whole = not isinstance(value, bool) and re.fullmatch(r"\d{1,30}", str(value))
+    if not is_whole or not least <= int(value) <= most:
+        size = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{what} must be a whole number {size}, not '{value}'.")
     return int(value)

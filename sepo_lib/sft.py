@@ -1,12 +1,13 @@
 """The supervised warm start: a thin layer over `trl.SFTTrainer`.
 
 Departures from the paper: the number of steps is set by the profile, and `nano` is tuned in full, not by
-LoRA. The loss is on what play samples: the answer and the end token behind it.
+LoRA. The loss is on what play samples: the answer and the end token behind it, without the whitespace that
+some chat templates write between the two.
 """
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import datasets
@@ -80,18 +81,27 @@ def precision(model: PreTrainedModel) -> dict:
     }
 
 
-def prepare(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: int) -> Dataset:
+def prepare(
+    tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: int, end_ids: Iterable[int] = ()
+) -> Dataset:
     """The examples as tokens: columns `input_ids` and `labels`, rows in the order of `dataset`.
 
     `dataset` has the conversational columns `prompt` and `completion` (one assistant message), or `messages`,
     of which the last is the completion and all before it are the prompt. The ids are those of play: the
-    prompt, the answer, and its end token (`models.end_of_answer`); the labels are -100 in the prompt. Nothing
-    is cut or left out: raises ValueError for data that cannot be trained on as they are, with the number of
-    such examples, the index of the first and what to do.
+    prompt, the answer, and its end token (`models.end_of_answer`); the labels are -100 in the prompt.
+    Whitespace that the chat template writes between answer and end token is not trained on, as in the direct
+    answers of a constrained decode. `end_ids` are further tokens that end play (`models.end_ids`). Nothing
+    else is cut or left out: raises ValueError for data that cannot be trained on as they are, with the number
+    of such examples, the index of the first and what to do.
     """
     if not len(dataset):
         raise ValueError("There are no examples to train on; check how the data were made or filtered.")
     given = dataset[:]
+    _refuse(
+        [given.keys() >= {"prompt", "completion", "messages"}] * len(dataset),
+        "have both prompt and completion, and messages",
+        "remove the columns that are not to be trained on",
+    )
     if given.keys() >= {"prompt", "completion"}:
         pairs = zip(given["prompt"], given["completion"], strict=True)
         chats = [
@@ -109,18 +119,35 @@ def prepare(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: in
         "are not a prompt of messages with role and content and one assistant message behind it",
         "convert them to chats that end with the answer",
     )
-    answers = [chat[-1]["content"] for chat in chats]
-    _refuse([not answer.strip() for answer in answers], "have an empty answer", "fill or remove them")
-    end = tokenizer.decode([models.end_of_answer(tokenizer)])
+    more = [sorted({key for m in chat for key in m.keys() - {"role", "content"} if m[key]}) for chat in chats]
     _refuse(
-        [end in answer for answer in answers],
-        f"have the end token {end!r} in the answer, where play would stop",
+        [bool(keys) for keys in more],
+        f"have messages with more than role and content ({', '.join(next(filter(None, more), []))})",
+        "write all that is to be trained on into content",
+    )
+    chats = [[{"role": m["role"], "content": m["content"]} for m in chat] for chat in chats]
+    _refuse(
+        [not chat[-1]["content"].strip() for chat in chats], "have an empty answer", "fill or remove them"
+    )
+    keys = [json.dumps(chat) for chat in chats]
+    distinct = dict(zip(keys, chats, strict=True))
+    texts_of = dict(zip(distinct, _texts(tokenizer, list(distinct.values())), strict=True))
+    texts = [texts_of[key] for key in keys]
+    _refuse(
+        [not _is_whole(chat, *pair) for chat, pair in zip(chats, texts, strict=True)],
+        "have text that the chat template leaves out or refuses, such as a thought or a later system message",
+        "write it elsewhere or remove it",
+    )
+    tokens_of = dict(zip(distinct, _tokens(tokenizer, distinct.values(), texts_of.values()), strict=True))
+    rows = [tokens_of[key] for key in keys]
+    ends = {*end_ids, tokenizer.eos_token_id, models.end_of_answer(tokenizer)}
+    early = [next((token for token in answer[:-1] if token in ends), None) for _, answer in rows]
+    found = next((tokenizer.decode([token]) for token in early if token is not None), "")
+    _refuse(
+        [token is not None for token in early],
+        f"have the end token {found!r} in the answer, where play would stop",
         "remove it from the answers",
     )
-    keys = [json.dumps(chat, sort_keys=True) for chat in chats]
-    distinct = dict(zip(keys, chats, strict=True))
-    tokens_of = dict(zip(distinct, _tokens(tokenizer, list(distinct.values())), strict=True))
-    rows = [tokens_of[key] for key in keys]
     _refuse(
         [len(prompt) + len(answer) > max_length for prompt, answer in rows],
         f"are longer than {max_length} tokens",
@@ -151,19 +178,39 @@ def _refuse(bad: Sequence[bool], what: str, remedy: str) -> None:
         )
 
 
-def _tokens(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[list[int], list[int]]]:
-    """(prompt, answer and end token) of each chat. The answer is as the chat template writes it where that
-    continues the prompt of play, else its bare text."""
-    end = models.end_of_answer(tokenizer)
-    prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
-    columns = prompts, models.render(tokenizer, chats), [chat[-1]["content"] for chat in chats]
-    texts = list(dict.fromkeys(itertools.chain(*columns)))
-    ids_of = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+def _texts(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[str, str]]:
+    """(prompt of play, whole chat) as the chat template writes each; empty texts where it refuses to."""
+    try:
+        prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
+        return list(zip(prompts, models.render(tokenizer, chats), strict=True))
+    except ValueError:
+        if len(chats) == 1:
+            return [("", "")]
+        middle = len(chats) // 2
+        return _texts(tokenizer, chats[:middle]) + _texts(tokenizer, chats[middle:])
+
+
+def _is_whole(chat: Sequence[Mapping], prompt: str, whole: str) -> bool:
+    """Whether the text of every message stands in what the chat template wrote."""
+    answered = whole.removeprefix(prompt)
+    places = [*([prompt] * (len(chat) - 1)), answered]
+    return all(m["content"].strip() in text for m, text in zip(chat, places, strict=True))
+
+
+def _tokens(tokenizer, chats: Iterable, texts: Iterable) -> list[tuple[list[int], list[int]]]:
+    """(prompt, answer and end token) of each chat and its `_texts`. The answer is as the chat template writes
+    it where that continues the prompt of play, else its bare text."""
+    end, behind = models.end_of_answer(tokenizer), models.behind_answer(tokenizer)
+    bare = [chat[-1]["content"] for chat in chats]
+    prompts, wholes = zip(*texts, strict=True)
+    wholes = [whole.removesuffix(behind) for whole in wholes]
+    every = list(dict.fromkeys(itertools.chain(prompts, wholes, bare)))
+    ids_of = dict(zip(every, tokenizer(every, add_special_tokens=False)["input_ids"], strict=True))
     found = []
-    for prompt, whole, bare in zip(*([ids_of[text] for text in column] for column in columns), strict=True):
-        answer = whole[len(prompt) :] if whole[: len(prompt)] == prompt else []
-        answer = answer[: answer.index(end)] if end in answer else bare
-        found.append((prompt, [*answer, end]))
+    for prompt, whole, answer in zip(prompts, wholes, bare, strict=True):
+        ids, length = ids_of[whole], len(ids_of[prompt])
+        continues = ids[:length] == ids_of[prompt] and whole.rstrip().endswith(answer.strip())
+        found.append((ids_of[prompt], [*(ids[length:] if continues else ids_of[answer]), end]))
     return found
 
 
@@ -187,10 +234,12 @@ def train(
 
     `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps
     of `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every
-    weight. The loss is on the answers only. Returns the log, one dict a step.
+    weight. A step goes through the model in at most `micro_batches` equal parts: as many as divide `batch`.
+    The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
-    dataset = prepare(tokenizer, dataset, max_length)
+    dataset = prepare(tokenizer, dataset, max_length, models.end_ids(model, tokenizer))
+    parts = max(number for number in range(1, micro_batches + 1) if batch % number == 0)
     if steps is not None:
         needed = steps * batch
         dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
@@ -204,8 +253,8 @@ def train(
             output_dir=str(folder / "trainer"),
             max_steps=-1 if steps is None else steps,
             num_train_epochs=epochs,
-            per_device_train_batch_size=batch // micro_batches,
-            gradient_accumulation_steps=micro_batches,
+            per_device_train_batch_size=batch // parts,
+            gradient_accumulation_steps=parts,
             learning_rate=learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=0 if steps is None else min(20, steps // 10),

@@ -113,6 +113,35 @@ def test_bad_input_exits_with_2_and_creates_nothing(root, arguments, capsys):
     assert [path.name for path in root.iterdir()] == ["notebooks"]
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("study-tables --profile smoke --groups 0", "number of groups must be a whole number of at least 16"),
+        (
+            "study-tables --profile smoke --groups -3",
+            "number of groups must be a whole number of at least 16",
+        ),
+        ("reproduce --profile smoke --model notebooks", "The folder 'notebooks' holds no model"),
+        ("play split --model notebooks", "The folder 'notebooks' holds no model"),
+        ("reproduce --profile smoke --seeds 99999999999999999999999", "A seed must be .* to 4294967295"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, command, sentence, capsys):
+    assert cli.main(command.split()) == 2
+    said = capsys.readouterr()
+    assert re.match(f"error: (The )?{sentence}", said.err) and said.err.count("\n") == 1 and not said.out
+    assert [path.name for path in root.iterdir()] == ["notebooks"]
+
+
+def test_a_failed_job_is_one_sentence(root, monkeypatch, capsys):
+    def fail(*arguments):
+        raise jobs.JobError("1 of 2 jobs of studies failed: a (no cards left).")
+
+    monkeypatch.setattr(jobs, "run", fail)
+    assert cli.main(["study-tables", "--profile", "smoke"]) == 1
+    assert capsys.readouterr().err == "error: 1 of 2 jobs of studies failed: a (no cards left).\n"
+
+
 def test_the_module_is_a_command():
     command = [sys.executable, "-m", "sepo_lib", "reproduce", "--profile", "big"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

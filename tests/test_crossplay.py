@@ -118,6 +118,7 @@ def test_what_cannot_be_played_is_refused():
         ({"--game": "chess"}, "Unknown game 'chess'; choose from"),
         ({"--episodes": "0"}, "even number of episodes, at least 4, not 0."),
         ({"--models": "a=nano b=nowhere"}, "There is no model 'nowhere'; choose"),
+        ({"--models": "a=nano b=data"}, "The folder 'data' holds no model"),
         ({"--models": "a=nano a=nano"}, "The name 'a' is taken"),
     ],
 )
@@ -147,6 +148,7 @@ def test_the_checkpoints_of_a_run():
         "SFT": f"{jobs}/sft/seed-4",
         "SEPO, unbiased": f"{jobs}/sepo/split-paper/unbiased-credited/seed-4",
         "SEPO, published": f"{jobs}/sepo/split-paper/published-per_rollout/seed-4",
+        "SEPO, authors_current": f"{jobs}/sepo/split-paper/authors_current-credited/seed-4",
     }
     with pytest.raises(ValueError, match="no SEPO job in kuhn with seed 4"):
         crossplay.of_run(settings, "kuhn", 4)

@@ -404,6 +404,16 @@ def test_missing_data_names_the_notebook(tmp_path):
         demos.load(tmp_path, ["split"], "train")
 
 
+def test_missing_data_is_named_from_the_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    for read in (
+        lambda: demos.load(tmp_path / "d", ["split"], "train"),
+        lambda: demos.sha256(tmp_path / "d", "split"),
+    ):
+        with pytest.raises(FileNotFoundError, match=r"^d/split\.parquet is missing; run"):
+            read()
+
+
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="train"):
         demos.load(tmp_path, ["split"], "test")

@@ -1,5 +1,6 @@
 """Loading models, and the tokenizer of nano."""
 
+import copy
 import datetime
 import re
 
@@ -122,3 +123,37 @@ def test_what_stands_behind_an_answer_before_its_end_token_is_not_its_end():
         "{% if add_generation_prompt %}[assistant] {% endif %}"
     )
     assert tokenizer.decode(models.end_of_answer(tokenizer)) == "<|im_end|>"
+
+
+def test_whitespace_before_the_end_token_is_not_the_end():
+    tokenizer = tiny_models.tokenizer_of("coder")
+    assert tokenizer.decode(models.end_of_answer(tokenizer)) == "<|EOT|>"
+
+
+PARTS = (
+    "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}<|end|>{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{% for m in messages %}{{ m|tojson }}<|end|>{% endfor %}", "does not write the text of an answer"),
+        (PARTS, "does not write the text of an answer"),
+        ("{{ raise_exception('Nothing here.') }}", r"cannot write these messages \(Nothing here.\)"),
+        ("{% for m in messages %}{{ m['content'].text.strip() }}{% endfor %}", "cannot write these messages"),
+        ("{% for m in messages %}{{ m['content'] + 1 }}{% endfor %}", "cannot write these messages"),
+        (
+            "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}",
+            "no special token behind",
+        ),
+        ("{% for m in messages %}{{ m['content'] }}{% endfor %}", "no special token behind"),
+        ("{% for m in messages %}{{ m['content'] }} ### {% endfor %}", "no special token behind"),
+    ],
+)
+def test_a_template_that_play_cannot_use_is_one_sentence(nano, template, sentence):
+    tokenizer = copy.deepcopy(nano[1])
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match=sentence) as error:
+        models.end_of_answer(tokenizer)
+    assert "\n" not in str(error.value)

@@ -107,6 +107,9 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
     said = capsys.readouterr().err
     assert "no SEPO job with game split, pools paper, preset unbiased, seed 4, arm credited" in said
     assert SEPO in said
+    with pytest.raises(SystemExit) as stop:
+        launch.main(["--game", "nonsense"])
+    assert stop.value.code == 2 and "'nonsense'" in capsys.readouterr().err
     shutil.rmtree(paths.checkpoints("smoke"))
     assert launch.main([*RUN, *ASKED]) == 2
     assert "run notebooks/02_sft.ipynb first" in capsys.readouterr().err

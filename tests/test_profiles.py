@@ -88,7 +88,10 @@ def test_what_make_passes_is_understood():
         ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn."),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
-        ({"seeds": "1,x"}, "A seed must be a whole number of at least 0, not 'x'."),
+        ({"seeds": "1,x"}, "A seed must be a whole number from 0 to 4294967295, not 'x'."),
+        ({"seeds": 2**32}, "A seed must be a whole number from 0 to 4294967295, not '4294967296'."),
+        ({"seeds": "9" * 5000}, "A seed must be a whole number from 0 to 4294967295, not '999"),
+        ({"estimator_groups": -3}, "The number of groups must be a whole number of at least 16, not '-3'."),
         ({"steps": "0"}, "The number of steps must be a whole number of at least 1, not '0'."),
         (
             {"arm": "none"},
@@ -121,7 +124,13 @@ def test_settings_cannot_be_changed():
 def test_a_folder_is_a_model(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; name"):
+        profiles.load(model="mine")
+    (tmp_path / "mine" / "config.json").touch()
     assert not profiles.load(model="mine").needs_hub
+    (tmp_path / "job" / "model").mkdir(parents=True)
+    (tmp_path / "job" / "model" / "adapter_config.json").touch()
+    assert profiles.load(model="job").model == "job"
     assert paths.model("mine") == tmp_path / "mine" and paths.model("yours") is None
 
 
@@ -141,6 +150,27 @@ def test_tables_are_written_in_one_step_and_read_back(name, tmp_path, monkeypatc
     pd.testing.assert_frame_equal(paths.read_table("smoke", name, ["claim"]), frame)
     with pytest.raises(ValueError, match="has no column 'verdict'; it has claim, measured"):
         paths.read_table("smoke", name, ["verdict"])
+
+
+@pytest.mark.parametrize("name", ["claims", "episodes"])
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [([" "], "a blank name"), (["a", ""], "a blank name"), (["a", "a"], "'a' twice"), ([], "no columns")],
+)
+def test_a_table_that_cannot_be_read_back_is_not_written(columns, what, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"^The table data/results/smoke/{name}\..* {what}.*; give"):
+        paths.write_table(pd.DataFrame(columns=columns), "smoke", name)
+    assert not paths.table("smoke", name).exists()
+
+
+def test_every_text_in_a_table_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    frame = pd.DataFrame({"a\rb": ["x\ry", "\r\n", 'say "1,2"\n', " z"], "n": [1, 2, 3, 4]})
+    written = paths.write_table(frame, "smoke", "claims")
+    pd.testing.assert_frame_equal(paths.read_table("smoke", "claims"), frame)
+    plain = frame.drop(columns="a\rb")
+    assert paths.write_csv(plain, written).read_bytes() == b"n\n1\n2\n3\n4\n"
 
 
 def test_a_missing_table_names_the_notebook_to_run(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Supervised fine-tuning: the loss on answers alone is TRL's."""
 
+import re
+
 import pytest
 import tiny_models
 import torch
@@ -133,6 +135,13 @@ def test_where_the_template_rewrites_an_answered_prompt_the_prompt_of_play_is_tr
 
 
 GOOD, LONG = chat(), "State. " * 300
+TRAIN = {
+    "epochs": 1,
+    "learning_rate": 1e-3,
+    "max_length": 512,
+    "seed": 1,
+    "report": lambda step, metrics: None,
+}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,14 @@ GOOD, LONG = chat(), "State. " * 300
             r"^2 of 3 examples have an empty answer .* index 1\); fill or remove",
         ),
         ([GOOD, chat("LOW<|end|>\nHIGH")], r"^1 of 2 .* end token '<\|end\|>' .* index 1\); remove"),
+        (
+            [{"messages": GOOD}, {"messages": [*GOOD[:-1], {**GOOD[-1], "tool_calls": [{"name": "bid"}]}]}],
+            r"^1 of 2 .* more than role and content \(tool_calls\) .* index 1\); write",
+        ),
+        (
+            [{"prompt": GOOD[:-1], "completion": GOOD[-1:], "messages": GOOD}] * 2,
+            r"^2 of 2 examples have both prompt and completion, and messages .* index 0\); remove",
+        ),
         ([GOOD, GOOD, chat(LONG)], r"^1 of 3 examples are longer than 512 tokens .* index 2\); shorten"),
         ([GOOD, chat(state=LONG)], r"^1 of 2 examples are longer than 512 tokens .* index 1\); shorten"),
         ([chat(rules=LONG)] * 3, r"^3 of 3 examples are longer .* index 0\); .* raise max_length"),
@@ -157,20 +174,79 @@ GOOD, LONG = chat(), "State. " * 300
 def test_examples_that_cannot_be_trained_on_are_refused_and_none_is_cut_or_dropped(rows, sentence, tmp_path):
     data = pairs(rows) if rows and isinstance(rows[0], list) else Dataset.from_list(rows)
     with pytest.raises(ValueError, match=sentence) as error:
+        sft.train(*models.load("nano"), data, tmp_path, steps=1, **TRAIN, batch=1)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("token", ["<|end|>", "<|pad|>", "<|user|>"])
+def test_every_token_that_ends_play_is_refused_in_an_answer(token, tmp_path):
+    model, tokenizer = models.load("nano")
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|pad|>", "<|user|>"])
+    data = pairs([GOOD, chat(f"a{token}b")])
+    with pytest.raises(ValueError, match=rf"^1 of 2 .* end token '{re.escape(token)}' .* index 1\); remove"):
+        sft.train(model, tokenizer, data, tmp_path, steps=1, **TRAIN, batch=1)
+
+
+THOUGHT = "<|channel>thought\nhm<channel|>a\n1"
+LATE = [GOOD[1], {"role": "system", "content": "Be fair."}, GOOD[1], GOOD[2]]
+
+
+@pytest.mark.parametrize(
+    ("family", "bad"),
+    [
+        ("gemma", chat(THOUGHT)),
+        ("gemma2", LATE),
+        ("gemma2 that leaves out", LATE),
+        ("qwen", LATE),
+        ("gemma2", [GOOD[0], *LATE]),
+    ],
+)
+def test_text_that_the_template_leaves_out_or_refuses_is_refused(family, bad):
+    tokenizer = tiny_models.tokenizer_of(family.split()[0])
+    if "leaves out" in family:
+        refusal = "{{ raise_exception('No system role.') }}"
+        assert refusal in tokenizer.chat_template
+        tokenizer.chat_template = tokenizer.chat_template.replace(refusal, "")
+    data = pairs([GOOD, GOOD, bad, bad])
+    with pytest.raises(ValueError, match=r"^2 of 4 .* leaves out or refuses, .* index 2\); write") as error:
+        sft.prepare(tokenizer, data, 512)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_written_between_answer_and_end_token_is_not_trained_on():
+    tokenizer = tiny_models.tokenizer_of("coder")
+    (row,) = sft.prepare(tokenizer, pairs([chat("Why.\nLOW")]), 512)
+    assert trained(tokenizer, row) == "Why.\nLOW<|EOT|>"
+    assert tokenizer.decode(row["input_ids"]).endswith("State.\n### Response:\nWhy.\nLOW<|EOT|>")
+
+
+@pytest.mark.parametrize(
+    ("batch", "asked", "parts"), [(2, 4, 2), (4, 3, 2), (8, 16, 8), (6, 4, 3), (5, 2, 1)]
+)
+def test_every_example_of_a_batch_is_trained_on_whatever_the_micro_batches(
+    batch, asked, parts, tmp_path, monkeypatch
+):
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def train(self):
+        seen.append((self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps))
+        raise Stop
+
+    monkeypatch.setattr(sft.AnswerTrainer, "train", train)
+    with pytest.raises(Stop):
         sft.train(
-            None,
-            nano_s(),
-            data,
+            *models.load("nano"),
+            pairs([GOOD] * batch),
             tmp_path,
             steps=1,
-            epochs=1,
-            batch=1,
-            learning_rate=1e-3,
-            max_length=512,
-            seed=1,
-            report=lambda step, metrics: None,
+            **TRAIN,
+            batch=batch,
+            micro_batches=asked,
         )
-    assert "\n" not in str(error.value)
+    assert seen == [(batch // parts, parts)]
 
 
 def test_an_example_that_just_fits_is_taken_whole():

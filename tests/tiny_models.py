@@ -20,7 +20,7 @@ from sepo_lib import paths
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 MODELS = ("qwen-text", "qwen-wrapper", "gemma-text", "gemma-wrapper")
-#: Templates of two older kinds: a newline behind the end token, and in the second no system role.
+#: Templates of older kinds: a newline behind the end token, no system role, a newline before the end token.
 OLDER = {
     "chatml": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
@@ -29,6 +29,10 @@ OLDER = {
     "<|turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
     "{{ m['content'] | trim }}<turn|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|turn>model\n{% endif %}",
+    "coder": "{% for m in messages %}"
+    "{% if m['role'] == 'assistant' %}### Response:\n{{ m['content'] }}\n<|EOT|>\n"
+    "{% else %}{{ m['content'] }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}### Response:\n{% endif %}",
 }
 
 
@@ -38,6 +42,9 @@ def tokenizer_of(family):
     if family in ("qwen", "chatml"):
         special = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
         words, template = ["<|im_start|>", "<think>", "</think>"], "qwen3_5_think"
+    elif family == "coder":
+        special = {"eos_token": "<|EOT|>", "pad_token": "<pad>"}
+        words, template = [], None
     else:
         special = {"eos_token": "<eos>", "pad_token": "<pad>", "bos_token": "<bos>"}
         words, template = ["<|turn>", "<turn|>", "<|channel>", "<channel|>"], "gemma4_v5"
