@@ -58,11 +58,11 @@ def _used(theirs: pd.DataFrame) -> str:
     left_out = theirs.loc[theirs["reason"] != "", ["game", "reason"]].value_counts(sort=False)
     counts = [{"game": game, "rows": n, "reason": why} for (game, why), n in left_out.items()]
     lines = "\n".join(markdown(counts))
-    own = _same_weights(theirs)
+    own, known = _same_weights(theirs), theirs["game"].isin(list(games.GAMES))
     return (
         f"**What is compared.** {(theirs['reason'] == '').sum()} of the {len(theirs)} stored rows. "
-        f"{len(theirs) - own.sum()} rows were printed with other weights than the evaluation weights. J is "
-        f"recomputed for all rows of the kit's games. The other rows are not compared:\n\n{lines}"
+        f"{(known & ~own).sum()} rows of the kit's games were printed with other weights than the evaluation "
+        f"weights. J is recomputed for all rows of the kit's games. The other rows are not compared:\n\n{lines}"
         f"{_twice(theirs)}"
     )
 
@@ -79,13 +79,12 @@ def _twice(theirs: pd.DataFrame) -> str:
             )
             first = rows.iloc[0]
             stage = STAGES[first["recipe"]] + (f" step {first['step']:.0f}" if first["step"] else "")
-            lines.append(f"J of {first['who']} in {first['game']}, {stage}: {told}.")
-    return (
-        "\n\nModels that are stored twice show the noise of one evaluation, and a change of that size "
-        "between two stages may be noise. " + " ".join(lines)
-        if lines
-        else ""
-    )
+            apart = rows["safety"].max() - rows["safety"].min()
+            lines.append(
+                f"Two stored evaluations of the same model ({first['who']} in {first['game']}, {stage}) differ "
+                f"in J by {apart:.3f}, at settings that may differ: {told}."
+            )
+    return "\n\n" + " ".join(lines) if lines else ""
 
 
 def _same_weights(theirs: pd.DataFrame) -> pd.Series:
