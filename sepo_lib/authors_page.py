@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import figures, games, paths, readme, statistics
+from . import figures, games, readme, statistics
 from .authors import STAGES, TEMPERATURE, TERMS, beside, load, ours
-from .findings import markdown, text
+from .findings import markdown, read, text
 from .statistics import Interval
 
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
@@ -25,8 +25,8 @@ def update() -> None:
 
 def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing one."""
-    evaluation, study = (figures.reported(paths.read_table(run, "evaluation")) for run in (RUN, STUDY))
-    return page(evaluation, study, paths.read_table(STUDY, "switches"))
+    evaluation, study = (figures.reported(read(run, "evaluation")) for run in (RUN, STUDY))
+    return page(evaluation, study, read(STUDY, "switches"))
 
 
 def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> str:
@@ -61,8 +61,9 @@ def _used(theirs: pd.DataFrame) -> str:
     own, known = _same_weights(theirs), theirs["game"].isin(list(games.GAMES))
     return (
         f"**What is compared.** {(theirs['reason'] == '').sum()} of the {len(theirs)} stored rows. "
-        f"{(known & ~own).sum()} rows of the kit's games were printed with other weights than the evaluation "
-        f"weights. J is recomputed for all rows of the kit's games. The other rows are not compared:\n\n{lines}"
+        f"{(known & ~own).sum()} rows of the kit's games were printed with other weights than the "
+        "evaluation weights. J is recomputed for all rows of the kit's games. The other rows are not "
+        f"compared:\n\n{lines}"
         f"{_twice(theirs)}"
     )
 
@@ -81,8 +82,8 @@ def _twice(theirs: pd.DataFrame) -> str:
             stage = STAGES[first["recipe"]] + (f" step {first['step']:.0f}" if first["step"] else "")
             apart = rows["safety"].max() - rows["safety"].min()
             lines.append(
-                f"Two stored evaluations of the same model ({first['who']} in {first['game']}, {stage}) differ "
-                f"in J by {apart:.3f}, at settings that may differ: {told}."
+                f"Two stored evaluations of the same model ({first['who']} in {first['game']}, {stage}) "
+                f"differ in J by {apart:.3f}, at settings that may differ: {told}."
             )
     return "\n\n" + " ".join(lines) if lines else ""
 

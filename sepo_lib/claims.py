@@ -3,7 +3,7 @@
 A rule is a function of the tables of one profile and model. Its docstring *is* the rule. The verdict follows
 from confidence intervals alone:
 
-    supported        the interval (or the value, where all seeds have the same) lies wholly on the claim's side
+    supported        the interval lies wholly on the claim's side (or the value that all seeds have)
     not supported    the interval lies wholly on the other side
     inconclusive     neither; `reason` says why (the interval contains 0, one seed, a game was not run)
     not run          nothing was trained or measured that the claim is about

@@ -1033,10 +1033,10 @@ def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
             look = looks[multiple]
             x, y = spread(group, "exploit"), spread(group, "payoff")
             bars = {
-                "xerr": [[x.mean - x.low], [x.high - x.mean]],
-                "yerr": [[y.mean - y.low], [y.high - y.mean]],
+                name: [[one.mean - one.low], [one.high - one.mean]]
+                for name, one in (("xerr", x), ("yerr", y))
+                if not np.isnan(one.low)
             }
-            bars = bars if not np.isnan(x.low) else {}
             ax.errorbar(
                 x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
             )

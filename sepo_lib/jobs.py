@@ -69,7 +69,8 @@ def parse_note(rate: float | None) -> str:
         return ""
     if math.isnan(rate):
         return "parse rate unknown"
-    return f"parse rate {math.floor(1000 * rate + 1e-9) / 1000:.3f}: the actions of the other answers come from the constrained decode"
+    down = math.floor(1000 * rate + 1e-9) / 1000
+    return f"parse rate {down:.3f}: the actions of the other answers come from the constrained decode"
 
 
 class JobError(RuntimeError):

@@ -81,8 +81,8 @@ def interval(
     `trials`: the values are frequencies of that many trials a seed; the interval is then widened to hold
     Wilson's of all trials, because equal frequencies (0 of 1,024 in every seed) are no proof of a rate of 0.
     One seed carries no information on the spread: its bounds are nan. Equal values without `trials` give a
-    width of zero, which is no interval to publish: `spread` and `verdicts.judge` leave it out. Raises ValueError without values, with nan among them, outside `bounds`, or for a
-    confidence outside (0, 1).
+    width of zero, which is no interval to publish: `spread` and `verdicts.judge` leave it out. Raises
+    ValueError without values, with nan among them, outside `bounds`, or for a confidence outside (0, 1).
     """
     values_S = _checked(values_S, confidence)
     found = student(values_S, confidence)

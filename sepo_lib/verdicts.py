@@ -51,7 +51,7 @@ def judge(
         return Finding(*found, "none", INCONCLUSIVE, because("one seed", note), scope)
     if found.high - found.low <= NO_SPREAD:
         verdict = verdict_on(found, side, at)[0]
-        reason = because(f"{number(found.mean)} in all {len(values_S)} seeds", note)
+        reason = because(f"equal in all {len(values_S)} seeds", note)
         return Finding(found.mean, *UNKNOWN[1:], "none: equal in all seeds", verdict, reason, scope)
     kind = f"95% t over {len(values_S)} seeds" + (", cut at 0" if bounds else "")
     return Finding(*found, kind, *verdict_on(found, side, at, note), scope)
