@@ -218,8 +218,8 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     return (
         f"NashConv, mean over seeds, ends at {listed}. J with a fixed pool does not ask for an equilibrium: "
         f"every strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an "
-        f"advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With a best "
-        "response as the exploiter the highest J has a NashConv of "
+        f"advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With "
+        "a best response as the exploiter the highest J has a NashConv of "
         f"{abs(response['nashconv']):.2f}. That the policies move towards the fixed pool's optimum is a "
         "possible reason, which was not tested."
     )

@@ -121,10 +121,7 @@ def _claims_of(profile: str, decided: pd.DataFrame) -> list[str]:
     there = there[[one[0] == "C1" or one in not_run for one in keys]]
     listed = []
     for (claim, scope), rows in there.groupby(["claim", "scope"], sort=False):
-        cells = (
-            " ".join(filter(None, (row.recipe and f"`{row.recipe}`", _cell(row))))
-            for row in rows.itertuples()
-        )
+        cells = [f"`{row.recipe}` {_cell(row)}" if row.recipe else _cell(row) for row in rows.itertuples()]
         listed.append(f"{claim}{scope and f' *{scope}*'}: {', '.join(cells)}.")
     return [f"With the seeds and settings of `{profile}`: {' '.join(listed)}"] if listed else []
 

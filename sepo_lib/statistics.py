@@ -288,13 +288,6 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
     `seed` is not checked.
     """
     by = list(by)
-    if {"seed", "model"} <= set(table.columns) and "model" not in by:
-        models = table.groupby(by, sort=False, dropna=False)["model"].unique()
-        for several in models[models.map(len) > 1]:
-            raise ValueError(
-                f"Grouped by {by}, the table mixes the models {sorted(several)}: choose one of them or group "
-                "by model too."
-            )
     if "seed" in table.columns:
         again = table[table.duplicated([*by, "seed"], keep=False)]
         if len(again):
@@ -308,6 +301,13 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
             raise ValueError(
                 f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
                 "these or group by them too."
+            )
+    if {"seed", "model"} <= set(table.columns) and "model" not in by:
+        models = table.groupby(by, sort=False, dropna=False)["model"].unique()
+        for several in models[models.map(len) > 1]:
+            raise ValueError(
+                f"Grouped by {by}, the table mixes the models {sorted(several)}: choose one of them or group "
+                "by model too."
             )
     return table.groupby(by, sort=False, dropna=False)
 
