@@ -19,11 +19,7 @@ def update() -> None:
 def text() -> str:
     """Every claim, the coverage of the intervals, power, and contrasts after Holm, as Markdown."""
     decided = pd.concat(
-        [
-            paths.read_table(run, "claims").assign(run=run)
-            for run in RUNS
-            if paths.table(run, "claims").exists()
-        ]
+        [findings.read(run, "claims").assign(run=run) for run in RUNS if paths.table(run, "claims").exists()]
     ).fillna({"recipe": "", "scope": "", "reason": ""})
     lines = [*_runs(), ""]
     for claim, rule in claims.RULES.items():

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import authors, credit, games, paths, published
-from .statistics import Interval, interval, spread
+from .statistics import NO_SPREAD, Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
 INK, MUTED, FAINT = "#222222", "#8a8a8a", "#d9d9d9"
@@ -199,7 +199,7 @@ def mark(
     if values_S.size == 0:
         return
     mean, low, high = found or interval(values_S)
-    bar = None if np.isnan(low) else [[mean - low], [high - mean]]
+    bar = None if np.isnan(low) or high - low <= NO_SPREAD else [[mean - low], [high - mean]]
     ax.errorbar(
         [x],
         [mean],

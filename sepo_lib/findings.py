@@ -26,6 +26,12 @@ def text(found: Interval, digits: int = 3) -> str:
     return f"{mean} [{low}, {high}]" if wide else f"{mean} (no spread)"
 
 
+def over_seeds(rows: pd.DataFrame, name: str) -> str:
+    """`text` of the interval that fits a column of rows that are seeds (`statistics.spread`)."""
+    found = statistics.spread(rows, name)
+    return f"{text(found)} (no spread)" if len(rows) > 1 and pd.isna(found.low) else text(found)
+
+
 def markdown(rows: list[dict[str, object]]) -> list[str]:
     """Rows as a Markdown table with the columns of the first one; nothing where there are none.
 
@@ -52,7 +58,7 @@ def measures(evaluation: pd.DataFrame) -> list[dict]:
         | {label: f"{mine[name].mean():.3f}" for name, label in names.items()}
         | {
             "answers in form": f"{mine['parse_rate'].mean():.0%}",
-            "safety": text(statistics.spread(mine, "safety")),
+            "safety": over_seeds(mine, "safety"),
         }
         for (game, key), mine in statistics.grouped(rows, ["game", "configuration"])
     ]
@@ -110,9 +116,9 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
         else ()
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"pool advantage": text(statistics.spread(mine, "pool_advantage"))}
-        cells |= {"NashConv": text(statistics.spread(mine, "nashconv"))}
-        rows.append(cells | {"NashConv, constrained": text(statistics.spread(mine, "nashconv_constrained"))})
+        cells |= {"pool advantage": over_seeds(mine, "pool_advantage")}
+        cells |= {"NashConv": over_seeds(mine, "nashconv")}
+        rows.append(cells | {"NashConv, constrained": over_seeds(mine, "nashconv_constrained")})
     return rows
 
 
@@ -134,7 +140,7 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
     return [
         {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)"}
-        | {name: text(statistics.spread(mine, name)) for name in ("payoff", "exploit")}
+        | {name: over_seeds(mine, name) for name in ("payoff", "exploit")}
         for (game, multiple, weight), mine in (
             statistics.grouped(
                 table.sort_values(["game", "multiple"]), ["game", "multiple", "exploit_weight"]

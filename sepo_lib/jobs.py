@@ -70,7 +70,7 @@ def parse_note(rate: float | None) -> str:
     if math.isnan(rate):
         return "parse rate unknown"
     down = math.floor(1000 * rate + 1e-9) / 1000
-    return f"parse rate {down:.3f}: the actions of the other answers come from the constrained decode"
+    return f"parse rate {down:g}: the actions of the other answers come from the constrained decode"
 
 
 class JobError(RuntimeError):

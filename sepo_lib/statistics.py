@@ -12,7 +12,7 @@ noise only; how far the luck of play moves the measures of one seed, `evaluation
     a frequency within one seed                                    `wilson`
     anything else that is equal in all seeds                       none: no spread to estimate
 
-`sepo_lib.coverage` simulates how often each of them holds the truth with three and five seeds
+`sepo_lib.coverage` simulates how often each of them holds the truth with three, five and ten seeds
 (docs/CLAIMS.md has the table). A bootstrap over three to five seeds covers .75 to .87 of a nominal .95 and is
 not offered.
 """
@@ -333,6 +333,9 @@ def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
 
 
 def as_text(row: pd.Series) -> str:
-    """A row of `summarize` as `mean [low, high]`, or the mean alone where there is no interval."""
+    """A row of `summarize` as `mean [low, high]`, as the mean alone for one seed, and as `mean (no spread)`
+    where several seeds are equal."""
     mean, low, high = (f"{row[name] + 0.0:.3f}" for name in ("mean", "ci_low", "ci_high"))
-    return mean if pd.isna(row["ci_low"]) else f"{mean} [{low}, {high}]"
+    if pd.isna(row["ci_low"]):
+        return f"{mean} (no spread)" if row["n"] > 1 else mean
+    return f"{mean} [{low}, {high}]"

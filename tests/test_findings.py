@@ -59,7 +59,7 @@ def test_only_the_reported_step_of_kuhn_counts():
         ]
     )
     (found,) = findings.nashconvs(table)
-    assert found["NashConv"] == "0.250" and found["arm"] == "credited"
+    assert found["NashConv"] == "0.250 (no spread)" and found["arm"] == "credited"
 
 
 def test_words_stand_in_the_place_of_a_switch_that_cannot_act():

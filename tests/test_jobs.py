@@ -175,11 +175,11 @@ def test_events_of_many_writers_do_not_mix():
     ("rates", "note"),
     [
         ([0.94999, 1.0], "parse rate 0.949: the actions"),  # never rounded up to the limit
-        ([0.57], "parse rate 0.570: the actions"),
+        ([0.57], "parse rate 0.57: the actions"),
         ([0.95, 1.0], ""),
         ([], ""),
         ([float("nan")], "parse rate unknown"),
-        ([float("nan"), 0.5], "parse rate 0.500: the actions"),
+        ([float("nan"), 0.5], "parse rate 0.5: the actions"),
         ([0.5, float("nan")], "come from the constrained decode; parse rate unknown"),
     ],
 )
