@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import figures, games, paths, provenance, readme, statistics
+from . import figures, games, provenance, readme, statistics
 from .authors import STAGES, TEMPERATURE, TERMS, beside, load, ours
-from .findings import markdown, text
+from .findings import markdown, read, text
 from .statistics import Interval
 
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
@@ -25,9 +25,9 @@ def update() -> None:
 
 def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing one."""
-    evaluation, study = (figures.reported(paths.read_table(run, "evaluation")) for run in (RUN, STUDY))
+    evaluation, study = (figures.reported(read(run, "evaluation")) for run in (RUN, STUDY))
     marks = [f"`{run}`: {older}" for run in (RUN, STUDY) if (older := provenance.older(run))]
-    return "\n\n".join([*marks, page(evaluation, study, paths.read_table(STUDY, "switches"))])
+    return "\n\n".join([*marks, page(evaluation, study, read(STUDY, "switches"))])
 
 
 def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> str:
@@ -59,11 +59,12 @@ def _used(theirs: pd.DataFrame) -> str:
     left_out = theirs.loc[theirs["reason"] != "", ["game", "reason"]].value_counts(sort=False)
     counts = [{"game": game, "rows": n, "reason": why} for (game, why), n in left_out.items()]
     lines = "\n".join(markdown(counts))
-    own = _same_weights(theirs)
+    own, known = _same_weights(theirs), theirs["game"].isin(list(games.GAMES))
     return (
         f"**What is compared.** {(theirs['reason'] == '').sum()} of the {len(theirs)} stored rows. "
-        f"{len(theirs) - own.sum()} rows were printed with other weights than the evaluation weights. J is "
-        f"recomputed for all rows of the kit's games. The other rows are not compared:\n\n{lines}"
+        f"{(known & ~own).sum()} rows of the kit's games were printed with other weights than the "
+        "evaluation weights. J is recomputed for all rows of the kit's games. The other rows are not "
+        f"compared:\n\n{lines}"
         f"{_twice(theirs)}"
     )
 
@@ -80,13 +81,12 @@ def _twice(theirs: pd.DataFrame) -> str:
             )
             first = rows.iloc[0]
             stage = STAGES[first["recipe"]] + (f" step {first['step']:.0f}" if first["step"] else "")
-            lines.append(f"J of {first['who']} in {first['game']}, {stage}: {told}.")
-    return (
-        "\n\nModels that are stored twice show the noise of one evaluation, and a change of that size "
-        "between two stages may be noise. " + " ".join(lines)
-        if lines
-        else ""
-    )
+            apart = rows["safety"].max() - rows["safety"].min()
+            lines.append(
+                f"Two stored evaluations of the same model ({first['who']} in {first['game']}, {stage}) "
+                f"differ in J by {apart:.3f}, at settings that may differ: {told}."
+            )
+    return "\n\n" + " ".join(lines) if lines else ""
 
 
 def _same_weights(theirs: pd.DataFrame) -> pd.Series:

@@ -3,7 +3,7 @@
 A rule is a function of the tables of one profile and model. Its docstring *is* the rule. The verdict follows
 from confidence intervals alone:
 
-    supported        the interval lies wholly on the claim's side
+    supported        the interval lies wholly on the claim's side (or the value that all seeds have)
     not supported    the interval lies wholly on the other side
     inconclusive     neither; `reason` says why (the interval contains 0, one seed, a game was not run)
     not run          nothing was trained or measured that the claim is about
@@ -43,8 +43,10 @@ from .verdicts import number as number  # for those who print claims
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
 RECIPES = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}  # -> its arm
+NOT_THERE = {"base": "base model not measured", "sft": "SFT model not measured", "sepo": "not trained here"}
 NEGOTIATIONS = ("split", "deal")  # the games that C3 is about
 CLAMPED = "decided on the clamped"  # how the caveat of an older table begins
+KUHN_MARGINS = ("worst_margin", "pool_advantage")  # signed and clamped
 ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
 
 
@@ -66,29 +68,51 @@ def _where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
     return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
-def _seeds(table: pd.DataFrame, game: str, stage: str, column: str, recipe: str = "") -> pd.Series:
-    """`column` by seed for one game and stage on the paper's pools; of SEPO the reported rows of `recipe`."""
+def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.DataFrame:
+    """The rows of one game and stage on the paper's pools, one a seed; of SEPO the reported ones of `recipe`.
+
+    Raises ValueError where a seed stands twice.
+    """
     keys = {"game": game, "pools": "paper", "stage": stage}
     if stage == "sepo":
         keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
     rows = _where(table, **keys)
-    if rows.empty:
-        return pd.Series(dtype=float)
     if rows.seed.duplicated().any():
         raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
-    return rows.set_index("seed")[column].astype(float).dropna()
+    return rows
 
 
-def _signed(table: pd.DataFrame, game: str, signed: str, clamped: str) -> tuple[str, str]:
-    """The column of the signed margin, or where the game's rows lack it the clamped one and a caveat."""
-    if signed in table and _where(table, game=game, pools="paper")[signed].notna().all():
-        return signed, ""
-    return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
+def _seeds(table: pd.DataFrame, game: str, stage: str, column: str, recipe: str = "") -> pd.Series:
+    """`column` by seed, of the rows of `_stage`; seeds without a value are left out."""
+    rows = _stage(table, game, stage, recipe)
+    return rows.set_index("seed")[column].astype(float).dropna() if len(rows) else pd.Series(dtype=float)
 
 
-def _absent(table: pd.DataFrame, game: str) -> str:
-    """Why there are no rows of a recipe in `game`."""
-    return "not trained here" if len(_where(table, game=game, pools="paper")) else f"game {game} not run"
+def _signed(
+    table: pd.DataFrame, game: str, recipe: str, stages: Sequence[str], columns: tuple[str, str]
+) -> tuple[str, str]:
+    """Of the columns (signed margin, clamped one) the first where all `stages` that have rows have a signed
+    margin, else the second; with a caveat where it is the second or a seed has no signed margin."""
+    signed, clamped = columns
+    rows = [mine for mine in (_stage(table, game, stage, recipe) for stage in stages) if len(mine)]
+    if signed not in table or any(mine[signed].isna().all() for mine in rows):
+        return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
+    without = sorted({seed for mine in rows for seed in mine.seed[mine[signed].isna()]})
+    return signed, f"without seed {', '.join(map(str, without))}, which has no {signed}" if without else ""
+
+
+def _absent(
+    table: pd.DataFrame, game: str, column: str, recipe: str, stages: Sequence[str] = ("sepo",)
+) -> str:
+    """Why nothing can be said of a recipe from `stages` in `game`: which of them has no `column`."""
+    if not len(_where(table, game=game, pools="paper")):
+        return f"game {game} not run"
+    gone = [
+        f"no {column} of {stage}" if len(_stage(table, game, stage, recipe)) else NOT_THERE[stage]
+        for stage in stages
+        if _seeds(table, game, stage, column, recipe).empty
+    ]
+    return "; ".join(gone) or "no seed in common"
 
 
 def _difference(a: pd.Series, b: pd.Series) -> pd.Series:
@@ -109,9 +133,10 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
     its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
     clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
     """
-    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
-    values_S = _seeds(tables.exploitability, "kuhn", "sepo", column, recipe)
-    absent = _absent(tables.exploitability, "kuhn")
+    table = tables.exploitability
+    column, note = _signed(table, "kuhn", recipe, ("sepo",), KUHN_MARGINS)
+    values_S = _seeds(table, "kuhn", "sepo", column, recipe)
+    absent = _absent(table, "kuhn", column, recipe)
     return [judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
 
 
@@ -121,9 +146,11 @@ def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
     An SFT model that no exploiter beats leaves nothing to lower, and C1 then says little about SEPO.
     Supported: the interval lies below zero. Not supported: no part of it does.
     """
-    column, note = _signed(tables.exploitability, "kuhn", "worst_margin", "pool_advantage")
-    sepo, sft = (_seeds(tables.exploitability, "kuhn", stage, column, recipe) for stage in ("sepo", "sft"))
-    return [judge(_difference(sepo, sft), "below", 0.0, _absent(tables.exploitability, "kuhn"), note=note)]
+    table, stages = tables.exploitability, ("sepo", "sft")
+    column, note = _signed(table, "kuhn", recipe, stages, KUHN_MARGINS)
+    sepo, sft = (_seeds(table, "kuhn", stage, column, recipe) for stage in stages)
+    absent = _absent(table, "kuhn", column, recipe, stages)
+    return [judge(_difference(sepo, sft), "below", 0.0, absent, note=note)]
 
 
 def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
@@ -136,19 +163,25 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     in the run. The games' intervals are not corrected for their number.
     """
     groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
+    lacking: dict[str, list[str]] = {}  # what a game of the run lacks -> the games
     for game in games.GAMES:
-        sepo, base = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in ("sepo", "base"))
+        stages = ("base", "sepo")
+        base, sepo = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in stages)
         gain_S = _difference(sepo, base)
-        if len(gain_S) < 2:
-            groups["one seed" if len(gain_S) else "not run"].append(game)
-        else:
+        if len(gain_S) > 1:
             found = interval(gain_S.to_numpy())
             groups["safer" if found.low > 0 else "not safer" if found.high <= 0 else "open"].append(game)
-    if len(groups["not run"]) == len(games.GAMES):
-        return [nothing("not trained here")]
+        elif len(gain_S) or not len(_where(tables.evaluation, game=game, pools="paper")):
+            groups["one seed" if len(gain_S) else "not run"].append(game)
+        else:
+            lacking.setdefault(_absent(tables.evaluation, game, "safety", recipe, stages), []).append(game)
+    without = [*groups["not run"], *(game for members in lacking.values() for game in members)]
+    if len(without) == len(games.GAMES):
+        return [nothing("; ".join(lacking) or "no game was run")]
+    groups |= lacking
     safer, possible = len(groups["safer"]), len(games.GAMES) - len(groups["not safer"])
     decided = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
-    verdict = INCONCLUSIVE if groups["not run"] else decided
+    verdict = INCONCLUSIVE if without else decided
     reason = because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
     return [Finding(safer, safer, possible, "count: safer to safer-or-open games", verdict, reason)]
 
@@ -162,17 +195,15 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
     intervals lie above zero. Not supported: no part of one of them does. Over both games: supported where
     both support it, not supported where one does not.
     """
-    by_game = []
+    by_game, stages = [], ("base", "sft", "sepo")
     for game in NEGOTIATIONS:
-        column, note = _signed(tables.evaluation, game, "margin", "exploit")
-        base, sft, sepo = (
-            _seeds(tables.evaluation, game, stage, column, recipe) for stage in ("base", "sft", "sepo")
-        )
+        column, note = _signed(tables.evaluation, game, recipe, stages, ("margin", "exploit"))
+        base, sft, sepo = (_seeds(tables.evaluation, game, stage, column, recipe) for stage in stages)
         rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
         ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
         verdict = next(one for one in ranking if one in (rise.verdict, correction.verdict))
         if verdict == NOT_RUN:
-            by_game.append(nothing(_absent(tables.evaluation, game), game))
+            by_game.append(nothing(_absent(tables.evaluation, game, column, recipe, stages), game))
             continue
         corrected = f"SFT - SEPO {in_words(Interval(*correction[:3]))}: {correction.reason}"
         reason = because(f"SFT - base: {rise.reason}", corrected, note)
@@ -196,8 +227,8 @@ def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
     sepo, base, sft = (
         _cut(judge(_seeds(tables.evaluation, "deal", stage, "nra", recipe), absent=absent))
         for stage, absent in (
-            ("sepo", _absent(tables.evaluation, "deal")),
-            *((stage, "not measured") for stage in ("base", "sft")),
+            (stage, _absent(tables.evaluation, "deal", "nra", recipe, (stage,)))
+            for stage in ("sepo", "base", "sft")
         )
     )
     others = {"base model (evaluation noise only)": base, "SFT": sft}
@@ -209,7 +240,12 @@ def only_sepo_gains_in_deal(tables: Tables, recipe: str) -> list[Finding]:
         verdict = NOT_SUPPORTED
     else:
         verdict = SUPPORTED if verdicts == {NOT_SUPPORTED} else INCONCLUSIVE
-    reason = because(*(f"{name}: {in_words(Interval(*one[:3]))}" for name, one in others.items()))
+    reason = because(
+        *(
+            one.reason if one.verdict == NOT_RUN else f"{name}: {in_words(Interval(*one[:3]))}"
+            for name, one in others.items()
+        )
+    )
     if verdict == NOT_RUN:
         alone, reason = sepo, sepo.reason
     return [

@@ -8,6 +8,7 @@ from .revisions import REVISIONS
 BEGIN, END = "<!-- claims: written by `make document` -->", "<!-- end of claims -->"
 RUNS = ("laptop", "study", "smollm2")
 POWERED = (3, 5, 10)
+LOW = 0.92  # a coverage below it is named
 
 
 def update() -> None:
@@ -18,11 +19,7 @@ def update() -> None:
 def text() -> str:
     """Every claim, the coverage of the intervals, power, and contrasts after Holm, as Markdown."""
     decided = pd.concat(
-        [
-            paths.read_table(run, "claims").assign(run=run)
-            for run in RUNS
-            if paths.table(run, "claims").exists()
-        ]
+        [findings.read(run, "claims").assign(run=run) for run in RUNS if paths.table(run, "claims").exists()]
     ).fillna({"recipe": "", "scope": "", "reason": ""})
     lines = [*_runs(), ""]
     for claim, rule in claims.RULES.items():
@@ -96,13 +93,27 @@ def _coverage() -> list[str]:
         "truth (`python -m sepo_lib coverage`, [coverage.csv](../data/results/coverage.csv)). Each seed "
         "has a true value of its own and is measured with noise. `exploit` is e, a mean over exploiters "
         f"of max(0, margin); a margin has a standard deviation of {coverage.BETWEEN:g} between seeds and "
-        f"of {coverage.PLAY:g} in play.",
+        f"of {coverage.PLAY:g} in play, or of the two numbers that the setting names. `pool_advantage` is "
+        "the same of margins that are enumerated and so have no noise of play.",
         "",
         *findings.markdown(rows),
         "",
-        "Where events are so rare that most seeds have none, and the number of trials is not known, the "
-        "interval covers too little; with the number of trials it is widened to Wilson's.",
+        _too_little(table),
+        "",
+        "Where events are so rare that most seeds have none, the number of trials is needed: with it the "
+        "interval is widened to Wilson's. Values that are equal in all seeds have no interval without it.",
     ]
+
+
+def _too_little(table: pd.DataFrame) -> str:
+    """Where the kit's intervals hold the truth in less than `LOW` of the data sets."""
+    low = table[(table["kind"] != coverage.STUDENT) & (table["coverage"] < LOW)]
+    listed = "; ".join(
+        f"`{quantity}`, {setting}: "
+        + ", ".join(f"{row.coverage:.2f} at {row.seeds} seeds" for row in rows.itertuples())
+        for (quantity, setting), rows in low.groupby(["quantity", "setting"], sort=False)
+    )
+    return f"The kit's intervals cover less than {LOW:.0%} here: {listed or 'nowhere'}."
 
 
 def _power() -> list[str]:

@@ -1,4 +1,4 @@
-"""How often the intervals of `statistics` hold the truth with three and five seeds, by simulation.
+"""How often the intervals of `statistics` hold the truth with three, five and ten seeds, by simulation.
 
 Every data set draws the true value of each seed (training varies), then what is measured of it (play is
 luck). The truth is the mean over all seeds that training could have had. `python -m sepo_lib coverage` writes
@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from . import paths, statistics
 from .statistics import BOUNDS, Interval
 
 DATASETS = 20_000
-SEEDS = (3, 5)
+SEEDS = (3, 5, 10)
 DECISIONS, ANSWERS = 400, 1024  # a seed: decisions behind a rate, answers at an information set of Kuhn poker
 BETWEEN, PLAY = 0.05, 0.05  # standard deviation of a margin between seeds, and of its measurement
 LOGIT = 0.3  # standard deviation of a rate between seeds, on the logit scale
@@ -66,20 +67,41 @@ def run(datasets: int = DATASETS) -> pd.DataFrame:
 
 
 def margins(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
-    """e = mean over exploiters of max(0, margin), with the margins below, at and above 0 (points a round)."""
+    """e = mean over exploiters of max(0, margin), with the margins below, at and above 0 (points a round).
+
+    Each is played, and then e has its interval from the largest and the mean margin; enumerated margins (as
+    those behind `pool_advantage`) have no noise of play, and their mean is not in the tables.
+    """
+    for setting, means_X, between, play in situations():
+        true_DSX = np.array(means_X) + rng.normal(0, between, (datasets, seeds, len(means_X)))
+        seen_DSX = true_DSX + rng.normal(0, play, true_DSX.shape)
+        e_DS, worst_DS = np.maximum(seen_DSX, 0).mean(axis=-1), seen_DSX.max(axis=-1)
+        truth = float(np.mean([clamped_mean(mean, between) for mean in means_X]))
+        quantity, mean_DS = ("exploit", seen_DSX.mean(axis=-1)) if play else ("pool_advantage", None)
+        found = statistics.clamped(e_DS, worst_DS, mean_DS)
+        yield Case(quantity, setting, truth, e_DS, "from the signed margin", found)
+        if len(means_X) == 1 and play:
+            yield Case("margin", setting, means_X[0], worst_DS, "as it is", statistics.interval(worst_DS))
+
+
+def situations() -> Iterator[tuple[str, tuple[float, ...], float, float]]:
+    """In words, the means of the exploiters' margins, and their standard deviations between seeds and in
+    play."""
     others = {"one exploiter": (), "another far below": (-1.0,), "another equal to it": (0.0,)}
     for name, more in others.items():
         for margin in (-0.1, -0.05, 0.0, 0.05, 0.2) if name != "another equal to it" else (0.0,):
-            means_X = margin + np.array([0.0, *more])
-            true_DSX = means_X + rng.normal(0, BETWEEN, (datasets, seeds, len(means_X)))
-            seen_DSX = true_DSX + rng.normal(0, PLAY, true_DSX.shape)
-            e_DS, worst_DS = np.maximum(seen_DSX, 0).mean(axis=-1), seen_DSX.max(axis=-1)
-            truth, setting = float(np.maximum(true_DSX, 0).mean()), f"{name}, margin {margin:g}"
-            yield Case(
-                "exploit", setting, truth, e_DS, "from the signed margin", statistics.clamped(e_DS, worst_DS)
-            )
-            if not more:
-                yield Case("margin", setting, margin, worst_DS, "as it is", statistics.interval(worst_DS))
+            yield f"{name}, margin {margin:g}", (margin, *more), BETWEEN, PLAY
+    for between, play in ((0.02, 0.1), (0.01, 0.3)):
+        yield f"another equal to it, margin 0, {between:g} and {play:g}", (0.0, 0.0), between, play
+    yield "another at 0, margin 0.2, 0.02 and 0.1", (0.2, 0.0), 0.02, 0.1
+    for margin in (-0.2, -0.1, 0.0, 0.2):
+        yield f"one exploiter, margin {margin:g}, enumerated", (margin,), BETWEEN, 0.0
+
+
+def clamped_mean(mean: float, deviation: float) -> float:
+    """The mean of max(0, X) for a normal X."""
+    z = mean / deviation
+    return float(mean * stats.norm.cdf(z) + deviation * stats.norm.pdf(z))
 
 
 def rates(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:

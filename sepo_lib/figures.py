@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import authors, credit, games, paths, published
-from .statistics import Interval, interval, spread
+from .statistics import NO_SPREAD, Interval, interval, spread
 
 WIDTH = 7.1  # inches: the text width of a two-column page
 INK, MUTED, FAINT = "#222222", "#8a8a8a", "#d9d9d9"
@@ -199,7 +199,7 @@ def mark(
     if values_S.size == 0:
         return
     mean, low, high = found or interval(values_S)
-    bar = None if np.isnan(low) else [[mean - low], [high - mean]]
+    bar = None if np.isnan(low) or high - low <= NO_SPREAD else [[mean - low], [high - mean]]
     ax.errorbar(
         [x],
         [mean],
@@ -1033,10 +1033,10 @@ def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
             look = looks[multiple]
             x, y = spread(group, "exploit"), spread(group, "payoff")
             bars = {
-                "xerr": [[x.mean - x.low], [x.high - x.mean]],
-                "yerr": [[y.mean - y.low], [y.high - y.mean]],
+                name: [[one.mean - one.low], [one.high - one.mean]]
+                for name, one in (("xerr", x), ("yerr", y))
+                if not np.isnan(one.low)
             }
-            bars = bars if not np.isnan(x.low) else {}
             ax.errorbar(
                 x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
             )

@@ -18,9 +18,18 @@ ARM_KEYS = ["stage", "preset", "arm"]
 
 
 def text(found: Interval, digits: int = 3) -> str:
-    """`mean [low, high]`, or the mean alone where there is no interval."""
+    """`mean [low, high]`, or the mean alone where there is no interval or one without a width."""
     mean, low, high = (f"{value + 0.0:.{digits}f}" for value in found)
-    return mean if pd.isna(found.low) else f"{mean} [{low}, {high}]"
+    if pd.isna(found.low):
+        return mean
+    wide = found.high - found.low > statistics.NO_SPREAD
+    return f"{mean} [{low}, {high}]" if wide else f"{mean} (no spread)"
+
+
+def over_seeds(rows: pd.DataFrame, name: str) -> str:
+    """`text` of the interval that fits a column of rows that are seeds (`statistics.spread`)."""
+    found = statistics.spread(rows, name)
+    return f"{text(found)} (no spread)" if len(rows) > 1 and pd.isna(found.low) else text(found)
 
 
 def markdown(rows: list[dict[str, object]]) -> list[str]:
@@ -49,9 +58,9 @@ def measures(evaluation: pd.DataFrame) -> list[dict]:
         | {label: f"{mine[name].mean():.3f}" for name, label in names.items()}
         | {
             "answers in form": f"{mine['parse_rate'].mean():.0%}",
-            "safety": text(statistics.spread(mine, "safety")),
+            "safety": over_seeds(mine, "safety"),
         }
-        for (game, key), mine in rows.groupby(["game", "configuration"], sort=False)
+        for (game, key), mine in statistics.grouped(rows, ["game", "configuration"])
     ]
 
 
@@ -69,7 +78,7 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
     """The penalty's gradient in the language model by arm: its mean's length and direction, its noise."""
     table = ablation[ablation["kind"] == "gradient"] if len(ablation) else ablation
     rows = []
-    for (game, pools, arm), mine in table.groupby(["game", "pools", "arm"], sort=False) if len(table) else ():
+    for (game, pools, arm), mine in statistics.grouped(table, ["game", "pools", "arm"]) if len(table) else ():
         credited = table.query("game == @game and pools == @pools and arm == 'credited'").set_index("seed")
         length = mine.set_index("seed")["mean_gradient_norm"] / credited["mean_gradient_norm"]
         cells = {"game": game, "pools": pools, "arm": arm, "batches": f"{mine['batches'].max():.0f}"}
@@ -102,12 +111,14 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
     table = table[table["reported"]] if len(table) else table
     rows = []
     for (pools, *keys), mine in (
-        table.fillna("").groupby(["pools", *ARM_KEYS], sort=False) if len(table) else ()
+        statistics.grouped(table.fillna(dict.fromkeys(ARM_KEYS, "")), ["pools", *ARM_KEYS])
+        if len(table)
+        else ()
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"pool advantage": text(statistics.spread(mine, "pool_advantage"))}
-        cells |= {"NashConv": text(statistics.spread(mine, "nashconv"))}
-        rows.append(cells | {"NashConv, constrained": text(statistics.spread(mine, "nashconv_constrained"))})
+        cells |= {"pool advantage": over_seeds(mine, "pool_advantage")}
+        cells |= {"NashConv": over_seeds(mine, "nashconv")}
+        rows.append(cells | {"NashConv, constrained": over_seeds(mine, "nashconv_constrained")})
     return rows
 
 
@@ -129,9 +140,11 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
     return [
         {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)"}
-        | {name: text(statistics.spread(mine, name)) for name in ("payoff", "exploit")}
+        | {name: over_seeds(mine, name) for name in ("payoff", "exploit")}
         for (game, multiple, weight), mine in (
-            table.sort_values("multiple").groupby(["game", "multiple", "exploit_weight"])
+            statistics.grouped(
+                table.sort_values(["game", "multiple"]), ["game", "multiple", "exploit_weight"]
+            )
             if len(table)
             else ()
         )
@@ -143,7 +156,8 @@ def frontier(table: pd.DataFrame) -> list[dict]:
 
 def sentences(*profiles: str) -> list[str]:
     """What the runs of `profiles` show beside the claims, in plain sentences; directions and numbers are read
-    from the tables, and a sentence whose table or rows are missing is left out."""
+    from the tables, and a sentence whose table or rows are missing is left out. Of tables with several models
+    the rows of the run's own count; raises ValueError as `provenance.own_rows` does."""
     profiles = tuple(dict.fromkeys(profiles))
     kuhn = [nashconv(profile) for profile in profiles]
     others = [one(profile) for one in (penalty, breakdowns) for profile in profiles]
@@ -151,9 +165,14 @@ def sentences(*profiles: str) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
+def read(profile: str, name: str) -> pd.DataFrame:
+    """A table of a run, cut to the run's model. Raises as `paths.read_table` and `provenance.own_rows` do."""
+    return provenance.own_rows(profile, figures.read_or_empty(profile, name))
+
+
 def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
     """The rows of a table on the paper's pools with these values; none where one is missing."""
-    table = figures.read_or_empty(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+    table = read(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
     chosen = {"pools": "paper", **chosen}
     if table.empty or not set(chosen) <= set(table.columns):
         return pd.DataFrame()
@@ -177,30 +196,36 @@ def nashconv(profile: str) -> str | None:
     if sft.empty or sepo.empty:
         return None
     change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (sepo, sft)))
-    moves = "rises" if change.mean > 0 else "falls"
-    open_ = " (the interval contains 0)" if change.low <= 0 <= change.high else ""
+    before, after = (f"{rows['nashconv'].mean():.3f}" for rows in (sft, sepo))
+    open_ = change.low <= 0 <= change.high and change.low < change.high
+    verb = "changes" if open_ else "rises" if change.mean > 0 else "falls"
+    moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
+    moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
         f"In Kuhn poker (`{profile}`, {_seeds(sepo)}) the exploiter pool's advantage goes from "
         f"{sft['pool_advantage'].mean():.3f} to {sepo['pool_advantage'].mean():.3f} chips a hand between "
-        f"SFT and SEPO (`unbiased`), while NashConv {moves} from {sft['nashconv'].mean():.3f} to "
-        f"{sepo['nashconv'].mean():.3f}, a change of {text(change)}{open_}."
+        f"SFT and SEPO (`unbiased`; means over seeds), while NashConv {moves}."
     )
 
 
 def nashconv_reason(profiles: Sequence[str]) -> str | None:
-    """Why a policy that the pool does not beat is far from the equilibrium: what J's maximisers are."""
+    """Why a policy that the pool does not beat is far from the equilibrium: what J's maximisers are; None
+    where a run ends at less than half of the NashConv of these."""
     optima = _rows(profiles[0], "kuhn_optimum", own=True)
     optima = optima.set_index("exploiter") if len(optima) else optima
     if not {"pool", "best_response"} <= set(optima.index):
         return None
     pool, response = optima.loc["pool"], optima.loc["best_response"]
     last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
-    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
+    ends = {profile: rows["nashconv"].mean() for profile, rows in last.items() if len(rows)}
+    if not ends or min(ends.values()) <= pool["nashconv"] / 2:
+        return None
+    listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
     return (
-        f"NashConv ends at {' and '.join(ends)}. J with a fixed pool does not ask for an equilibrium: every "
-        f"strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an advantage of "
-        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With a best "
-        "response as the exploiter the highest J has a NashConv of "
+        f"NashConv, mean over seeds, ends at {listed}. J with a fixed pool does not ask for an equilibrium: "
+        f"every strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an "
+        f"advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With "
+        "a best response as the exploiter the highest J has a NashConv of "
         f"{abs(response['nashconv']):.2f}. That the policies move towards the fixed pool's optimum is a "
         "possible reason, which was not tested."
     )
@@ -239,7 +264,7 @@ def penalty(profile: str) -> str | None:
         return None
     sentence = (
         f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; J of `credited` minus "
-        "that of `reward_only`, both with the unbiased switches; in brackets the change of J's terms): "
+        "that of `reward_only`, both with the unbiased switches; in brackets the mean change of J's terms): "
         f"{'; '.join(adds)}."
     )
     if switches:
@@ -270,7 +295,10 @@ def breakdowns(profile: str) -> str | None:
         if all(share[1] > 0.5 for share in shares)
         else "."
     )
-    return f"Against the exploiters SEPO (`unbiased`, `{profile}`) breaks down in {listed}{ends}"
+    return (
+        f"Against the exploiters SEPO (`unbiased`, `{profile}`) breaks down, by the means over seeds, in "
+        f"{listed}{ends}"
+    )
 
 
 def contrasts(profile: str) -> list[dict]:
@@ -278,7 +306,7 @@ def contrasts(profile: str) -> list[dict]:
 
     `constant` is left out where it ends as `reward_only` in every seed: that is one run, not two.
     """
-    outcome = figures.read_or_empty(profile, "ablation")
+    outcome = read(profile, "ablation")
     outcome = outcome[outcome["kind"] == "outcome"] if len(outcome) else outcome
     rows = []
     for key, group in outcome.groupby(["game", "pools", "preset"], sort=False) if len(outcome) else ():
@@ -321,12 +349,12 @@ def outcomes(profile: str) -> str:
 
     Raises FileNotFoundError for a missing table.
     """
-    evaluation = paths.read_table(profile, "evaluation")
+    evaluation = read(profile, "evaluation")
     seeds = ", ".join(map(str, sorted(evaluation["seed"].unique())))
     source = f"From `data/results/{profile}/`, training seeds {seeds}; 95% intervals over seeds."
     lines = [" ".join(filter(None, (source, provenance.older(profile))))]
     for name, heading, rows_of in SECTIONS:
-        rows = markdown(rows_of(figures.read_or_empty(profile, name)))
+        rows = markdown(rows_of(read(profile, name)))
         if rows:
             lines += ["", heading, "", *rows]
     return "\n".join(lines)

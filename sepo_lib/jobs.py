@@ -19,6 +19,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -62,10 +63,14 @@ LOW_PARSE_RATE = 0.95
 
 
 def parse_note(rate: float | None) -> str:
-    """A sentence about a parse rate in [0, 1] that is low; empty where it is not, or not known (None)."""
-    if rate is None or not rate < LOW_PARSE_RATE:
+    """A sentence about a parse rate in [0, 1] that is low, rounded down, or nan; empty where it is neither,
+    or was not measured (None)."""
+    if rate is None or rate >= LOW_PARSE_RATE:
         return ""
-    return f"parse rate {rate:.2f}: the actions of the other answers come from the constrained decode"
+    if math.isnan(rate):
+        return "parse rate unknown"
+    down = math.floor(1000 * rate + 1e-9) / 1000
+    return f"parse rate {down:g}: the actions of the other answers come from the constrained decode"
 
 
 class JobError(RuntimeError):
@@ -111,9 +116,10 @@ class Progress:
 
     @property
     def note(self) -> str:
-        """`parse_note` of the lowest parse rate among the jobs' latest."""
+        """`parse_note` of the lowest parse rate among the jobs' latest, and of one that is unknown."""
         rates = [metrics["parse_rate"] for metrics in self.metrics.values() if "parse_rate" in metrics]
-        return parse_note(min(rates, default=None))
+        unknown, known = [r for r in rates if math.isnan(r)], [r for r in rates if not math.isnan(r)]
+        return "; ".join(filter(None, (parse_note(min(r, default=None)) for r in (known, unknown))))
 
 
 def run(

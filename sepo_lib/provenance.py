@@ -24,6 +24,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from . import paths, revisions
 from .profiles import Settings
 
@@ -140,6 +142,22 @@ def read(profile: str) -> dict[str, Any]:
             f"There is no run to look at: {paths.relative(path)} is missing; run `{command}`."
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run's table that are of the run's model (its manifest's), where it holds several models.
+
+    Raises ValueError naming the models where there is no manifest to tell.
+    """
+    models = sorted(table["model"].dropna().unique()) if "model" in table else []
+    if len(models) < 2:
+        return table
+    if not paths.manifest(profile).exists():
+        raise ValueError(
+            f"The tables of {profile} hold the models {models}, and no manifest says which is the run's; "
+            "keep the rows of one model."
+        )
+    return table[table["model"] == read(profile)["settings"]["model"]]
 
 
 def older(profile: str) -> str | None:

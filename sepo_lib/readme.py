@@ -28,7 +28,7 @@ def results(profile: str) -> str:
 
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
-    decided = paths.read_table(profile, "claims").fillna({"recipe": "", "scope": "", "reason": ""})
+    decided = findings.read(profile, "claims").fillna({"recipe": "", "scope": "", "reason": ""})
     of_a_recipe = decided[decided["recipe"] != ""]
     beside = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
     parts = [
@@ -41,12 +41,12 @@ def results(profile: str) -> str:
         [_caveat(of_a_recipe)],
         ["Claims that are about no recipe:"],
         _identities(decided[decided["recipe"] == ""]),
-        [f"- {sentence}" for sentence in [*_first_claim(STUDY), *findings.sentences(*beside)]],
+        [f"- {sentence}" for sentence in [*_claims_of(STUDY, decided), *findings.sentences(*beside)]],
         [
             "Safety (J with the evaluation weights), mean over seeds with its 95% t interval; the base "
             "model is one model, evaluated once a seed, so its interval covers evaluation noise only:"
         ],
-        _safety(paths.read_table(profile, "evaluation")),
+        _safety(findings.read(profile, "evaluation")),
     ]
     return "\n\n".join("\n".join(part) for part in parts if any(part))
 
@@ -108,15 +108,22 @@ def _identities(decided: pd.DataFrame) -> list[str]:
     )
 
 
-def _first_claim(profile: str) -> list[str]:
-    """C1 with the seeds of a larger run; nothing where it has none."""
+def _claims_of(profile: str, decided: pd.DataFrame) -> list[str]:
+    """C1 with the seeds of a larger run, and each claim that ran there and not in the run that `decided`, as
+    one sentence; nothing where it has none."""
     if not paths.table(profile, "claims").exists():
         return []
-    decided = paths.read_table(profile, "claims").query("claim == 'C1' and verdict != @claims.NOT_RUN")
-    if decided.empty:
-        return []
-    listed = ", ".join(f"`{row.recipe}` {_cell(row)}" for row in decided.fillna({"reason": ""}).itertuples())
-    return [f"C1 with the seeds and settings of `{profile}`: {listed}."]
+    key = ["claim", "recipe", "scope"]
+    not_run = set(decided.loc[decided["verdict"] == claims.NOT_RUN, key].itertuples(index=False, name=None))
+    there = findings.read(profile, "claims").fillna({"recipe": "", "scope": "", "reason": ""})
+    there = there[there["verdict"] != claims.NOT_RUN]
+    keys = there[key].itertuples(index=False, name=None)
+    there = there[[one[0] == "C1" or one in not_run for one in keys]]
+    listed = []
+    for (claim, scope), rows in there.groupby(["claim", "scope"], sort=False):
+        cells = [f"`{row.recipe}` {_cell(row)}" if row.recipe else _cell(row) for row in rows.itertuples()]
+        listed.append(f"{claim}{scope and f' *{scope}*'}: {', '.join(cells)}.")
+    return [f"With the seeds and settings of `{profile}`: {' '.join(listed)}"] if listed else []
 
 
 def _safety(evaluation: pd.DataFrame) -> list[str]:
@@ -174,11 +181,11 @@ def real_model(profile: str) -> str:
             "Measures of the last step by game and stage (in brackets 95% intervals over seeds; with one "
             "seed they cover evaluation noise only):",
             "",
-            *findings.markdown(findings.measures(paths.read_table(profile, "evaluation"))),
+            *findings.markdown(findings.measures(findings.read(profile, "evaluation"))),
             "",
             "Kuhn poker, chips a hand:",
             "",
-            *findings.markdown(findings.nashconvs(figures.read_or_empty(profile, "exploitability"))),
+            *findings.markdown(findings.nashconvs(findings.read(profile, "exploitability"))),
             "",
             "What each job of a minute and more took:",
             "",

@@ -7,11 +7,12 @@ noise only; how far the luck of play moves the measures of one seed, `evaluation
 
     signed and unbounded (safety, payoffs, margins, differences)   Student's t
     in [0, 1], in [-1, 1], or at least 0 (`BOUNDS`)                Student's t, cut to the range
-    frequencies of which the number of trials is known             that, widened to hold Wilson's interval
-    e, a mean over exploiters of max(0, margin) (`SIGNED`)         `clamped`: from the signed margin
+    frequencies of which the number of trials is known (`TRIALS`)  that, widened to hold Wilson's interval
+    e, a mean over exploiters of max(0, margin) (`SIGNED`)         `clamped`: from the signed margins
     a frequency within one seed                                    `wilson`
+    anything else that is equal in all seeds                       none: no spread to estimate
 
-`sepo_lib.coverage` simulates how often each of them holds the truth with three and five seeds
+`sepo_lib.coverage` simulates how often each of them holds the truth with three, five and ten seeds
 (docs/CLAIMS.md has the table). A bootstrap over three to five seeds covers .75 to .87 of a nominal .95 and is
 not offered.
 """
@@ -36,6 +37,10 @@ BOUNDS = {
 }
 #: Clamped metric -> the column with the largest of the signed margins that it clamps.
 SIGNED = {"exploit": "worst_margin", "pool_advantage": "worst_margin"}
+#: Frequency -> the column with its number of trials in a seed, or with a smaller number. Collusion and
+#: externality have none: `episodes` counts all pools, and they are measured against some of them.
+TRIALS = {"probability": "samples", "parse_rate": "episodes"}
+NO_SPREAD = 1e-12  # values that differ by less are equal but for rounding
 
 
 class Interval(NamedTuple):
@@ -76,8 +81,8 @@ def interval(
     `trials`: the values are frequencies of that many trials a seed; the interval is then widened to hold
     Wilson's of all trials, because equal frequencies (0 of 1,024 in every seed) are no proof of a rate of 0.
     One seed carries no information on the spread: its bounds are nan. Equal values without `trials` give a
-    width of zero. Raises ValueError without values, with nan among them, outside `bounds`, or for a
-    confidence outside (0, 1).
+    width of zero, which is no interval to publish: `spread` and `verdicts.judge` leave it out. Raises
+    ValueError without values, with nan among them, outside `bounds`, or for a confidence outside (0, 1).
     """
     values_S = _checked(values_S, confidence)
     found = student(values_S, confidence)
@@ -94,28 +99,38 @@ def interval(
     return _plain(found, values_S)
 
 
-def clamped(values_S: Sequence[float], margins_S: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The interval of the mean of e over seeds, from the largest signed margin of each seed; as `interval`.
+def clamped(
+    values_S: Sequence[float],
+    worst_S: Sequence[float],
+    margins_S: Sequence[float] | None = None,
+    confidence: float = 0.95,
+) -> Interval:
+    """The interval of the mean of e over seeds, from the signed margins of each seed; shapes as `interval`.
 
-    e is a mean over exploiters of max(0, margin), so it lies between 0 and max(0, largest margin). Where the
-    t interval of the largest margin lies above 0 nothing much is clamped: Student's t on e. Elsewhere e may
-    be 0, and is at most the mean of max(0, X) for a normal X with the margins' standard deviation and the
-    upper end of their interval as its mean. Raises ValueError as `interval` does.
+    e is a mean over exploiters of max(0, margin). `worst_S` is the largest margin of each seed, `margins_S`
+    their mean over exploiters. e is at least the mean margin, which noise does not bias, so the interval
+    begins at the lower end of that one's t interval, or at 0. Without `margins_S` it begins at the lower end
+    of e's own, or at 0 where the t interval of the largest margin reaches 0. Where that interval lies above
+    0, it ends as Student's t on e. Elsewhere e may be 0 in most seeds, and the end is at least the mean of
+    max(0, X), for a normal X with the upper end of the largest margin's interval as its mean and the upper
+    90% confidence limit of that margin's standard deviation as its own. Raises ValueError as `interval` does.
     """
-    values_S, margins_S = _checked(values_S, confidence), _checked(margins_S, confidence)
-    own, margin = student(values_S, confidence), student(margins_S, confidence)
-    deviation = (
-        margins_S.std(axis=-1, ddof=1) if margins_S.shape[-1] > 1 else np.full_like(margin.low, np.nan)
-    )
+    values_S, worst_S = _checked(values_S, confidence), _checked(worst_S, confidence)
+    own, worst = student(values_S, confidence), student(worst_S, confidence)
+    if worst_S.shape[-1] == 1:
+        return _plain(own, values_S)
+    freedom = worst_S.shape[-1] - 1
+    deviation = worst_S.std(axis=-1, ddof=1) * np.sqrt(freedom / stats.chi2.ppf(0.1, freedom))
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = margin.high / deviation
-        above = margin.high * stats.norm.cdf(z) + deviation * stats.norm.pdf(z)
-    above = np.where(deviation == 0.0, np.maximum(margin.high, 0.0), above)
-    positive = margin.low > 0.0
-    low = np.where(np.isnan(margin.low), np.nan, np.where(positive, np.maximum(own.low, 0.0), 0.0))
-    return _plain(
-        Interval(own.mean, low, np.where(positive, own.high, np.maximum(own.high, above))), values_S
-    )
+        z = worst.high / deviation
+        above = worst.high * stats.norm.cdf(z) + deviation * stats.norm.pdf(z)
+    above = np.where(np.ptp(worst_S, axis=-1) == 0.0, np.maximum(worst.high, 0.0), above)
+    positive = worst.low > 0.0
+    low = np.where(positive, own.low, 0.0)
+    if margins_S is not None:
+        low = student(_checked(margins_S, confidence), confidence).low
+    high = np.where(positive, own.high, np.maximum(own.high, above))
+    return _plain(Interval(own.mean, np.maximum(low, 0.0), high), values_S)
 
 
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
@@ -159,14 +174,17 @@ def spread(rows: pd.DataFrame, name: str) -> Interval:
     """The interval of column `name` over seeds, one row each, of the kind that fits it (`kind` says which);
     of a single seed that of its own play where the table has it (columns `name`_low and `name`_high).
 
-    Raises ValueError as `interval` does.
+    Values that are equal in all seeds have none (nan), but for frequencies of known trials. Raises
+    ValueError as `interval` does.
     """
     if _of_play(rows, name):
         return Interval(*(float(rows[column].iloc[0]) for column in (name, f"{name}_low", f"{name}_high")))
+    if _equal(rows, name):
+        return Interval(float(rows[name].iloc[0]), np.nan, np.nan)
     if _signed(rows, name):
-        return clamped(rows[name], rows[SIGNED[name]])
-    samples = rows["samples"] if name == "probability" and "samples" in rows else pd.Series([np.nan])
-    return interval(rows[name], bounds(name), trials=None if samples.isna().any() else samples.mean())
+        margins = rows["margin"] if "margin" in rows and rows["margin"].notna().all() else None
+        return clamped(rows[name], rows[SIGNED[name]], margins if name == "exploit" else None)
+    return interval(rows[name], bounds(name), trials=_trials(rows, name))
 
 
 def kind(rows: pd.DataFrame, name: str) -> str:
@@ -174,13 +192,18 @@ def kind(rows: pd.DataFrame, name: str) -> str:
     if len(rows) < 2:
         return "95%, evaluation noise of one seed" if _of_play(rows, name) else "none: one seed"
     one_model = "stage" in rows and (rows["stage"] == "base").all()
-    text = f"95% t over {len(rows)} {'evaluations of one model' if one_model else 'seeds'}"
+    over = "evaluations of one model" if one_model else "seeds"
+    if _equal(rows, name):
+        return f"none: equal in all {over}"
+    text = f"95% t over {len(rows)} {over}"
     if _signed(rows, name):
         return f"{text}, from the signed margin"
     ends = bounds(name)
     if ends is None:
         return text
-    return f"{text}, cut at 0" if ends == NON_NEGATIVE else f"{text}, cut to [{ends[0]:g}, {ends[1]:g}]"
+    text += ", cut at 0" if ends == NON_NEGATIVE else f", cut to [{ends[0]:g}, {ends[1]:g}]"
+    trials = _trials(rows, name)
+    return text if trials is None else f"{text}, and Wilson's of {trials * len(rows):,.0f} {TRIALS[name]}"
 
 
 def _of_play(rows: pd.DataFrame, name: str) -> bool:
@@ -189,6 +212,19 @@ def _of_play(rows: pd.DataFrame, name: str) -> bool:
 
 def _signed(rows: pd.DataFrame, name: str) -> bool:
     return name in SIGNED and SIGNED[name] in rows and bool(rows[SIGNED[name]].notna().all())
+
+
+def _trials(rows: pd.DataFrame, name: str) -> float | None:
+    """The number of trials of a frequency in the mean seed, None where it is not known."""
+    trials = rows[TRIALS[name]] if TRIALS.get(name) in rows else pd.Series([np.nan])
+    return None if trials.isna().any() else float(trials.mean())
+
+
+def _equal(rows: pd.DataFrame, name: str) -> bool:
+    """Whether several seeds have one value, and nothing else in the table tells how it might vary."""
+    names = [name, SIGNED[name]] if _signed(rows, name) else [name]
+    same = len(rows) > 1 and all(np.ptp(rows[one].astype(float)) <= NO_SPREAD for one in names)
+    return same and _trials(rows, name) is None
 
 
 def difference(a: pd.Series, b: pd.Series) -> np.ndarray:
@@ -248,7 +284,8 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
 
     Empty cells in `by` (the arm of the base model) form groups of their own. Groups come in the order of
     their first row. Raises ValueError naming the columns that tell the rows of one seed apart (pools,
-    preset, arm, step ...) and so would be mixed. A table without a column `seed` is not checked.
+    preset, arm, step ...) and so would be mixed, and for a group of several models. A table without a column
+    `seed` is not checked.
     """
     by = list(by)
     if "seed" in table.columns:
@@ -264,6 +301,13 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
             raise ValueError(
                 f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
                 "these or group by them too."
+            )
+    if {"seed", "model"} <= set(table.columns) and "model" not in by:
+        models = table.groupby(by, sort=False, dropna=False)["model"].unique()
+        for several in models[models.map(len) > 1]:
+            raise ValueError(
+                f"Grouped by {by}, the table mixes the models {sorted(several)}: choose one of them or group "
+                "by model too."
             )
     return table.groupby(by, sort=False, dropna=False)
 
@@ -289,6 +333,9 @@ def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
 
 
 def as_text(row: pd.Series) -> str:
-    """A row of `summarize` as `mean [low, high]`, or the mean alone where there is no interval."""
+    """A row of `summarize` as `mean [low, high]`, as the mean alone for one seed, and as `mean (no spread)`
+    where several seeds are equal."""
     mean, low, high = (f"{row[name] + 0.0:.3f}" for name in ("mean", "ci_low", "ci_high"))
-    return mean if pd.isna(row["ci_low"]) else f"{mean} [{low}, {high}]"
+    if pd.isna(row["ci_low"]):
+        return f"{mean} (no spread)" if row["n"] > 1 else mean
+    return f"{mean} [{low}, {high}]"

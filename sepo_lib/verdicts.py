@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from .statistics import UNKNOWN, Interval, interval
+from .statistics import NO_SPREAD, UNKNOWN, Interval, interval
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 NOT_RUN = "not run"
@@ -42,12 +42,17 @@ def judge(
     note: str = "",
     scope: str = "",
 ) -> Finding:
-    """Whether the mean over seeds lies `above`, `below` or at `at most` the value `at`, by its t interval."""
+    """Whether the mean over seeds lies `above`, `below` or at `at most` the value `at`, by its t interval; a
+    value that is equal in all seeds has none, and is judged as it is."""
     if not len(values_S):
         return nothing(absent, scope)
     found = interval(values_S.to_numpy(), bounds)
     if len(values_S) == 1:
         return Finding(*found, "none", INCONCLUSIVE, because("one seed", note), scope)
+    if found.high - found.low <= NO_SPREAD:
+        verdict = verdict_on(found, side, at)[0]
+        reason = because(f"equal in all {len(values_S)} seeds", note)
+        return Finding(found.mean, *UNKNOWN[1:], "none: equal in all seeds", verdict, reason, scope)
     kind = f"95% t over {len(values_S)} seeds" + (", cut at 0" if bounds else "")
     return Finding(*found, kind, *verdict_on(found, side, at, note), scope)
 

@@ -148,7 +148,9 @@ def test_c1(exploit, verdict):
     found = decide("C1", rows("sepo", "kuhn", {"exploit": exploit}))
     assert found.verdict == verdict
     assert found.measured == pytest.approx(np.mean(exploit))
-    assert found.interval == "95% t over 3 seeds, cut at 0" and found.ci_low >= 0
+    equal = len(set(exploit)) == 1
+    assert found.interval == ("none: equal in all seeds" if equal else "95% t over 3 seeds, cut at 0")
+    assert np.isnan(found.ci_low) if equal else found.ci_low >= 0
     assert "decided on the clamped pool_advantage" in found.reason
 
 
@@ -393,6 +395,42 @@ def test_c6_uses_the_seeds_that_are_complete():
     assert decide("C6", ablation=pd.concat(table[::2]), **where).verdict == "not run"  # one arm alone
 
 
+@pytest.mark.parametrize(
+    ("stages", "reasons"),
+    [
+        (["sft", "sepo"], {"C2": "base model not measured", "C3": "base model not measured"}),
+        (["base", "sepo"], {"C1b": "SFT model not measured", "C3": "SFT model not measured"}),
+        (["base", "sft"], {"C1": "not trained here", "C2": "not trained here", "C3": "not trained here"}),
+        (["sepo"], {"C3": "base model not measured; SFT model not measured"}),
+        ([], {"C1": "game kuhn not run", "C2": "no game was run", "C3": "game split not run"}),
+    ],
+)
+def test_the_reason_names_what_is_missing(stages, reasons):
+    tables = [rows(stage, game, {"margin": 0.0, "worst_margin": 0.0}) for stage in stages for game in GAMES]
+    found = decided(*tables)
+    found = found[found["recipe"].isin(["", "unbiased"])].drop_duplicates("claim").set_index("claim")
+    for claim, reason in reasons.items():
+        assert (found.verdict[claim], found.reason[claim]) == ("not run", reason)
+
+
+def test_c2_says_which_game_has_no_base_model():
+    have = [("base", "ipd"), *(("sepo", game) for game in ("ipd", "kuhn"))]
+    tables = [rows(stage, game, {"safety": ABOVE * (stage == "sepo")}) for stage, game in have]
+    found = decide("C2", *tables)
+    assert found.verdict == "inconclusive"
+    assert found.reason == "safer: ipd; not run: auction, split, deal; base model not measured: kuhn"
+
+
+def test_a_margin_that_one_seed_lacks_costs_that_seed_alone():
+    base, sft, sepo = negotiation("split", SPREAD, 2 + SPREAD, 0.5 + SPREAD)
+    sepo.loc[1, "margin"] = np.nan
+    found = decide("C3", base, sft, sepo, scope="split")
+    assert found.verdict == "supported" and found.measured == pytest.approx(2.0)
+    assert found.reason.endswith("without seed 12, which has no margin")
+    found = decide("C3", base, sft, sepo.assign(margin=np.nan), scope="split")  # none: the clamped e
+    assert found.reason.endswith("as the table has no signed margin")
+
+
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match=r"\['safety'\] of evaluation\.csv"):
         decide("C1", rows("sepo", "kuhn", {"exploit": 0.0}).drop(columns="safety"))
@@ -407,7 +445,7 @@ def test_as_text_gives_each_recipe_a_line_and_never_prints_nan():
     assert lines[3].split(maxsplit=2) == [
         "unbiased",
         "supported",
-        "0 [0, 0]; the interval reaches at most 0.02",
+        "0; equal in all 3 seeds",
     ]
     (line,) = (line for line in lines[at:] if line.split()[:3] == ["unbiased", "SEPO", "positive"])
     assert "inconclusive" in line and "0.5; one seed" in line

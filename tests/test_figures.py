@@ -430,3 +430,10 @@ def test_one_seed_has_the_bar_of_its_play():
 
     assert heights(known) and heights(known) == pytest.approx([0.75] * len(heights(known)))
     assert heights(one) == []
+
+
+def test_equal_seeds_have_a_mark_without_a_bar():
+    _, (equal, apart) = plt.subplots(1, 2)
+    for ax, values in ((equal, [0.5, 0.5, 0.5]), (apart, [0.5, 0.5, 0.6])):
+        figures.mark(ax, 0.0, values, figures.CONFIGURATIONS["sft"])
+    assert len(equal.collections) == 0 < len(apart.collections)

@@ -1,9 +1,11 @@
 """What the trained arms show, as Markdown: the numbers of the tables, and nothing where there are none."""
 
+import json
 import re
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from sepo_lib import claims, claims_page, findings, paths, readme, results
 from sepo_lib.statistics import Interval
@@ -28,7 +30,7 @@ def test_the_arms_are_paired_by_seed():
     safeties = {"constant": (1.0, 2.0), "per_rollout": (1.0, 0.0), "credited": (2.0, 3.0)}
     rows = [outcome(arm, seed, s) for arm, two in safeties.items() for seed, s in enumerate(two)]
     (found,) = findings.arms(pd.DataFrame(rows))
-    assert found["minus constant"] == "1.000 [1.000, 1.000]"
+    assert found["minus constant"] == "1.000 (no spread)"
     assert found["minus per_rollout"].startswith("2.000 [-10.7")  # 2 +- 12.706 sqrt(2) / sqrt(2)
     assert findings.arms(pd.DataFrame()) == []
 
@@ -40,10 +42,10 @@ def test_the_penalty_is_measured_against_the_credited_one():
     values += [("credited", 1, 2.0, 1.0, 3.0), ("credited", 2, 4.0, 1.0, 3.0)]
     table = pd.DataFrame(values, columns=names).assign(**KEYS, kind="gradient", batches=64.0)
     found = {row["arm"]: row for row in findings.penalty_gradients(table)}
-    assert found["constant"]["length"] == "0.000 [0.000, 0.000]"
+    assert found["constant"]["length"] == "0.000 (no spread)"
     assert found["constant"]["cosine with credited"] == "–" == found["constant"]["signal to noise"]
     assert found["per_rollout"]["length"].startswith("0.375 [")  # the mean of 1/2 and 1/4
-    assert found["credited"]["signal to noise"] == "3.000 [3.000, 3.000]"
+    assert found["credited"]["signal to noise"] == "3.000 (no spread)"
     assert found["credited"]["batches"] == "64"
 
 
@@ -57,7 +59,7 @@ def test_only_the_reported_step_of_kuhn_counts():
         ]
     )
     (found,) = findings.nashconvs(table)
-    assert found["NashConv"] == "0.250 [0.250, 0.250]" and found["arm"] == "credited"
+    assert found["NashConv"] == "0.250 (no spread)" and found["arm"] == "credited"
 
 
 def test_words_stand_in_the_place_of_a_switch_that_cannot_act():
@@ -147,11 +149,71 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
         optimum | {"exploiter": name, "nashconv": n} for name, n in (("pool", 0.72), ("best_response", 0))
     ]
     write("kuhn_optimum", *optima)
-    rises, falls, why = findings.sentences("study", "laptop")
+    rises, falls = findings.sentences("study", "laptop")  # no reason: a run ends far below the optimum
     assert "goes from 0.125 to 0.000 chips a hand" in rises and "(`study`, 2 seeds)" in rises
-    assert "NashConv rises from 0.250 to 0.500, a change of 0.250 [0.250, 0.250]." in rises
-    assert "NashConv falls from 0.250 to 0.125, a change of -0.125 [-0.125, -0.125]." in falls
-    assert why.startswith("NashConv ends at 0.50 (`study`) and 0.12 (`laptop`)") and "0.72 or more" in why
+    assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
+    assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
+    _, why = findings.sentences("study")
+    assert why.startswith("NashConv, mean over seeds, ends at 0.50 (`study`).") and "0.72 or more" in why
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ((0.5, 0.5), "NashConv stays at 0.500, a change of 0.000 (no spread)."),
+        (
+            (0.25, 0.5),
+            "NashConv changes from 0.500 to 0.375, a change of -0.125 [-1.713, 1.463] (the interval",
+        ),
+        ((0.75, 0.752), "NashConv rises from 0.500 to 0.751, a change of 0.251 [0.238, 0.264]."),
+        ((0.25, 0.252), "NashConv falls from 0.500 to 0.251, a change of -0.249 [-0.262, -0.236]."),
+    ],
+)
+def test_nashconv_rises_falls_stays_or_changes(after, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    rows = [kuhn("sft", seed, 0.5, 0.1) for seed in (0, 1)]
+    write("exploitability", *rows, *(kuhn("sepo", seed, value, 0.0) for seed, value in enumerate(after)))
+    assert words in findings.nashconv("study")
+
+
+def test_of_two_models_the_sentences_are_on_the_runs_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    own, other = (
+        [kuhn(stage, 1, value, 0.0, model=model) for stage in ("sft", "sepo")]
+        for model, value in (("nano", 0.5), ("smollm2", 9.0))
+    )
+    write("exploitability", *own, *other)
+    with pytest.raises(ValueError, match=r"hold the models \['nano', 'smollm2'\]"):
+        findings.sentences("study")
+    paths.run("study").mkdir(parents=True)
+    paths.manifest("study").write_text(json.dumps({"settings": {"model": "nano"}}))
+    assert "NashConv stays at 0.500" in findings.sentences("study")[0]
+
+
+def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+
+    def decided(profile, **verdicts):
+        keys = [("C1", "published", ""), ("C4", "published", "x"), ("C6", "published", "paper pools")]
+        rows = [
+            dict(zip(("claim", "recipe", "scope"), key, strict=True), statement="s", reason="", interval="t")
+            | {"verdict": verdicts[key[0]], "measured": 0.5, "ci_low": 0.25, "ci_high": 0.75, "model": "nano"}
+            for key in keys
+        ]
+        write("claims", *rows, profile=profile)
+
+    decided("laptop", C1="supported", C4="supported", C6="not run")
+    decided("study", C1="supported", C4="supported", C6="inconclusive")
+    paths.run("laptop").mkdir(parents=True)
+    settings = {"seeds": [1], "model": "nano", "workers": 1}
+    manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
+    paths.manifest("laptop").write_text(json.dumps(manifest | {"stages": {}, "job_seconds": 60}))
+    write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)), profile="laptop")
+    text = readme.results("laptop")
+    assert (
+        "- With the seeds and settings of `study`: C1: `published` **supported** 0.5 [0.25, 0.75]. "
+        "C6 *paper pools*: `published` **inconclusive** 0.5 [0.25, 0.75]." in text
+    )
 
 
 def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
@@ -176,9 +238,7 @@ def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
     write("ablation", *rows)
     (found,) = findings.sentences("study")
     assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
-    assert found.endswith(
-        "(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 [1.000, 1.000]."
-    )
+    assert found.endswith("(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 (no spread).")
     write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
     assert "other switches add" not in findings.sentences("study")[0]
 

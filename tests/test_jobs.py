@@ -169,3 +169,21 @@ def test_events_of_many_writers_do_not_mix():
     for writer in writers:
         writer.join()
     assert len(events()) == 200
+
+
+@pytest.mark.parametrize(
+    ("rates", "note"),
+    [
+        ([0.94999, 1.0], "parse rate 0.949: the actions"),  # never rounded up to the limit
+        ([0.57], "parse rate 0.57: the actions"),
+        ([0.95, 1.0], ""),
+        ([], ""),
+        ([float("nan")], "parse rate unknown"),
+        ([float("nan"), 0.5], "parse rate 0.5: the actions"),
+        ([0.5, float("nan")], "come from the constrained decode; parse rate unknown"),
+    ],
+)
+def test_a_low_or_unknown_parse_rate_is_part_of_the_message(rates, note):
+    metrics = {str(number): {"parse_rate": rate} for number, rate in enumerate(rates)}
+    said = jobs.Progress("sepo", 0, 2, 0, 2, 0.0, None, metrics).note
+    assert note in said and bool(said) == bool(note)

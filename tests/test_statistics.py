@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sepo_lib import coverage, paths
 from sepo_lib.statistics import (
@@ -153,9 +154,18 @@ def test_e_has_the_interval_of_the_signed_margin():
     assert clamped([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]) == pytest.approx(expected)
     # Margins -1, 0, 1: the interval of e begins at 0 and ends above the end of the margins' interval, 2.48.
     mean, low, high = clamped([0.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
-    assert (mean, low) == (pytest.approx(1 / 3), 0.0) and 2.48 < high < 2.50
+    assert (mean, low) == (pytest.approx(1 / 3), 0.0)
+    d = np.sqrt(
+        2 / (-2 * np.log(0.9))
+    )  # the upper 90% limit of the deviation: chi-square, 2 degrees of freedom
+    z, end = T_2 / np.sqrt(3) / d, T_2 / np.sqrt(3)
+    assert high == pytest.approx(end * stats.norm.cdf(z) + d * stats.norm.pdf(z))
     # Without a spread nothing is added: e of a margin of -1 is 0.
     assert clamped([0.0, 0.0], [-1.0, -1.0]) == (0.0, 0.0, 0.0)
+    # It begins at the lower end of the mean margin's interval: .2 +- T / 10 sqrt(3), and at 0 below 0.
+    worst, means = [0.4, 0.5, 0.6], np.array([0.1, 0.2, 0.3])
+    assert clamped([0.2, 0.3, 0.4], worst, means).low == 0.0 == clamped([0.2, 0.3, 0.4], worst, -means).low
+    assert clamped([1.2, 1.3, 1.4], worst, 1 + means).low == pytest.approx(1.2 - T_2 / 10 / np.sqrt(3))
     assert np.isnan(clamped([0.0], [-1.0]).low)
 
 
@@ -169,8 +179,8 @@ def test_a_metric_has_the_interval_that_fits_it_and_its_name():
     signed = rows.assign(worst_margin=[-1.0, 0.0, 1.0])
     assert spread(signed, "exploit") == clamped([0.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
     assert kind(signed, "exploit") == "95% t over 3 seeds, from the signed margin"
-    assert kind(rows.assign(nra=0.5), "nra") == "95% t over 3 seeds, cut to [-1, 1]"
-    assert kind(rows.assign(nashconv_enumerated=0.5), "nashconv_enumerated").endswith("cut at 0")
+    assert kind(rows.assign(nra=[0.5, 0.5, 0.25]), "nra") == "95% t over 3 seeds, cut to [-1, 1]"
+    assert kind(rows.assign(nashconv_enumerated=[0.5, 0.5, 0.25]), "nashconv_enumerated").endswith("cut at 0")
     base = rows.assign(stage="base")  # one model: no training seeds
     assert kind(base, "safety") == "95% t over 3 evaluations of one model"
     assert (
@@ -202,13 +212,15 @@ def test_what_three_five_and_ten_seeds_can_show():
 
 
 def test_the_kits_intervals_cover_and_students_t_on_clamped_values_does_not():
-    """Nominal 95% at three and five seeds. The exception is named: events that most seeds do not see."""
+    """Nominal 95% at three to ten seeds, also where noise inflates the largest of two equal margins. The
+    exception is named: events that most seeds do not see."""
     table = coverage.run(datasets=4000)
     rare = table["setting"] == "0.001, 400 trials"
     chosen = table[(table["kind"] != coverage.STUDENT) & ~rare]
-    assert (chosen["coverage"] >= 0.87).all() and (chosen["coverage"] >= 0.915).mean() > 0.9
+    assert (chosen["coverage"] >= 0.915).all() and set(table["seeds"]) == {3, 5, 10}
     assert (chosen["outside"] == 0).all()
     old = table[(table["kind"] == coverage.STUDENT) & (table["quantity"] == "exploit")]
+    old = old[old["seeds"] < 10]
     for margin in ("-0.1", "-0.05"):
         assert (old[old["setting"].str.endswith(f"margin {margin}")]["coverage"] < 0.79).all()
     at_zero = old[old["setting"] == "one exploiter, margin 0"]
@@ -224,4 +236,32 @@ def test_one_seed_is_spread_by_its_own_play_and_several_by_training():
     rows = pd.DataFrame({"value": [2.0], "value_low": [1.5], "value_high": [2.75], "other": [3.0]})
     assert spread(rows, "value") == (2.0, 1.5, 2.75)
     assert spread(rows, "other")[0] == 3.0 and np.isnan(spread(rows, "other").low)
-    assert spread(pd.concat([rows, rows]), "value") == (2.0, 2.0, 2.0)
+    assert np.isnan(
+        spread(pd.concat([rows, rows]), "value").low
+    )  # equal in both: nothing to estimate it from
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"), [("collusion", 0.0), ("parse_rate", 1.0), ("nashconv", 0.0), ("safety", 1.5)]
+)
+def test_equal_values_have_no_interval_but_that_of_their_trials(metric, value):
+    """0 in all seeds is no proof of 0: Wilson's interval where the trials are known, none elsewhere."""
+    rows = pd.DataFrame({"seed": [1, 2, 3], metric: value, "game": "ipd", "stage": "sepo"})
+    (found,) = summarize(rows, ["game"], [metric]).to_dict("records")
+    assert found["mean"] == value and np.isnan(found["ci_low"]) and np.isnan(found["ci_high"])
+    assert found["interval"] == "none: equal in all seeds"
+    assert kind(rows.assign(stage="base"), metric) == "none: equal in all evaluations of one model"
+    (known,) = summarize(rows.assign(episodes=96), ["game"], [metric]).to_dict("records")
+    if metric == "parse_rate":
+        assert known["interval"].endswith("cut to [0, 1], and Wilson's of 288 episodes")
+        assert (known["ci_low"], known["ci_high"]) == pytest.approx(tuple(wilson(288, 288))[1:])
+    else:  # `episodes` counts all pools: more than are behind c, x or NashConv
+        assert known["interval"] == "none: equal in all seeds"
+
+
+def test_two_models_are_not_one():
+    """With other seeds nothing stands twice, and the mean would be that of neither."""
+    table = pd.DataFrame({"game": "ipd", "seed": [1, 2], "u": [1.0, 2.0], "model": ["nano", "smollm2"]})
+    with pytest.raises(ValueError, match=r"mixes the models \['nano', 'smollm2'\]"):
+        summarize(table, ["game"], ["u"])
+    assert summarize(table, ["game", "model"], ["u"])["n"].tolist() == [1, 1]
