@@ -36,12 +36,13 @@ ARMS = ("reward_only", "constant", "per_rollout", "credited")
 POOLS = ("train", "exploiter", "collusive")
 SWITCHES = {
     "arm": ARMS,
-    "horizon": ("immediate", "immediate_scaled", "to_go", "episode"),
+    "horizon": ("immediate", "immediate_scaled", "to_go", "episode", "role"),
     "clamp": ("episode", "mean"),
     "scale": ("group_std", "batch", "none", "role_std"),
     "weights": ("equal", "pool"),
     "baseline": ("group", "mean", "role", "turn", "other_batches"),
 }
+_IMMEDIATE = ("immediate", "immediate_scaled")
 _STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
 _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts earned the same
 
@@ -214,9 +215,16 @@ def _per_round(
     return payoff, penalty
 
 
-def _to_go(value: np.ndarray, memoryless: bool) -> np.ndarray:
-    """Sum from each round to the last, shape (..., T); the round itself where rounds are independent."""
-    return value if memoryless else np.cumsum(value[..., ::-1], axis=-1)[..., ::-1]
+def _later(value: np.ndarray, horizon: str, game: Game) -> np.ndarray:
+    """What a round answers for, shape (..., T): under to_go the sum from it to the last round (itself where
+    rounds are independent), under role that over all rounds of its seat, under episode over all rounds."""
+    if horizon == "to_go":
+        return value if game.memoryless else np.cumsum(value[..., ::-1], axis=-1)[..., ::-1]
+    seats = game.seats if horizon == "role" else 1
+    total = np.empty_like(value)
+    for seat in range(seats):
+        total[..., seat::seats] = value[..., seat::seats].sum(axis=-1, keepdims=True)
+    return total
 
 
 def _returns(
@@ -234,14 +242,11 @@ def _returns(
     rounds = group.own.shape[-1]
     if how.arm == "credited":
         payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
-        if how.horizon == "episode":  # the return of the episode, for every decision in it
-            return np.broadcast_to((payoff - penalty).sum(axis=-1, keepdims=True), payoff.shape)
-        if how.horizon != "to_go":  # the payoff of the round, the whole penalty of the episode
+        if how.horizon in _IMMEDIATE:  # the payoff of the round, the whole penalty of the episode
             payoff = payoff * rounds / (game.scale if how.horizon == "immediate" else 1.0)
             return payoff - penalty.sum(axis=-1, keepdims=True)
-        if how.clamp == "episode" and key[0] == "exploiter":  # a clamped sum cannot be split into rounds
-            return np.broadcast_to(-penalty.sum(axis=-1, keepdims=True), payoff.shape)
-        return _to_go(payoff - penalty, game.memoryless)
+        clamped = how.clamp == "episode" and key[0] == "exploiter"  # a clamped sum has no rounds
+        return _later(payoff - penalty, "episode" if clamped else how.horizon, game)
 
     if how.arm == "reward_only":
         penalty = np.zeros(group.own.shape[:-1])
@@ -250,12 +255,10 @@ def _returns(
         if how.arm == "constant":
             penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
-    if how.horizon == "to_go":
-        payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
-    elif how.horizon == "episode":
-        payoff = np.broadcast_to(game.scale * group.own.mean(axis=-1, keepdims=True), group.own.shape)
-    else:
+    if how.horizon in _IMMEDIATE:
         payoff = group.own * (1.0 if how.horizon == "immediate" else game.scale)
+    else:
+        payoff = _later(game.scale * group.own / rounds, how.horizon, game)
     return share * (payoff - penalty[..., None])
 
 
