@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from .credit import Estimator
 
-
 #: What an answer is in J. In a game with several independent rounds (Kuhn's hands) that is an adaptation too.
 _WHOLE = (
     "The return of the whole episode replaces the score of an answer, also in Kuhn poker, where the hands of "
