@@ -333,6 +333,9 @@ def study_tables(options: argparse.Namespace) -> int:
     studies = stages.study_jobs(settings)
     jobs.run(studies, settings.profile, "studies without a model")
     written = results.write_studies(settings, studies)
+    run = paths.manifest(settings.profile)
+    if run.exists() and provenance.read(settings.profile)["finished"]:
+        provenance.remade(settings.profile, [paths.table(settings.profile, name) for name in written])
     print(f"Wrote {', '.join(written)} into {_shown(paths.results(settings.profile))}")
     return 0
 

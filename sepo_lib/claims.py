@@ -18,7 +18,7 @@ seen. A rule's version is the number of its entries there, and a run's manifest 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -381,8 +381,14 @@ def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's."""
-    return _turning_loses(tables, "clamp", "episode")
+    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
+    games and pools in which the two can differ (`credit.clamp_acts`). A clamped sum cannot be split into
+    rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
+    rows = tables.estimators
+    pairs = list(zip(rows.game, rows.pools, strict=True))
+    acts = {pair: credit.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
+    mine = rows[np.array([acts[pair] for pair in pairs], dtype=bool)]
+    return _turning_loses(replace(tables, estimators=mine), "clamp", "episode")
 
 
 def scale_matters(tables: Tables, recipe: str) -> list[Finding]:

@@ -19,29 +19,36 @@ equals `published+credit` (`same` says in which games). Two details of the autho
 and are not copied: it divides by the population standard deviation (all advantages of a group of G are then
 longer by the factor sqrt(G / (G - 1))), and it adds 1e-8 to it where this module adds 1e-4.
 
+A sum that was clamped as a whole cannot be split into rounds. Under `to_go` the clamp `episode` therefore
+charges every round of an exploiter's episode the penalty of the whole episode: turning `clamp` alone in
+`unbiased` turns the horizon of the exploiters' groups as well.
+
 `scale = "none"` leaves the advantages in units of J: then the sum over decisions of A grad log pi, divided
 by the rollouts of a group, estimates grad J itself. It is what is held against the exact gradient.
 """
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .games.base import Game, Weights
+from . import random_play
+from .games.base import Game, Opponent, Weights
 from .records import Episode, by_opponent
 
 ARMS = ("reward_only", "constant", "per_rollout", "credited")
 POOLS = ("train", "exploiter", "collusive")
 SWITCHES = {
     "arm": ARMS,
-    "horizon": ("immediate", "immediate_scaled", "to_go", "episode"),
+    "horizon": ("immediate", "immediate_scaled", "to_go", "episode", "role"),
     "clamp": ("episode", "mean"),
     "scale": ("group_std", "batch", "none", "role_std"),
     "weights": ("equal", "pool"),
     "baseline": ("group", "mean", "role", "turn", "other_batches"),
 }
+_IMMEDIATE = ("immediate", "immediate_scaled")
 _STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
 _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts earned the same
 
@@ -50,8 +57,9 @@ _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the rollouts e
 class Estimator:
     """One setting of the five switches, and the baseline. Raises ValueError for a value that does not exist.
 
-    `baseline` is what is subtracted from a return. It is `group` in all presets; the others are those of
-    `published.ELSEWHERE`.
+    Only `published.ELSEWHERE` has the horizons `episode` (all rounds answer for the whole episode) and `role`
+    (for all rounds of the seat that the policy had), the scale `role_std`, and a baseline other than `group`.
+    The baseline is what is subtracted from a return:
 
     group           mean of the other rollouts of the group at that round (under scale group_std the mean of
                     all: the factor G / (G - 1) between the two is that of the deviation too)
@@ -214,9 +222,16 @@ def _per_round(
     return payoff, penalty
 
 
-def _to_go(value: np.ndarray, memoryless: bool) -> np.ndarray:
-    """Sum from each round to the last, shape (..., T); the round itself where rounds are independent."""
-    return value if memoryless else np.cumsum(value[..., ::-1], axis=-1)[..., ::-1]
+def _later(value: np.ndarray, horizon: str, game: Game) -> np.ndarray:
+    """What a round answers for, shape (..., T): under to_go the sum from it to the last round (itself where
+    rounds are independent), under role that over all rounds of its seat, under episode over all rounds."""
+    if horizon == "to_go":
+        return value if game.memoryless else np.cumsum(value[..., ::-1], axis=-1)[..., ::-1]
+    seats = game.seats if horizon == "role" else 1
+    total = np.empty_like(value)
+    for seat in range(seats):
+        total[..., seat::seats] = value[..., seat::seats].sum(axis=-1, keepdims=True)
+    return total
 
 
 def _returns(
@@ -234,14 +249,11 @@ def _returns(
     rounds = group.own.shape[-1]
     if how.arm == "credited":
         payoff, penalty = _per_round(key, pools, margins, game, weights, equal)
-        if how.horizon == "episode":  # the return of the episode, for every decision in it
-            return np.broadcast_to((payoff - penalty).sum(axis=-1, keepdims=True), payoff.shape)
-        if how.horizon != "to_go":  # the payoff of the round, the whole penalty of the episode
+        if how.horizon in _IMMEDIATE:  # the payoff of the round, the whole penalty of the episode
             payoff = payoff * rounds / (game.scale if how.horizon == "immediate" else 1.0)
             return payoff - penalty.sum(axis=-1, keepdims=True)
-        if how.clamp == "episode" and key[0] == "exploiter":  # a clamped sum cannot be split into rounds
-            return np.broadcast_to(-penalty.sum(axis=-1, keepdims=True), payoff.shape)
-        return _to_go(payoff - penalty, game.memoryless)
+        clamped = how.clamp == "episode" and key[0] == "exploiter"  # a clamped sum has no rounds
+        return _later(payoff - penalty, "episode" if clamped else how.horizon, game)
 
     if how.arm == "reward_only":
         penalty = np.zeros(group.own.shape[:-1])
@@ -250,12 +262,10 @@ def _returns(
         if how.arm == "constant":
             penalty = np.broadcast_to(penalty.mean(axis=-1, keepdims=True), penalty.shape)
     share = 1.0 if equal else 1.0 / len(pools["train"])
-    if how.horizon == "to_go":
-        payoff = _to_go(game.scale * group.own / rounds, game.memoryless)
-    elif how.horizon == "episode":
-        payoff = np.broadcast_to(game.scale * group.own.mean(axis=-1, keepdims=True), group.own.shape)
-    else:
+    if how.horizon in _IMMEDIATE:
         payoff = group.own * (1.0 if how.horizon == "immediate" else game.scale)
+    else:
+        payoff = _later(game.scale * group.own / rounds, how.horizon, game)
     return share * (payoff - penalty[..., None])
 
 
@@ -432,24 +442,36 @@ def largest_difference(
     return float(max(differences))
 
 
+_PROBE = (8, 1, 8)  # batches, groups and rollouts that `same` plays
+
+
+@functools.cache
 def _probe(game: Game, pools: str) -> Pools:
-    """Two batches of random rollouts against the opponents of a pool set. Values in the thousands keep
-    `_STD_FLOOR` out of sight."""
-    rng, shape = np.random.default_rng(0), (2, 1, 5, game.rounds)
+    """Batches that the game can give: random play against the opponents of a pool set, arrays (*_PROBE, T).
 
-    def rollouts() -> Rollouts:
-        own, other, collusion, externality = 1e3 * rng.normal(size=(4, *shape))
-        return Rollouts(own, other, collusion, externality, rng.integers(1, 3, size=shape).astype(float))
+    All payoffs and rates are multiplied by 2^10, which keeps `_STD_FLOOR` out of sight and rounds nothing.
+    """
+    rng = np.random.default_rng(0)
 
-    return {pool: {(pool, name): rollouts() for name in game.pool(pools, pool)} for pool in POOLS}
+    def rollouts(opponent: Opponent) -> Rollouts:
+        values = random_play.record(game, opponent, math.prod(_PROBE), rng)
+        *measures, decisions = values.reshape(5, *_PROBE, game.rounds)
+        return Rollouts(*(2.0**10 * measure for measure in measures), decisions)
+
+    return {
+        pool: {(pool, name): rollouts(opponent) for name, opponent in game.pool(pools, pool).items()}
+        for pool in POOLS
+    }
 
 
 @functools.cache
 def same(one: Estimator, other: Estimator, game: Game, pools: str = "paper") -> bool:
-    """Whether two estimators give the same advantages on every batch of a game's pool set, up to rounding.
+    """Whether two estimators give the same advantages on all batches that a game's pool set can give.
 
-    Decided by computing both on random rollouts, with the game's training weights. An episode that one of
-    them leaves out of the loss counts as 0 there.
+    The same but for rounding, and for what `_STD_FLOOR` adds to a deviation: two estimators whose rewards
+    differ by one factor are the same, although in play, where deviations are small, the floor moves their
+    advantages apart by up to a percent. Decided by computing both on random play (`_probe`), with the game's
+    training weights. An episode that one of them leaves out of the loss counts as 0 there.
     """
     batch = _probe(game, pools)
     first, second = (advantages(batch, game, how)[0] for how in (one, other))
@@ -460,11 +482,18 @@ def same(one: Estimator, other: Estimator, game: Game, pools: str = "paper") -> 
 
 def acts(how: Estimator, switch: str, game: Game, pools: str = "paper") -> bool:
     """Whether a switch of `TURNS` can change an advantage of `how`: whether its value in `published` and its
-    value in `unbiased` give different ones. Raises ValueError for a switch that does not exist."""
+    value in `unbiased` give different ones (`same`). Raises ValueError for a switch that does not exist."""
     ends = (_turned(how, switch, PRESETS[name]) for name in ("published", "unbiased"))
     return not same(*ends, game, pools)
 
 
+def clamp_acts(game: Game, pools: str = "paper") -> bool:
+    """Whether the clamp itself can act: whether an exploiter that is ahead on average can be behind in an
+    episode, or the reverse. (In `unbiased` the switch changes the horizon of exploiters too, so `acts`.)"""
+    return acts(PRESETS["published"], "clamp", game, pools)
+
+
 def idle(name: str, game: Game, pools: str = "paper") -> list[str]:
-    """The recipes `<preset>+<switch>` that are no other than the preset: the switch cannot act there."""
+    """The recipes `<preset>+<switch>` whose switch cannot act in the preset, whichever of its two values it
+    has (`acts`). `unbiased+<switch>` is `unbiased` in any case, and listed by the same rule."""
     return [f"{name}+{switch}" for switch in TURNS if not acts(preset(name), switch, game, pools)]

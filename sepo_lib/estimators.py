@@ -13,7 +13,6 @@ KNOWN the clamp is told the exact margins, as the trainer nearly is in Kuhn (`ex
 Axes: `_K` blocks of groups, the unit of the bootstrap; `_R` resamples; the rest as in `tabular`.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from . import credit, evaluation, games, published, seeds, tabular
+from .comparison import ZERO, Measured, cosine, interval
 from .credit import Estimator, Rollouts
 from .games import auction, ipd, kuhn, split
 from .games.base import Action, Game, Weights
@@ -31,11 +31,9 @@ from .tabular import Chain, Exact, TabularPolicy
 
 BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
 FEWEST = FEWEST_GROUPS
-RESAMPLES = 1000
 TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
 STUDY_SEED = 1  # no training seed: nothing is trained here
-ZERO = 1e-12  # a gradient shorter than this is rounding
 MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
 ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
@@ -261,70 +259,7 @@ def estimate_terms(
     return found
 
 
-# ----------------------------------------------------------------------------------------- comparison
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine along the last axis; nan where one of the two is zero."""
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    product = (a * b).sum(axis=-1)
-    return np.where(norms > ZERO, product / np.where(norms > ZERO, norms, 1.0), np.nan)
-
-
-@functools.cache
-def _resamples(blocks: int, seed: int) -> np.ndarray:
-    """How often each block is drawn, as a share: shape (R, K). Every estimator gets the same draws."""
-    rng = seeds.generator(seed, "bootstrap")
-    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES) / blocks
-
-
-def _ends(values_R: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values_R, [0.025, 0.975])
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An estimate of block after block: block means, shape (K, P); of one batch's estimate the mean squared
-    norm and the mean cosine with the exact gradient, shape (K,) each; the number of batches in a block."""
-
-    means_KP: np.ndarray
-    squares_K: np.ndarray
-    cosines_K: np.ndarray
-    batches: int
-
-    def part(self, share: int) -> "Measured":
-        """The first 1 / share of the blocks."""
-        blocks = len(self.means_KP) // share
-        return Measured(
-            self.means_KP[:blocks], self.squares_K[:blocks], self.cosines_K[:blocks], self.batches
-        )
-
-    def compare(self, exact_P: np.ndarray, seed: int, sized: bool) -> tuple[dict, np.ndarray]:
-        """The columns of one row of the table, and the resampled cosines (R,) for paired differences."""
-        mean_P = self.means_KP.mean(axis=0)
-        draws_RK = _resamples(len(self.means_KP), seed)
-        resampled_RP = draws_RK @ self.means_KP
-        norm = float(np.linalg.norm(exact_P))
-        cosine_R = cosine(resampled_RP, exact_P)
-        batches = self.batches * len(self.means_KP)
-        variance = (self.squares_K.mean() - float(mean_P @ mean_P)) * batches / (batches - 1)
-        row = {
-            "cosine": float(cosine(mean_P, exact_P)),
-            **dict(zip(("cosine_low", "cosine_high"), _ends(cosine_R), strict=True)),
-            "batch_cosine": float(self.cosines_K.mean()),
-            **dict(zip(BATCH_COSINE, _ends(draws_RK @ self.cosines_K), strict=True)),
-            "estimate_norm": float(np.linalg.norm(mean_P)),
-            "noise_norm": float(np.sqrt(max(0.0, variance) / batches)),
-            "variance": variance,
-            "exact_norm": norm,
-        }
-        if sized and norm > ZERO:
-            ratio_R = resampled_RP @ exact_P / norm**2
-            row["bias_norm"] = float(np.linalg.norm(mean_P - exact_P))
-            row["size_ratio"] = float(mean_P @ exact_P) / norm**2
-            row |= dict(zip(("size_low", "size_high"), _ends(ratio_R), strict=True))
-        return row, cosine_R
+# ----------------------------------------------------------------------------------------- measuring
 
 
 #: The columns that a row of the table starts with, and those that are measured.
@@ -332,9 +267,9 @@ KEYS = (
     *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights", "baseline"),
     *("group_size", "groups", "groups_per_batch", "term", "nearest_margin"),
 )
-BATCH_COSINE = ("batch_cosine_low", "batch_cosine_high")
 MEASURES = (
-    *("cosine", "cosine_low", "cosine_high", "batch_cosine", *BATCH_COSINE),
+    *("cosine", "cosine_low", "cosine_high"),
+    *("batch_cosine", "batch_cosine_low", "batch_cosine_high"),
     *("change", "change_low", "change_high", "bias_norm"),
     *("size_ratio", "size_low", "size_high", "variance", "estimate_norm", "noise_norm", "exact_norm"),
 )
@@ -400,16 +335,17 @@ def measure(
     """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
 
     `groups` of every size in `sizes` are played against every opponent, in blocks. `cosine` is that of the
-    estimate's mean with the exact gradient of the term's contribution to J, with a percentile bootstrap
-    interval over blocks; `batch_cosine`, for J alone, is the mean over batches of the cosine of one batch's
-    estimate: a biased estimator with little noise can win there. Estimators of other papers are measured at
-    one size, the one nearest to TERMS_AT. `change` is the cosine less that of the same preset without its
-    switch turned, on the same play. `size_ratio` is the mean's component along the exact gradient over the
-    length of that, and `bias_norm` the length of the error of the mean, both where the scale is none; pure
-    noise would make an error of `noise_norm`. `variance` is the trace of the covariance of one batch's
-    estimate. `nearest_margin` is the exact margin (points per round) of the exploiter closest to even: at 0 J
-    has a kink and no gradient. All have six significant digits. Raises ValueError for an unknown policy,
-    fewer groups than FEWEST, or a size below 2.
+    estimate's mean with the exact gradient of the term's contribution to J, with a bootstrap interval over
+    blocks that is free of the noise of the mean (`comparison.resampled_cosines`); `batch_cosine`, for J
+    alone, is the mean over batches of the cosine of one batch's estimate: a biased estimator with little
+    noise can win there. Estimators of other papers are measured at one size, the one nearest to TERMS_AT.
+    `change` is the cosine less that of the same preset without its switch turned, on the same play.
+    `size_ratio` is the mean's component along the exact gradient over the length of that, and `bias_norm` the
+    length of the error of the mean, both where the scale is none; pure noise would make an error of
+    `noise_norm`. `variance` is the trace of the covariance of one batch's estimate. `nearest_margin` is the
+    exact margin (points per round) of the exploiter closest to even: at 0 J has a kink and no gradient. All
+    have six significant digits. Raises ValueError for an unknown policy, fewer groups than FEWEST, or a size
+    below 2.
     """
     start = policy(policy_name, game)
     if groups < FEWEST:
@@ -444,7 +380,7 @@ def measure(
             if study.switch != OWN:
                 base, base_R = bases[study.base, term, together]
                 row["change"] = row["cosine"] - base["cosine"]
-                row |= dict(zip(("change_low", "change_high"), _ends(cosine_R - base_R), strict=True))
+                row |= interval("change", cosine_R - base_R, row["change"])
             rows.append({**keys, "groups": played, **row})
             if study.switch == OWN and term == "J" and study.base not in published.ELSEWHERE:
                 part = measured[study, term, together].part(QUARTER)

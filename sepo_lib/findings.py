@@ -334,7 +334,7 @@ SECTIONS: list[tuple[str, str, Callable[[pd.DataFrame], list[dict]]]] = [
         "ablation",
         "The penalty's gradient in the language model, at the SFT models: length of its mean over the "
         "batches relative to that of `credited`, cosine with that, and squared length of the expectation "
-        "over the variance of a batch:",
+        "over the variance of a batch (an unbiased estimate, which noise can take below 0):",
         penalty_gradients,
     ),
     ("switches", "Prisoner's dilemma, the published recipe with one switch turned, and both ends:", switches),

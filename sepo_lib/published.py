@@ -10,6 +10,12 @@ from typing import NamedTuple
 
 from .credit import Estimator
 
+#: What an answer is in J. In a game with several independent rounds (Kuhn's hands) that is an adaptation too.
+_WHOLE = (
+    "The return of the whole episode replaces the score of an answer, also in Kuhn poker, where the hands of "
+    "an episode are independent"
+)
+
 
 class Published(NamedTuple):
     """An estimator of another paper, its source, and what of it had to be adapted."""
@@ -27,17 +33,17 @@ ELSEWHERE = {
     "GRPO by trajectory": Published(
         _estimator("episode", "group", "group_std"),
         "arXiv 2402.03300",
-        "The return of the whole episode replaces the score of an answer.",
+        f"{_WHOLE}.",
     ),
     "RLOO": Published(
         _estimator("episode", "group"),
         "arXiv 2402.14740",
-        "The return of the whole episode replaces the score of an answer.",
+        f"{_WHOLE}.",
     ),
     "Dr. GRPO": Published(
         _estimator("episode", "mean"),
         "arXiv 2503.20783",
-        "The return of the whole episode replaces the score of an answer; RLOO is G / (G - 1) times as long.",
+        f"{_WHOLE}; RLOO is G / (G - 1) times as long.",
     ),
     "MARSHAL": Published(
         _estimator("to_go", "role", "role_std"),
@@ -50,10 +56,11 @@ ELSEWHERE = {
         "As MARSHAL, without the division by the deviation of the role.",
     ),
     "SPIRAL (RAE)": Published(
-        _estimator("episode", "other_batches"),
+        _estimator("role", "other_batches"),
         "arXiv 2506.24119",
         "The moving average over earlier batches is replaced by the mean over all other batches of a block, "
-        "its expectation while the policy stands still; a role is one opponent and one seat.",
+        "its expectation while the policy stands still; a role is one opponent and one seat, and its return "
+        "the sum over the rounds in that seat, as a trajectory there has one role.",
     ),
     "baseline by turn": Published(
         _estimator("to_go", "turn"),

@@ -336,7 +336,8 @@ def _switches(rows: pd.DataFrame) -> list[str]:
         ):
             mine = rows[(rows["how"] == how) & (rows["switch"] == switch)]
             mine = mine[mine["arm"] == arm] if switch == "credit" else mine
-            mine = mine[figures.acting(mine)]
+            # under unbiased the clamp turns a horizon too, which acts where the clamp itself cannot
+            mine = mine[figures.acting(mine.assign(how="published") if switch == "clamp" else mine)]
             if mine.empty:
                 cells[f"from {how} to {other}"] = figures.NO_EFFECT
                 continue

@@ -100,7 +100,15 @@ REVISIONS: dict[str, list[Revision]] = {
             AFTER,
         ),
     ],
-    **{claim: [SWITCH, WORDS] for claim in ("E1", "E2", "E3", "E4", "E5")},
+    **{claim: [SWITCH, WORDS] for claim in ("E1", "E2")},
+    "E3": [
+        SWITCH,
+        WORDS._replace(
+            change=f"{WORDS.change.removesuffix('Same rows.')}Leaves out the games and pools in which the "
+            "clamp cannot act (the split): all that was measured there is the horizon that is turned with it."
+        ),
+    ],
+    **{claim: [SWITCH, WORDS] for claim in ("E4", "E5")},
 }
 
 

@@ -470,7 +470,7 @@ def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -
     turned = {"credit": "arm", "none": "arm"}.get(switch, switch)
     to = {"arm": "per_rollout", "horizon": "immediate", "clamp": "episode"}
     to |= {"scale": "group_std", "weights": "equal"}
-    columns = {"profile": "p", "game": [f"g{k}" for k in range(len(change))], "pools": "paper"}
+    columns = {"profile": "p", "game": list(GAMES)[: len(change)], "pools": "paper"}
     columns |= {"policy": "random", "how": "unbiased", "switch": switch}
     columns |= {
         "arm": "credited",
@@ -536,6 +536,14 @@ def test_only_the_rows_that_the_rule_names_count(left_out):
     assert decide_on("E1", estimator_rows(**left_out)).verdict == "not run"
     found = decide_on("E1", estimator_rows(change=(9.0, 9.0), **left_out), estimator_rows())
     assert found.measured == pytest.approx(0.55)
+
+
+def test_the_clamp_is_judged_where_it_can_act():
+    """In the split no exploiter is ever behind, so that turning the clamp there turns a horizon only."""
+    acting, split = estimator_rows("clamp", (-0.02,)), estimator_rows("clamp", (-0.5,), game="split")
+    assert decide_on("E3", acting, split).measured == pytest.approx(0.02)
+    assert decide_on("E3", split).verdict == "not run"
+    assert "cannot be split into rounds" in claims.RULES["E3"].text
 
 
 def test_a_setting_that_stands_twice_is_refused():

@@ -1,12 +1,13 @@
 """Credit assignment against hand-computed advantages, and the identities the paper's argument rests on."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from episodes import episode
 
-from sepo_lib import credit, games, published
+from sepo_lib import credit, games, published, rollouts
 
 IPD, KUHN = games.get("ipd"), games.get("kuhn")
 SETTINGS = [credit.preset(name) for name in credit.PRESETS]
@@ -362,28 +363,38 @@ def test_the_authors_current_code_is_published_credit_where_s_cancels():
     assert games.get("kuhn").scale == 1.5 and games.get("kuhn").train_weights.externality == 0.0
 
 
+class RandomPolicy:
+    """Draws a legal action by the seed of the decision."""
+
+    def answer(self, queries):
+        return [
+            rollouts.Answer(q.view.legal[np.random.default_rng(q.seed).integers(len(q.view.legal))])
+            for q in queries
+        ]
+
+
+@functools.cache
 def game_batch(game, pools, seed):
-    """Random rollouts in the shape and the units of a game, one batch against every opponent."""
-    rng, shape = np.random.default_rng(seed), (1, 1, 4, game.rounds)
-    return {
-        pool: {
-            (pool, name): credit.Rollouts(
-                rng.normal(0.5, 1.0, size=shape),
-                rng.normal(0.7, 1.0, size=shape),
-                rng.integers(2, size=shape).astype(float),
-                rng.random(shape),
-                rng.integers(1, 3, size=shape).astype(float),
+    """One batch of random play as the trainer would record it, 8 rollouts against every opponent."""
+    plans = rollouts.plan(game, pools, dict.fromkeys(credit.POOLS, 8), seed)
+    played = rollouts.play(RandomPolicy(), plans)
+    found = {pool: {} for pool in credit.POOLS}
+    for pool in credit.POOLS:
+        for key in dict.fromkeys((e.pool, e.opponent) for e in played if e.pool == pool):
+            group = [e for e in played if (e.pool, e.opponent) == key]
+            values = ("own_T", "other_T", "collusion_T", "externality_T")
+            counts = [np.bincount([d.round for d in e.decisions], minlength=game.rounds) for e in group]
+            arrays = ([[getattr(e, value) for e in group]] for value in values)
+            found[pool][key] = credit.Rollouts(
+                *(np.array([a], dtype=float) for a in arrays), np.array([[counts]], dtype=float)
             )
-            for name in game.pool(pools, pool)
-        }
-        for pool in credit.POOLS
-    }
+    return found
 
 
 @pytest.mark.parametrize("arm", credit.ARMS)
 @pytest.mark.parametrize("name", list(credit.PRESETS))
 @pytest.mark.parametrize("game", [games.get(name) for name in games.GAMES], ids=list(games.GAMES))
-def test_a_switch_acts_where_it_changes_an_advantage_and_nowhere_else(game, name, arm):
+def test_a_switch_acts_where_it_changes_an_advantage_of_played_batches(game, name, arm):
     """The floor under the deviation (1e-4) is all that a switch may change which is said not to act."""
     how = credit.preset(name, arm)
     for pools in game.pools:
@@ -437,6 +448,23 @@ def test_trajectory_estimators_by_hand():
         elsewhere("SPIRAL (RAE)", batch)
 
 
+def test_the_return_of_a_role_is_that_of_its_hands_alone():
+    """Kuhn: hands 0 and 2 from the first seat, 1 and 3 from the second, which earns nothing; s / T = 3 / 8.
+    The first seat earned 4 in both rollouts of the first batch, and 2 in those of the second."""
+    own = np.array([[[[2.0, 0, 2, 0], [4, 0, 0, 0]]], [[[1, 0, 1, 0], [2, 0, 0, 0]]]])
+    nothing, ones = np.zeros_like(own), np.ones_like(own)
+    group, idle = (credit.Rollouts(o, nothing, nothing, nothing, ones) for o in (own, nothing))
+    pools = {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
+    given = credit.advantages(pools, KUHN, published.ELSEWHERE["SPIRAL (RAE)"].how)[0]["train", "a"]
+    # returns 4 and 2 with the baselines 2 and 4 from the first seat; 0 with the baseline 0 from the other
+    np.testing.assert_allclose(given[0, 0], [[1.5 / 4 * 2, 0] * 2] * 2)
+    np.testing.assert_allclose(given[1, 0], [[1.5 / 4 * -2, 0] * 2] * 2)
+    whole = credit.advantages(pools, KUHN, published.ELSEWHERE["RLOO"].how)[0]["train", "a"]
+    np.testing.assert_allclose(whole, 0.0)  # the six hands as one trajectory, in which all earned the same
+    one_role = credit.advantages(pools, IPD, published.ELSEWHERE["SPIRAL (RAE)"].how)[0]["train", "a"]
+    np.testing.assert_allclose(one_role[0, 0], 1 / 4 * 2 * np.ones((2, 4)))  # s / T = 1 / 4; every round
+
+
 def test_a_role_is_normalized_over_all_its_turns():
     batch = three_pools([[1, 5], [0, 0]])
     to_go = np.array([[3.0, 2.5], [0.0, 0.0]])
@@ -477,6 +505,10 @@ def test_the_switches_that_cannot_act():
     assert credit.idle("authors_current", ipd) == []  # x and e of an exploiter have shares of their own
     assert credit.idle("authors_current", kuhn) == ["authors_current+weights"]  # there is no x
     assert credit.idle("unbiased", ipd) == []
+    assert credit.idle("published", games.get("split")) == ["published+clamp", "published+weights"]
+    assert not credit.clamp_acts(games.get("split"))  # no exploiter there can be behind in an episode
+    assert credit.clamp_acts(ipd, "conflict") and credit.clamp_acts(kuhn)
+    assert credit.acts(credit.preset("unbiased"), "clamp", games.get("split"))  # through the horizon
     assert not credit.acts(credit.preset("published", "reward_only"), "clamp", ipd)
     assert credit.acts(credit.preset("published", "reward_only"), "horizon", ipd)
     assert not credit.acts(

@@ -128,6 +128,16 @@ def test_the_document_is_filled_from_the_tables(table, room, tmp_path, monkeypat
     assert f"{room.best_J[0]:.3f} ({room.best_u[0]:.2f}, {room.best_e[0]:.2f}) | {room.gap[0]:.3f} |" in text
 
 
+def test_the_document_leaves_out_the_clamp_where_it_cannot_act(table, room, tmp_path, monkeypatch):
+    """Also turned in `unbiased`, where it turns a horizon in the split."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    paths.write_table(table.assign(game="split"), "smoke", "estimators")
+    paths.write_table(room, "smoke", "headroom")
+    text = readme.numbers("smoke")
+    assert f"| clamp | {figures.NO_EFFECT} | {figures.NO_EFFECT} |" in text
+    assert "| horizon | -" in text or "| horizon | +" in text
+
+
 def test_the_committed_document_is_that_of_a_committed_table():
     from sepo_lib import profiles
 

@@ -7,7 +7,19 @@ import torch
 from episodes import episode
 
 from sepo_lib import __main__ as cli
-from sepo_lib import credit, estimators, games, paths, profiles, published, rollouts, stages, tabular
+from sepo_lib import (
+    comparison,
+    credit,
+    estimators,
+    games,
+    paths,
+    profiles,
+    provenance,
+    published,
+    rollouts,
+    stages,
+    tabular,
+)
 from sepo_lib.games.base import Weights
 
 CASES = [
@@ -135,6 +147,22 @@ def test_the_cosine_of_one_batch_by_hand():
     assert np.isnan(estimators._batch_cosine(batches, other))
 
 
+@pytest.mark.parametrize("true", [1.0, 0.9995, 0.9])
+def test_the_interval_of_a_cosine_covers_the_truth_also_near_one(true):
+    """A known direction and noise that alone would make a cosine of about .9997: of 200 intervals about 190
+    hold the truth (at 1 itself more, as there they are one-sided), and all hold the estimate."""
+    rng, exact, across = np.random.default_rng(5), np.zeros(12), np.zeros(12)
+    exact[0], across[1] = 2.0, 1.0
+    mean = true * exact / 2 + np.sqrt(1 - true**2) * across
+    held = 0
+    for _ in range(200):
+        means = mean + 0.15 / np.sqrt(12) * rng.normal(size=(40, 12)) * np.linspace(0.5, 1.5, 12)
+        row, _ = comparison.Measured(means, np.ones(40), np.ones(40), 1).compare(exact, 1, True)
+        assert -1 <= row["cosine_low"] <= row["cosine"] <= row["cosine_high"] <= 1
+        held += row["cosine_low"] <= true <= row["cosine_high"] + 1e-12
+    assert held >= 182
+
+
 def test_a_baseline_by_turn_turns_the_gradient_where_hands_vary_in_length(hands):
     own = hands[hands.switch == "none"].set_index("how")
     assert own.loc["baseline by turn", "cosine_high"] < 0 < 0.98 < own.loc["Dr. GRPO", "cosine"]
@@ -224,6 +252,11 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
         return estimators.estimator_jobs(settings)[-1:]
 
     monkeypatch.setattr(stages, "study_jobs", study_jobs)
+    provenance.start(profiles.load("smoke"))
+    provenance.finish("smoke")
     assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
     assert asked == [20] and "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
     assert set(paths.read_table("smoke", "estimators").groups) == {20, 5}
+    (note,) = provenance.read("smoke")["remade"]  # a finished run knows the tables that replace its own
+    assert note["files"] == [f"data/results/smoke/{name}.csv" for name in ("estimators", "headroom")]
+    assert provenance.verify("smoke") == []

@@ -135,11 +135,11 @@ def test_a_switch_that_cannot_act_is_named_and_not_drawn():
     rows = [
         {"game": "ipd", "pools": "paper", "preset": preset, "seed": seed}
         | dict.fromkeys(("safety", "payoff", "exploit", "collusion"), value)
-        for preset, value in (("published", 1.0), ("published+weights", 7.5), ("unbiased", 2.0))
+        for preset, value in (("published", 0.1), ("published+weights", 0.75), ("unbiased", 0.2))
         for seed in (1, 2)
     ]
     ax = figures.switch_outcomes(pd.DataFrame(rows)).axes_dict["safety"]
     labels = [tick.get_text() for tick in ax.get_xticklabels()]
     (words,) = [text for text in ax.texts if "no effect" in text.get_text()]
     assert labels[words.xy[0]] == "pool weights"
-    assert not any(np.isclose(line.get_ydata(), 7.5).any() for line in ax.lines)
+    assert not any(np.isclose(line.get_ydata(), 0.75).any() for line in ax.lines)
