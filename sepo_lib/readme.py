@@ -33,6 +33,7 @@ def results(profile: str) -> str:
     beside = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
     parts = [
         [" ".join(filter(None, (_how(profile), provenance.older(profile))))],
+        [_study() if len(beside) > 1 else ""],
         [
             "The paper's claims, by recipe. Brackets are intervals of the kind that the last column names; "
             "[docs/CLAIMS.md](docs/CLAIMS.md) gives the reason for each verdict."
@@ -49,6 +50,13 @@ def results(profile: str) -> str:
         _safety(findings.read(profile, "evaluation")),
     ]
     return "\n\n".join("\n".join(part) for part in parts if any(part))
+
+
+def _study() -> str:
+    """A sentence on the larger run that stands beside, and whether it is older than the last correction."""
+    seeds = ", ".join(map(str, provenance.read(STUDY)["seeds"]))
+    age = ", made before these corrections too" if provenance.older(STUDY) else ""
+    return f"Some sentences below are about `{STUDY}`, a larger run of fewer games (seeds {seeds}{age})."
 
 
 def _how(profile: str) -> str:
