@@ -325,17 +325,22 @@ def figures(options: argparse.Namespace) -> int:
 
 
 def study_tables(options: argparse.Namespace) -> int:
-    """Run the studies that need no model, one job after the other, and write their tables."""
+    """Run the studies that need no model, one job after the other, and write their tables.
+
+    Where the profile has a finished run they replace its tables: of its games, and noted in its manifest.
+    """
     given = {} if options.groups is None else {"estimator_groups": options.groups}
-    settings = profiles.load(options.profile, games=options.games, **given)
+    profile = profiles.load(options.profile).profile
+    run = provenance.read(profile) if paths.manifest(profile).exists() else {"finished": None}
+    own = ",".join(run["settings"]["games"]) if run["finished"] else None
+    settings = profiles.load(options.profile, games=options.games or own, **given)
     from . import results, stages
 
     studies = stages.study_jobs(settings)
-    jobs.run(studies, settings.profile, "studies without a model")
+    jobs.run(studies, profile, "studies without a model")
     written = results.write_studies(settings, studies)
-    run = paths.manifest(settings.profile)
-    if run.exists() and provenance.read(settings.profile)["finished"]:
-        provenance.remade(settings.profile, [paths.table(settings.profile, name) for name in written])
+    if run["finished"]:
+        provenance.remade(profile, [paths.table(profile, name) for name in written])
     print(f"Wrote {', '.join(written)} into {_shown(paths.results(settings.profile))}")
     return 0
 

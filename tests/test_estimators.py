@@ -248,14 +248,15 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
     asked = []
 
     def study_jobs(settings):
-        asked.append(settings.estimator_groups)
+        asked.append((settings.estimator_groups, settings.study_games))
         return estimators.estimator_jobs(settings)[-1:]
 
     monkeypatch.setattr(stages, "study_jobs", study_jobs)
-    provenance.start(profiles.load("smoke"))
+    provenance.start(profiles.load("smoke", games="split,kuhn"))
     provenance.finish("smoke")
     assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
-    assert asked == [20] and "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
+    assert asked == [(20, ("split", "kuhn"))]  # the games of the run whose tables they replace
+    assert "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
     assert set(paths.read_table("smoke", "estimators").groups) == {20, 5}
     (note,) = provenance.read("smoke")["remade"]  # a finished run knows the tables that replace its own
     assert note["files"] == [f"data/results/smoke/{name}.csv" for name in ("estimators", "headroom")]
