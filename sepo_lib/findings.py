@@ -117,9 +117,18 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
         cells |= {"pool advantage": over_seeds(mine, "pool_advantage")}
-        cells |= {"NashConv": over_seeds(mine, "nashconv")}
+        cells |= {"NashConv": over_seeds(mine, "nashconv"), "read": _reading(mine)}
         rows.append(cells | {"NashConv, constrained": over_seeds(mine, "nashconv_constrained")})
     return rows
+
+
+def _reading(rows: pd.DataFrame) -> str:
+    """How the action probabilities behind NashConv were read, and where enumerated what sampling gives."""
+    if "nashconv_method" not in rows:
+        return "sampled"
+    known = rows[rows["nashconv_method"] == "enumerated"]
+    parts = [f"enumerated (sampled: {known['nashconv_sampled'].mean():.3f})"] if len(known) else []
+    return "; ".join([*parts, *(["sampled"] if len(known) < len(rows) else [])])
 
 
 def exploiters(table: pd.DataFrame) -> list[dict]:

@@ -60,6 +60,10 @@ def test_only_the_reported_step_of_kuhn_counts():
     )
     (found,) = findings.nashconvs(table)
     assert found["NashConv"] == "0.250 (no spread)" and found["arm"] == "credited"
+    assert found["read"] == "sampled"
+    methods = ["enumerated", "sampled", "sampled"]
+    read = table.assign(nashconv_method=methods, nashconv_sampled=[0.125, 0.25, 9.0])
+    assert findings.nashconvs(read)[0]["read"] == "enumerated (sampled: 0.125); sampled"
 
 
 def test_words_stand_in_the_place_of_a_switch_that_cannot_act():
