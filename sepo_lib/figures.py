@@ -704,7 +704,8 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
                 ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
                 ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=filled, ms=3.6, mew=0.9)
         here = rows[rows["place"] == place]
-        for key in height.keys() - set(zip(here["how"], here["switch"], strict=True)):
+        measured = set(zip(here["how"], here["switch"], strict=True))
+        for key in [key for key in height if key not in measured]:
             where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
             ax.annotate(NO_EFFECT, (0.5, height[key]), fontsize=6, color=MUTED, **where)
         ax.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)

@@ -33,7 +33,7 @@ def results(profile: str) -> str:
     beside = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
     parts = [
         [" ".join(filter(None, (_how(profile), provenance.older(profile))))],
-        [_study() if len(beside) > 1 else ""],
+        [_study()],
         [
             "The paper's claims, by recipe. Brackets are intervals of the kind that the last column names; "
             "[docs/CLAIMS.md](docs/CLAIMS.md) gives the reason for each verdict."
@@ -54,6 +54,8 @@ def results(profile: str) -> str:
 
 def _study() -> str:
     """A sentence on the larger run that stands beside, and whether it is older than the last correction."""
+    if not paths.manifest(STUDY).exists():
+        return ""
     seeds = ", ".join(map(str, provenance.read(STUDY)["seeds"]))
     age = ", made before these corrections too" if provenance.older(STUDY) else ""
     return f"Some sentences below are about `{STUDY}`, a larger run of fewer games (seeds {seeds}{age})."
