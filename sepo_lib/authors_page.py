@@ -205,7 +205,8 @@ def _replicated(mine: pd.DataFrame, name: str, theirs: pd.DataFrame) -> str:
     verdict = {
         "yes": "The study's model changes in the same direction.",
         "no": (
-            "This recipe does not replicate their result on the study's model. A possible reason, which is "
+            "This recipe does not replicate their result on the study's model, which trains for fewer steps "
+            "and samples otherwise (docs/DEVIATIONS.md). A possible reason, which is "
             f"not tested: u after SFT is {theirs.loc['sft', 'payoff']:.2f} there and "
             f"{sft['payoff'].mean():.2f} here, so our SFT model leaves more room for the immediate payoff."
         ),
@@ -266,12 +267,17 @@ def _claim_c4(rows: pd.DataFrame) -> str:
     plain = rows[rows["recipe"].isin(["base", "sft"]) & (rows["nra"] > 0)]
     trained = rows[rows["stage"] == "grpo"]
     last = trained[trained["step"] == trained.groupby("who")["step"].transform("max")]
-    listed = ", ".join(f"{row.who} {STAGES[row.recipe]} {row.nra:+.3f}" for row in plain.itertuples())
+    rest = rows[rows["recipe"].isin(["base", "sft"]) & ~(rows["nra"] > 0)]
+    listed, others = (
+        ", ".join(f"{row.who} {STAGES[row.recipe]} {row.nra:+.3f}" for row in one.itertuples())
+        for one in (plain, rest)
+    )
     ends = ", ".join(f"{row.who} {row.nra:+.3f}" for row in last.itertuples())
     return (
         f"**Claim C4 in their own rows** ({games.get(CLAIM_C4).title}). The claim says that only SEPO has a "
         f"positive NRA. The NRA is positive without SEPO in {len(plain)} of their "
-        f"{rows['recipe'].isin(['base', 'sft']).sum()} rows of base and SFT models: {listed}. At the last "
+        f"{rows['recipe'].isin(['base', 'sft']).sum()} rows of base and SFT models: {listed}. In the others "
+        f"it is not: {others}. At the last "
         f"SEPO step it is: {ends}. The row with the highest printed safety is {best.who} at step "
         f"{best.step:.0f}: payoff {best.payoff:.3f}, e {best.exploit:.3f}, printed safety "
         f"{best.safety_printed:.3f}, J with the evaluation weights {best.safety:.3f}, NRA {best.nra:.3f}. "

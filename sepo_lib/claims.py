@@ -350,7 +350,10 @@ def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
         raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
     change = rows[["change", "change_low", "change_high"]].astype(float)
     if rows.empty:
-        return [nothing("the estimators were not studied here")]
+        studied = (
+            "not studied at G = 8 here" if len(tables.estimators) else "the estimators were not studied here"
+        )
+        return [nothing(studied)]
     if change.isna().any(axis=None):
         return [nothing("a change is missing", verdict=INCONCLUSIVE)]
     z = stats.norm.ppf(0.975)
@@ -459,17 +462,19 @@ RULES: dict[str, Rule] = {
         ("ablation",),
         PRESETS,
     ),
-    "E1": Rule("Charging a penalty to other episodes lowers the cosine with ∇J.", credit_matters),
+    "E1": Rule(
+        "In `unbiased`, charging a penalty to other episodes lowers the cosine with ∇J.", credit_matters
+    ),
     "E2": Rule(
-        "The paper's horizon, the unscaled immediate payoff, lowers the cosine with ∇J.",
+        "In `unbiased`, the paper's unscaled immediate payoff lowers the cosine with ∇J.",
         horizon_matters,
     ),
-    "E3": Rule("Clamping each episode's margin lowers the cosine with ∇J.", clamp_matters),
+    "E3": Rule("In `unbiased`, clamping each episode's margin lowers the cosine with ∇J.", clamp_matters),
     "E4": Rule(
-        "Dividing by each group's standard deviation lowers the cosine with ∇J.",
+        "In `unbiased`, dividing by each group's standard deviation lowers the cosine with ∇J.",
         scale_matters,
     ),
-    "E5": Rule("Equal group weights lower the cosine with ∇J.", weights_matter),
+    "E5": Rule("In `unbiased`, equal group weights lower the cosine with ∇J.", weights_matter),
 }
 
 NEEDS = {

@@ -235,9 +235,16 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         f"every strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an "
         f"advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With "
         "a best response as the exploiter the highest J has a NashConv of "
-        f"{abs(response['nashconv']):.2f}. That the policies move towards the fixed pool's optimum is a "
-        "possible reason, which was not tested."
+        f"{abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
     )
+
+
+def _without_penalty(profiles: Sequence[str]) -> str:
+    """Where NashConv ends in the arm that has no penalty."""
+    arm = UNBIASED | {"arm": "reward_only"}
+    last = {profile: _rows(profile, "exploitability", **arm) for profile in profiles}
+    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
+    return f" Without any penalty (`reward_only`) it ends at {' and '.join(ends)}." if ends else ""
 
 
 TERMS = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}
@@ -299,8 +306,7 @@ def breakdowns(profile: str) -> str | None:
         for game, mine, before, e, e_before in shares
     )
     ends = (
-        ". Most rounds end without a deal, so the exploiter gains nothing: "
-        '"safe" there is largely not trading.'
+        '. A round without a deal gives the exploiter nothing: "safe" there is largely not trading.'
         if all(share[1] > 0.5 for share in shares)
         else "."
     )

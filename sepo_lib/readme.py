@@ -119,16 +119,16 @@ def _identities(decided: pd.DataFrame) -> list[str]:
 
 
 def _claims_of(profile: str, decided: pd.DataFrame) -> list[str]:
-    """C1 with the seeds of a larger run, and each claim that ran there and not in the run that `decided`, as
-    one sentence; nothing where it has none."""
+    """C1 with the seeds of a larger run, and each claim whose verdict there is another one than that of the
+    run that `decided`, as one sentence; nothing where it has none."""
     if not paths.table(profile, "claims").exists():
         return []
-    key = ["claim", "recipe", "scope"]
-    not_run = set(decided.loc[decided["verdict"] == claims.NOT_RUN, key].itertuples(index=False, name=None))
+    key = ["claim", "recipe", "scope", "verdict"]
+    same = set(decided[key].itertuples(index=False, name=None))
     there = findings.read(profile, "claims").fillna({"recipe": "", "scope": "", "reason": ""})
     there = there[there["verdict"] != claims.NOT_RUN]
     keys = there[key].itertuples(index=False, name=None)
-    there = there[[one[0] == "C1" or one in not_run for one in keys]]
+    there = there[[one[0] == "C1" or one not in same for one in keys]]
     listed = []
     for (claim, scope), rows in there.groupby(["claim", "scope"], sort=False):
         cells = [f"`{row.recipe}` {_cell(row)}" if row.recipe else _cell(row) for row in rows.itertuples()]
