@@ -127,11 +127,10 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
     changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
     if changed:
         entry = {"date": _now()[:10], "files": changed, "commit": commit()}
-        *before, last = manifest.get("remade") or [entry]
-        if last["date"] == entry["date"]:  # one note a day, with the last commit
-            entry["files"] = sorted({*last["files"], *changed})
-            last = entry
-        manifest["remade"] = [*before, last] if last is entry else [*before, last, entry]
+        notes = manifest.get("remade", [])
+        if notes and notes[-1]["date"] == entry["date"]:  # one note a day, with the last commit
+            entry["files"] = sorted({*notes.pop()["files"], *changed})
+        manifest["remade"] = [*notes, entry]
         manifest["sha256"] |= made
         _write(profile, manifest | {"rules": revisions.versions()})
     return changed

@@ -64,8 +64,11 @@ def test_what_was_made_again_is_dated_and_vouched_for(run):
     assert provenance.remade("smoke", [paths.table("smoke", "sft")]) == ["data/results/smoke/sft.csv"]
     assert provenance.remade("smoke", [paths.table("smoke", "sft")]) == []
     assert provenance.verify("smoke") == []
-    (entry,) = provenance.read("smoke")["remade"]
-    assert entry["files"] == ["data/results/smoke/sft.csv"] and set(entry) == {"date", "files", "commit"}
+    paths.write_table(pd.DataFrame([{"seed": 3}]), "smoke", "evaluation")
+    provenance.remade("smoke", [paths.table("smoke", "evaluation")])
+    (entry,) = provenance.read("smoke")["remade"]  # one note a day
+    files = ["data/results/smoke/evaluation.csv", "data/results/smoke/sft.csv"]
+    assert entry["files"] == files and set(entry) == {"date", "files", "commit"}
 
 
 def test_hardware_tells_which_instructions_round(run):
