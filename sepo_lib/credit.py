@@ -17,9 +17,8 @@ Under both immediate horizons every round is charged the whole penalty of its ep
 payoff in points, `immediate_scaled` multiplies it by s, as J does. Where s is 1, `authors_current` therefore
 equals `published+credit` (`same` says in which games). Two details of the authors' code change no direction
 and are not copied: it divides by the population standard deviation (all advantages of a group of G are then
-longer by the factor sqrt(G / (G - 1))), and it adds 1e-8 to it where this module adds 1e-4. One detail does
-change it and is not copied either: in Kuhn poker it counts rounds by decision and ends every episode of a
-group with the shortest one (docs/DEVIATIONS.md).
+longer by sqrt(G / (G - 1))), and it adds 1e-8 to it where this module adds 1e-4. Not copied either: in Kuhn
+poker it counts rounds by decision and ends a group's episodes with the shortest (docs/DEVIATIONS.md).
 
 A sum that was clamped as a whole cannot be split into rounds. Under `to_go` the clamp `episode` therefore
 charges every round of an exploiter's episode the penalty of the whole episode: turning `clamp` alone in
