@@ -116,10 +116,10 @@ def reproduce(options: argparse.Namespace) -> int:
     """Run the notebooks in order; see `_parser` for the options."""
     given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
     settings = profiles.load(options.profile, **given)
-    missing = [name for name in paths.NOTEBOOKS if not _source(name).exists()]
+    missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise FileNotFoundError(
-            f"{paths.relative(_source(missing[0]))} is missing from this copy of the kit."
+            f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit."
         )
     parameters: dict[str, Any] = {"profile": settings.profile, "model": given["model"]}
     parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
@@ -147,10 +147,6 @@ def _build_report(profile: str) -> None:
     except Exception as error:
         traceback.print_exc()
         raise Stopped(f"error: the run is complete, but its report could not be built: {error}") from error
-
-
-def _source(name: str) -> Path:
-    return paths.notebooks() / f"{name}.ipynb"
 
 
 def _announce(settings: profiles.Settings) -> None:
@@ -186,7 +182,7 @@ def _run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            str(_source(name)),
+            str(paths.notebook(name)),
             str(target),
             parameters=parameters,
             kernel_name="python3",
@@ -462,7 +458,7 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     import nbformat
 
-    from . import readme
+    from . import publishing, readme
 
     profile = profiles.load(options.profile).profile
     runs = sorted(paths.executed(profile).glob("*.ipynb"))
@@ -470,78 +466,16 @@ def notebooks(options: argparse.Namespace) -> int:
         raise FileNotFoundError(
             f"{_shown(paths.executed(profile))} is empty; run `make reproduce PROFILE={profile}`."
         )
-    published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
+    published = {file.stem: publishing.publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
     report = paths.report(profile)
     found = provenance.traces(report.read_text(encoding="utf-8")) if report.exists() else []
     if found:
         raise ValueError(f"{paths.relative(report)} shows folders of a machine ({found[0]}); build it again.")
     for name, notebook in published.items():
-        paths.replace_text(_source(name), nbformat.writes(notebook) + "\n")
+        paths.replace_text(paths.notebook(name), nbformat.writes(notebook) + "\n")
     readme.update(profile)
     print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())}")
     return document(options)
-
-
-def publish(name: str, executed: Any) -> Any:
-    """The notebook `name` of git with the outputs of `executed`, counted 1..N, and nothing of the machine.
-
-    Raises ValueError where the executed notebook failed, did not finish, or has other source cells, and where
-    an output went to stderr or shows a folder of a machine: the executed notebook is committed as well.
-    """
-    import nbformat
-
-    again = f"run it again before publishing {name}"
-    if not _source(name).exists():
-        raise FileNotFoundError(f"There is no {paths.relative(_source(name))} to write the outputs into.")
-    notebook = nbformat.read(_source(name), as_version=4)
-    injected = "injected-parameters"
-    cells = [cell for cell in executed.cells if injected not in cell.metadata.get("tags", [])]
-    if any(out.output_type == "error" for cell in cells for out in cell.get("outputs", [])):
-        raise ValueError(f"The run of {name} ended with an error; {again}.")
-    if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in notebook.cells]:
-        raise ValueError(f"The cells of {name} have changed since the run; {again}.")
-    notebook.metadata.pop("papermill", None)
-    pairs = [(cell, ran) for cell, ran in zip(notebook.cells, cells, strict=True) if cell.cell_type == "code"]
-    for count, (cell, ran) in enumerate(pairs, start=1):
-        if ran.execution_count is None and ran.source.strip():
-            raise ValueError(f"The run of {name} did not reach its end; {again}.")
-        cell.execution_count = count
-        cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
-        cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
-        if found := machine_outputs(ran.outputs):
-            raise ValueError(f"Cell {count} of {name} shows {found[0]}; mend the cell, and {again}.")
-    return notebook
-
-
-def machine_outputs(outputs: Sequence[Any]) -> list[str]:
-    """What the outputs of a cell show that is no result: text on stderr, and folders of a machine."""
-    found = []
-    for output in outputs:
-        if output.get("name") == "stderr":
-            found.append("text on stderr")
-        shown = [output.get("text", ""), output.get("traceback", [])]
-        shown += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/p")]
-        found += [f"a folder of a machine ({one})" for one in provenance.traces(_plain(shown))]
-    return found
-
-
-def _plain(value: Any) -> str:
-    """All text in an output, whatever lists and mappings it lies in."""
-    if isinstance(value, str):
-        return value
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return "\n".join(map(_plain, values))
-
-
-def _live(output: Any) -> bool:
-    """True for widgets such as progress bars, which are nothing without their kernel."""
-    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
-
-
-def _clean(output: Any, count: int) -> Any:
-    if output.output_type == "execute_result":
-        output.execution_count = count
-    return output
 
 
 if __name__ == "__main__":

@@ -18,14 +18,19 @@ seen. A rule's version is the number of its entries there, and a run's manifest 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from . import credit, games, statistics
+from .estimator_claims import (
+    clamp_matters,
+    credit_matters,
+    horizon_matters,
+    scale_matters,
+    weights_matter,
+)
 from .statistics import Interval, interval
 from .verdicts import (
     INCONCLUSIVE,
@@ -33,11 +38,12 @@ from .verdicts import (
     NOT_SUPPORTED,
     SUPPORTED,
     Finding,
+    Tables,
     because,
     in_words,
     judge,
     nothing,
-    verdict_on,
+    where,
 )
 from .verdicts import number as number  # for those who print claims
 
@@ -50,22 +56,7 @@ KUHN_MARGINS = ("worst_margin", "pool_advantage")  # signed and clamped
 ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The tables a rule may read, already cut down to one profile and model."""
-
-    evaluation: pd.DataFrame
-    ablation: pd.DataFrame
-    exploitability: pd.DataFrame
-    estimators: pd.DataFrame
-
-
 # --- what rules share -----------------------------------------------------------------------------------
-
-
-def _where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
-    return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
 def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.DataFrame:
@@ -76,7 +67,7 @@ def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.D
     keys = {"game": game, "pools": "paper", "stage": stage}
     if stage == "sepo":
         keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
-    rows = _where(table, **keys)
+    rows = where(table, **keys)
     if rows.seed.duplicated().any():
         raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
     return rows
@@ -105,7 +96,7 @@ def _absent(
     table: pd.DataFrame, game: str, column: str, recipe: str, stages: Sequence[str] = ("sepo",)
 ) -> str:
     """Why nothing can be said of a recipe from `stages` in `game`: which of them has no `column`."""
-    if not len(_where(table, game=game, pools="paper")):
+    if not len(where(table, game=game, pools="paper")):
         return f"game {game} not run"
     gone = [
         f"no {column} of {stage}" if len(_stage(table, game, stage, recipe)) else NOT_THERE[stage]
@@ -171,7 +162,7 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
         if len(gain_S) > 1:
             found = interval(gain_S.to_numpy())
             groups["safer" if found.low > 0 else "not safer" if found.high <= 0 else "open"].append(game)
-        elif len(gain_S) or not len(_where(tables.evaluation, game=game, pools="paper")):
+        elif len(gain_S) or not len(where(tables.evaluation, game=game, pools="paper")):
             groups["one seed" if len(gain_S) else "not run"].append(game)
         else:
             lacking.setdefault(_absent(tables.evaluation, game, "safety", recipe, stages), []).append(game)
@@ -327,81 +318,6 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
         gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
         found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
     return found
-
-
-# --- the kit's own claims -------------------------------------------------------------------------------
-
-
-def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
-    """How much cosine with the exact gradient of J is lost by turning `switch` of `unbiased` to `value`.
-
-    The rows with G = 8 and one group in a batch (as the trainer plays), where J has a gradient (no margin is
-    exactly 0), and where every other switch is that of the unbiased preset with scale none: the mean of
-    -change over games, pools and policies, which are simulated independently of one another. Raises
-    ValueError where a setting stands twice.
-    """
-    turned = credit.TURNS[switch]
-    setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
-    setting |= {"how": "unbiased", "switch": switch, "term": "J", "group_size": 8, "groups_per_batch": 1}
-    rows = tables.estimators
-    rows = _where(rows, **setting)
-    rows = rows[rows.nearest_margin != 0]
-    if rows.duplicated(["game", "pools", "policy"]).any():
-        raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
-    change = rows[["change", "change_low", "change_high"]].astype(float)
-    if rows.empty:
-        studied = (
-            "not studied at G = 8 here" if len(tables.estimators) else "the estimators were not studied here"
-        )
-        return [nothing(studied)]
-    if change.isna().any(axis=None):
-        return [nothing("a change is missing", verdict=INCONCLUSIVE)]
-    z = stats.norm.ppf(0.975)
-    errors = (change.change_high - change.change_low) / (2 * z)
-    half = float(z * np.sqrt((errors**2).sum()) / len(rows))
-    lost = -float(change.change.mean())
-    found = Interval(lost, lost - half, lost + half)
-    kind = f"95% normal, simulation noise of {len(rows)} settings"
-    lose, gain = int((change.change_high < 0).sum()), int((change.change_low > 0).sum())
-    note = f"the cosine falls in {lose} of {len(rows)} settings and rises in {gain}"
-    return [Finding(*found, kind, *verdict_on(found, "above", 0.0, note))]
-
-
-def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
-    credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
-
-    Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
-    `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
-    """
-    return _turning_loses(tables, "credit", "per_rollout")
-
-
-def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff, which
-    the paper leaves unscaled: payoff and penalty are then weighed differently as well."""
-    return _turning_loses(tables, "horizon", "immediate")
-
-
-def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
-    games and pools in which the two can differ (`credit.clamp_acts`). A clamped sum cannot be split into
-    rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
-    rows = tables.estimators
-    pairs = list(zip(rows.game, rows.pools, strict=True))
-    acts = {pair: credit.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
-    mine = rows[np.array([acts[pair] for pair in pairs], dtype=bool)]
-    return _turning_loses(replace(tables, estimators=mine), "clamp", "episode")
-
-
-def scale_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
-    return _turning_loses(tables, "scale", "group_std")
-
-
-def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
-    """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
-    return _turning_loses(tables, "weights", "equal")
 
 
 class Rule(NamedTuple):

@@ -72,6 +72,11 @@ def notebooks() -> Path:
     return root() / "notebooks"
 
 
+def notebook(name: str) -> Path:
+    """The notebook `name` as it stands in git."""
+    return notebooks() / f"{name}.ipynb"
+
+
 def run(profile: str) -> Path:
     """Everything that a run leaves behind except its tables and figures."""
     return root() / "runs" / profile

@@ -1,13 +1,30 @@
 """From an interval to a verdict and its reason in words: what the rules of `claims` share."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from .statistics import NO_SPREAD, UNKNOWN, Interval, interval
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables a rule may read, already cut down to one profile and model."""
+
+    evaluation: pd.DataFrame
+    ablation: pd.DataFrame
+    exploitability: pd.DataFrame
+    estimators: pd.DataFrame
+
+
+def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
+    return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
 class Finding(NamedTuple):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib import __main__ as cli
-from sepo_lib import jobs, paths, profiles, provenance
+from sepo_lib import jobs, paths, profiles, provenance, publishing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -105,7 +105,7 @@ def test_no_committed_notebook_or_report_shows_a_machine():
     for file in files:
         for cell in nbformat.read(file, as_version=4).cells:
             assert provenance.traces(cell.source) == [], file
-            assert cli.machine_outputs(cell.get("outputs", [])) == [], file
+            assert publishing.machine_outputs(cell.get("outputs", [])) == [], file
     for file in REPOSITORY.glob("runs/*/*.*"):
         if file.suffix in (".html", ".json"):
             assert provenance.traces(file.read_text(encoding="utf-8")) == [], file
