@@ -1,7 +1,8 @@
 """When each rule of `claims` was written and changed, and what had been seen by then.
 
 The dates and the order are those of the repository's history (`git log -p sepo_lib/claims.py`, in which
-E1 to E5 stood too until 2026-11-26). "Run" means a run whose tables were committed; settings and seeds of trials that were not are in docs/LOG.md.
+E1 to E5 stood too until 2026-11-26). "Run" means a run whose tables were committed; settings and seeds of
+trials that were not are in docs/LOG.md.
 """
 
 from typing import NamedTuple
