@@ -8,10 +8,10 @@ import pandas as pd
 from . import figures, games, provenance, readme, statistics
 from .authors import STAGES, TEMPERATURE, TERMS, beside, load, ours
 from .findings import markdown, read, text
+from .readme import PROFILE, STUDY
 from .statistics import Interval
 
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
-RUN, STUDY = "laptop", "study"  # the runs that stand beside theirs
 CLAIM_C4 = "deal"  # the game that the paper's claim C4 is about
 NEAREST = (
     "published+credit"  # the recipe nearest to their current code, where `authors_current` is not trained
@@ -25,8 +25,8 @@ def update() -> None:
 
 def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing one."""
-    evaluation, study = (figures.reported(read(run, "evaluation")) for run in (RUN, STUDY))
-    marks = [f"`{run}`: {older}" for run in (RUN, STUDY) if (older := provenance.older(run))]
+    evaluation, study = (figures.reported(read(run, "evaluation")) for run in (PROFILE, STUDY))
+    marks = [f"`{run}`: {older}" for run in (PROFILE, STUDY) if (older := provenance.older(run))]
     return "\n\n".join([*marks, page(evaluation, study, read(STUDY, "switches"))])
 
 

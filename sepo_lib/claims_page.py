@@ -6,7 +6,7 @@ from . import claims, coverage, findings, paths, provenance, readme, statistics
 from .revisions import REVISIONS
 
 BEGIN, END = "<!-- claims: written by `make document` -->", "<!-- end of claims -->"
-RUNS = ("laptop", "study", "smollm2")
+RUNS = (readme.PROFILE, readme.STUDY, "smollm2")
 POWERED = (3, 5, 10)
 LOW = 0.92  # a coverage below it is named
 

@@ -183,6 +183,18 @@ def mark_seeds(
         mark(ax, x, rows[metric], look, label, aside, spread(rows, metric))
 
 
+def bar_style(look: Look) -> dict[str, object]:
+    """How a mark with an error bar is drawn: arguments of `Axes.errorbar`."""
+    return {
+        "fmt": look.marker,
+        "color": look.colour,
+        "markerfacecolor": look.colour if look.filled else "white",
+        "markersize": 5,
+        "elinewidth": 1.3,
+        "capsize": 2.4,
+    }
+
+
 def mark(
     ax: Axes,
     x: float,
@@ -204,13 +216,8 @@ def mark(
         [x],
         [mean],
         yerr=bar,
-        fmt=look.marker,
-        color=look.colour,
-        markerfacecolor=look.colour if look.filled else "white",
+        **bar_style(look),
         markeredgewidth=1.1,
-        markersize=5,
-        elinewidth=1.3,
-        capsize=2.4,
         label=label or look.label,
         zorder=3,
     )
@@ -962,8 +969,9 @@ def paper_nashconv(paper: pd.DataFrame) -> Axes:
         Look("printed advantage", COLOURS[0], "o", False),
     )
     ends = [rows["nashconv"] - rows["nashconv_low"], rows["nashconv_high"] - rows["nashconv"]]
-    bars = {"fmt": exact.marker, "color": exact.colour, "markersize": 5, "elinewidth": 1.3, "capsize": 2.4}
-    ax.errorbar(rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bars)
+    ax.errorbar(
+        rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bar_style(exact)
+    )
     ax.plot(
         rows.index - 0.12, rows["pool_advantage"], pool.marker, color=pool.colour, label=pool.label, mfc="w"
     )
@@ -1166,12 +1174,7 @@ def _path_of_model(ax: Axes, rows: pd.DataFrame, order: Sequence[str], aside: fl
             [x],
             [height[key]],
             xerr=bar,
-            fmt=look.marker,
-            color=look.colour,
-            markerfacecolor=look.colour if look.filled else "white",
-            markersize=5,
-            elinewidth=1.3,
-            capsize=2.4,
+            **bar_style(look),
             label=look.label,
             zorder=3,
         )

@@ -23,6 +23,7 @@ from . import (
     demonstrations,
     estimators,
     evaluation,
+    exact,
     games,
     headroom,
     models,
@@ -149,7 +150,7 @@ def first_decision(policy, game: games.Game, pools: str) -> tuple[dict[str, str]
 def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: dict) -> None:
     """Measure `policy` in every (game, pool set) of `where`; `play` holds the sizes of the evaluation."""
     for game, pools in where:
-        reading = evaluation.exact.Reading(**play["reading"])
+        reading = exact.Reading(**play["reading"])
         sizes = {**play, "episodes": play["episodes"][game], "reading": reading}
         tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
         if processes.index() == 0:
