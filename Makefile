@@ -4,7 +4,7 @@
 #   make reproduce PROFILE=smoke            the same notebooks in a few minutes
 #   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it
 
-PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/profiles.yaml)
+PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml)
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         some of ipd,auction,split,deal,kuhn

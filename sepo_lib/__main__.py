@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import jobs, paths, profiles, provenance
+from sepo_lib.config import paths, profiles
+from sepo_lib.run import jobs, provenance
 
 #: Seconds between two progress lines where the output is a file, and where it is a terminal.
 FILE_INTERVAL, TERMINAL_INTERVAL = 15.0, 1.0
@@ -141,9 +142,9 @@ def reproduce(options: argparse.Namespace) -> int:
 
 def _build_report(profile: str) -> None:
     try:
-        from . import report
+        from sepo_lib.report import html_page
 
-        report.build(profile)
+        html_page.build(profile)
     except Exception as error:
         traceback.print_exc()
         raise Stopped(f"error: the run is complete, but its report could not be built: {error}") from error
@@ -295,7 +296,7 @@ def _clock(seconds: float) -> str:
 
 
 def _conclude(profile: str, seconds: float) -> None:
-    from . import claims
+    from sepo_lib.report import claims
 
     decided = paths.read_table(profile, "claims", claims.COLUMNS)
     print(f"\nDone in {_clock(seconds)}.\n")
@@ -313,7 +314,7 @@ def _conclude(profile: str, seconds: float) -> None:
 def figures(options: argparse.Namespace) -> int:
     """Draw the figures of a profile again."""
     profile = profiles.load(options.profile).profile
-    from . import figures as drawing
+    from sepo_lib import figures as drawing
 
     files = drawing.draw_all(profile)
     print(f"{len(files)} files in {_shown(paths.figures(profile))}")
@@ -330,9 +331,9 @@ def study_tables(options: argparse.Namespace) -> int:
     run = provenance.read(profile) if paths.manifest(profile).exists() else {"finished": None}
     own = ",".join(run["settings"]["games"]) if run["finished"] else None
     settings = profiles.load(options.profile, games=options.games or own, **given)
-    from . import results, stages
+    from sepo_lib.run import recipes, results
 
-    studies = stages.study_jobs(settings)
+    studies = recipes.study_jobs(settings)
     jobs.run(studies, profile, "studies without a model")
     written = results.write_studies(settings, studies)
     if run["finished"]:
@@ -344,19 +345,19 @@ def study_tables(options: argparse.Namespace) -> int:
 def document(options: argparse.Namespace) -> int:
     """Write the numbers of a run into the documents that show it; every run is in the one on claims."""
     settings = profiles.load(options.profile)
-    from . import authors_page, claims_page, readme
+    from sepo_lib.report import authors_page, claims_page, documents
 
     profile = settings.profile
     updates = [("docs/CLAIMS.md", claims_page.update)]
-    if profile == readme.PROFILE:
-        updates.append(("README.md", lambda: readme.update(profile)))
-    if profile == readme.STUDY:
-        updates.append(("docs/ESTIMATORS.md", lambda: readme.update_estimators(profile)))
-        updates.append(("docs/ESTIMATORS.md", lambda: readme.update_outcomes(profile)))
-    if profile in (readme.PROFILE, readme.STUDY):
+    if profile == documents.PROFILE:
+        updates.append(("README.md", lambda: documents.update(profile)))
+    if profile == documents.STUDY:
+        updates.append(("docs/ESTIMATORS.md", lambda: documents.update_estimators(profile)))
+        updates.append(("docs/ESTIMATORS.md", lambda: documents.update_outcomes(profile)))
+    if profile in (documents.PROFILE, documents.STUDY):
         updates.append(("docs/AUTHORS.md", authors_page.update))
     if settings.model != "nano":
-        updates.append(("docs/MODELS.md", lambda: readme.update_model(profile)))
+        updates.append(("docs/MODELS.md", lambda: documents.update_model(profile)))
     for _, update in updates:
         update()
     print(f"Wrote the numbers of {profile} into {', '.join(dict(updates))}")
@@ -365,7 +366,7 @@ def document(options: argparse.Namespace) -> int:
 
 def coverage(options: argparse.Namespace) -> int:
     """Simulate the coverage of the intervals."""
-    from . import coverage as study
+    from sepo_lib.studies import coverage as study
 
     table = study.write()
     print(table.to_string(index=False))
@@ -392,8 +393,8 @@ def verify(options: argparse.Namespace) -> int:
 def remeasure(options: argparse.Namespace) -> int:
     """Make again what follows from the records of a run, without training."""
     profile = profiles.load(options.profile).profile
-    from . import claims
-    from . import remeasure as measuring
+    from sepo_lib.report import claims
+    from sepo_lib.report import remeasure as measuring
 
     changed = measuring.run(profile)
     print(f"{len(changed)} files changed: {', '.join(changed)}." if changed else "No file has changed.")
@@ -403,7 +404,7 @@ def remeasure(options: argparse.Namespace) -> int:
 
 def play(options: argparse.Namespace) -> int:
     """A person against a model."""
-    from . import play as table
+    from sepo_lib.play import person as table
 
     table.play(options.game, options.model, options.seed, options.watch)
     return 0
@@ -411,8 +412,8 @@ def play(options: argparse.Namespace) -> int:
 
 def crossplay(options: argparse.Namespace) -> int:
     """Models against each other: a table and a heat map."""
-    from . import crossplay as cross
-    from . import figures as drawing
+    from sepo_lib import figures as drawing
+    from sepo_lib.measure import crossplay as cross
 
     folder = paths.crossplay(options.game)
     table = cross.crossplay(
@@ -428,7 +429,7 @@ def crossplay(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure speed; see `sepo_lib.bench`."""
-    from . import bench as benchmark
+    from sepo_lib import bench as benchmark
 
     benchmark.run([options.model] if options.model else list(benchmark.SUITES))
     return 0
@@ -458,7 +459,7 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     import nbformat
 
-    from . import publishing, readme
+    from sepo_lib.report import documents, publishing
 
     profile = profiles.load(options.profile).profile
     runs = sorted(paths.executed(profile).glob("*.ipynb"))
@@ -467,13 +468,15 @@ def notebooks(options: argparse.Namespace) -> int:
             f"{_shown(paths.executed(profile))} is empty; run `make reproduce PROFILE={profile}`."
         )
     published = {file.stem: publishing.publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
-    report = paths.report(profile)
-    found = provenance.traces(report.read_text(encoding="utf-8")) if report.exists() else []
+    html_page = paths.report(profile)
+    found = provenance.traces(html_page.read_text(encoding="utf-8")) if html_page.exists() else []
     if found:
-        raise ValueError(f"{paths.relative(report)} shows folders of a machine ({found[0]}); build it again.")
+        raise ValueError(
+            f"{paths.relative(html_page)} shows folders of a machine ({found[0]}); build it again."
+        )
     for name, notebook in published.items():
         paths.replace_text(paths.notebook(name), nbformat.writes(notebook) + "\n")
-    readme.update(profile)
+    documents.update(profile)
     print(f"Wrote the outputs of {len(published)} notebooks into {_shown(paths.notebooks())}")
     return document(options)
 

@@ -1,7 +1,7 @@
 """Small hand-made episodes for the tests."""
 
 from sepo_lib.games.base import Round
-from sepo_lib.records import Decision, Episode
+from sepo_lib.method.records import Decision, Episode
 
 
 def episode(pool, opponent, rollout, own, other, collusion=None, externality=None, game="ipd", **decision):

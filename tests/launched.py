@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from sepo_lib import launch, processes, sepo
+from sepo_lib.play import distributed
+from sepo_lib.run import launch
+from sepo_lib.training import sepo
 
 
 def main(folder, arguments):
@@ -20,7 +22,7 @@ def main(folder, arguments):
         code = launch.main(arguments)
     finally:
         sepo.to_tensors = tensors
-    Path(folder, f"rows-{processes.index()}.json").write_text(json.dumps(seen))
+    Path(folder, f"rows-{distributed.index()}.json").write_text(json.dumps(seen))
     return code
 
 

@@ -15,7 +15,8 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from sepo_lib import __main__ as cli
-from sepo_lib import jobs, paths, profiles, provenance
+from sepo_lib.config import paths, profiles
+from sepo_lib.run import jobs, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,8 +24,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    monkeypatch.setattr("sepo_lib.readme.update", lambda profile: None)  # needs a whole run: test_notebooks
-    monkeypatch.setattr("sepo_lib.claims_page.update", lambda: None)  # the same
+    monkeypatch.setattr(
+        "sepo_lib.report.documents.update", lambda profile: None
+    )  # needs a whole run: test_notebooks
+    monkeypatch.setattr("sepo_lib.report.claims_page.update", lambda: None)  # the same
     paths.notebooks().mkdir()
     return tmp_path
 
@@ -59,8 +62,10 @@ print(profile, model, seeds, games, steps)"""
 def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeypatch, capsys):
     monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one",))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
-    monkeypatch.setitem(sys.modules, "sepo_lib.report", SimpleNamespace(build=lambda profile: None))
-    monkeypatch.setattr("sepo_lib.report", SimpleNamespace(build=lambda profile: None), raising=False)
+    monkeypatch.setitem(sys.modules, "sepo_lib.report.html_page", SimpleNamespace(build=lambda profile: None))
+    monkeypatch.setattr(
+        "sepo_lib.report.html_page", SimpleNamespace(build=lambda profile: None), raising=False
+    )
     write("00_one", notebook(STAGE, CLAIMS))
     assert cli.main(["reproduce", "--profile", "smoke", "--seeds", "5,6", "--model", ""]) == 0
 

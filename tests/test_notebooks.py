@@ -12,7 +12,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from sepo_lib import claims, paths
+from sepo_lib.config import paths
+from sepo_lib.report import claims
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EVALUATION = (
@@ -139,14 +140,15 @@ def test_figures_are_drawn_again_from_the_tables_alone(here):
 
 
 def test_a_stage_out_of_order_names_the_notebook_to_run_first(here, monkeypatch):
-    from sepo_lib import profiles, stages
+    from sepo_lib.config import profiles
+    from sepo_lib.run import recipes
 
     settings = profiles.load("smoke", seeds=[11, 99])
     with pytest.raises(FileNotFoundError, match=r"notebooks/02_sft\.ipynb first"):
-        stages.require(settings, stages.sft_jobs(settings), "02_sft")
+        recipes.require(settings, recipes.sft_jobs(settings), "02_sft")
     empty = profiles.load("laptop", demonstrations_per_game=77)
     with pytest.raises(FileNotFoundError, match="01_demonstrations"):
-        stages.sft_jobs(empty)
+        recipes.sft_jobs(empty)
     with pytest.raises(FileNotFoundError, match=r"notebooks/03_sepo_grpo\.ipynb"):
         paths.read_table("laptop", "evaluation")
 
@@ -166,10 +168,10 @@ def test_the_notebooks_have_one_shape():
 
 
 def test_the_committed_results_in_the_readme_are_those_of_the_tables():
-    from sepo_lib import readme
+    from sepo_lib.report import documents
 
     text = (REPOSITORY / "README.md").read_text()
-    assert f"{readme.BEGIN}\n{readme.results('laptop')}\n{readme.END}" in text
+    assert f"{documents.BEGIN}\n{documents.results('laptop')}\n{documents.END}" in text
 
 
 def test_the_loss_is_a_curve_and_every_table_can_be_read(here):
@@ -181,7 +183,7 @@ def test_the_loss_is_a_curve_and_every_table_can_be_read(here):
 
 
 def test_the_measures_of_the_run_are_those_of_its_record(here):
-    from sepo_lib import evaluation
+    from sepo_lib.measure import evaluation
 
     found = evaluation.measures_from(paths.read_table("smoke", "episodes"))
     table = paths.read_table("smoke", "evaluation").fillna({"arm": "", "preset": ""})

@@ -16,7 +16,7 @@ from transformers import (
     set_seed,
 )
 
-from sepo_lib import paths
+from sepo_lib.config import paths
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 MODELS = ("qwen-text", "qwen-wrapper", "gemma-text", "gemma-wrapper")

@@ -2,8 +2,12 @@
 
 import torch
 
-from sepo_lib import credit, games, models, sepo, stages
+from sepo_lib import games
 from sepo_lib.games import ipd
+from sepo_lib.method import credit
+from sepo_lib.play import models
+from sepo_lib.play.policy import load_policy
+from sepo_lib.training import sepo
 
 IPD = games.get("ipd")
 SIZES = {
@@ -36,7 +40,7 @@ def first_batch(tmp_path, monkeypatch, inspect, **changes):
         inspect(trainer)
 
     monkeypatch.setattr(sepo.SEPOTrainer, "train", moved)
-    model, tokenizer, policy = stages.load_policy("nano", "float32", 0.8, 16)
+    model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
     arguments = {"game": IPD, "pools": "paper", "estimator": credit.preset("unbiased"), **SIZES, **changes}
     sepo.train(
         model,

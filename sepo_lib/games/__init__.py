@@ -1,11 +1,11 @@
 """The five domains of the paper (METHOD section 3), by name."""
 
-from .auction import Auction
-from .base import POOLS, Game, Opponent, Round, View, Weights
-from .deal import Deal
-from .ipd import IPD
-from .kuhn import Kuhn
-from .split import Split
+from sepo_lib.games.auction import Auction
+from sepo_lib.games.base import POOLS, Game, Opponent, Round, View, Weights
+from sepo_lib.games.deal import Deal
+from sepo_lib.games.ipd import IPD
+from sepo_lib.games.kuhn import Kuhn
+from sepo_lib.games.split import Split
 
 GAMES: dict[str, Game] = {game.name: game for game in (IPD(), Auction(), Split(), Deal(), Kuhn())}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .base import Game, Opponent, Play, Round, View, Weights, stateless
+from sepo_lib.games.base import Game, Opponent, Play, Round, View, Weights, stateless
 
 LOW, MEDIUM, HIGH = ACTIONS = ("LOW", "MEDIUM", "HIGH")
 BIDS = {LOW: 1, MEDIUM: 2, HIGH: 3}  # points paid by the winner

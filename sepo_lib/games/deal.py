@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from .base import Action, Game, Opponent, Play, Round, View, Weights, stateless
+from sepo_lib.games.base import Action, Game, Opponent, Play, Round, View, Weights, stateless
 
 Items = tuple[int, int, int]  # units, or points per unit, of (books, hats, balls)
 

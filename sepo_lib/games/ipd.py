@@ -10,7 +10,7 @@ from unittest import mock
 
 import numpy as np
 
-from .base import Act, Game, Opponent, Play, Round, View, Weights
+from sepo_lib.games.base import Act, Game, Opponent, Play, Round, View, Weights
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8

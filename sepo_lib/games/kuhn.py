@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyspiel
 
-from .base import Game, Opponent, Part, Play, Round, View, Weights, stateless
+from sepo_lib.games.base import Game, Opponent, Part, Play, Round, View, Weights, stateless
 
 CARDS = ("J", "Q", "K")  # OpenSpiel's cards 0, 1, 2
 # The legal words without and with a bet to answer; word number a is OpenSpiel's action a.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import Game, Opponent, Play, Round, View, Weights, stateless
+from sepo_lib.games.base import Game, Opponent, Play, Round, View, Weights, stateless
 
 DEMANDS = tuple(range(1, 10))
 TOTAL = 10

@@ -1,0 +1,226 @@
+"""Every path of the project, from one root, and the only place that reads or writes result tables.
+
+    runs/<profile>/           what a run was made with: manifest, events, executed notebooks, checkpoints
+    data/results/<profile>/   its tables                figures/<profile>/   its figures
+    data/sft/                 demonstrations            data/models/<name>/  models that ship with the kit
+
+The root is the repository, or the folder named by the environment variable SEPO_ROOT.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The notebooks in the order in which they run.
+NOTEBOOKS = (
+    "00_base_model",
+    "01_demonstrations",
+    "02_sft",
+    "03_sepo_grpo",
+    "04_ablations",
+    "05_figures",
+)
+
+#: Result table -> the notebook that writes it.
+TABLES = {
+    "evaluation": "03_sepo_grpo",
+    "episodes": "03_sepo_grpo",
+    "training": "03_sepo_grpo",
+    "sft": "02_sft",
+    "exploitability": "03_sepo_grpo",
+    "strategies": "03_sepo_grpo",
+    "crossplay": "03_sepo_grpo",
+    "ablation": "04_ablations",
+    "switches": "04_ablations",
+    "estimators": "04_ablations",
+    "headroom": "04_ablations",
+    "exploiters": "04_ablations",
+    "paper_nashconv": "04_ablations",
+    "kuhn_optimum": "04_ablations",
+    "weights": "04_ablations",
+    "crossings": "04_ablations",
+    "sweep": "04_ablations",
+    "claims": "05_figures",
+}
+
+#: Tables too long for a text file.
+PARQUET = frozenset({"episodes"})
+
+
+def root() -> Path:
+    """The folder that every other path starts from."""
+    return Path(os.environ.get("SEPO_ROOT") or Path(__file__).resolve().parents[2])
+
+
+def relative(path: Path) -> str:
+    """`path` as it is shown to people and kept in files: from the root, with forward slashes."""
+    return path.relative_to(root()).as_posix()
+
+
+def shown(path: Path) -> str:
+    """`path` as an error message shows it: from the root where it lies there, else as it was given."""
+    return relative(path) if path.is_relative_to(root()) else str(path)
+
+
+def notebooks() -> Path:
+    """The notebooks as they stand in git."""
+    return root() / "notebooks"
+
+
+def notebook(name: str) -> Path:
+    """The notebook `name` as it stands in git."""
+    return notebooks() / f"{name}.ipynb"
+
+
+def run(profile: str) -> Path:
+    """Everything that a run leaves behind except its tables and figures."""
+    return root() / "runs" / profile
+
+
+def executed(profile: str) -> Path:
+    """The notebooks as a run executed them."""
+    return run(profile) / "notebooks"
+
+
+def checkpoints(profile: str) -> Path:
+    """One folder per training job; not in git."""
+    return run(profile) / "checkpoints"
+
+
+def job(profile: str, name: str) -> Path:
+    """The folder of one training job."""
+    return checkpoints(profile) / name
+
+
+def events(profile: str) -> Path:
+    """The log of a run's progress, one JSON object a line."""
+    return run(profile) / "events.jsonl"
+
+
+def manifest(profile: str) -> Path:
+    """What a run was made with."""
+    return run(profile) / "manifest.json"
+
+
+def report(profile: str) -> Path:
+    """The one-page report of a run."""
+    return run(profile) / "report.html"
+
+
+def results(profile: str) -> Path:
+    """The tables of a run."""
+    return root() / "data" / "results" / profile
+
+
+def table(profile: str, name: str) -> Path:
+    """The file of one result table."""
+    return results(profile) / f"{name}.{'parquet' if name in PARQUET else 'csv'}"
+
+
+def figures(profile: str) -> Path:
+    """The figures of a run."""
+    return root() / "figures" / profile
+
+
+def demonstrations() -> Path:
+    """The examples of supervised fine-tuning."""
+    return root() / "data" / "sft"
+
+
+def models() -> Path:
+    """The models that ship with the kit, one folder each (`data/models/nano`)."""
+    return root() / "data" / "models"
+
+
+def model(name: str) -> Path | None:
+    """The folder of a model: one that ships with the kit, or a path from the root; None without either."""
+    folders = (models() / name, root() / name)
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def crossplay(game: str) -> Path:
+    """What the command crossplay leaves behind; not in git."""
+    return root() / "runs" / "crossplay" / game
+
+
+def lock() -> Path:
+    """The pinned packages."""
+    return root() / "requirements.lock"
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let `write` fill a temporary file and move it to `path`, so that readers see all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """Write `text` to `path` in one step."""
+    return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
+    """One result table of a run; with `columns`, those that the caller relies on must be there.
+
+    Raises FileNotFoundError naming the notebook to run first, ValueError naming a missing column, and as
+    pandas does where the file has no header (`write_table` writes none such).
+    """
+    import pandas as pd
+
+    path = table(profile, name)
+    if not path.exists():
+        first = TABLES.get(name)
+        todo = f"run notebooks/{first}.ipynb" if first else f"run `make reproduce PROFILE={profile}`"
+        raise FileNotFoundError(f"The table {relative(path)} does not exist yet; {todo} first.")
+    frame = pd.read_parquet(path) if name in PARQUET else pd.read_csv(path)
+    for column in columns:
+        if column not in frame:
+            raise ValueError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
+    return frame
+
+
+def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
+    """Write one result table of a run in one step, without its index, and return its path.
+
+    A table without rows is written with its header. Raises ValueError as `write_csv` does.
+    """
+    path = table(profile, name)
+    if name not in PARQUET:
+        return write_csv(frame, path)
+    _check_columns(frame, path)
+    return replace(
+        path, lambda file: frame.to_parquet(file, index=False, compression="zstd", compression_level=12)
+    )
+
+
+def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
+    """Write a table to `path` in one step, without its index, so that `read_csv` reads the same columns and
+    rows back.
+
+    Raises ValueError for a table without columns, or with a column name that is blank or there twice.
+    """
+    _check_columns(frame, path)
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # a line end for pandas when it reads, which it does not quote when it writes
+        text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return replace(path, lambda file: file.write_text(text, encoding="utf-8", newline=""))
+
+
+def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
+    names = [str(name).strip() for name in frame.columns]
+    if not names:
+        raise ValueError(f"The table {shown(path)} has no columns; give it its header.")
+    if bad := [name for name in names if not name or names.count(name) > 1]:
+        what = f"the column '{bad[0]}' twice" if bad[0] else "a column with a blank name"
+        raise ValueError(f"The table {shown(path)} has {what}; give every column a name of its own.")

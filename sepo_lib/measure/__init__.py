@@ -1,0 +1,1 @@
+"""What did a policy learn? Evaluation, statistics, NashConv and cross-play."""

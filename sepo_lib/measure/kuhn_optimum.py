@@ -1,0 +1,194 @@
+"""What the objective asks for in Kuhn poker: the strategy with the highest J, exactly, as a linear program.
+
+In sequence form (Koller, Megiddo and von Stengel 1996) a strategy is the vector of its realization
+probabilities, and payoffs against a fixed opponent are linear in it. So u and c are linear, e is a mean of
+maxima of linear functions, and the maximum of J = s u - le s e - lc c is a linear program, whether e is
+taken over the fixed exploiter pool or over the best response to the policy itself (then e is NashConv).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linprog
+
+from sepo_lib import games
+from sepo_lib.games.base import Weights
+from sepo_lib.games.kuhn import STRATEGIES
+
+EXPLOITERS = ("pool", "best_response")
+
+# Realization probabilities of a strategy, in the order of the columns below, each for J, Q, K: first mover
+# bets | passes and calls a bet | passes and folds to a bet; second mover calls | folds | bets | passes.
+_BET, _PASS_CALL, _PASS_FOLD, _CALL, _FOLD, _BET_2, _PASS_2 = range(0, 21, 3)
+_SIZE = 21
+_WINS = np.sign(np.subtract.outer(np.arange(3), np.arange(3))).astype(float)  # [mine, theirs]
+_DEALT = 1.0 - np.eye(3)  # the two cards differ
+
+
+class Optimum(NamedTuple):
+    """A maximiser of J: `objective` J itself, `payoff` u, `exploit` e, `collusion` c, the lowest `nashconv`
+    among all maximisers, and the `strategy` that has it, shape (4, 3) as in `games.kuhn.STRATEGIES`."""
+
+    objective: float
+    payoff: float
+    exploit: float
+    collusion: float
+    nashconv: float
+    strategy: np.ndarray
+
+
+def _realized(bold_HC: np.ndarray) -> np.ndarray:
+    """The realization probabilities of a strategy of P(bold), shape (4, 3) -> (21,)."""
+    o, r, c, k = np.asarray(bold_HC, dtype=float)
+    return np.concatenate([o, (1 - o) * k, (1 - o) * (1 - k), c, 1 - c, r, 1 - r])
+
+
+def _payoff_matrix() -> np.ndarray:
+    """A with x A y = first mover's payoff plus second mover's payoff of x, summed over the six deals, where
+    both seats of x meet both seats of y; shape (21, 21)."""
+    matrix = np.zeros((_SIZE, _SIZE))
+
+    def add(first: int, second: int, value: np.ndarray) -> None:
+        """`value[i, j]`: what the first mover with card i earns from the second with card j."""
+        matrix[first : first + 3, second : second + 3] += value * _DEALT
+        matrix[second : second + 3, first : first + 3] -= (value * _DEALT).T
+
+    add(_BET, _CALL, 2 * _WINS)
+    add(_BET, _FOLD, np.ones((3, 3)))
+    for passed in (_PASS_CALL, _PASS_FOLD):
+        add(passed, _PASS_2, _WINS)
+    add(_PASS_CALL, _BET_2, 2 * _WINS)
+    add(_PASS_FOLD, _BET_2, -np.ones((3, 3)))
+    return matrix / 12.0  # six deals, each seat in half of the hands
+
+
+_PAYOFF = _payoff_matrix()
+
+
+def _fold_rate(opponent: np.ndarray) -> np.ndarray:
+    """f with f . x = share of hands in which x folds against `opponent` (realization probabilities)."""
+    rate = np.zeros(_SIZE)
+    rate[_PASS_FOLD : _PASS_FOLD + 3] = _DEALT @ opponent[_BET_2 : _BET_2 + 3]
+    rate[_FOLD : _FOLD + 3] = _DEALT @ opponent[_BET : _BET + 3]
+    return rate / 12.0
+
+
+def _responses() -> list[list[np.ndarray]]:
+    """Per information set of the best responder (card, and what it has seen), its options as realization
+    vectors with zeros elsewhere; a best response takes the best option of each."""
+    sets = []
+    for card in range(3):
+        for options in ((_BET, _PASS_CALL, _PASS_FOLD), (_CALL, _FOLD), (_BET_2, _PASS_2)):
+            sets.append([np.eye(_SIZE)[option + card] for option in options])
+    return sets
+
+
+def _constraints() -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities of a first mover's options, and of each pair of a second mover's, sum to 1."""
+    rows = []
+    for card in range(3):
+        for options in ((_BET, _PASS_CALL, _PASS_FOLD), (_CALL, _FOLD), (_BET_2, _PASS_2)):
+            row = np.zeros(_SIZE)
+            row[[option + card for option in options]] = 1.0
+            rows.append(row)
+    return np.array(rows), np.ones(len(rows))
+
+
+def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> Optimum:
+    """The highest J of any Kuhn strategy, and the lowest NashConv (chips per hand) among those that have it.
+
+    `weights`: of J; `pools`: the pool set of u and c; `exploiter`: whether e is over that set's exploiters
+    (`pool`) or over the best response to the strategy itself (`best_response`, where e = NashConv). Raises
+    ValueError for another exploiter or pool set, RuntimeError where the solver fails.
+    """
+    if exploiter not in EXPLOITERS:
+        raise ValueError(f"There is no exploiter '{exploiter}'; choose from {', '.join(EXPLOITERS)}.")
+    game = games.get("kuhn")
+    table = {name: _realized(np.array(rows)) for name, rows in STRATEGIES.items()}
+    u = np.mean([_PAYOFF @ table[name] for name in game.pool(pools, "train")], axis=0)
+    c = np.mean([_fold_rate(table[name]) for name in game.pool(pools, "collusive")], axis=0)
+    margins = [2.0 * table[name] @ _PAYOFF for name in game.pool(pools, "exploiter")]  # opponent - own
+    sets = _responses()
+
+    # Variables: x (21), e_k >= max(0, margin_k) for the exploiters, v_s >= each option of response set s.
+    n_e, n_v = len(margins), len(sets)
+    size = _SIZE + n_e + n_v
+    above, limits = [], []
+    for k, margin in enumerate(margins):
+        row = np.zeros(size)
+        row[:_SIZE], row[_SIZE + k] = margin, -1.0
+        above.append(row)
+    for s, options in enumerate(sets):
+        for option in options:
+            row = np.zeros(size)
+            row[:_SIZE], row[_SIZE + n_e + s] = option @ _PAYOFF, -1.0
+            above.append(row)
+    limits = np.zeros(len(above))
+    nashconv = np.zeros(size)
+    nashconv[_SIZE + n_e :] = 2.0  # over both seats a best response earns NashConv / 2 a hand
+    exploit = np.zeros(size)
+    if exploiter == "pool":
+        exploit[_SIZE : _SIZE + n_e] = 1.0 / n_e
+    else:
+        exploit = nashconv
+    j = np.zeros(size)
+    j[:_SIZE] = game.scale * u - weights.collusion * c
+    j = j - weights.exploit * game.scale * exploit
+    equal, ones = _constraints()
+    equal = np.hstack([equal, np.zeros((len(equal), size - _SIZE))])
+    bounds = [(0, 1)] * _SIZE + [(0, None)] * n_e + [(None, None)] * n_v
+
+    best = _solve(-j, above, limits, equal, ones, bounds)
+    tolerance = 1e-9
+    found = _solve(
+        nashconv, [*above, -j], np.append(limits, -float(j @ best) + tolerance), equal, ones, bounds
+    )
+    x = found[:_SIZE]
+    return Optimum(
+        float(j @ best),
+        float(u @ x),
+        float(exploit @ found),
+        float(c @ x),
+        max(0.0, float(nashconv @ found)),
+        _behaviour(x),
+    )
+
+
+def table(
+    pools: str = "paper",
+    exploit_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0),
+    collusion_weights: Sequence[float] = (0.0, 1.0, 2.4),
+) -> pd.DataFrame:
+    """`optimum` for both exploiters over a grid of weights, the game's own weights among them.
+
+    Columns: pools, exploiter, exploit_weight, collusion_weight, own (whether these are the game's),
+    objective, payoff, exploit, collusion, nashconv.
+    """
+    own = games.get("kuhn").train_weights
+    rows = []
+    for exploiter in EXPLOITERS:
+        for collusion in collusion_weights:
+            for exploit in exploit_weights:
+                weights = Weights(exploit, collusion, 0.0)
+                found = optimum(weights, pools, exploiter)._asdict()
+                del found["strategy"]
+                where = {"pools": pools, "exploiter": exploiter, "exploit_weight": exploit}
+                rows.append({**where, "collusion_weight": collusion, "own": weights == own} | found)
+    return pd.DataFrame(rows)
+
+
+def _solve(cost, above, limits, equal, ones, bounds) -> np.ndarray:
+    found = linprog(cost, np.array(above), limits, equal, ones, bounds, method="highs")
+    if not found.success:
+        raise RuntimeError(f"The linear program of Kuhn poker was not solved: {found.message}")
+    return found.x
+
+
+def _behaviour(x: np.ndarray) -> np.ndarray:
+    """P(bold) by information set, shape (4, 3), of realization probabilities; 0 where it is never reached."""
+    part = {name: x[start : start + 3] for name, start in (("o", _BET), ("r", _BET_2), ("c", _CALL))}
+    passed = x[_PASS_CALL : _PASS_CALL + 3] + x[_PASS_FOLD : _PASS_FOLD + 3]
+    call = np.divide(x[_PASS_CALL : _PASS_CALL + 3], passed, out=np.zeros(3), where=passed > 1e-12)
+    return np.clip(np.array([part["o"], part["r"], part["c"], call]), 0.0, 1.0)

@@ -1,0 +1,1 @@
+"""What is SEPO? The objective, the assignment of credit and the reference loss. NumPy only."""

@@ -1,0 +1,81 @@
+"""What is kept of play: every decision and every episode. Everything downstream is computed from these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sepo_lib.games.base import Action, Round
+
+
+@dataclass(frozen=True)
+class Options:
+    """The legal actions of one prompt under the constrained decode: `actions`, the token ids of each as a
+    direct answer, and the probability of each, shape (actions,), which add up to 1."""
+
+    actions: tuple[Action, ...]
+    completion_ids: tuple[tuple[int, ...], ...]
+    probabilities: np.ndarray
+
+    def score(self, action: Action) -> np.ndarray:
+        """What grad log P(action) multiplies the gradients of the answers' log-probabilities with, shape
+        (actions,): 1 - P(b) for the action itself, -P(b) for every other b."""
+        return np.array([float(b == action) for b in self.actions]) - self.probabilities
+
+
+@dataclass
+class Decision:
+    """One action of the policy, with the sampled token ids (never encoded again from text).
+
+    `round` is the index of the round it belongs to; `prompt_ids` and `completion_ids` are lists of token
+    ids and empty for policies that are no language models; `logps` are the log-probabilities (nats) of the
+    completion's tokens; `parsed` is False where the action came from the constrained decode, and `options`
+    then holds what it was drawn from (one object for equal prompts that were answered together).
+    """
+
+    round: int
+    prompt: str
+    text: str
+    action: Any
+    parsed: bool
+    seed: int
+    prompt_ids: list[int] = field(default_factory=list)
+    completion_ids: list[int] = field(default_factory=list)
+    logps: list[float] = field(default_factory=list)
+    options: Options | None = None
+
+
+@dataclass
+class Episode:
+    """All rounds against one opponent. `rollout` numbers the episodes of a (pool, opponent) pair."""
+
+    game: str
+    pools: str
+    pool: str
+    opponent: str
+    rollout: int
+    seed: int
+    decisions: list[Decision]
+    rounds: list[Round]
+    collusion_T: list[float]
+    externality_T: list[float]
+
+    @property
+    def own_T(self) -> np.ndarray:
+        """Own payoff per round, shape (T,), points."""
+        return np.array([r.payoffs[0] for r in self.rounds], dtype=float)
+
+    @property
+    def other_T(self) -> np.ndarray:
+        """The opponent's payoff per round, shape (T,), points."""
+        return np.array([r.payoffs[1] for r in self.rounds], dtype=float)
+
+
+def by_opponent(episodes: Sequence[Episode], *pools: str) -> dict[tuple[str, str], list[Episode]]:
+    """Episodes of the named pools (all pools where none is named), grouped by (pool, opponent)."""
+    groups: dict[tuple[str, str], list[Episode]] = {}
+    for episode in episodes:
+        if not pools or episode.pool in pools:
+            groups.setdefault((episode.pool, episode.opponent), []).append(episode)
+    return groups

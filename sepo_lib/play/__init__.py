@@ -1,0 +1,1 @@
+"""How does a model play? Loading models, sampling answers, playing episodes in lock-step."""

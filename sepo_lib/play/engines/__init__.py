@@ -1,0 +1,1 @@
+"""How are answers sampled fast? The one place that trades clarity for speed."""

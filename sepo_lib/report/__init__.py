@@ -1,0 +1,1 @@
+"""What came out? Claims, documents and the HTML report."""

@@ -1,0 +1,71 @@
+"""What of an executed notebook goes into git: its outputs, and nothing of the machine that made them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sepo_lib.config import paths
+from sepo_lib.run import provenance
+
+
+def publish(name: str, executed: Any) -> Any:
+    """The notebook `name` of git with the outputs of `executed`, counted 1..N, and nothing of the machine.
+
+    Raises ValueError where the executed notebook failed, did not finish, or has other source cells, and where
+    an output went to stderr or shows a folder of a machine: the executed notebook is committed as well.
+    """
+    import nbformat
+
+    again = f"run it again before publishing {name}"
+    if not paths.notebook(name).exists():
+        raise FileNotFoundError(
+            f"There is no {paths.relative(paths.notebook(name))} to write the outputs into."
+        )
+    notebook = nbformat.read(paths.notebook(name), as_version=4)
+    injected = "injected-parameters"
+    cells = [cell for cell in executed.cells if injected not in cell.metadata.get("tags", [])]
+    if any(out.output_type == "error" for cell in cells for out in cell.get("outputs", [])):
+        raise ValueError(f"The run of {name} ended with an error; {again}.")
+    if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in notebook.cells]:
+        raise ValueError(f"The cells of {name} have changed since the run; {again}.")
+    notebook.metadata.pop("papermill", None)
+    pairs = [(cell, ran) for cell, ran in zip(notebook.cells, cells, strict=True) if cell.cell_type == "code"]
+    for count, (cell, ran) in enumerate(pairs, start=1):
+        if ran.execution_count is None and ran.source.strip():
+            raise ValueError(f"The run of {name} did not reach its end; {again}.")
+        cell.execution_count = count
+        cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
+        cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
+        if found := machine_outputs(ran.outputs):
+            raise ValueError(f"Cell {count} of {name} shows {found[0]}; mend the cell, and {again}.")
+    return notebook
+
+
+def machine_outputs(outputs: Sequence[Any]) -> list[str]:
+    """What the outputs of a cell show that is no result: text on stderr, and folders of a machine."""
+    found = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            found.append("text on stderr")
+        shown = [output.get("text", ""), output.get("traceback", [])]
+        shown += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/p")]
+        found += [f"a folder of a machine ({one})" for one in provenance.traces(_plain(shown))]
+    return found
+
+
+def _plain(value: Any) -> str:
+    """All text in an output, whatever lists and mappings it lies in."""
+    if isinstance(value, str):
+        return value
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return "\n".join(map(_plain, values))
+
+
+def _live(output: Any) -> bool:
+    """True for widgets such as progress bars, which are nothing without their kernel."""
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def _clean(output: Any, count: int) -> Any:
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    return output

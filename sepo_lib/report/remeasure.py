@@ -1,0 +1,136 @@
+"""What follows from the records of a run, made again without training: `python -m sepo_lib remeasure`.
+
+When a measure is added or corrected, the tables of a run that was trained before can be brought up to date
+as far as its records go. The record itself (episodes, strategies, training) stays as it is. The manifest
+keeps the date, the tables and the commit of every such change.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sepo_lib import figures
+from sepo_lib.config import paths
+from sepo_lib.measure import evaluation, exploitability
+from sepo_lib.report import claims, html_page
+from sepo_lib.run import provenance, results
+
+#: The columns of `evaluation.csv` that a run may lack which was made before they were measured.
+ADDED = ("margin", "worst_margin", "exploiter_externality")
+TOLERANCE = 1e-9
+UNNAMED = {"arm": "", "preset": ""}  # what read_csv makes of these empty cells is nan
+
+
+def run(profile: str) -> list[str]:
+    """Make again all that follows from the records of a run: tables, claims, figures and report. Notes it in
+    the manifest, and names the tables and figures that changed.
+
+    Raises FileNotFoundError without a run, ValueError where the record contradicts a table.
+    """
+    provenance.read(profile)
+    with_headers(profile)
+    for name, make in TABLES.items():
+        paths.write_table(make(profile), profile, name)
+    drawn = figures.draw_all(profile)
+    tables = [paths.table(profile, name) for name in paths.TABLES if name not in paths.PARQUET]
+    changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
+    if paths.report(profile).exists():
+        html_page.build(profile)
+    return changed
+
+
+def with_headers(profile: str) -> None:
+    """Give the tables that were written as an empty line their header."""
+    for name in paths.TABLES:
+        if paths.table(profile, name).exists() and not figures.read_or_empty(profile, name).columns.size:
+            paths.write_table(results.empty(name), profile, name)
+
+
+def sft(profile: str) -> pd.DataFrame:
+    """`sft.csv` with the step of each row, where that of the last row stands in all rows of a seed.
+
+    The rows of a seed are in order, one a step. Raises ValueError where there are not as many as steps.
+    """
+    table = paths.read_table(profile, "sft", ("seed", "step"))
+    seeds = table.groupby("seed")["step"]
+    step = seeds.cumcount() + 1
+    if (seeds.transform("max") != seeds.transform("size")).any():
+        raise ValueError(f"sft.csv of {profile} does not hold one row a step; train that stage again.")
+    return table.assign(step=step)
+
+
+def evaluated(profile: str) -> pd.DataFrame:
+    """`evaluation.csv` with the columns of ADDED, from the episodes.
+
+    nan where the run kept no episodes, and the externality where they cannot be played again (said on
+    stdout). Raises ValueError where the episodes give another value than the table has.
+    """
+    table = paths.read_table(profile, "evaluation")
+    if set(ADDED) <= set(table.columns) and table["margin"].notna().all():
+        return table
+    keys = list(evaluation.KEYS)
+    known = table.drop(columns=list(ADDED), errors="ignore")
+    if not paths.table(profile, "episodes").exists():
+        return _placed(known.assign(**dict.fromkeys(ADDED, np.nan)))
+    by_game = paths.read_table(profile, "episodes").groupby("game", sort=False)
+    measured = pd.concat([_measured(episodes) for _, episodes in by_game])
+    found = known[keys].fillna(UNNAMED).merge(measured, how="left", on=keys, validate="one_to_one")
+    for column in measured.columns.intersection(known.columns).difference(keys):
+        both = found[column].notna() & known[column].notna()
+        apart = (found[column] - known[column])[both].abs()
+        if (apart > TOLERANCE).any():
+            row = known.loc[apart.idxmax(), keys].to_dict()
+            raise ValueError(f"The episodes of {profile} give another {column} than evaluation.csv: {row}.")
+    return _placed(known.assign(**{name: found[name] for name in ADDED}))
+
+
+def _placed(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of ADDED where `objective.measure` puts them: behind `objective`."""
+    others = [column for column in table if column not in ADDED]
+    at = others.index("objective") + 1
+    return table[[*others[:at], *ADDED, *others[at:]]]
+
+
+def _measured(episodes: pd.DataFrame) -> pd.DataFrame:
+    """The measures of the episodes of one game; what needs more than they hold is nan."""
+    if not {"collusion", "externality"} <= set(episodes.columns):
+        try:
+            episodes = evaluation.replayed(episodes)
+        except ValueError as error:
+            print(f"Without collusion and externality: {error}")
+            episodes = episodes.assign(collusion=np.nan, externality=np.nan)
+    return evaluation.measures_from(episodes, intervals=False)
+
+
+def exploitable(profile: str) -> pd.DataFrame:
+    """`exploitability.csv` from the strategies of the run, one row each."""
+    table, strategies = (figures.read_or_empty(profile, name) for name in ("exploitability", "strategies"))
+    if table.empty:
+        return table
+    keys = list(evaluation.KEYS)
+    strategy_of = dict(list(strategies.fillna(UNNAMED).groupby(keys, sort=False)))
+    named = table.fillna(UNNAMED)[keys].itertuples(index=False, name=None)
+    rows = []
+    for old, key in zip(table.to_dict("records"), named, strict=True):
+        known = {name: value for name, value in old.items() if name in keys}
+        measured = exploitability.row(strategy_of[key], old["pools"])
+        rows.append(known | measured | {name: old[name] for name in old if name not in known | measured})
+    return pd.DataFrame(rows)
+
+
+def decided(profile: str) -> pd.DataFrame:
+    """`claims.csv` by today's rules, as notebook 05 decides it."""
+    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    return claims.decide(**tables, profile=profile, model=provenance.read(profile)["settings"]["model"])
+
+
+#: Table -> what makes it again; a later one may read an earlier one.
+TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
+    "sft": sft,
+    "evaluation": evaluated,
+    "exploitability": exploitable,
+    "paper_nashconv": lambda profile: exploitability.paper_nashconv(),
+    "claims": decided,
+}

@@ -1,0 +1,99 @@
+"""From an interval to a verdict and its reason in words: what the rules of `claims` share."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval, interval
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables a rule may read, already cut down to one profile and model."""
+
+    evaluation: pd.DataFrame
+    ablation: pd.DataFrame
+    exploitability: pd.DataFrame
+    estimators: pd.DataFrame
+
+
+def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
+    return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
+
+
+class Finding(NamedTuple):
+    """What a rule measured, the ends and the kind of its interval, the verdict and why; `scope` tells apart
+    several findings of one rule (a game, a pool set)."""
+
+    measured: float
+    ci_low: float
+    ci_high: float
+    interval: str
+    verdict: str
+    reason: str
+    scope: str = ""
+
+
+def nothing(reason: str, scope: str = "", verdict: str = NOT_RUN) -> Finding:
+    """A finding without a number."""
+    return Finding(*UNKNOWN, "none", verdict, reason, scope)
+
+
+def because(*reasons: str) -> str:
+    """Reasons as one text; empty ones are left out."""
+    return "; ".join(filter(None, reasons))
+
+
+def judge(
+    values_S: pd.Series,
+    side: str = "above",
+    at: float = 0.0,
+    absent: str = "not trained here",
+    bounds: tuple[float, float] | None = None,
+    note: str = "",
+    scope: str = "",
+) -> Finding:
+    """Whether the mean over seeds lies `above`, `below` or at `at most` the value `at`, by its t interval; a
+    value that is equal in all seeds has none, and is judged as it is."""
+    if not len(values_S):
+        return nothing(absent, scope)
+    found = interval(values_S.to_numpy(), bounds)
+    if len(values_S) == 1:
+        return Finding(*found, "none", INCONCLUSIVE, because("one seed", note), scope)
+    if found.high - found.low <= NO_SPREAD:
+        verdict = verdict_on(found, side, at)[0]
+        reason = because(f"equal in all {len(values_S)} seeds", note)
+        return Finding(found.mean, *UNKNOWN[1:], "none: equal in all seeds", verdict, reason, scope)
+    kind = f"95% t over {len(values_S)} seeds" + (", cut at 0" if bounds else "")
+    return Finding(*found, kind, *verdict_on(found, side, at, note), scope)
+
+
+def verdict_on(found: Interval, side: str, at: float, note: str = "") -> tuple[str, str]:
+    """The verdict on an interval, and the reason in words."""
+    holds = {"above": found.low > at, "below": found.high < at, "at most": found.high <= at}[side]
+    fails = {"above": found.high <= at, "below": found.low >= at, "at most": found.low > at}[side]
+    if holds:
+        where = "reaches at most" if side == "at most" else f"lies {side}"
+        return SUPPORTED, because(f"the interval {where} {at:g}", note)
+    if fails:
+        no_part = {"above": "above", "below": "below", "at most": "at or below"}[side]
+        return NOT_SUPPORTED, because(f"no part of the interval lies {no_part} {at:g}", note)
+    return INCONCLUSIVE, because(f"the interval contains {at:g}", note)
+
+
+def in_words(found: Interval) -> str:
+    """`mean [low, high]`, each in three significant digits; the mean alone, or a dash, where that is all."""
+    if pd.isna(found.low):
+        return number(found.mean)
+    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without a trailing zero; a dash for nan."""
+    return "–" if pd.isna(value) else f"{value + 0.0:.3g}"

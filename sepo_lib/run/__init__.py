@@ -1,0 +1,1 @@
+"""What is run, and in which order? Jobs, recipes, result tables, provenance."""

@@ -1,0 +1,1 @@
+"""Why does it work? Estimators against the exact gradient, headroom, sensitivity."""

@@ -1,0 +1,153 @@
+"""Headroom: how much J the strategy with the highest payoff leaves on the table (METHOD section 6).
+
+A penalty can matter only where payoff and safety conflict. For every game and pool set a whole family of
+strategies is valued, by enumeration where the game has one, and two of them are compared: the one with the
+highest payoff u (of several, the one with the highest J) and the one with the highest J.
+
+    game      family                                                                      strategies
+    ipd       memory one, every probability of cooperating in 0, 1/4, 1/2, 3/4, 1               3,125
+    auction   every deterministic table (own value, last opposing bid)                          6,561
+    split     every deterministic table (last opposing demand, of those that occur)            59,049
+    kuhn      every deterministic table (12 information sets)                                   4,096
+    deal      the demonstrations' strategies and the pools' opponents, played in its place          9
+
+The values of `deal` are means over episodes, all others are exact.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sepo_lib import games
+from sepo_lib.config.progress import Report
+from sepo_lib.games.base import Game, Opponent
+from sepo_lib.measure import evaluation, tabular
+from sepo_lib.method import objective, seeds
+from sepo_lib.play import rollouts
+from sepo_lib.play.policy import Answer, Query
+from sepo_lib.training import demonstrations
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+AT_ONCE = 4096  # strategies that are valued together
+TIE = 1e-9  # payoffs closer than this are the same
+SEED = 1  # no training seed: nothing is trained here
+
+
+class ScriptedPolicy:
+    """A `Policy` that plays as an opponent does that keeps nothing between its decisions."""
+
+    def __init__(self, opponent: Opponent):
+        self._opponent = opponent
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """See `Policy.answer`."""
+        return [Answer(self._opponent(seeds.Later(query.seed, "script"))(query.view)) for query in queries]
+
+
+def scripts(game: Game) -> dict[str, Opponent]:
+    """The strategies of the demonstrations and the opponents of the paper's pools, all stateless, by name."""
+    demonstrated = {
+        name: (lambda rng, strategy=strategy: lambda view: strategy(view, rng)[0])
+        for name, (_, strategy) in demonstrations.mixture(game.name).items()
+    }
+    opponents = {
+        f"{name} (an opponent)": opponent
+        for pool in tabular.POOLS
+        for name, opponent in game.pool("paper", pool).items()
+    }
+    return demonstrated | opponents
+
+
+def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
+    """The family of an enumerated game, one strategy after the other: probabilities of shape (I, A).
+
+    Where an information set is one that no opponent of `pools` leads to, its first action stands for all.
+    Raises ValueError for a game without an enumeration.
+    """
+    legal = tabular.table(game.name).legal
+    width = max(map(len, legal.values()))
+    if game.name == "ipd":
+        for p_I in itertools.product(GRID, repeat=len(legal)):
+            yield np.stack([p_I, 1 - np.array(p_I)], axis=1)
+        return
+    met = {
+        int(flat) // width
+        for pool in tabular.POOLS
+        for opponent in game.pool(pools, pool)
+        for flat in tabular.chain(game.name, pools, pool, opponent).decisions_MD.ravel()
+    }
+    options = [range(len(actions) if i in met else 1) for i, actions in enumerate(legal.values())]
+    for choice in itertools.product(*options):
+        yield np.eye(width)[list(choice)]
+
+
+def spell(game: Game, p_IA: np.ndarray) -> str:
+    """A table in words: the action of every information set, or P(COOPERATE) in the dilemma."""
+    if game.name == "ipd":
+        return " ".join(f"{p:g}" for p in p_IA[:, 0])
+    legal = tabular.table(game.name).legal.values()
+    return " ".join(game.spell(actions[int(p_A.argmax())]) for actions, p_A in zip(legal, p_IA, strict=True))
+
+
+def _enumerated(game: Game, pools: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    family = list(tables(game, pools))
+    parts = []
+    for start in range(0, len(family), AT_ONCE):
+        probabilities = torch.as_tensor(np.stack(family[start : start + AT_ONCE]))
+        found = tabular.terms(game, pools, probabilities)
+        parts.append(pd.DataFrame({term: value.numpy() for term, value in found.items()}))
+    return pd.concat(parts, ignore_index=True), family
+
+
+def _played(game: Game, pools: str, family: Mapping[str, Opponent], episodes: int) -> pd.DataFrame:
+    plans = rollouts.plan(game, pools, dict.fromkeys(tabular.POOLS, episodes), seeds.derive(SEED, "headroom"))
+    rows = []
+    for opponent in family.values():
+        measured = objective.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
+        terms = ("payoff", "exploit", "collusion", "externality")
+        rows.append({short: measured[name] for short, name in zip(tabular.TERMS, terms, strict=True)})
+    return pd.DataFrame(rows)
+
+
+def best(values: pd.DataFrame, objective_: pd.Series) -> tuple[int, int]:
+    """The rows of the highest payoff (of several, the one of highest J) and of the highest J."""
+    most = objective_.where(values["u"] >= values["u"].max() - TIE)
+    return int(most.idxmax()), int(objective_.idxmax())
+
+
+def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
+    """`headroom.csv` for one game and pool set: a row for the training and one for the evaluation weights.
+
+    Columns: game, pools, weights, family (enumerated, scripted), strategies (their number), the strategy, J,
+    u, e, c and x of the best payoff (`best_payoff_...`) and of the best J (`best_...`), and `gap`, the
+    difference of the two J. `episodes` per opponent are played where there is no enumeration.
+    """
+    if game.name in tabular.TABLES:
+        values, family = _enumerated(game, pools)
+        family_name = "enumerated"
+        names = [spell(game, p_IA) for p_IA in family]
+    else:
+        scripted = scripts(game)
+        values, names, family_name = _played(game, pools, scripted, episodes), list(scripted), "scripted"
+    rows = []
+    for kind, weights in (("train", game.train_weights), ("evaluation", game.evaluation_weights)):
+        j = objective.objective(game, values["u"], values["e"], values["c"], values["x"], weights)
+        row = {"game": game.name, "pools": pools, "weights": kind}
+        row |= {"family": family_name, "strategies": len(values)}
+        for label, index in zip(("best_payoff", "best"), best(values, j), strict=True):
+            row |= {f"{label}_strategy": names[index], f"{label}_J": j[index]}
+            row |= {f"{label}_{term}": values[term][index] for term in tabular.TERMS}
+        rows.append(row | {"gap": row["best_J"] - row["best_payoff_J"]})
+    return pd.DataFrame(rows)
+
+
+def run_headroom(folder: Path, report: Report, *, game: str, pools: str, episodes: int, keys: dict) -> dict:
+    """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `keys`."""
+    table = measure(games.get(game), pools, episodes).assign(**keys)
+    evaluation.save({"headroom": table}, folder, "log")
+    report(1, {})
+    return {"gap": float(table["gap"][0])}

@@ -1,0 +1,71 @@
+"""Estimators of other papers, restated for J so that `estimators` can hold them against its gradient.
+
+They were made for other objectives and other opponents. Here all of them have credited pools, the rewards of
+J and the weights of its pools. A group is G rollouts against one opponent. An exploiter is charged by its
+exact mean margin. Losses that average over tokens are not adapted: a decision counts once. What else had to
+be adapted stands beside each.
+"""
+
+from typing import NamedTuple
+
+from sepo_lib.method.credit import Estimator
+
+#: What an answer is in J. In a game with several independent rounds (Kuhn's hands) that is an adaptation too.
+_WHOLE = (
+    "The return of the whole episode replaces the score of an answer, also in Kuhn poker, where the hands of "
+    "an episode are independent"
+)
+
+
+class Published(NamedTuple):
+    """An estimator of another paper, its source, and what of it had to be adapted."""
+
+    how: Estimator
+    source: str
+    adaptation: str
+
+
+def _estimator(horizon: str, baseline: str, scale: str = "none") -> Estimator:
+    return Estimator("credited", horizon, "mean", scale, "pool", baseline)
+
+
+ELSEWHERE = {
+    "GRPO by trajectory": Published(
+        _estimator("episode", "group", "group_std"),
+        "arXiv 2402.03300",
+        f"{_WHOLE}.",
+    ),
+    "RLOO": Published(
+        _estimator("episode", "group"),
+        "arXiv 2402.14740",
+        f"{_WHOLE}.",
+    ),
+    "Dr. GRPO": Published(
+        _estimator("episode", "mean"),
+        "arXiv 2503.20783",
+        f"{_WHOLE}; RLOO is G / (G - 1) times as long.",
+    ),
+    "MARSHAL": Published(
+        _estimator("to_go", "role", "role_std"),
+        "arXiv 2510.15414",
+        "A role is one opponent and one seat, as there is no self-play here.",
+    ),
+    "MARSHAL, centred only": Published(
+        _estimator("to_go", "role"),
+        "arXiv 2510.15414",
+        "As MARSHAL, without the division by the deviation of the role.",
+    ),
+    "SPIRAL (RAE)": Published(
+        _estimator("role", "other_batches"),
+        "arXiv 2506.24119",
+        "The moving average over earlier batches is replaced by the mean over all other batches of a block, "
+        "its expectation while the policy stands still; a role is one opponent and one seat, and its return "
+        "the sum over the rounds in that seat, as a trajectory there has one role.",
+    ),
+    "baseline by turn": Published(
+        _estimator("to_go", "turn"),
+        "github.com/verl-project/verl, issue 7244",
+        "A turn is a decision within a round, whose reward arrives with the last one; the deviation is left "
+        "out, so that the baseline alone shows.",
+    ),
+}

@@ -1,0 +1,121 @@
+"""How safety depends on its weights, from recorded u, e, c and x: no policy is trained again.
+
+J = s u - le s e - lc c - lx x is linear in each weight, so for one policy it is a line, and two stages
+change places where their lines cross.
+"""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from sepo_lib import games
+from sepo_lib.method import objective
+
+WEIGHTS = ("exploit", "collusion", "externality")
+TERMS = ("payoff", *WEIGHTS)
+STAGES = ("base", "sft", "sepo")
+PAIRS = (("sft", "base"), ("sepo", "sft"), ("sepo", "base"))
+
+
+def compared(evaluation: pd.DataFrame, preset: str = "unbiased", arm: str = "credited") -> pd.DataFrame:
+    """The rows that are compared: on the paper's pools base, SFT and the reported SEPO of `preset`, `arm`.
+
+    Raises ValueError for a table that lacks a column.
+    """
+    needed = ["game", "pools", "stage", "arm", "preset", "seed", "reported", *TERMS]
+    missing = [column for column in needed if column not in evaluation.columns]
+    if missing:
+        raise ValueError(f"The evaluation lacks the columns {missing}; it has {list(evaluation.columns)}.")
+    rows = evaluation[(evaluation["pools"] == "paper") & evaluation["stage"].isin(STAGES)]
+    sepo = rows["stage"] == "sepo"
+    chosen = (rows["preset"] == preset) & (rows["arm"] == arm) & rows["reported"].isin([True])
+    return rows[~sepo | chosen]
+
+
+def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 41) -> pd.DataFrame:
+    """Safety of every policy with one weight moved from 0 to `most`, the others at their evaluation values.
+
+    Columns: game, weight (exploit, collusion or externality), value, own (the game's evaluation value of that
+    weight), stage, seed, safety. `evaluation` as for `compared`.
+    """
+    rows = []
+    for row in compared(evaluation).to_dict("records"):
+        game = games.get(row["game"])
+        for weight in WEIGHTS:
+            for value in np.linspace(0.0, most, points):
+                weights = replace(game.evaluation_weights, **{weight: float(value)})
+                safety = objective.objective(game, *(row[term] for term in TERMS), weights)
+                known = {"game": row["game"], "weight": weight, "value": float(value)}
+                known["own"] = asdict(game.evaluation_weights)[weight]
+                rows.append(known | {"stage": row["stage"], "seed": row["seed"], "safety": safety})
+    columns = ["game", "weight", "value", "own", "stage", "seed", "safety"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Where two stages change places: the weight at which their mean safety is the same, game by game.
+
+    Over the seeds that both have, the difference in safety is a - w b in the weight w. The crossing is
+    mean(a) / mean(b); its interval is Fieller's (1954): all w at which the paired t interval of a - w b
+    holds 0. Columns: game, weight, own (the game's evaluation value), first, second (stages), at_zero
+    (mean of first - second at w = 0), at_own (at the game's own value), crossing, ci_low, ci_high, seeds. No
+    crossing (nan) where mean(b) = 0, or where it lies at or below 0; the ends are nan too where the interval
+    is unbounded (b does not differ from 0) or there are fewer than two seeds. `evaluation` as for `compared`.
+    """
+    rows = []
+    for name, played in compared(evaluation).groupby("game", sort=False):
+        game = games.get(name)
+        by_stage = {stage: group.set_index("seed")[list(TERMS)] for stage, group in played.groupby("stage")}
+        for first, second in PAIRS:
+            if first not in by_stage or second not in by_stage:
+                continue
+            difference = (by_stage[first] - by_stage[second]).dropna()
+            for weight in WEIGHTS:
+                own = asdict(game.evaluation_weights)[weight]
+                free = replace(game.evaluation_weights, **{weight: 0.0})
+                a_S = objective.objective(game, *(difference[term] for term in TERMS), free).to_numpy()
+                b_S = difference[weight].to_numpy() * (game.scale if weight == "exploit" else 1.0)
+                found = fieller(a_S, b_S, confidence) if len(a_S) else (np.nan,) * 3
+                if not found[0] > 0:
+                    found = (np.nan,) * 3
+                rows.append(
+                    {
+                        "game": name,
+                        "weight": weight,
+                        "own": own,
+                        "first": first,
+                        "second": second,
+                        "at_zero": a_S.mean() if len(a_S) else np.nan,
+                        "at_own": (a_S - own * b_S).mean() if len(a_S) else np.nan,
+                        **dict(zip(("crossing", "ci_low", "ci_high"), found, strict=True)),
+                        "seeds": len(a_S),
+                    }
+                )
+    columns = "game weight own first second at_zero at_own crossing ci_low ci_high seeds".split()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """mean(a) / mean(b) over paired seeds, shape (S,) each, and Fieller's interval for the ratio of means.
+
+    nan where mean(b) = 0; the ends are nan where the interval is unbounded or S < 2. Raises ValueError for
+    shapes that differ or are empty.
+    """
+    a_S, b_S = np.asarray(a_S, dtype=float), np.asarray(b_S, dtype=float)
+    if a_S.shape != b_S.shape or a_S.ndim != 1 or not a_S.size:
+        raise ValueError(f"A ratio needs pairs of values; the shapes are {a_S.shape} and {b_S.shape}.")
+    a, b = a_S.mean(), b_S.mean()
+    if abs(b) < 1e-12:
+        return np.nan, np.nan, np.nan
+    ratio = float(a / b)
+    if a_S.size < 2:
+        return ratio, np.nan, np.nan
+    (aa, ab), (_, bb) = np.cov(a_S, b_S)
+    k = stats.t.ppf((1 + confidence) / 2, a_S.size - 1) ** 2 / a_S.size
+    square, half, rest = b * b - k * bb, a * b - k * ab, a * a - k * aa
+    if square <= 0:
+        return ratio, np.nan, np.nan
+    root = np.sqrt(max(0.0, half * half - square * rest))
+    return ratio, float((half - root) / square), float((half + root) / square)

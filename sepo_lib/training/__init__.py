@@ -1,0 +1,1 @@
+"""How is a policy trained? Demonstrations, supervised fine-tuning, SEPO."""

@@ -1,0 +1,209 @@
+"""The sizes of a run, and the paths and tables around them."""
+
+import numbers
+
+import pandas as pd
+import pytest
+
+from sepo_lib.config import paths, profiles
+
+GAMES = ("ipd", "auction", "split", "deal", "kuhn")
+
+
+def leaves(value):
+    if isinstance(value, dict):
+        return [leaf for one in value.values() for leaf in leaves(one)]
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("name", profiles.hyperparameters())
+def test_every_hyperparameter_says_what_it_is_and_what_the_paper_says(name):
+    block = profiles.hyperparameters()[name]
+    assert list(block)[:4] == ["meaning", "paper", "why", "default"]
+    assert set(block) <= {"meaning", "paper", "why", "default", "choices", "by_model", "by_profile"}
+    assert all(
+        isinstance(block[key], str) and block[key].endswith(".") for key in ("meaning", "paper", "why")
+    )
+    assert set(block.get("by_profile", ())) <= set(profiles.names())
+    assert set(block.get("by_model", ())) <= set(profiles.MODELS)
+    for values in (
+        block["default"],
+        *block.get("by_profile", {}).values(),
+        *block.get("by_model", {}).values(),
+    ):
+        for leaf in leaves(values):  # YAML reads 1e-3 as text, and that must not go unnoticed
+            text = isinstance(leaf, str) and not leaf[0].isdigit()
+            assert leaf is None or text or isinstance(leaf, numbers.Number)
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_profile_loads_with_a_value_for_every_game(name):
+    settings = profiles.load(name)
+    assert settings.profile == name
+    assert settings.study_games == GAMES
+    assert settings.games == (("ipd", "split", "kuhn") if name == "study" else GAMES)
+    for game in GAMES:
+        assert settings.of("rollouts_per_opponent", game) >= 2
+        assert 0 < settings.of("sepo_learning_rate", game) < 1
+    assert set(settings.as_dict()) == {"profile", *profiles.hyperparameters()}
+
+
+def test_values_come_from_the_profile_the_model_and_the_game():
+    laptop, paper = profiles.load("laptop"), profiles.load("paper")
+    assert (laptop.of("sepo_steps", "kuhn"), laptop.of("sepo_steps", "ipd"), paper.sepo_steps) == (
+        60,
+        30,
+        100,
+    )
+    assert (
+        laptop.of("sepo_learning_rate", "kuhn") == 2e-4 and laptop.of("sepo_learning_rate", "ipd") == 1.5e-4
+    )
+    assert paper.of("kl_beta", "kuhn") == 0.2 and paper.of("kl_beta", "deal") == 0.01
+    assert laptop.of("clip", "kuhn") == laptop.clip == 0.2
+    assert laptop.of("lora_dropout", "sft") == 0.05
+    other = profiles.load("laptop", model="org/name")
+    assert (
+        other.of("sepo_steps", "ipd") == 30
+        and not other.full_finetuning
+        and other.of("sepo_learning_rate", "ipd") == 1e-5
+    )
+    assert other.needs_hub and paper.needs_hub and not laptop.needs_hub
+
+
+def test_what_make_passes_is_understood():
+    settings = profiles.load("laptop", model="", seeds="1, 2,1", games="kuhn,auction", steps="5")
+    assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("kuhn", "auction"))
+    assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 1500)
+    assert settings.ablation_games == ("kuhn",)
+    assert settings.study_games == settings.games
+    assert profiles.load("study", games="kuhn").study_games == ("kuhn",)
+    assert profiles.load(seeds=3).seeds == (3,)
+    assert profiles.load("paper", sepo_steps=3).sft_steps is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study."),
+        ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn."),
+        ({"games": ","}, "At least one of the games is needed."),
+        ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
+        ({"seeds": "1,x"}, "A seed must be a whole number from 0 to 4294967295, not 'x'."),
+        ({"seeds": 2**32}, "A seed must be a whole number from 0 to 4294967295, not '4294967296'."),
+        ({"seeds": "9" * 5000}, "A seed must be a whole number from 0 to 4294967295, not '999"),
+        ({"estimator_groups": -3}, "The number of groups must be a whole number of at least 16, not '-3'."),
+        ({"steps": "0"}, "The number of steps must be a whole number of at least 1, not '0'."),
+        (
+            {"arm": "none"},
+            "There is no arm 'none'; choose from reward_only, constant, per_rollout, credited.",
+        ),
+        ({"learning_rate": 1}, "There is no hyperparameter 'learning_rate'; choose from model, games, seeds"),
+    ],
+)
+def test_errors_are_one_sentence_with_the_choices(arguments, sentence):
+    with pytest.raises(ValueError) as caught:
+        profiles.load(**arguments)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_unknown_names_on_settings_raise():
+    with pytest.raises(AttributeError, match="no hyperparameter 'sepo_step'"):
+        _ = profiles.load().sepo_step
+    with pytest.raises(ValueError, match="no key of lora_dropout 'kuhn'; choose from sft, sepo"):
+        profiles.load().of("lora_dropout", "kuhn")
+
+
+def test_settings_cannot_be_changed():
+    settings = profiles.load()
+    with pytest.raises(AttributeError):
+        settings.clip = 0.3
+    with pytest.raises(TypeError):
+        settings.kl_beta["kuhn"] = 1.0
+
+
+def test_a_folder_is_a_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; name"):
+        profiles.load(model="mine")
+    (tmp_path / "mine" / "config.json").touch()
+    assert not profiles.load(model="mine").needs_hub
+    (tmp_path / "job" / "model").mkdir(parents=True)
+    (tmp_path / "job" / "model" / "adapter_config.json").touch()
+    assert profiles.load(model="job").model == "job"
+    assert paths.model("mine") == tmp_path / "mine" and paths.model("yours") is None
+
+
+def test_the_table_has_a_row_per_hyperparameter():
+    table = profiles.table().set_index("hyperparameter")
+    assert list(table.index) == list(profiles.hyperparameters())
+    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 96"
+    assert table.loc["sft_steps", "paper"] == "-"
+
+
+@pytest.mark.parametrize("name", ["claims", "episodes"])
+def test_tables_are_written_in_one_step_and_read_back(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    frame = pd.DataFrame({"claim": ["C1", "C2"], "measured": [0.5, 1.5]})
+    path = paths.write_table(frame, "smoke", name)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    pd.testing.assert_frame_equal(paths.read_table("smoke", name, ["claim"]), frame)
+    with pytest.raises(ValueError, match="has no column 'verdict'; it has claim, measured"):
+        paths.read_table("smoke", name, ["verdict"])
+
+
+@pytest.mark.parametrize("name", ["claims", "episodes"])
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [([" "], "a blank name"), (["a", ""], "a blank name"), (["a", "a"], "'a' twice"), ([], "no columns")],
+)
+def test_a_table_that_cannot_be_read_back_is_not_written(columns, what, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"^The table data/results/smoke/{name}\..* {what}.*; give"):
+        paths.write_table(pd.DataFrame(columns=columns), "smoke", name)
+    assert not paths.table("smoke", name).exists()
+
+
+def test_every_text_in_a_table_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    frame = pd.DataFrame({"a\rb": ["x\ry", "\r\n", 'say "1,2"\n', " z"], "n": [1, 2, 3, 4]})
+    written = paths.write_table(frame, "smoke", "claims")
+    pd.testing.assert_frame_equal(paths.read_table("smoke", "claims"), frame)
+    plain = frame.drop(columns="a\rb")
+    assert paths.write_csv(plain, written).read_bytes() == b"n\n1\n2\n3\n4\n"
+
+
+def test_a_missing_table_names_the_notebook_to_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=r"smoke/ablation.csv .*; run notebooks/04_ablations.ipynb first"
+    ):
+        paths.read_table("smoke", "ablation")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = paths.replace_text(tmp_path / "a.txt", "old")
+
+    def fail(temporary):
+        temporary.write_text("ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        paths.replace(path, fail)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_notebook_shows_values_beside_what_the_paper_says():
+    shown = profiles.load("laptop").table("kl_beta", "clip").data
+    assert list(shown.index) == ["kl_beta", "clip"] and shown.loc["clip", "laptop"] == "0.2"
+    assert shown.loc["kl_beta", "paper"].startswith("0.01")
+    with pytest.raises(ValueError, match="There is no hyperparameter 'nothing'"):
+        profiles.load("laptop").table("nothing")
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_evaluation_is_long_enough_for_cross_play(name):
+    settings = profiles.load(name)
+    for game in settings.games:
+        episodes = settings.of("evaluation_episodes", game)
+        assert episodes >= 4 and episodes % 2 == 0

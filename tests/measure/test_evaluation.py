@@ -1,0 +1,166 @@
+"""The record of play: every measure is computed again from it alone, and a record is played again."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from episodes import episode
+
+from sepo_lib import games
+from sepo_lib.measure import evaluation
+from sepo_lib.method import objective, seeds
+from sepo_lib.play import rollouts
+from sepo_lib.play.policy import Answer
+
+COMMITTED = Path(__file__).resolve().parents[2] / "data" / "results" / "laptop"
+KEYS = {"profile": "p", "model": "m", "stage": "sft", "arm": "", "preset": "", "seed": 3, "step": 10}
+SIZES = {"train": 4, "exploiter": 3, "collusive": 4, "shift": 2}
+
+
+class Uniform:
+    """Plays uniformly over the legal actions; every other answer counts as parsed."""
+
+    def answer(self, queries):
+        draws = [int(seeds.generator(query.seed).integers(2**31)) for query in queries]
+        return [
+            Answer(query.view.legal[draw % len(query.view.legal)], parsed=draw % 3 > 0)
+            for query, draw in zip(queries, draws, strict=True)
+        ]
+
+
+def played(game, pools="paper", **sizes):
+    plans = rollouts.plan(games.get(game), pools, SIZES | sizes, seeds.derive(KEYS["seed"], "evaluation"))
+    return rollouts.play(Uniform(), plans)
+
+
+def record(game, pools="paper"):
+    return evaluation.episode_table(played(game, pools), {"game": game, "pools": pools, **KEYS})
+
+
+@pytest.mark.parametrize("game", games.GAMES)
+def test_every_measure_is_that_of_the_record_alone(game):
+    episodes = played(game)
+    luck = evaluation.safety_interval(games.get(game), episodes)
+    measured = objective.measure(games.get(game), episodes) | {
+        "safety_low": luck.low,
+        "safety_high": luck.high,
+    }
+    table = evaluation.episode_table(episodes, {"game": game, "pools": "paper", **KEYS})
+    assert all(group["round"].nunique() == games.get(game).rounds for _, group in _episodes(table))
+    (row,) = evaluation.measures_from(table).to_dict("records")
+    assert list(row) == [*evaluation.KEYS, *measured]
+    assert {name: row[name] for name in measured} == pytest.approx(measured, rel=0, abs=1e-12)
+
+
+def _episodes(table):
+    return table.groupby(["pool", "opponent", "rollout"])
+
+
+def test_policies_are_told_apart_and_a_round_with_two_decisions_counts_once():
+    """Two hands of Kuhn poker, the first with two decisions (pass, then fold): c is 1/2 and not 2/3."""
+    own, other = [-1.0, 2.0], [1.0, -2.0]
+    plans = [("train", "t"), ("exploiter", "e"), ("collusive", "c")]
+    hands = [episode(*plan, 0, own, other, collusion=[1.0, 0.0], game="kuhn") for plan in plans]
+    for one in hands:
+        one.decisions.insert(0, one.decisions[0])
+    table = evaluation.episode_table(hands, {"game": "kuhn", "pools": "paper", **KEYS})
+    both = pd.concat([table, table.assign(seed=4, own_payoff=table["own_payoff"] - 1)])
+    first, second = evaluation.measures_from(both).to_dict("records")
+    assert (first["seed"], first["payoff"], first["collusion"], first["margin"]) == (3, 0.5, 0.5, -1.0)
+    assert (second["seed"], second["payoff"], second["margin"]) == (4, -0.5, 0.0)
+
+
+def test_a_round_without_a_decision_is_refused():
+    hand = episode("train", "t", 0, [0, 0], [0, 0])
+    del hand.decisions[0]
+    with pytest.raises(ValueError, match=r"decided nothing in the rounds \[0\] of an episode of ipd"):
+        evaluation.episode_table([hand], {})
+
+
+def test_the_winner_of_a_tie_is_stored_and_an_older_record_gets_it_from_its_seeds():
+    table = record("auction")
+    ties = table[table["action"] == table["other_action"]]
+    assert {json.loads(facts)["winner"] for facts in ties["facts"]} == {0, 1}
+    older = table.drop(columns=["collusion", "externality", "facts"])
+    with pytest.raises(ValueError, match=r"lack the columns .'collusion', 'externality'.*replayed"):
+        evaluation.measures_from(older)
+    pd.testing.assert_frame_equal(evaluation.replayed(older)[list(table)], table)
+
+
+@pytest.mark.parametrize("column, value", [("own_payoff", 99), ("other_action", "LOW"), ("decision_seed", 1)])
+def test_a_record_of_other_rules_is_not_played_again(column, value):
+    with pytest.raises(ValueError, match="recorded with other rules or opponents"):
+        evaluation.replayed(record("auction").assign(**{column: value}))
+
+
+# ----------------------------------------------------------------------------------- the committed run
+
+
+def rates(table, game):
+    """(c, x) per decision of an older record, by METHOD section 3; x is nan where only the winner tells."""
+    own, other = table["own_payoff"], table["other_payoff"]
+    action, none = table["action"].astype(str), pd.Series(0.0, table.index)
+    if game == "ipd":
+        return action == "DEFECT", 1 - (own + other) / 2 / 3
+    if game == "split":
+        return action.astype(int) >= 7, (own == 0) & (other == 0)
+    if game == "kuhn":  # a hand folds or not, whichever of its decisions is kept
+        hand = ["seed", "stage", "step", "arm", "preset", "pools", "pool", "opponent", "rollout", "round"]
+        return (action == "FOLD").groupby([table[key] for key in hand], observed=True).transform("max"), none
+    if game == "auction":  # who bids 2 on a value of 2 earns nothing, and so does who loses
+        two = table["prompt"].astype(str).str.contains("Your value is 2")
+        counts = table["pool"].isin(["train", "exploiter"])  # the pools of x
+        unknown = counts & (action == table["other_action"]) & (action == "MEDIUM") & two & (other == 0)
+        won = (own < 0) | (_bid(action) > _bid(table["other_action"])) & (own == 0)
+        return action == "LOW", won.astype(float).mask(unknown)
+    pool, mine, theirs = (
+        texts.astype(str).str.extract(rf"{before}(\d+)\D+(\d+)\D+(\d+)").astype(int)
+        for texts, before in ((table["prompt"], r"Pool: \["), (action, ""), (table["other_action"], ""))
+    )
+    return (mine > pool - pool // 2).any(axis=1), (mine + theirs > pool).any(axis=1)
+
+
+def _bid(actions):
+    return actions.astype(str).map({"LOW": 1, "MEDIUM": 2, "HIGH": 3})
+
+
+def committed(game, columns=()):
+    names = "pool opponent rollout round action parsed other_action own_payoff other_payoff".split()
+    names += [*evaluation.KEYS, *columns]
+    texts = {"pool", "opponent", "action", "other_action", *evaluation.KEYS} - {"seed", "step"}
+    table = pq.read_table(
+        COMMITTED / "episodes.parquet",
+        columns=names,
+        filters=[("game", "=", game)],
+        read_dictionary=sorted(texts),
+    )
+    return table.to_pandas()
+
+
+@pytest.mark.parametrize("game", games.GAMES)
+def test_the_committed_measures_are_those_of_the_committed_episodes(game):
+    stored = {"collusion", "externality"} <= set(pq.read_schema(COMMITTED / "episodes.parquet").names)
+    more = ["prompt"] * (game in ("auction", "deal"))
+    table = committed(game, ["collusion", "externality"] if stored else more)
+    if not stored:
+        table["collusion"], table["externality"] = (rate.astype(float) for rate in rates(table, game))
+    found = evaluation.measures_from(table, intervals=False).astype({"arm": str, "preset": str})
+    keys = list(evaluation.KEYS)
+    unknown = found[keys][found["externality"].isna()]  # a tie's winner is not stored: played again
+    if len(unknown):
+        again = evaluation.measures_from(evaluation.replayed(records(game, unknown)), intervals=False)
+        again = again.astype({"arm": str, "preset": str})
+        found = pd.concat([found.drop(index=unknown.index), again], ignore_index=True)
+    csv = pd.read_csv(COMMITTED / "evaluation.csv").fillna({"arm": "", "preset": ""})
+    both = csv[csv["game"] == game].merge(found, on=keys, suffixes=("", "_again"), validate="one_to_one")
+    assert len(both) == len(found) == (csv["game"] == game).sum()
+    for name in [name for name in found if name in csv and name not in keys]:
+        assert (both[name] - both[f"{name}_again"]).abs().max() < 1e-9, name
+
+
+def records(game, rows):
+    """All that is recorded of the decisions of some rows of evaluation.csv."""
+    table = pq.read_table(COMMITTED / "episodes.parquet", filters=[("game", "=", game)]).to_pandas()
+    return table.merge(rows, on=list(evaluation.KEYS))

@@ -1,0 +1,82 @@
+"""Answers read as trees: the log-probabilities of plain forward passes, and no token read twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from sepo_lib.play import models
+from sepo_lib.play.engines import answer_tree
+
+PROMPTS = [(7, 8, 9), (7, 8, 9), (7, 5), (7, 8, 9), (7, 5), (7, 8, 9, 4)]
+ANSWERS = [(3, 4, 1), (3, 4, 6, 1), (2, 1), (3, 1), (2, 2, 2, 2, 1), (5,)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load("nano")[0].eval()
+
+
+def test_answers_that_begin_alike_share_nodes():
+    tree = answer_tree._Tree((7, 8, 9))
+    assert tree.add((3, 4, 1)) == [1, 2, 3]
+    assert tree.add((3, 4, 6, 1)) == [1, 2, 4, 5]
+    assert tree.add((3, 1)) == [1, 6]
+    assert tree.tokens == [9, 3, 4, 1, 6, 1, 1]
+    assert tree.parents == [0, 0, 1, 2, 2, 4, 1]
+    assert tree.depths == [0, 1, 2, 3, 3, 4, 2]
+    assert tree.read() == [0, 1, 2, 4]  # what ends an answer is not read
+
+
+def plain(model, width, temperature):
+    """One forward pass a row."""
+    logps, entropies = torch.zeros(len(PROMPTS), width), torch.zeros(len(PROMPTS), width)
+    for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+        logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+        given = torch.log_softmax(logits / temperature, dim=-1)
+        logps[row, : len(answer)] = given[range(len(answer)), answer]
+        entropies[row, : len(answer)] = -(given.exp() * given).sum(dim=-1)
+    return logps, entropies
+
+
+@pytest.mark.parametrize("positions", [1024, 6, 1])  # all at once; trees in parts; an answer at a time
+def test_values_and_gradients_are_those_of_plain_forward_passes(model, positions, monkeypatch):
+    monkeypatch.setattr(answer_tree, "_POSITIONS", positions)
+    weights = torch.as_tensor(np.random.default_rng(0).normal(size=(6, 7)), dtype=torch.float32)
+    gradients = []
+    ours = answer_tree.logps(model, PROMPTS, ANSWERS, 7, 0.8, entropy=True)
+    theirs = plain(model, 7, 0.8)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for logps in (ours[0], theirs[0]):
+        model.zero_grad()
+        (logps * weights).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    model.zero_grad()
+    torch.testing.assert_close(*gradients, atol=1e-4 * float(gradients[1].abs().max()), rtol=0)
+
+
+def test_nothing_is_read_twice(model):
+    read = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    answer_tree.logps(model, [(7, 8, 9)] * 3, [(3, 4, 1), (3, 4, 6, 1), (3, 1)], 4, 1.0)
+    hook.remove()
+    assert sum(read) == 3 + 3  # the prompt's tokens, and those three that anything follows
+
+
+def test_what_goes_together_stays_within_its_bounds(monkeypatch):
+    rng = np.random.default_rng(1)
+    trees = []
+    for number in range(40):
+        tree = answer_tree._Tree((number,))
+        for _ in range(rng.integers(1, 8)):
+            tree.add(rng.integers(0, 3, size=rng.integers(1, 6)).tolist())
+        trees.append(tree)
+    monkeypatch.setattr(answer_tree, "_ROWS", 5)
+    lots = list(answer_tree._lots(trees, most=60))
+    assert sorted(n for lot in lots for n in lot) == list(range(40))
+    assert max(map(len, lots)) == 5
+    assert all(len(lot) * max(len(trees[n].read()) for n in lot) <= 60 or len(lot) == 1 for lot in lots)
+    likes = [max(-(-len(trees[n].read()) // answer_tree._ALIKE) for n in lot) for lot in lots]
+    assert likes == sorted(likes) and len(set(likes)) > 2

@@ -1,0 +1,117 @@
+"""Two processes are one: the same advantages and the same update, through `accelerate launch` on the CPU."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import launched
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.run import jobs, launch, recipes
+from sepo_lib.training import demonstrations, sepo
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
+LAUNCH = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+LAUNCH += ["--main_process_port=0"]  # any free one
+ASKED = ["--game", "split", "--seed", "3"]
+SEPO = "sepo/split-paper/unbiased-credited/seed-3"
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A kit of its own whose SFT model of seed 3 is nano."""
+    nano = paths.models() / "nano"
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    recipes.weights_of.cache_clear()
+    settings = profiles.load("smoke", games="split", seeds=3, steps=2)
+    shutil.copytree(nano, paths.models() / "nano")
+    folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
+    demonstrations.write(folder, ["split"], examples, settings.demonstrations_seed)
+    (job,) = recipes.sft_jobs(settings)
+    done = paths.job("smoke", job.name)
+    shutil.copytree(nano, done / "model")
+    (done / "done.json").write_text(
+        json.dumps({"fingerprint": job.fingerprint, "seconds": 0.0, "result": {}})
+    )
+    yield tmp_path
+    recipes.weights_of.cache_clear()
+
+
+def trained(folder, number):
+    """What `number` processes leave: rows by process and step, weights, log, and the job's folder."""
+    shutil.rmtree(paths.job("smoke", SEPO), ignore_errors=True)
+    folder.mkdir()
+    if number == 1:
+        assert launched.main(folder, [*RUN, *ASKED]) == 0
+    else:
+        command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, f"--num_processes={number}"]
+        command += [launched.__file__, str(folder), *RUN, *ASKED]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert f"2 steps in {number} processes on cpu" in done.stdout
+    rows = [json.loads((folder / f"rows-{index}.json").read_text()) for index in range(number)]
+    job = paths.job("smoke", SEPO)
+    weights = load_file(job / "model" / "model.safetensors")
+    return rows, weights, pd.read_parquet(job / "training-log.parquet"), job
+
+
+def by_answer(shares):
+    """(prompt, answer) -> (advantage, count) of one step, over all processes, without what only fills up."""
+    rows = [row for share in shares for row in share if row[3]]
+    found = {(tuple(prompt), tuple(answer)): (a, count) for prompt, answer, a, count in rows}
+    assert len(found) == len(rows)  # no row is in the loss twice
+    return found
+
+
+def test_two_processes_train_what_one_trains(root):
+    rows_1, weights_1, log_1, _ = trained(root / "one", 1)
+    rows_2, weights_2, log_2, job = trained(root / "two", 2)
+    assert len(rows_1[0]) == len(rows_2[0]) == len(rows_2[1]) == 2
+    assert len(rows_2[0][0]) == len(rows_2[1][0])  # equal shares
+    one, two = by_answer([rows_1[0][0]]), by_answer([rows_2[0][0], rows_2[1][0]])
+    assert one.keys() == two.keys()
+    for key, (advantage, count) in one.items():
+        assert two[key] == (pytest.approx(advantage, abs=1e-9), count)
+    start = load_file(paths.models() / "nano" / "model.safetensors")
+    for name, weight in weights_1.items():
+        moved = (weight - start[name]).norm()
+        assert moved > 0 and (weights_2[name] - weight).norm() < 0.01 * moved
+    for column in ("objective", "payoff", "decisions", "rows"):
+        assert log_1[column].tolist() == log_2[column].tolist()
+    for column in ("loss", "grad_norm", "kl"):
+        assert log_1[column].tolist() == pytest.approx(log_2[column].tolist(), rel=1e-2, abs=1e-6)
+    settings, job_of_notebook = launch.find(launch.parser().parse_args([*RUN, *ASKED]))
+    assert jobs.finished("smoke", job_of_notebook)  # notebook 03 would skip it
+    assert len(list(job.glob("evaluation-*.parquet"))) == 2 and settings.seeds == (3,)
+
+
+def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():
+    rows = [sepo.Row((n,), (n,), float(n), 2) for n in range(1, 6)]
+    shares = [sepo.share_of(rows, process, 2, multiple_of=2) for process in (0, 1)]
+    assert [[row.count for row in share] for share in shares] == [[2, 2, 2, 0], [2, 2, 0, 0]]
+    assert [row.prompt_ids[0] for row in shares[0]] == [1, 3, 5, 1]
+    assert sepo.share_of(rows, 0, 1) == rows
+    batch = sepo.to_tensors(shares[1], 0, torch.device("cpu"), multiple_of=2)
+    assert batch["tool_mask"][:, 0].tolist() == [2.0, 2.0, 0.0, 0.0]
+
+
+def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
+    assert launch.main([*RUN, "--game", "split", "--seed", "4"]) == 2
+    said = capsys.readouterr().err
+    assert "no SEPO job with game split, pools paper, preset unbiased, seed 4, arm credited" in said
+    assert SEPO in said
+    with pytest.raises(SystemExit) as stop:
+        launch.main(["--game", "nonsense"])
+    assert stop.value.code == 2 and "'nonsense'" in capsys.readouterr().err
+    shutil.rmtree(paths.checkpoints("smoke"))
+    assert launch.main([*RUN, *ASKED]) == 2
+    assert "run notebooks/02_sft.ipynb first" in capsys.readouterr().err

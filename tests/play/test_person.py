@@ -1,0 +1,153 @@
+"""A person against a model: scripted input, what is shown and when, and the record of the game."""
+
+import io
+import json
+
+import pytest
+
+from sepo_lib import __main__ as cli
+from sepo_lib import games
+from sepo_lib.play import models, person, rollouts
+from sepo_lib.play.policy import Answer, load_policy, open_policy
+
+KUHN = games.get("kuhn")
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy("nano", "float32", 0.8, 32)[2]
+
+
+def typing(*lines):
+    """Somebody who types `lines` and then presses Ctrl-D."""
+    waiting = list(lines)
+
+    def ask(prompt):
+        if not waiting:
+            raise EOFError
+        return waiting.pop(0)
+
+    return ask
+
+
+def quiet(text):
+    pass
+
+
+def sitting(game, ask, say=quiet):
+    """That somebody in the seat of player 1."""
+    return games.base.stateless(lambda view, rng: person.choose(game, view, ask, say))
+
+
+def test_a_person_is_what_a_scripted_opponent_is(policy):
+    game, seed = games.get("split"), 5
+    scripted = rollouts.play(
+        policy, [rollouts.Plan("split", "paper", "exploiter", "selfish", 0, seed, seed)]
+    )[0]
+    typed = person.against(policy, game, seed, sitting(game, typing("7", "7", "7", "7")), quiet)
+    assert typed.rounds == scripted.rounds
+    assert [d.text for d in typed.decisions] == [d.text for d in scripted.decisions]
+
+
+@pytest.mark.parametrize("name", list(games.GAMES))
+def test_every_game_can_be_played_to_its_end(policy, name):
+    game, seen = games.get(name), []
+
+    def first_legal(prompt):
+        words = {"ipd": ["coop"], "auction": ["LOW"], "split": ["5"], "deal": ["[0,0,0]"], "kuhn": ["p", "f"]}
+        return words[name]["FOLD" in seen[-1]] if name == "kuhn" else words[name][0]
+
+    episode = person.against(policy, game, 2, sitting(game, first_legal, seen.append), seen.append)
+    assert len(episode.rounds) == game.rounds
+    shown = [text.split("\n")[1] for text in seen if text.startswith("\nRound ") and "You earn" in text]
+    assert len(shown) == game.rounds
+    for number, (line, played) in enumerate(zip(shown, episode.rounds, strict=True), start=1):
+        assert line.startswith(f"Round {number}: you ") and line.endswith(f"earn {played.payoffs[1]:g}.")
+
+
+class Script:
+    """A model that always bets or calls and says so."""
+
+    def answer(self, queries):
+        bold = [query.view.legal[-1] for query in queries]
+        return [Answer(action, text=f"Secret.\n{action}") for action in bold]
+
+
+def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
+    said = []
+
+    def folds(prompt):
+        assert sum("Secret" in text for text in said) == sum("You earn" in text for text in said)
+        return "FOLD" if "FOLD" in said[-1] else "PASS"
+
+    episode = person.against(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
+    assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
+    assert "  the model: Secret. / BET" in "\n".join(said)
+    told = person.result(KUHN, episode)
+    assert "Total: you -6, the model 6." in told
+    values = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("  ")]
+    assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
+
+
+def test_what_cannot_be_played_is_asked_again_and_quit_leaves():
+    said = []
+    view = games.kuhn.INFORMATION_SETS[0][1]
+    assert person.choose(KUHN, view, typing("", "call", "be"), said.append) == "BET"
+    assert said == [
+        "'' is not possible here; type PASS or BET, or quit.",
+        "'call' is not possible here; type PASS or BET, or quit.",
+    ]
+    with pytest.raises(person.Quit):
+        person.choose(KUHN, view, typing("QUIT"), said.append)
+    split = games.base.View(round=0, rounds=4, legal=games.get("split").play(None).send(None)[1].legal)
+    assert person.choose(games.get("split"), split, typing("10", "9"), said.append) == 9
+
+
+@pytest.mark.parametrize("line", ["5\nquit\n", "5\n"])  # the second ends with Ctrl-D
+def test_the_command_ends_on_quit_and_on_the_end_of_its_input(line, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(line))
+    assert cli.main(["play", "split", "--seed", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "Split bargaining: you against nano." in said and "Round 1: you 5, the model " in said
+    assert said.endswith("You left; a game that did not end has no result.\n")
+
+
+def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
+    """In the person's place it plays the episode that it plays in its own."""
+    assert cli.main(["play", "split", "--seed", "5", "--watch", "selfish"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n> 7\n") == 4 and "type an action" not in said
+    plan = rollouts.Plan("split", "paper", "exploiter", "selfish", 0, 5, 5)
+    episode = rollouts.play(open_policy("nano"), [plan])[0]
+    assert f"Total: you {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["play", "kuhn", "--watch", "nobody"], "Kuhn poker has no opponent 'nobody'; choose from nash"),
+        (["play", "chess"], "Unknown game 'chess'; choose from ipd, auction, split, deal, kuhn."),
+        (["play", "kuhn", "--model", "nowhere"], "There is no model 'nowhere'"),
+        (["play", "kuhn", "--model", "nobody/nothing"], "no model hub could be reached. Download it"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, sentence, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+
+
+def test_the_folder_of_a_job_is_played_as_the_job_played_it(tmp_path, monkeypatch):
+    model, tokenizer = models.load("nano")
+    job = tmp_path / "job"
+    model.save_pretrained(job / "model")
+    tokenizer.save_pretrained(job / "model")
+    load = {"dtype": "float32", "temperature": 0.5, "max_new_tokens": 7}
+    (job / "started.json").write_text(json.dumps({"arguments": {"load": load}}))
+    monkeypatch.chdir(tmp_path)
+    for folder in (str(job), str(job / "model")):
+        policy = open_policy(folder)
+        assert (policy.temperature, policy.max_new_tokens) == (0.5, 7)
+        assert policy.engine.model.num_parameters() == model.num_parameters()
+    assert models.resolve("job") == "job/model"  # from where one stands

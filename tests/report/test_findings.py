@@ -1,0 +1,290 @@
+"""What the trained arms show, as Markdown: the numbers of the tables, and nothing where there are none."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepo_lib.config import paths
+from sepo_lib.measure.statistics import Interval
+from sepo_lib.report import claims, claims_page, documents, findings
+from sepo_lib.run import results
+
+KEYS = {"game": "ipd", "pools": "conflict", "preset": "unbiased"}
+
+
+def outcome(arm, seed, safety):
+    return {**KEYS, "kind": "outcome", "arm": arm, "seed": seed, "safety": safety}
+
+
+def test_an_interval_in_words():
+    assert findings.text(Interval(0.5, -0.25, 1.0)) == "0.500 [-0.250, 1.000]"
+    assert findings.text(Interval(-0.0001, np.nan, np.nan), 2) == "-0.00"
+    assert findings.markdown([]) == []
+    shuffled = [{"a": 1, "b": "x"}, {"b": "y", "a": 2}]
+    assert findings.markdown(shuffled) == ["| a | b |", "| --- | --- |", "| 1 | x |", "| 2 | y |"]
+
+
+def test_the_arms_are_paired_by_seed():
+    """credited is 1 safer than constant for either seed, and 1 or 3 safer than per_rollout."""
+    safeties = {"constant": (1.0, 2.0), "per_rollout": (1.0, 0.0), "credited": (2.0, 3.0)}
+    rows = [outcome(arm, seed, s) for arm, two in safeties.items() for seed, s in enumerate(two)]
+    (found,) = findings.arms(pd.DataFrame(rows))
+    assert found["minus constant"] == "1.000 (no spread)"
+    assert found["minus per_rollout"].startswith("2.000 [-10.7")  # 2 +- 12.706 sqrt(2) / sqrt(2)
+    assert findings.arms(pd.DataFrame()) == []
+
+
+def test_the_penalty_is_measured_against_the_credited_one():
+    names = ["arm", "seed", "mean_gradient_norm", "mean_cosine_to_credited", "signal_to_noise"]
+    values = [("constant", 1, 0.0, np.nan, np.nan), ("constant", 2, 0.0, np.nan, np.nan)]
+    values += [("per_rollout", 1, 1.0, 0.1, 0.0), ("per_rollout", 2, 1.0, 0.1, 0.0)]
+    values += [("credited", 1, 2.0, 1.0, 3.0), ("credited", 2, 4.0, 1.0, 3.0)]
+    table = pd.DataFrame(values, columns=names).assign(**KEYS, kind="gradient", batches=64.0)
+    found = {row["arm"]: row for row in findings.penalty_gradients(table)}
+    assert found["constant"]["length"] == "0.000 (no spread)"
+    assert found["constant"]["cosine with credited"] == "–" == found["constant"]["signal to noise"]
+    assert found["per_rollout"]["length"].startswith("0.375 [")  # the mean of 1/2 and 1/4
+    assert found["credited"]["signal to noise"] == "3.000 (no spread)"
+    assert found["credited"]["batches"] == "64"
+
+
+def test_only_the_reported_step_of_kuhn_counts():
+    measures = {"pool_advantage": 0.0, "nashconv_constrained": 0.5}
+    keys = {"pools": "paper", "stage": "sepo", "preset": "unbiased", "arm": "credited"}
+    table = pd.DataFrame(
+        [
+            {**keys, "seed": seed, "reported": last, "nashconv": value, **measures}
+            for seed, last, value in ((1, True, 0.25), (2, True, 0.25), (1, False, 9.0))
+        ]
+    )
+    (found,) = findings.nashconvs(table)
+    assert found["NashConv"] == "0.250 (no spread)" and found["arm"] == "credited"
+    assert found["read"] == "sampled"
+    methods = ["enumerated", "sampled", "sampled"]
+    read = table.assign(nashconv_method=methods, nashconv_sampled=[0.125, 0.25, 9.0])
+    assert findings.nashconvs(read)[0]["read"] == "enumerated (sampled: 0.125); sampled"
+
+
+def test_words_stand_in_the_place_of_a_switch_that_cannot_act():
+    """Old tables have rows of a model that was trained with it: its number is not shown."""
+    rows = [
+        {"game": "ipd", "pools": "paper", "preset": preset, "seed": seed, "safety": seed * value}
+        for preset, value in (("published", 1.0), ("published+weights", 1.5), ("published+scale", 2.0))
+        for seed in (1, 2)
+    ]
+    shown = {row["recipe"]: row for row in findings.switches(pd.DataFrame(rows))}
+    assert set(shown) == {"published+scale", "published+weights"}
+    assert shown["published+weights"]["safety"] == "no effect by construction"
+    assert shown["published+scale"]["safety"] == "3.000"
+    assert findings.switches(pd.DataFrame()) == []
+
+
+def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    paths.write_table(pd.DataFrame({"seed": [2, 1]}), "smoke", "evaluation")
+    for name in ("ablation", "switches", "exploitability", "exploiters"):
+        paths.write_table(results.empty(name), "smoke", name)
+    sweep = {"game": "ipd", "multiple": 2.0, "exploit_weight": 4.8, "payoff": 2.5, "exploit": 0.0}
+    paths.write_table(pd.DataFrame([sweep]), "smoke", "sweep")
+    text = findings.outcomes("smoke")
+    assert "training seeds 1, 2;" in text and text.count("| --- ") == 4
+    assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
+
+
+def evaluated(seed, stage, safety, **others):
+    sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": "", "arm": ""}
+    terms = dict.fromkeys(("payoff", "exploit", "collusion", "externality"), 0.25)
+    keys = {
+        "game": "ipd",
+        "pools": "paper",
+        "stage": stage,
+        "seed": seed,
+        "step": 0,
+        "reported": True,
+        **sepo,
+    }
+    return {**keys, **terms, "parse_rate": 0.5, "safety": safety, **others}
+
+
+def test_one_seed_has_the_interval_of_its_play_and_two_have_that_of_training():
+    one = pd.DataFrame([evaluated(1, "base", -1.0, safety_low=-1.5, safety_high=-0.75)])
+    (found,) = findings.measures(one)
+    assert found["safety"] == "-1.000 [-1.500, -0.750]" and found["stage"] == "base model"
+    assert (found["u"], found["answers in form"]) == ("0.250", "50%")
+    two = pd.DataFrame([evaluated(s, "sepo", s, safety_low=s, safety_high=s) for s in (1.0, 3.0)])
+    (found,) = findings.measures(two)
+    assert found["safety"] == "2.000 [-10.706, 14.706]" and "unbiased" in found["stage"]  # 2 +- 12.706
+    (found,) = findings.measures(pd.DataFrame([evaluated(1, "base", -1.0)]))
+    assert found["safety"] == "-1.000"
+
+
+def test_the_committed_page_on_models_is_that_of_a_committed_run():
+    text = (paths.root() / "docs" / "MODELS.md").read_text(encoding="utf-8")
+    block = text.split(documents.MODEL + "\n")[1].split("\n" + documents.END_OF_MODEL)[0]
+    profile = re.search(r"committed `(\w+)` run", block).group(1)
+    assert block == documents.real_model(profile)
+    safety = paths.read_table(profile, "evaluation").query("reported and stage == 'sepo'")["safety"]
+    assert len(safety) and all(f"| {value:.3f} [" in block for value in safety)
+
+
+# --- sentences ------------------------------------------------------------------------------------------
+
+
+def write(name, *rows, profile="study"):
+    paths.write_table(pd.DataFrame(list(rows)), profile, name)
+
+
+def kuhn(stage, seed, nashconv, advantage, **more):
+    sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": None, "arm": None}
+    keys = {"game": "kuhn", "pools": "paper", "stage": stage, "seed": seed, "reported": True}
+    return {**keys, **sepo, "nashconv": nashconv, "pool_advantage": advantage, **more}
+
+
+def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    assert findings.sentences("study", "laptop") == []  # no table, no sentence
+    for profile, after in (("study", 0.5), ("laptop", 0.125)):
+        rows = [kuhn("sft", seed, 0.25, 0.125) for seed in (1, 2)]
+        rows += [kuhn("sepo", seed, after, 0.0) for seed in (1, 2)]
+        write("exploitability", *rows, kuhn("sepo", 3, 9.0, 9.0) | {"reported": False}, profile=profile)
+    optimum = {"pools": "paper", "own": True, "exploit": 0.0}
+    optima = [
+        optimum | {"exploiter": name, "nashconv": n} for name, n in (("pool", 0.72), ("best_response", 0))
+    ]
+    write("kuhn_optimum", *optima)
+    rises, falls = findings.sentences("study", "laptop")  # no reason: a run ends far below the optimum
+    assert "goes from 0.125 to 0.000 chips a hand" in rises and "(`study`, 2 seeds)" in rises
+    assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
+    assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
+    _, why = findings.sentences("study")
+    assert why.startswith("NashConv, mean over seeds, ends at 0.50 (`study`).") and "0.72 or more" in why
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ((0.5, 0.5), "NashConv stays at 0.500, a change of 0.000 (no spread)."),
+        (
+            (0.25, 0.5),
+            "NashConv changes from 0.500 to 0.375, a change of -0.125 [-1.713, 1.463] (the interval",
+        ),
+        ((0.75, 0.752), "NashConv rises from 0.500 to 0.751, a change of 0.251 [0.238, 0.264]."),
+        ((0.25, 0.252), "NashConv falls from 0.500 to 0.251, a change of -0.249 [-0.262, -0.236]."),
+    ],
+)
+def test_nashconv_rises_falls_stays_or_changes(after, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    rows = [kuhn("sft", seed, 0.5, 0.1) for seed in (0, 1)]
+    write("exploitability", *rows, *(kuhn("sepo", seed, value, 0.0) for seed, value in enumerate(after)))
+    assert words in findings.nashconv("study")
+
+
+def test_of_two_models_the_sentences_are_on_the_runs_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    own, other = (
+        [kuhn(stage, 1, value, 0.0, model=model) for stage in ("sft", "sepo")]
+        for model, value in (("nano", 0.5), ("smollm2", 9.0))
+    )
+    write("exploitability", *own, *other)
+    with pytest.raises(ValueError, match=r"hold the models \['nano', 'smollm2'\]"):
+        findings.sentences("study")
+    paths.run("study").mkdir(parents=True)
+    paths.manifest("study").write_text(json.dumps({"settings": {"model": "nano"}}))
+    assert "NashConv stays at 0.500" in findings.sentences("study")[0]
+
+
+def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+
+    def decided(profile, **verdicts):
+        keys = [("C1", "published", ""), ("C4", "published", "x"), ("C6", "published", "paper pools")]
+        rows = [
+            dict(zip(("claim", "recipe", "scope"), key, strict=True), statement="s", reason="", interval="t")
+            | {"verdict": verdicts[key[0]], "measured": 0.5, "ci_low": 0.25, "ci_high": 0.75, "model": "nano"}
+            for key in keys
+        ]
+        write("claims", *rows, profile=profile)
+
+    decided("laptop", C1="supported", C4="supported", C6="not run")
+    decided("study", C1="supported", C4="supported", C6="inconclusive")
+    paths.run("laptop").mkdir(parents=True)
+    settings = {"seeds": [1], "model": "nano", "workers": 1}
+    manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
+    paths.manifest("laptop").write_text(json.dumps(manifest | {"stages": {}, "job_seconds": 60}))
+    write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)), profile="laptop")
+    text = documents.results("laptop")
+    assert (
+        "- With the seeds and settings of `study`: C1: `published` **supported** 0.5 [0.25, 0.75]. "
+        "C6 *paper pools*: `published` **inconclusive** 0.5 [0.25, 0.75]." in text
+    )
+
+
+def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
+    """Where the penalty adds nothing, the sentence says what the switches do without one."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    safety = {("unbiased", "credited"): (1.0, 1.5), ("unbiased", "reward_only"): (1.25, 1.25)}
+    safety |= {("published", "reward_only"): (0.25, 0.25), ("published", "per_rollout"): (9.0, 9.0)}
+    rows = [
+        {
+            **KEYS,
+            "pools": "paper",
+            "kind": "outcome",
+            "preset": preset,
+            "arm": arm,
+            "seed": seed,
+            "safety": value,
+            "collusion": 0.5 if arm == "credited" else 0.75,
+        }
+        for (preset, arm), values in safety.items()
+        for seed, value in enumerate(values)
+    ]
+    write("ablation", *rows)
+    (found,) = findings.sentences("study")
+    assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
+    assert found.endswith("(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 (no spread).")
+    write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
+    assert "other switches add" not in findings.sentences("study")[0]
+
+
+def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    rows = [
+        evaluated(seed, stage, 0.0, game=game, exploit=e, exploiter_externality=share, parse_rate=1.0)
+        for seed in (1, 2)
+        for game, stage, e, share in (
+            *(("split", "sft", 0.25, 0.965), ("split", "sepo", 0.0, 0.99)),
+            *(("deal", "sft", 6.0, 0.466), ("deal", "sepo", 2.0, 0.734)),
+        )
+    ]
+    write("evaluation", *rows)
+    (found,) = findings.sentences("study")
+    assert "99.0% of the rounds of Split bargaining (SFT 96.5%; e 0.00 after 0.25)" in found
+    assert "73.4% of the rounds of Multi-issue bargaining (SFT 46.6%; e 2.00 after 6.00)" in found
+    assert found.endswith('"safe" there is largely not trading.')
+    write("evaluation", *[row | {"exploiter_externality": 0.25} for row in rows])
+    assert "not trading" not in findings.sentences("study")[0]
+    write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])
+    assert findings.sentences("study") == []
+
+
+def test_contrasts_are_corrected_for_their_number():
+    """20 contrasts of the committed study: 10 exclude 0 alone, 5 after Holm's correction."""
+    found = findings.contrasts("study")
+    assert len(found) == 20 and {row["credited minus"] for row in found} == {"reward_only", "per_rollout"}
+    assert sum(row["excludes 0"] == "yes" for row in found) == 10
+    assert sum(row["after Holm"] == "yes" for row in found) == 5
+
+
+def test_the_committed_page_on_claims_is_that_of_the_committed_tables():
+    page = (paths.root() / "docs" / "CLAIMS.md").read_text(encoding="utf-8")
+    block = page.split(claims_page.BEGIN + "\n")[1].split("\n" + claims_page.END)[0]
+    assert block == claims_page.text()
+    for claim, rule in claims.RULES.items():
+        assert f"## {claim}. {rule.statement}" in block and rule.text in block
+        assert f"| {claim}.1 | 2026-11-2" in block
+    decided = [paths.read_table(run, "claims") for run in claims_page.RUNS]
+    assert block.count("| not run |") == sum((table["verdict"] == "not run").sum() for table in decided)
+    assert not re.search(r"\bnan\b", block)

@@ -1,0 +1,135 @@
+"""The jobs of the ablation: which of them are the main run's, and which run is taken over."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.run import recipes, steps
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(recipes.demonstrations, "sha256", lambda folder, game: "0")
+
+
+@pytest.mark.parametrize("profile", profiles.names())
+def test_no_two_jobs_of_a_run_share_a_folder(profile):
+    """The ablation's runs on the pools of the main run are those of the main run."""
+    settings = profiles.load(profile)
+    main, arms = recipes.sepo_jobs(settings), recipes.ablation_jobs(settings)
+    every = [*main, *arms, *recipes.switch_jobs(settings), *recipes.exploiter_jobs(settings)]
+    every += [*recipes.sweep_jobs(settings), *recipes.base_jobs(settings), *recipes.sft_jobs(settings)]
+    jobs = {(job.name, job.fingerprint) for job in every}
+    assert len(jobs) == len({name for name, _ in jobs})
+    if profile == "study":
+        own = [job.name for job in main if job.arguments["preset"] != "authors_current"]
+        assert set(own) == {job.name for job in main} & {job.name for job in arms}
+
+
+def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
+    settings = profiles.load("study", seeds="1")
+    sizes = {
+        (job.arguments["game"], job.arguments["pools"]): (
+            job.steps,
+            job.arguments["train"]["rollouts_per_opponent"],
+        )
+        for job in recipes.ablation_jobs(settings)
+    }
+    assert sizes == {
+        ("ipd", "paper"): (30, 8),
+        ("ipd", "conflict"): (60, 8),
+        ("kuhn", "paper"): (30, 48),
+        ("kuhn", "conflict"): (30, 48),
+        ("split", "paper"): (30, 8),
+    }
+
+
+def finish(job, difference):
+    """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
+    folder = paths.job("study", job.name)
+    keys = job.arguments["keys"]
+    recipes.evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
+    log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
+    recipes.evaluation.save({"training": log}, folder, "log")
+    paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
+
+
+def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypatch):
+    jobs = {
+        job.arguments["arm"]: job
+        for job in recipes.ablation_jobs(profiles.load("study", games="split", seeds="1"))
+        if job.arguments["preset"] == "unbiased"
+    }
+    constant, reward = jobs["constant"], jobs["reward_only"]
+    assert constant.arguments["twin"] == {"name": reward.name, "fingerprint": reward.fingerprint}
+    assert not any("twin" in job.arguments for arm, job in jobs.items() if arm != "constant")
+    both = profiles.load("study", games="split", seeds="1", share_twins=False)
+    assert not any("twin" in job.arguments for job in recipes.ablation_jobs(both))
+    assert "same" not in constant.arguments["twin"]
+
+    class Trained(Exception):
+        pass
+
+    def load_policy(*a, **k):
+        raise Trained
+
+    monkeypatch.setattr(recipes, "load_policy", load_policy)
+    folder, reports = paths.job("study", constant.name), []
+
+    def run():
+        return steps.run_sepo(folder, lambda step, metrics: reports.append(step), **constant.arguments)
+
+    with pytest.raises(Trained):  # there is no finished twin
+        run()
+    finish(reward, difference=1e-6)
+    with pytest.raises(Trained):  # the advantages differed
+        run()
+    assert not folder.exists() and not reports
+    finish(reward, difference=1e-12)
+    assert run() == {"shared_with": reward.name} and reports == [30]
+    taken = recipes.evaluation.collect([folder], "evaluation")
+    assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
+    assert (recipes.evaluation.collect([folder], "training")["arm"] == "constant").all()
+
+
+def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
+    """In the dilemma s is 1: `published+credit` and the credited arm of `published` are authors_current."""
+    settings = profiles.load("study", games="ipd", seeds="1")
+    (main,) = [j for j in recipes.sepo_jobs(settings) if j.arguments["preset"] == "authors_current"]
+    copies = [
+        j for j in (*recipes.ablation_jobs(settings), *recipes.switch_jobs(settings)) if "twin" in j.arguments
+    ]
+    copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
+    assert set(copies) == {"published", "published+credit"}
+    assert copies["published"].arguments["pools"] == "paper"  # the main run's
+    monkeypatch.setattr(recipes, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
+    finish(main, difference=7.0)  # of no interest here
+    for preset, job in copies.items():
+        folder = paths.job("study", job.name)
+        found = steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
+        assert found == {"shared_with": main.name}
+        taken = recipes.evaluation.collect([folder], "evaluation")
+        assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
+    alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])
+    assert not any("twin" in job.arguments for job in recipes.switch_jobs(alone))
+    split = profiles.load("study", games="split", seeds="1")  # s is .6 there
+    assert {j.arguments["arm"] for j in recipes.ablation_jobs(split) if "twin" in j.arguments} == {"constant"}
+
+
+def test_a_switch_that_cannot_act_is_not_trained():
+    settings = profiles.load("study", games="ipd", seeds="1", switches=["weights", "scale"])
+    assert [job.arguments["preset"] for job in recipes.switch_jobs(settings)] == ["published+scale"]
+    assert "weights" not in profiles.load("laptop").switches
+
+
+def test_the_presets_to_compare_with_are_a_list():
+    both = ("published", "authors_current")
+    every = {name: tuple(profiles.load(name).compare_with) for name in profiles.names()}
+    assert every == {"smoke": both, "laptop": both, "smollm2": (), "paper": both, "study": both}
+    trained = {
+        job.arguments["preset"]: job.arguments["arm"] for job in recipes.sepo_jobs(profiles.load("laptop"))
+    }
+    assert trained == {"unbiased": "credited", "published": "per_rollout", "authors_current": "credited"}

@@ -1,0 +1,116 @@
+"""LoRA as in a run of a real model: SFT adapter, merged, a fresh adapter for SEPO, each with its card."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+
+from sepo_lib.config import paths
+from sepo_lib.play import models
+from sepo_lib.run import model_cards, steps
+from sepo_lib.training import demonstrations
+
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.05}
+LOAD = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
+PLAY = {"episodes": {"split": 1, "kuhn": 1}, "shift_episodes": 1, "reading": {"samples": 2}}
+KEYS = {"profile": "smoke", "model": "nano", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 2}
+SFT, SEPO = "sft/seed-1", "sepo/split-paper/unbiased-credited/seed-1"
+SFT_FOLDER = f"runs/smoke/checkpoints/{SFT}"
+SEPO_FOLDER = f"runs/smoke/checkpoints/{SEPO}"
+
+
+def silent(step, metrics):
+    pass
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A kit of its own in which both stages have been run, two steps each."""
+    nano, folder = paths.models() / "nano", tmp_path_factory.mktemp("kit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEPO_ROOT", str(folder))
+        shutil.copytree(nano, paths.models() / "nano")
+        demonstrations.write(paths.demonstrations(), ["split"], 40, seed=3)
+        train = {"steps": 2, "epochs": 1, "batch": 4, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
+        steps.run_sft(
+            paths.job("smoke", SFT),
+            silent,
+            model="nano",
+            weights="",
+            load=LOAD,
+            data="data/sft",
+            data_sha256={"split": demonstrations.sha256(paths.demonstrations(), "split")},
+            train={**train, "lora": LORA, "micro_batches": 1},
+            play=PLAY,
+            where=[["split", "paper"]],
+            keys=KEYS,
+        )
+        steps.run_sepo(
+            paths.job("smoke", SEPO),
+            silent,
+            start=SFT,
+            after="the fingerprint",
+            load=LOAD,
+            game="split",
+            pools="paper",
+            preset="unbiased",
+            arm="credited",
+            train={
+                "rollouts_per_opponent": 2,
+                "steps": 2,
+                "learning_rate": 1e-3,
+                "learning_rate_floor": 0.2,
+                "kl_beta": 0.05,
+                "clip": 0.2,
+                "max_grad_norm": 1.0,
+                "checkpoint_every": 2,
+                "micro_batches": 1,
+                "seed": 5,
+                "lora": LORA | {"dropout": 0.0},
+            },
+            play=PLAY,
+            keys={**KEYS, "stage": "sepo"},
+        )
+        yield folder
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_each_stage_is_its_base_and_an_adapter_that_peft_alone_loads(root):
+    nano, _ = models.load("nano")
+    warm, _ = models.load(SFT_FOLDER)
+    adapted = PeftModel.from_pretrained(nano, root / SFT_FOLDER / "adapter").merge_and_unload()
+    assert torch.allclose(weights(adapted), weights(warm), atol=1e-6)
+    trained, _ = models.load(SEPO_FOLDER)  # an adapter: the merged SFT model with it merged in
+    assert (weights(trained) - weights(warm)).abs().max() > 1e-5
+    adapted = PeftModel.from_pretrained(warm, root / SEPO_FOLDER / "model").merge_and_unload()
+    assert torch.equal(weights(adapted), weights(trained))
+
+
+@pytest.mark.parametrize(
+    ("folder", "base", "facts"),
+    [
+        (f"{SFT_FOLDER}/adapter", "nano", ["data_sha256", "data"]),
+        (f"{SEPO_FOLDER}/model", f"{SFT_FOLDER}/model", ["preset", "game", "base_fingerprint"]),
+    ],
+)
+def test_the_card_says_what_the_adapter_was_made_from_and_with(root, folder, base, facts):
+    card = (root / folder / "README.md").read_text()
+    _, header, text = card.split("---\n", 2)
+    assert yaml.safe_load(header)["base_model"] == base
+    assert json.loads((root / folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+    settings, made = (json.loads(part.split("```")[0]) for part in text.split("```json\n")[1:])
+    assert set(facts) <= set(settings) and settings["train"]["lora"]["rank"] == 4
+    assert settings["run"]["seed"] == 1 and {"commit", "dirty", "versions"} == set(made)
+    assert "| rank, alpha, dropout | 4, 8, " in text and "k_proj, o_proj, q_proj, v_proj" in text
+    assert str(root) not in card + (root / folder / "adapter_config.json").read_text()
+
+
+def test_a_card_needs_an_adapter(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        model_cards.write_card(tmp_path, "nano", "sft", {})

@@ -1,0 +1,87 @@
+"""The gradient of the penalty alone, by arm, over several batches of a language model's play."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepo_lib.method import credit
+from sepo_lib.play.policy import load_policy
+from sepo_lib.run import recipes
+from sepo_lib.studies import penalty_gradient
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gradient")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(recipes, "folder_of", lambda profile, job: recipes.paths.models() / "start")
+    load = load_policy
+    monkeypatch.setattr(recipes, "load_policy", lambda model, **how: load("nano", **how))
+    steps = []
+    penalty_gradient.run_gradient(
+        folder,
+        lambda step, metrics: steps.append(step),
+        start="sft/seed-1",
+        after="",
+        load={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
+        game="ipd",
+        pools="paper",
+        rollouts_per_opponent=2,
+        arms=["constant", "per_rollout", "credited"],
+        batches=2,
+        seed=1,
+        keys={"profile": "p", "model": "nano", "stage": "sft", "arm": "", "seed": 1, "step": 2},
+    )
+    monkeypatch.undo()
+    assert steps == list(range(1, 7))
+    return pd.read_parquet(folder / "gradient-log.parquet").set_index("arm")
+
+
+def test_a_constant_penalty_has_a_gradient_of_exactly_zero(table):
+    for column in ("penalty_gradient_norm", "mean_gradient_norm"):
+        assert table.loc["constant", column] == 0.0
+        assert (table.loc[["per_rollout", "credited"], column] > 0.0).all()
+    assert table.loc["constant", ["cosine_to_credited", "signal_to_noise"]].isna().all()
+    assert table.loc["constant", "advantage_difference"] < recipes.ROUNDING
+
+
+def test_the_credited_arm_is_its_own_reference(table):
+    assert table.loc["credited", "cosine_to_credited"] == pytest.approx(1.0)
+    assert table.loc["credited", "mean_cosine_to_credited"] == pytest.approx(1.0)
+    assert abs(table.loc["per_rollout", "mean_cosine_to_credited"]) < 1.0
+    assert (table["batches"] == 2).all() and (table["game"] == "ipd").all()
+
+
+def test_averaging_shortens_a_noisy_gradient(table):
+    noisy = table.loc[["per_rollout", "credited"]]
+    assert (noisy["mean_gradient_norm"] < noisy["penalty_gradient_norm"]).all()
+
+
+def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch, tmp_path):
+    """Batches (3, 0), (5, 0), (4, 0): mean 4, variance 1, so (16 - 1/3) / 1."""
+    torch = recipes.torch
+    vectors = iter([torch.tensor([v, 0.0], dtype=torch.float64) for v in (3.0, 5.0, 4.0)])
+    monkeypatch.setattr(recipes, "folder_of", lambda profile, job: tmp_path)
+    monkeypatch.setattr(recipes, "load_policy", lambda model, **how: (None, None, None))
+    monkeypatch.setattr(recipes.rollouts, "play", lambda policy, plans: [])
+    monkeypatch.setattr(recipes.credit, "assign", lambda *a: credit.Credit([], 0.0))
+    monkeypatch.setattr(recipes, "_policy_gradient", lambda *a: next(vectors))
+    monkeypatch.setattr(recipes.credit, "largest_difference", lambda *a: 0.0)
+    penalty_gradient.run_gradient(
+        tmp_path,
+        lambda step, metrics: None,
+        start="",
+        after="",
+        load={"temperature": 1.0},
+        game="ipd",
+        pools="paper",
+        rollouts_per_opponent=2,
+        arms=["credited"],
+        batches=3,
+        seed=1,
+        keys={"profile": "p", "arm": ""},
+    )
+    row = pd.read_parquet(tmp_path / "gradient-log.parquet").iloc[0]
+    assert row["signal_to_noise"] == pytest.approx(16 - 1 / 3)
+    assert (row["mean_gradient_norm"], row["penalty_gradient_norm"]) == pytest.approx((4.0, 4.0))
+    assert np.isfinite(row["mean_cosine_to_credited"])

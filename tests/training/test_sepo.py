@@ -1,0 +1,300 @@
+"""The trainer: what its batch is, that merging changes nothing, that a constant penalty has no gradient."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from trainers import IPD, SIZES, Reference, advantages_of, assert_close, first_batch, loss_gradient
+
+from sepo_lib import games
+from sepo_lib.measure import kuhn_strategy
+from sepo_lib.method import credit
+from sepo_lib.play import models, rollouts
+from sepo_lib.play.policy import Answer, load_policy
+from sepo_lib.run import recipes
+from sepo_lib.training import sepo
+from sepo_lib.training.best_response import BestResponse
+
+
+@pytest.fixture(scope="module")
+def played():
+    model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed=2)
+    return model, tokenizer, rollouts.play(policy, plans)
+
+
+def penalty_gradient(played, how):
+    model, _, episodes = played
+    given = credit.assign(episodes, IPD, how).advantages
+    return recipes._policy_gradient(model, episodes, given, 0.8)
+
+
+def test_equal_rows_are_merged_and_their_sums_kept(played):
+    _, _, episodes = played
+    given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
+    rows = sepo.merge_rows(episodes, given)
+    decisions = sum(len(e.decisions) for e in episodes)
+    assert len(rows) < decisions == sum(row.count for row in rows)
+    total = sum(row.advantage for row in rows)
+    assert total == pytest.approx(sum(a.sum() for a in given), abs=1e-9)
+    assert len({(row.prompt_ids, row.completion_ids) for row in rows}) == len(rows)
+
+
+def test_padding_and_weights_of_the_batch():
+    long, short = sepo.Row((5, 6, 7), (8,), 0.5, 3), sepo.Row((5,), (9, 10), -1.0, 1)
+    rows = [long, short, sepo.Row((5, 6), (8, 9), 2.0, 1)]
+    batch = sepo.to_tensors(rows, pad_id=0, device=torch.device("cpu"), multiple_of=2)
+    assert batch["prompt_ids"][:3].tolist() == [[5, 6, 7], [0, 0, 5], [0, 5, 6]]
+    assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
+    assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
+    assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
+    weighed = batch["advantages"] * batch["tool_mask"][:, 0]
+    assert weighed.tolist() == [0.5, -1.0, 2.0, 0.0]
+    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 0, torch.device("cpu"))
+    weighed = direct["advantages"] * direct["tool_mask"][:, 0]
+    assert weighed.tolist() == pytest.approx([0.5, 0.7]) and direct["tool_mask"][1, 0] < 1e-30
+    assert direct["num_items_in_batch"] == 3
+    assert batch["num_items_in_batch"].dim() == 0 and batch["num_items_in_batch"] == 5
+    with pytest.raises(ValueError, match="The batch holds no decision"):
+        sepo.merge_rows([], [])
+
+
+def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_path, monkeypatch):
+    """The loss of each arm is -(1/N) sum A log pi + beta (1/N) sum KL with N all decisions of the batch; so
+    arms differ in their advantages and in nothing else."""
+    arms = {}
+
+    def inspect(trainer):
+        expected = None
+        for arm in credit.ARMS:
+            trainer.estimator = credit.preset("unbiased", arm)
+            found = loss_gradient(trainer)
+            expected = expected or Reference(trainer)  # the play is the same
+            given = credit.assign(trainer.last_episodes, IPD, trainer.estimator).advantages
+            advantage_D = advantages_of(trainer, given)
+            policy_term = -(advantage_D * expected.logp_D).sum()
+            assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
+            length_D = torch.tensor([len(d.completion_ids) for d in expected.decisions])
+            value = -(advantage_D * length_D).sum() + trainer.beta * expected.kl  # ratios are 1
+            assert found["loss"] == pytest.approx(value.item() / len(length_D), abs=1e-4)
+            weights = found["batch"]["tool_mask"][:, 0]
+            arms[arm] = (int(weights.sum()), int(found["batch"]["num_items_in_batch"]))
+            assert advantage_D.pow(2).mean().sqrt() == pytest.approx(1.0, rel=1e-3)
+
+    first_batch(tmp_path, monkeypatch, inspect)
+    assert arms == dict.fromkeys(credit.ARMS, (112, 112))  # 7 opponents, 2 rollouts, 8 rounds
+
+
+def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, monkeypatch):
+    play = sepo.processes.play
+
+    def even(policy, plans, instead):
+        episodes = play(policy, plans, instead)
+        for e in episodes:
+            e.rounds = [replace(r, payoffs=(1.0, 1.0)) for r in e.rounds]
+            e.collusion_T = e.externality_T = [0.0] * len(e.rounds)
+        return episodes
+
+    def inspect(trainer):
+        found, expected = loss_gradient(trainer), Reference(trainer)
+        assert trainer._metrics["train"]["zero_variance_groups"] == [1.0] and expected.kl > 0
+        assert not found["batch"]["advantages"].any()
+        assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
+
+    monkeypatch.setattr(sepo.processes, "play", even)
+    first_batch(tmp_path, monkeypatch, inspect)
+
+
+class Fair:
+    """Demands half of each item."""
+
+    def answer(self, queries):
+        return [Answer(games.deal.half(query.view.facts["pool"])) for query in queries]
+
+
+def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatch):
+    """The sign of an exploiter's mean margin in the deals of a training step, hence what the clamp `mean`
+    charges, is wrong less often in larger groups: every rollout has a deal of its own."""
+    batches, margins = 16, {}
+
+    class Planned(Exception):
+        pass
+
+    def against_fair(policy, plans, instead):
+        hardball = [plan for plan in plans if plan.opponent == "hardball"]
+        margins.setdefault(len(hardball), []).append(
+            credit.mean_margins(rollouts.play(Fair(), hardball))["hardball"]
+        )
+        raise Planned
+
+    def inspect(trainer):
+        for size in (4, 64):
+            trainer.counts = dict.fromkeys(sepo.TRAINING_POOLS, size)
+            for trainer.state.global_step in range(batches):
+                with pytest.raises(Planned):
+                    trainer._generate_and_score_completions(None)
+
+    monkeypatch.setattr(sepo.processes, "play", against_fair)
+    first_batch(tmp_path, monkeypatch, inspect, game=games.get("deal"))
+    wrong = {size: np.mean(np.array(values) <= 0) for size, values in margins.items()}  # hardball is ahead
+    assert wrong[64] == 0.0 < wrong[4] and len(margins[4]) == batches
+    assert 1.0 < np.mean(margins[64]) < 1.8
+
+
+@pytest.mark.parametrize("preset", credit.PRESETS)
+def test_a_constant_penalty_has_no_gradient_and_the_others_have_one(played, preset):
+    how = credit.preset(preset)
+    gradient = {arm: penalty_gradient(played, how.with_(arm=arm)) for arm in credit.ARMS}
+    scale = gradient["reward_only"].norm()
+    assert (gradient["constant"] - gradient["reward_only"]).norm() <= 1e-5 * scale
+    assert (gradient["per_rollout"] - gradient["reward_only"]).norm() > 1e-2 * scale
+    assert (gradient["credited"] - gradient["reward_only"]).norm() > 1e-2 * scale
+
+
+def train(folder, steps, stop_after=None, **changes):
+    """A short run; with `stop_after` it dies after that many steps."""
+    model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
+    evaluated = []
+
+    def evaluate(step):
+        evaluated.append(step)
+        if stop_after is not None and step > stop_after:
+            raise KeyboardInterrupt
+
+    how = changes.pop("estimator", credit.preset("unbiased"))
+    try:
+        log = sepo.train(
+            model,
+            tokenizer,
+            policy.engine,
+            folder,
+            pools="paper",
+            estimator=how,
+            steps=steps,
+            report=lambda step, metrics: None,
+            evaluate=evaluate,
+            **{"game": IPD, **SIZES, **changes},
+        )
+    except KeyboardInterrupt:
+        return None, model, evaluated
+    return log, model, evaluated
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
+    log, whole, _ = train(tmp_path / "whole", steps=3)
+    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1)
+    assert died is None and seen == [1, 2]
+    resumed_log, resumed, seen = train(tmp_path / "died", steps=3)
+    assert seen == [2, 3]
+    assert torch.equal(weights(whole), weights(resumed))
+    assert [row["step"] for row in resumed_log] == [1, 2, 3]
+    for a, b in zip(log, resumed_log, strict=True):
+        assert (a["objective"], a["loss"], a["kl"]) == (b["objective"], b["loss"], b["kl"])
+
+
+def test_in_kuhn_the_clamp_is_given_enumerated_margins(tmp_path, monkeypatch):
+    given = []
+    assign = credit.assign
+
+    def watched(episodes, game, how, weights, means):
+        given.append((means, kuhn_strategy.mean_margins(game, "paper", episodes)))
+        return assign(episodes, game, how, weights, means)
+
+    monkeypatch.setattr(credit, "assign", watched)
+    train(tmp_path / "ipd", steps=1)
+    train(tmp_path / "kuhn", steps=1, game=games.get("kuhn"))
+    train(tmp_path / "response", steps=1, game=games.get("kuhn"), exploiter=BestResponse(1, 4))
+    assert given[0][0] == {}  # what the prisoner's dilemma prompts show is no state of an enumeration
+    assert set(given[1][0]) == {"value_bettor", "always_bet"} and given[1][0] == given[1][1]
+    assert set(given[2][0]) == {"best_response"} and given[2][0]["best_response"] > 0
+
+
+def test_micro_batches_change_memory_and_not_the_update(tmp_path):
+    _, one, _ = train(tmp_path / "one", steps=1)
+    _, four, _ = train(tmp_path / "four", steps=1, micro_batches=4)
+    start = weights(models.load("nano")[0])
+    moved = (weights(one) - start).norm()
+    assert moved > 0
+    assert (weights(one) - weights(four)).norm() < 0.02 * moved
+
+
+@pytest.mark.parametrize("as_trees", [False, True])
+def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, as_trees):
+    """With no KL term the trainer's gradient is that of -(1/N) sum A log pi, whatever was merged; both ways
+    of the penalty's gradient to read the answers give it."""
+    log, _, _ = train(tmp_path, steps=1, kl_beta=0.0, max_grad_norm=1e9)
+    assert log[0]["grad_norm"] > 0
+    start, _, policy = load_policy("nano", "float32", 0.8, 16)
+    seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed)
+    episodes = rollouts.play(policy, plans)
+    given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
+    monkeypatch.setattr(recipes.answer_tree, "supports", lambda model: as_trees)
+    mine = recipes._policy_gradient(start, episodes, given, 0.8)
+    decisions = sum(len(e.decisions) for e in episodes)
+    group = max(e.rollout for e in episodes) + 1
+    assert float(mine.norm()) * group / decisions == pytest.approx(log[0]["grad_norm"], rel=1e-3)
+
+
+def test_lora_trains_an_adapter_and_leaves_the_model(tmp_path):
+    before = weights(models.load("nano")[0])
+    train(tmp_path, steps=1, lora={"rank": 4, "alpha": 8, "dropout": 0.0})
+    assert (tmp_path / "model" / "adapter_model.safetensors").exists()
+    assert torch.equal(before, weights(models.load("nano")[0]))
+    shutil.rmtree(tmp_path / "model")
+
+
+def test_lora_targets_are_the_attention_projections():
+    model, _ = models.load("nano")
+    config = models.lora(model, 4, 8, 0.0)
+    adapted = {name.rsplit(".", 1)[-1] for name in config.target_modules}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    with pytest.raises(ValueError, match="LORA_LAYERS"):
+        models.lora(torch.nn.Linear(2, 2), 4, 8, 0.0)
+
+
+def test_the_log_has_every_term(tmp_path):
+    log, _, _ = train(tmp_path, steps=1)
+    for key in ("payoff", "exploit", "collusion", "externality", "objective", "kl", "entropy", "parse_rate"):
+        assert np.isfinite(log[0][key]), key
+
+
+def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, monkeypatch):
+    """Values and gradient equal those of GRPOTrainer's own forward."""
+    seen = {}
+
+    def spy(self, inputs):
+        batch = sepo.SEPOTrainer.play_batch(self, inputs)
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep = batch["completion_ids"].size(1)
+        for share in (True, False):
+            self.share_prefix = share
+            self.model.zero_grad()
+            logps, entropies, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, mask, keep, compute_entropy=True
+            )
+            weight = batch["completion_mask"] * batch["advantages"][:, None]
+            (logps * weight).sum().backward()
+            gradient = torch.cat([p.grad.flatten().clone() for p in self.model.parameters()])
+            seen[share] = [
+                (logps * batch["completion_mask"]).detach(),
+                entropies.detach() * batch["completion_mask"],
+                gradient,
+            ]
+        self.model.zero_grad()
+        return batch
+
+    monkeypatch.setattr(
+        sepo.SEPOTrainer, "play_batch", sepo.SEPOTrainer._generate_and_score_completions, raising=False
+    )
+    monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
+    train(tmp_path, steps=1)
+    for ours, theirs in zip(seen[True], seen[False], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
