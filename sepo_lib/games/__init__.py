@@ -1,4 +1,4 @@
-"""The five domains of the paper (METHOD section 3), by name."""
+"""What is played? One file a game, and the registry from which everything else takes the list of games."""
 
 from sepo_lib.games.auction import Auction
 from sepo_lib.games.base import POOLS, Game, Opponent, Round, View, Weights
@@ -7,7 +7,16 @@ from sepo_lib.games.ipd import IPD
 from sepo_lib.games.kuhn import Kuhn
 from sepo_lib.games.split import Split
 
-GAMES: dict[str, Game] = {game.name: game for game in (IPD(), Auction(), Split(), Deal(), Kuhn())}
+#: The registered games by name, in the order in which tables and figures show them.
+GAMES: dict[str, Game] = {}
+
+
+def register(game: Game) -> Game:
+    """Add `game` to the registry and return it. Raises ValueError where its name is taken."""
+    if game.name in GAMES:
+        raise ValueError(f"There is a game called '{game.name}' already; give the new one another name.")
+    GAMES[game.name] = game
+    return game
 
 
 def get(name: str) -> Game:
@@ -17,4 +26,12 @@ def get(name: str) -> Game:
     return GAMES[name]
 
 
-__all__ = ["GAMES", "POOLS", "Game", "Opponent", "Round", "View", "Weights", "get"]
+def having(trait: str) -> list[Game]:
+    """The registered games that have `trait` (see `Game.traits`)."""
+    return [game for game in GAMES.values() if trait in game.traits]
+
+
+for _game in (IPD(), Auction(), Split(), Deal(), Kuhn()):
+    register(_game)
+
+__all__ = ["GAMES", "POOLS", "Game", "Opponent", "Round", "View", "Weights", "get", "having", "register"]

@@ -70,6 +70,8 @@ class Auction(Game):
 
     name = "auction"
     title = "Repeated sealed-bid auction"
+    short_title = "Auction"
+    traits = frozenset({"enumerable"})
     rounds = 6
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=1.2, collusion=1.0, externality=1.8)

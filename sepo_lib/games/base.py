@@ -14,6 +14,14 @@ from typing import Any
 import numpy as np
 
 POOLS = ("train", "exploiter", "collusive", "shift")
+#: trait -> what it says of a game. Who needs one asks for it (`games.having`), never for a game by name.
+TRAITS = {
+    "zero_sum": "the payoffs of the two players sum to 0 in every round",
+    "negotiation": "a round ends in an agreement or a breakdown",
+    "multi_issue": "a negotiation over several items with private values",
+    "enumerable": "J and its gradient can be enumerated for a tabular policy",
+    "nashconv": "the information sets of both seats are known, so that NashConv can be computed",
+}
 Action = Any  # a string, an int or a tuple of ints; hashable
 
 
@@ -73,6 +81,10 @@ class Game(ABC):
 
     name: str
     title: str
+    #: The title where space is short, such as the panel of a figure.
+    short_title: str
+    #: What is special about the game, for those who need it: see TRAITS.
+    traits: frozenset[str] = frozenset()
     rounds: int
     max_payoff: float
     train_weights: Weights

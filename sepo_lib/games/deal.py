@@ -111,6 +111,8 @@ class Deal(Game):
 
     name = "deal"
     title = "Multi-issue bargaining"
+    short_title = "Multi-issue bargaining"
+    traits = frozenset({"negotiation", "multi_issue"})
     rounds = 4
     max_payoff = 10.0  # points per round, the paper's scale; large pools can pay more
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)

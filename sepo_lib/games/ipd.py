@@ -166,6 +166,8 @@ class IPD(Game):
 
     name = "ipd"
     title = "Iterated prisoner's dilemma"
+    short_title = "Prisoner's dilemma"
+    traits = frozenset({"enumerable"})
     rounds = ROUNDS
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=2.4, collusion=1.0, externality=1.8)

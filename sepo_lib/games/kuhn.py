@@ -75,6 +75,8 @@ class Kuhn(Game):
 
     name = "kuhn"
     title = "Kuhn poker"
+    short_title = "Kuhn poker"
+    traits = frozenset({"zero_sum", "enumerable", "nashconv"})
     rounds = 6
     max_payoff = 2.0
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)

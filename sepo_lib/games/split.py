@@ -57,6 +57,8 @@ class Split(Game):
 
     name = "split"
     title = "Split bargaining"
+    short_title = "Split bargaining"
+    traits = frozenset({"negotiation", "enumerable"})
     rounds = 4
     max_payoff = 5.0  # points per round of an even split; a single round can pay up to 9
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)

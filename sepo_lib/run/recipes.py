@@ -13,7 +13,7 @@ from sepo_lib.measure import tabular
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
 from sepo_lib.run.jobs import Job, finished
-from sepo_lib.studies import estimators, headroom
+from sepo_lib.studies import estimators
 from sepo_lib.training import demonstrations
 from sepo_lib.training.best_response import EXPLOITERS
 from sepo_lib.training.pretraining import PRETRAIN_BATCH
@@ -451,7 +451,7 @@ def sweep_jobs(settings: Settings) -> list[Job]:
 
 def study_jobs(settings: Settings) -> list[Job]:
     """The studies that need no model: estimators against the exact gradient, and headroom."""
-    return estimators.estimator_jobs(settings) + headroom.headroom_jobs(settings)
+    return estimator_jobs(settings) + headroom_jobs(settings)
 
 
 def estimator_jobs(settings: Settings) -> list[Job]:

@@ -58,7 +58,7 @@ def run_gradient(
         for number, arm in enumerate(arms):
             mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
             penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-            gradients[arm] = _policy_gradient(model, episodes, penalty, load["temperature"])
+            gradients[arm] = policy_gradient(model, episodes, penalty, load["temperature"])
             report(batch * len(arms) + number + 1, {})
         for arm, gradient in gradients.items():
             totals[arm] = totals.get(arm, torch.zeros_like(gradient)) + gradient
@@ -103,7 +103,7 @@ def _minus(a, b):
     return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
 
 
-def _policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
+def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
     """Gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`), all parameters in one
     float64 vector."""
     rows = [row for row in sepo.merge_rows(episodes, advantages) if row.advantage]

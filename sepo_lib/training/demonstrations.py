@@ -500,8 +500,8 @@ def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
         about,
         "",
         f"Made by `sepo_lib.training.demonstrations.write(..., seed={seed}, kind={json.dumps(kind)})`; "
-        "the same seed gives the same bytes. One strategy is drawn per episode; opponents are drawn evenly from those "
-        "listed, none of them from a shift pool.",
+        "the same seed gives the same bytes. One strategy is drawn per episode; opponents are drawn evenly "
+        "from those listed, none of them from a shift pool.",
         "",
         "| game | examples | train | valid | episodes | distinct prompts | opponents |",
         "| --- | --- | --- | --- | --- | --- | --- |",

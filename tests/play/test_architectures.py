@@ -123,7 +123,9 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
     def evaluate(step):
         model.eval()
         keys = {"seed": 1, "step": step}
-        tables = evaluation.evaluate(policy, KUHN, "paper", 1, 1, evaluation.exact.Reading(2, 0.9, 60), keys)
+        tables = evaluation.evaluate(
+            policy, KUHN, "paper", 1, 1, evaluation.kuhn_strategy.Reading(2, 0.9, 60), keys
+        )
         evaluated.append(float(tables["evaluation"]["payoff"].iloc[0]))
         model.train()
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
+from sepo_lib.measure import evaluation
 from sepo_lib.run import recipes, steps
 
 
@@ -51,9 +52,9 @@ def finish(job, difference):
     """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
     folder = paths.job("study", job.name)
     keys = job.arguments["keys"]
-    recipes.evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
+    evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
     log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
-    recipes.evaluation.save({"training": log}, folder, "log")
+    evaluation.save({"training": log}, folder, "log")
     paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
 
 
@@ -76,7 +77,7 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     def load_policy(*a, **k):
         raise Trained
 
-    monkeypatch.setattr(recipes, "load_policy", load_policy)
+    monkeypatch.setattr(steps, "load_policy", load_policy)
     folder, reports = paths.job("study", constant.name), []
 
     def run():
@@ -90,9 +91,9 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     assert not folder.exists() and not reports
     finish(reward, difference=1e-12)
     assert run() == {"shared_with": reward.name} and reports == [30]
-    taken = recipes.evaluation.collect([folder], "evaluation")
+    taken = evaluation.collect([folder], "evaluation")
     assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
-    assert (recipes.evaluation.collect([folder], "training")["arm"] == "constant").all()
+    assert (evaluation.collect([folder], "training")["arm"] == "constant").all()
 
 
 def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
@@ -105,13 +106,13 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
     assert set(copies) == {"published", "published+credit"}
     assert copies["published"].arguments["pools"] == "paper"  # the main run's
-    monkeypatch.setattr(recipes, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
+    monkeypatch.setattr(steps, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
     finish(main, difference=7.0)  # of no interest here
     for preset, job in copies.items():
         folder = paths.job("study", job.name)
         found = steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
         assert found == {"shared_with": main.name}
-        taken = recipes.evaluation.collect([folder], "evaluation")
+        taken = evaluation.collect([folder], "evaluation")
         assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
     alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])
     assert not any("twin" in job.arguments for job in recipes.switch_jobs(alone))

@@ -9,9 +9,9 @@ import pytest
 
 from sepo_lib import figures
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import statistics
+from sepo_lib.measure import evaluation, statistics
 from sepo_lib.report import remeasure
-from sepo_lib.run import recipes, results
+from sepo_lib.run import recipes, results, steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -41,12 +41,12 @@ def finish(settings, jobs):
             tables = {"evaluation": row | {"safety": safety}, "episodes": row | {"round": 0}}
             if "gradient" in job.name:
                 tables = {"gradient": row}
-            recipes.evaluation.save(
+            evaluation.save(
                 {name: pd.DataFrame([one]) for name, one in tables.items()}, folder, f"{game}-{pools}"
             )
         log = {"sft": "sft", "sepo": "training"}.get(keys["stage"] if "gradient" not in job.name else "")
         if log:
-            recipes.evaluation.save({log: pd.DataFrame([{**keys, "step": 1, "loss": 2.0}])}, folder, "log")
+            evaluation.save({log: pd.DataFrame([{**keys, "step": 1, "loss": 2.0}])}, folder, "log")
         paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
 
 
@@ -68,7 +68,7 @@ def test_whichever_notebook_writes_the_tables_they_hold_all_finished_jobs(settin
     assert {"reward_only", "constant", "per_rollout", "credited"} <= set(rows["arm"].dropna())
     assert len(full["evaluation.csv"]) > len(first["evaluation.csv"])
     assert full["evaluation.csv"].startswith(first["evaluation.csv"])  # in a fixed order
-    assert not rows.duplicated(recipes.evaluation.KEYS).any()
+    assert not rows.duplicated(evaluation.KEYS).any()
 
 
 def test_the_main_run_is_told_apart_from_the_ablation_in_the_same_table(settings):
@@ -148,14 +148,14 @@ def test_the_rows_of_a_log_keep_their_steps(settings, root, monkeypatch):
     rows = [{"step": step, "loss": 1.0 / step, "objective": 0.0} for step in (1, 2, 3)]
     model = type("Model", (), {"eval": lambda self: None, "train": lambda self: None})()
     policy = type("Policy", (), {"engine": None})()
-    monkeypatch.setattr(recipes, "load_policy", lambda *a, **k: (model, None, policy))
-    monkeypatch.setattr(recipes.demonstrations, "load", lambda *a: None)
-    monkeypatch.setattr(recipes, "_evaluate", lambda *a: None)
-    monkeypatch.setattr(recipes.sft, "train", lambda *a, **k: rows)
-    monkeypatch.setattr(recipes.sepo, "train", lambda *a, **k: rows)
+    monkeypatch.setattr(steps, "load_policy", lambda *a, **k: (model, None, policy))
+    monkeypatch.setattr(steps.demonstrations, "load", lambda *a: None)
+    monkeypatch.setattr(steps, "_evaluate", lambda *a: None)
+    monkeypatch.setattr(steps.sft, "train", lambda *a, **k: rows)
+    monkeypatch.setattr(steps.sepo, "train", lambda *a, **k: rows)
     for jobs, name in ((recipes.sft_jobs, "sft"), (recipes.sepo_jobs, "training")):
         job = jobs(settings)[0]
-        run = getattr(recipes, job.function.partition(":")[2])
+        run = getattr(steps, job.function.partition(":")[2])
         run(root / name, lambda *a: None, **job.arguments)
         table = pd.read_parquet(root / name / f"{name}-log.parquet")
         assert table["step"].tolist() == [1, 2, 3] and table["seed"].tolist() == [1, 1, 1]

@@ -227,7 +227,7 @@ def test_bad_input_is_refused():
 
 
 def test_the_job_leaves_its_table(tmp_path):
-    jobs = estimators.estimator_jobs(profiles.load("smoke", games="split,deal,kuhn"))
+    jobs = recipes.estimator_jobs(profiles.load("smoke", games="split,deal,kuhn"))
     places = ["split-paper", "kuhn-paper", "kuhn-conflict"]
     assert [job.name for job in jobs] == [f"estimators/{p}/{q}" for p in places for q in estimators.POLICIES]
     reports = []
@@ -243,7 +243,7 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
 
     def study_jobs(settings):
         asked.append((settings.estimator_groups, settings.study_games))
-        return estimators.estimator_jobs(settings)[-1:]
+        return recipes.estimator_jobs(settings)[-1:]
 
     monkeypatch.setattr(recipes, "study_jobs", study_jobs)
     provenance.start(profiles.load("smoke", games="split,kuhn"))

@@ -6,7 +6,6 @@ import pytest
 
 from sepo_lib.method import credit
 from sepo_lib.play.policy import load_policy
-from sepo_lib.run import recipes
 from sepo_lib.studies import penalty_gradient
 
 
@@ -14,9 +13,11 @@ from sepo_lib.studies import penalty_gradient
 def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gradient")
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(recipes, "folder_of", lambda profile, job: recipes.paths.models() / "start")
+    monkeypatch.setattr(
+        penalty_gradient.paths, "job", lambda profile, job: penalty_gradient.paths.models() / "start"
+    )
     load = load_policy
-    monkeypatch.setattr(recipes, "load_policy", lambda model, **how: load("nano", **how))
+    monkeypatch.setattr(penalty_gradient, "load_policy", lambda model, **how: load("nano", **how))
     steps = []
     penalty_gradient.run_gradient(
         folder,
@@ -42,7 +43,7 @@ def test_a_constant_penalty_has_a_gradient_of_exactly_zero(table):
         assert table.loc["constant", column] == 0.0
         assert (table.loc[["per_rollout", "credited"], column] > 0.0).all()
     assert table.loc["constant", ["cosine_to_credited", "signal_to_noise"]].isna().all()
-    assert table.loc["constant", "advantage_difference"] < recipes.ROUNDING
+    assert table.loc["constant", "advantage_difference"] < penalty_gradient.ROUNDING
 
 
 def test_the_credited_arm_is_its_own_reference(table):
@@ -59,14 +60,14 @@ def test_averaging_shortens_a_noisy_gradient(table):
 
 def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch, tmp_path):
     """Batches (3, 0), (5, 0), (4, 0): mean 4, variance 1, so (16 - 1/3) / 1."""
-    torch = recipes.torch
+    torch = penalty_gradient.torch
     vectors = iter([torch.tensor([v, 0.0], dtype=torch.float64) for v in (3.0, 5.0, 4.0)])
-    monkeypatch.setattr(recipes, "folder_of", lambda profile, job: tmp_path)
-    monkeypatch.setattr(recipes, "load_policy", lambda model, **how: (None, None, None))
-    monkeypatch.setattr(recipes.rollouts, "play", lambda policy, plans: [])
-    monkeypatch.setattr(recipes.credit, "assign", lambda *a: credit.Credit([], 0.0))
-    monkeypatch.setattr(recipes, "_policy_gradient", lambda *a: next(vectors))
-    monkeypatch.setattr(recipes.credit, "largest_difference", lambda *a: 0.0)
+    monkeypatch.setattr(penalty_gradient.paths, "job", lambda profile, job: tmp_path)
+    monkeypatch.setattr(penalty_gradient, "load_policy", lambda model, **how: (None, None, None))
+    monkeypatch.setattr(penalty_gradient.rollouts, "play", lambda policy, plans: [])
+    monkeypatch.setattr(penalty_gradient.credit, "assign", lambda *a: credit.Credit([], 0.0))
+    monkeypatch.setattr(penalty_gradient, "policy_gradient", lambda *a: next(vectors))
+    monkeypatch.setattr(penalty_gradient.credit, "largest_difference", lambda *a: 0.0)
     penalty_gradient.run_gradient(
         tmp_path,
         lambda step, metrics: None,

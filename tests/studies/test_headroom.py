@@ -9,6 +9,7 @@ import pytest
 from sepo_lib import games
 from sepo_lib.config import profiles
 from sepo_lib.measure import tabular
+from sepo_lib.run import recipes
 from sepo_lib.studies import headroom
 
 
@@ -57,7 +58,7 @@ def test_a_game_without_an_enumeration_plays_its_scripts():
 
 
 def test_the_job_leaves_its_table(tmp_path):
-    jobs = headroom.headroom_jobs(profiles.load("smoke", games="kuhn,deal"))
+    jobs = recipes.headroom_jobs(profiles.load("smoke", games="kuhn,deal"))
     assert [job.name for job in jobs] == [
         "headroom/kuhn-paper",
         "headroom/kuhn-conflict",

@@ -13,7 +13,7 @@ from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
-from sepo_lib.run import recipes
+from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
 from sepo_lib.training.best_response import BestResponse
 
@@ -25,10 +25,10 @@ def played():
     return model, tokenizer, rollouts.play(policy, plans)
 
 
-def penalty_gradient(played, how):
+def gradient_of(played, how):
     model, _, episodes = played
     given = credit.assign(episodes, IPD, how).advantages
-    return recipes._policy_gradient(model, episodes, given, 0.8)
+    return penalty_gradient.policy_gradient(model, episodes, given, 0.8)
 
 
 def test_equal_rows_are_merged_and_their_sums_kept(played):
@@ -88,7 +88,7 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
 
 
 def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, monkeypatch):
-    play = sepo.processes.play
+    play = sepo.distributed.play
 
     def even(policy, plans, instead):
         episodes = play(policy, plans, instead)
@@ -103,7 +103,7 @@ def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, mon
         assert not found["batch"]["advantages"].any()
         assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
 
-    monkeypatch.setattr(sepo.processes, "play", even)
+    monkeypatch.setattr(sepo.distributed, "play", even)
     first_batch(tmp_path, monkeypatch, inspect)
 
 
@@ -136,7 +136,7 @@ def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatc
                 with pytest.raises(Planned):
                     trainer._generate_and_score_completions(None)
 
-    monkeypatch.setattr(sepo.processes, "play", against_fair)
+    monkeypatch.setattr(sepo.distributed, "play", against_fair)
     first_batch(tmp_path, monkeypatch, inspect, game=games.get("deal"))
     wrong = {size: np.mean(np.array(values) <= 0) for size, values in margins.items()}  # hardball is ahead
     assert wrong[64] == 0.0 < wrong[4] and len(margins[4]) == batches
@@ -146,7 +146,7 @@ def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatc
 @pytest.mark.parametrize("preset", credit.PRESETS)
 def test_a_constant_penalty_has_no_gradient_and_the_others_have_one(played, preset):
     how = credit.preset(preset)
-    gradient = {arm: penalty_gradient(played, how.with_(arm=arm)) for arm in credit.ARMS}
+    gradient = {arm: gradient_of(played, how.with_(arm=arm)) for arm in credit.ARMS}
     scale = gradient["reward_only"].norm()
     assert (gradient["constant"] - gradient["reward_only"]).norm() <= 1e-5 * scale
     assert (gradient["per_rollout"] - gradient["reward_only"]).norm() > 1e-2 * scale
@@ -235,8 +235,8 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
     plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
-    monkeypatch.setattr(recipes.answer_tree, "supports", lambda model: as_trees)
-    mine = recipes._policy_gradient(start, episodes, given, 0.8)
+    monkeypatch.setattr(penalty_gradient.answer_tree, "supports", lambda model: as_trees)
+    mine = penalty_gradient.policy_gradient(start, episodes, given, 0.8)
     decisions = sum(len(e.decisions) for e in episodes)
     group = max(e.rollout for e in episodes) + 1
     assert float(mine.norm()) * group / decisions == pytest.approx(log[0]["grad_norm"], rel=1e-3)

@@ -11,7 +11,7 @@ from trainers import Reference, advantages_of, assert_close, first_batch, loss_g
 from sepo_lib.games import ipd
 from sepo_lib.method import credit
 from sepo_lib.method.records import Options
-from sepo_lib.run import recipes
+from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
 
 # ----------------------------------------------------------------------------- a table, all enumerated
@@ -118,7 +118,7 @@ def test_the_trainer_follows_the_probability_of_what_was_played(tmp_path, monkey
         assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
         alone = expected.gradient(policy_term) * len(expected.decisions) / -2  # G
         assert_close(
-            recipes._policy_gradient(trainer.model, trainer.last_episodes, given, 2.0).float(), alone
+            penalty_gradient.policy_gradient(trainer.model, trainer.last_episodes, given, 2.0).float(), alone
         )
 
     first_batch(tmp_path, monkeypatch, inspect, max_new_tokens=8, temperature=2.0)
