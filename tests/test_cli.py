@@ -45,13 +45,14 @@ def write(name, book):
 # --------------------------------------------------------------------------------------- reproduce
 
 STAGE = """\
-from sepo_lib import jobs, paths
+from sepo_lib.config import paths
+from sepo_lib.run import jobs
 import pandas as pd
 job = jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3)
 jobs.run([job, jobs.Job("b", job.function, job.arguments, 3)], profile, "sft", workers=2)"""
 
 CLAIMS = """\
-from sepo_lib import claims
+from sepo_lib.report import claims
 rows = [dict.fromkeys(claims.COLUMNS) | {"claim": "C1", "statement": "A claim", "recipe": r} for r in "ab"]
 rows[0] |= {"measured": 0.25, "ci_low": 0.1, "ci_high": 0.4, "verdict": "supported"}
 rows[1] |= {"verdict": "not run", "reason": "not trained here"}
