@@ -1,5 +1,7 @@
 """What is played? One file a game, and the registry from which everything else takes the list of games."""
 
+from collections.abc import Mapping
+
 from sepo_lib.games.auction import Auction
 from sepo_lib.games.base import POOLS, Game, Opponent, Round, View, Weights
 from sepo_lib.games.deal import Deal
@@ -19,11 +21,14 @@ def register(game: Game) -> Game:
     return game
 
 
-def get(name: str) -> Game:
-    """The game called `name`. Raises ValueError naming the valid choices."""
+def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> Game:
+    """The game called `name`; with `weights` a copy of it with other weights of J (`Game.with_weights`).
+
+    Raises ValueError with the valid choices for an unknown game or weight.
+    """
     if name not in GAMES:
         raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
-    return GAMES[name]
+    return GAMES[name].with_weights(**weights) if weights else GAMES[name]
 
 
 def having(trait: str) -> list[Game]:

@@ -4,11 +4,12 @@ A game knows rules, prompts, parsing, opponents and two rates; it knows nothing 
 Player 0 is the policy under study, player 1 its opponent.
 """
 
+import copy
 import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,21 @@ class Game(ABC):
     def scale(self) -> float:
         """s = 3 / max_payoff, which puts the payoffs of all games on one scale (METHOD section 2)."""
         return 3.0 / self.max_payoff
+
+    def with_weights(
+        self, train: Mapping[str, float] | None = None, evaluation: Mapping[str, float] | None = None
+    ) -> "Game":
+        """A copy of the game with other weights of J, by name: exploit, collusion, externality.
+
+        Weights that are not named stay as they are. Raises ValueError for an unknown name.
+        """
+        changed = copy.copy(self)
+        for name in {**(train or {}), **(evaluation or {})}:
+            if name not in Weights.__dataclass_fields__:
+                raise ValueError(f"J has no weight '{name}'; choose from exploit, collusion, externality.")
+        changed.train_weights = replace(self.train_weights, **(train or {}))
+        changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
+        return changed
 
     @abstractmethod
     def play(self, rng: np.random.Generator) -> Play:
