@@ -299,20 +299,15 @@ def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int)
 
     def run(report: Callable[[int, dict], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            sepo.train(
-                model,
-                tokenizer,
-                policy.engine,
-                Path(folder),
+            config = sepo.SEPOConfig(
                 game=game,
                 pools="paper",
                 estimator=credit.preset(settings.preset),
                 temperature=settings.temperature,
                 max_new_tokens=settings.max_new_tokens,
-                report=report,
-                evaluate=lambda step: None,
                 **train,
             )
+            sepo.train(model, tokenizer, policy.engine, Path(folder), config, report, lambda step: None)
 
     return model, 2 if train["lora"] else 3, run
 

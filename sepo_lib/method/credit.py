@@ -176,14 +176,6 @@ def _margins(
     return counted
 
 
-def mean_margins(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Exploiter -> its mean margin in a batch: its payoff minus the policy's (points per round)."""
-    return {
-        opponent: float(np.mean([np.subtract(e.other_T, e.own_T).mean() for e in group]))
-        for (_, opponent), group in by_opponent(episodes, "exploiter").items()
-    }
-
-
 def _rollout_penalties(
     pools: Pools, margins: dict, weights: Weights, scale: float
 ) -> dict[tuple[str, str], np.ndarray]:
@@ -374,12 +366,12 @@ def advantages(
 @dataclass(frozen=True)
 class Credit:
     """`advantages`: per episode (in the order given) one float per decision, or None where the arm leaves
-    the episode out of the policy term. `zero_variance`: share of (group, round) cells in which all rollouts
+    the episode out of the policy term. `frac_reward_zero_std`: share of (group, round) cells in which all rollouts
     got the same reward, in [0, 1] (`zero_variance_groups` in training.csv). Their advantage is 0, and they
     still move the weights: the KL term covers every decision. That is intended."""
 
     advantages: list[np.ndarray | None]
-    zero_variance: float
+    frac_reward_zero_std: float
 
 
 def _of_episodes(group: Sequence[Episode]) -> Rollouts:
@@ -418,23 +410,12 @@ def assign(
     return Credit([of_episode.get(id(episode)) for episode in episodes], zero_variance)
 
 
-def largest_difference(
-    episodes: Sequence[Episode],
-    game: Game,
-    how: Estimator,
-    arm: str,
-    weights: Weights | None = None,
-    means: Mapping[str, float] | None = None,
-) -> float:
-    """Largest absolute difference of an advantage of `how` to that of the same estimator with another `arm`.
+def largest_difference(one: Credit, other: Credit) -> float:
+    """Largest absolute difference of an advantage between two estimates for the same episodes.
 
-    An episode that one of the two leaves out of the loss counts as 0 there. Arguments and errors: as for
-    `assign`.
+    An episode that one of the two leaves out of the policy term counts as 0 there.
     """
-    pairs = zip(
-        *(assign(episodes, game, one, weights, means).advantages for one in (how, how.with_(arm=arm))),
-        strict=True,
-    )
+    pairs = zip(one.advantages, other.advantages, strict=True)
     differences = [
         np.abs((0.0 if a is None else a) - (0.0 if b is None else b)).max()
         for a, b in pairs

@@ -50,7 +50,7 @@ def run_sft(
     """Fine-tune on demonstrations of all games at once, then evaluate. Leaves model/ and sft-log.parquet."""
     language_model, tokenizer, _ = load_policy(model, **load)
     examples = demonstrations.load(paths.root() / data, sorted(data_sha256), "train")
-    rows = sft.train(language_model, tokenizer, examples, folder, report=report, **train)
+    rows = sft.train(language_model, tokenizer, examples, folder, sft.SFTSettings(**train), report)
     evaluation.save({"sft": _log(rows, keys)}, folder, "log")
     if train["lora"]:
         facts = {"data": data, "data_sha256": data_sha256, "train": train, "load": load, "run": keys}
@@ -98,22 +98,17 @@ def run_sepo(
         _evaluate(policy, folder, f"{step:05d}", play, [(game, pools)], {**keys, "step": step})
         model.train()
 
-    rows = sepo.train(
-        model,
-        tokenizer,
-        policy.engine,
-        folder,
+    config = sepo.SEPOConfig(
         game=games.get(game),
         pools=pools,
         estimator=credit.preset(preset, arm),
         temperature=load["temperature"],
         max_new_tokens=load["max_new_tokens"],
-        report=report,
-        evaluate=evaluate,
-        weights=games.Weights(*weights) if weights else None,
+        penalty_weights=games.Weights(*weights) if weights else None,
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
+    rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
     if distributed.index():
         return {}
     if train["lora"]:

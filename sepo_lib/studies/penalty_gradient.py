@@ -66,7 +66,12 @@ def run_gradient(
                 {
                     "arm": arm,
                     "advantage_difference": max(
-                        credit.largest_difference(episodes, domain, credit.preset(name, arm), "reward_only")
+                        credit.largest_difference(
+                            *(
+                                credit.assign(episodes, domain, credit.preset(name, one))
+                                for one in (arm, "reward_only")
+                            )
+                        )
                         for name in credit.PRESETS
                     ),
                     "penalty_gradient_norm": float(gradient.norm()),

@@ -36,12 +36,14 @@ def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: 
         tokenizer,
         naive.select_columns(["prompt", "completion"]),
         folder,
-        steps=steps,
-        epochs=1,
-        batch=batch,
-        learning_rate=PRETRAIN_LEARNING_RATE,
-        max_length=512,
-        seed=seed,
-        report=report,
+        sft.SFTSettings(
+            steps=steps,
+            epochs=1,
+            batch=batch,
+            learning_rate=PRETRAIN_LEARNING_RATE,
+            max_length=512,
+            seed=seed,
+        ),
+        report,
     )
     return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}

@@ -8,6 +8,7 @@ some chat templates write between the two.
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
@@ -19,66 +20,76 @@ from trl import SFTConfig, SFTTrainer
 from sepo_lib.play import models
 
 
-class Report(TrainerCallback):
-    """Hands every logged step to `report(step, metrics)` and keeps the rows."""
+@dataclass(frozen=True)
+class SFTSettings:
+    """One supervised fine-tuning. `config/profiles.yaml` holds the values, with what the paper says."""
 
-    def __init__(self, report: Callable[[int, dict], None]):
-        self.report, self.rows = report, []
+    epochs: float
+    """Passes over the examples, where `steps` is None."""
+    batch: int
+    """Examples in an optimizer step."""
+    learning_rate: float
+    """The highest learning rate; a cosine schedule takes it to 0."""
+    max_length: int
+    """The longest prompt and answer in tokens; longer examples are refused."""
+    seed: int
+    """Seed of the order of the examples and of LoRA's first weights."""
+    steps: int | None = None
+    """Optimizer steps; None: as many as `epochs` needs."""
+    lora: dict | None = None
+    """Rank, alpha and dropout of LoRA; None tunes every weight."""
+    micro_batches: int = 1
+    """Parts of a batch that go through the model one after the other: at most this many, and a divisor of
+    `batch`."""
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        numbers = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
-        if "loss" in numbers:
-            self.rows.append({"step": state.global_step, **numbers})
-            self.report(state.global_step, numbers)
 
-
-class AnswerTrainer(SFTTrainer):
-    """SFTTrainer that on a CPU computes little more than the answers' loss needs.
-
-    Logits at the columns of answers alone, which TRL does itself where it has its kernel for GPUs: elsewhere
-    it scores every token of the prompts, a third of a step of a small model with a large vocabulary. And rows
-    of like length together, `ROWS` at a time, each lot padded to its own longest: games differ in length, and
-    a third of a batch of nano's is padding. The loss is TRL's, the mean over all answer tokens of the batch;
-    a mixture of experts, whose loss has a term more, is left to it.
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    dataset: Dataset,
+    folder: Path,
+    settings: SFTSettings,
+    report: Callable[[int, dict], None],
+) -> list[dict]:
+    """Fine-tune `model` on the answers of `dataset` (see `prepare`, which raises ValueError for data that
+    cannot be trained on). Saves the model (LoRA merged, the adapter beside it) and the tokenizer to
+    folder/model. Calls `report(step, metrics)` at every step and returns the log, one dict per step.
     """
-
-    #: How many rows go through the model at once.
-    ROWS = 16
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        on_cpu = self.model.device.type == "cpu"
-        if return_outputs or not on_cpu or not self.model.training or self.aux_loss_enabled:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        lengths_B = inputs["attention_mask"].sum(dim=1)
-        lots = lengths_B.argsort().split(self.ROWS)
-        parts = [
-            self._answers(model, {name: value[lot, : lengths_B[lot].max()] for name, value in inputs.items()})
-            for lot in lots
-        ]
-        loss, right, answers = (sum(part) for part in zip(*parts, strict=True))
-        self._metrics["train"]["mean_token_accuracy"].append((right / answers).item())
-        if num_items_in_batch is None:
-            return loss / answers
-        return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
-
-    def _answers(self, model, inputs):
-        """Summed loss, number of right guesses and number of tokens over the answers of right-padded rows."""
-        targets_BL = inputs["labels"][:, 1:]
-        columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
-        others = {name: value for name, value in inputs.items() if name != "labels"}
-        outputs = model(**others, use_cache=False, logits_to_keep=columns)
-        logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
-        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is left out
-        return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
-
-
-def precision(model: PreTrainedModel) -> dict:
-    """The trainer's precision and device arguments for a model as it was loaded."""
-    return {
-        "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
-        "use_cpu": model.device.type == "cpu",
-        "activation_checkpointing": False,
-    }
+    datasets.disable_progress_bars()
+    dataset = prepare(tokenizer, dataset, settings.max_length, models.end_ids(model, tokenizer))
+    batch, steps, lora = settings.batch, settings.steps, settings.lora
+    parts = max(number for number in range(1, settings.micro_batches + 1) if batch % number == 0)
+    if steps is not None:
+        needed = min(steps * batch, len(dataset))
+        dataset = dataset.shuffle(seed=settings.seed % 2**32).select(range(needed))
+    trainer = AnswerTrainer(
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=dataset,
+        peft_config=models.lora(model, **lora) if lora else None,
+        callbacks=[StepLogger(report)],
+        args=SFTConfig(
+            max_steps=-1 if steps is None else steps,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=batch // parts,
+            gradient_accumulation_steps=parts,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=0 if steps is None else min(20, steps // 10),
+            max_length=None,  # `prepare` has refused longer ones
+            save_strategy="no",
+            **trainer_options(model, folder, settings.seed),
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    trained = trainer.model
+    if lora:
+        trained.save_pretrained(folder / "adapter")
+        trained = trained.merge_and_unload()
+    trained.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return [{"step": row.pop("step"), **_numbers(row)} for row in trainer.state.log_history if "loss" in row]
 
 
 def prepare(
@@ -161,6 +172,77 @@ def prepare(
     )
 
 
+class AnswerTrainer(SFTTrainer):
+    """SFTTrainer that on a CPU computes little more than the answers' loss needs.
+
+    Logits at the columns of answers alone, which TRL does itself where it has its kernel for GPUs: elsewhere
+    it scores every token of the prompts, a third of a step of a small model with a large vocabulary. And rows
+    of like length together, `ROWS` at a time, each lot padded to its own longest: games differ in length, and
+    a third of a batch of nano's is padding. The loss is TRL's, the mean over all answer tokens of the batch;
+    a mixture of experts, whose loss has a term more, is left to it.
+    """
+
+    #: How many rows go through the model at once.
+    ROWS = 16
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        on_cpu = self.model.device.type == "cpu"
+        if return_outputs or not on_cpu or not self.model.training or self.aux_loss_enabled:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        lengths_B = inputs["attention_mask"].sum(dim=1)
+        lots = lengths_B.argsort().split(self.ROWS)
+        parts = [
+            self._answers(model, {name: value[lot, : lengths_B[lot].max()] for name, value in inputs.items()})
+            for lot in lots
+        ]
+        loss, right, answers = (sum(part) for part in zip(*parts, strict=True))
+        self._metrics["train"]["mean_token_accuracy"].append((right / answers).item())
+        if num_items_in_batch is None:
+            return loss / answers
+        return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
+
+    def _answers(self, model, inputs):
+        """Summed loss, number of right guesses and number of tokens over the answers of right-padded rows."""
+        targets_BL = inputs["labels"][:, 1:]
+        columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
+        others = {name: value for name, value in inputs.items() if name != "labels"}
+        outputs = model(**others, use_cache=False, logits_to_keep=columns)
+        logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
+        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is left out
+        return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
+
+
+def trainer_options(model: PreTrainedModel, folder: Path, seed: int) -> dict:
+    """The arguments that both trainers take: folder/trainer for checkpoints, a log of every step, and the
+    precision and device of `model`."""
+    return {
+        "output_dir": str(folder / "trainer"),
+        "seed": seed % 2**32,
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
+        "use_cpu": model.device.type == "cpu",
+        "activation_checkpointing": False,
+    }
+
+
+class StepLogger(TrainerCallback):
+    """Calls `report(step, metrics)` at every step."""
+
+    def __init__(self, report: Callable[[int, dict], None]):
+        self.report = report
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" in (logs or {}):
+            self.report(state.global_step, _numbers(logs))
+
+
+def _numbers(logs: Mapping) -> dict[str, float]:
+    return {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
+
+
 def _is_one(completion) -> bool:
     return isinstance(completion, Sequence) and len(completion) == 1
 
@@ -212,68 +294,3 @@ def _tokens(tokenizer, chats: Iterable, texts: Iterable) -> list[tuple[list[int]
         continues = ids[:length] == ids_of[prompt] and whole.rstrip().endswith(answer.strip())
         found.append((ids_of[prompt], [*(ids[length:] if continues else ids_of[answer]), end]))
     return found
-
-
-def train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    dataset: Dataset,
-    folder: Path,
-    *,
-    steps: int | None,
-    epochs: float,
-    batch: int,
-    learning_rate: float,
-    max_length: int,
-    seed: int,
-    report: Callable[[int, dict], None],
-    lora: dict | None = None,
-    micro_batches: int = 1,
-) -> list[dict]:
-    """Fine-tune `model` in place of its folder: saves the (merged) model and tokenizer to folder/model.
-
-    `dataset`: see `prepare`, which raises ValueError for what cannot be trained on; `steps` optimizer steps
-    of `batch` examples (None: `epochs` passes); `lora` holds rank, alpha and dropout, None tunes every
-    weight. A step goes through the model in at most `micro_batches` equal parts: as many as divide `batch`.
-    The loss is on the answers only. Returns the log, one dict a step.
-    """
-    datasets.disable_progress_bars()
-    dataset = prepare(tokenizer, dataset, max_length, models.end_ids(model, tokenizer))
-    parts = max(number for number in range(1, micro_batches + 1) if batch % number == 0)
-    if steps is not None:
-        needed = steps * batch
-        dataset = dataset.shuffle(seed=seed % 2**32).select(range(min(needed, len(dataset))))
-    trainer = AnswerTrainer(
-        model=model,
-        processing_class=tokenizer,
-        train_dataset=dataset,
-        peft_config=models.lora(model, **lora) if lora else None,
-        callbacks=[log := Report(report)],
-        args=SFTConfig(
-            output_dir=str(folder / "trainer"),
-            max_steps=-1 if steps is None else steps,
-            num_train_epochs=epochs,
-            per_device_train_batch_size=batch // parts,
-            gradient_accumulation_steps=parts,
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_steps=0 if steps is None else min(20, steps // 10),
-            max_length=None,  # `prepare` has seen to it
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            seed=seed % 2**32,
-            dataloader_pin_memory=False,
-            **precision(model),
-        ),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    trained = trainer.model
-    if lora:
-        trained.save_pretrained(folder / "adapter")
-        trained = trained.merge_and_unload()
-    trained.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
-    return log.rows

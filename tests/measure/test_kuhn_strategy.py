@@ -7,7 +7,7 @@ import pytest
 from sepo_lib import games
 from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
 from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit, seeds
+from sepo_lib.method import credit, objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
 
@@ -71,7 +71,7 @@ def test_enumerated_margins_are_those_of_the_strategy_and_played_ones_are_noisy(
     game, batch = kuhn_batch(STRATEGIES["calling_station"])
     margins = kuhn_strategy.mean_margins(game, "paper", batch)  # worked out above
     assert margins == pytest.approx({"value_bettor": 2 / 3, "always_bet": 0.0})
-    played = credit.mean_margins(batch)
+    played = objective.margins(batch)
     assert all(0.01 < abs(played[name] - margins[name]) < 0.7 for name in margins)
     assert kuhn_strategy.mean_margins(games.get("ipd"), "paper", []) == {}
 

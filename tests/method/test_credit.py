@@ -8,7 +8,7 @@ import pytest
 from episodes import episode
 
 from sepo_lib import games
-from sepo_lib.method import credit
+from sepo_lib.method import credit, objective
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
 from sepo_lib.studies import published
@@ -93,14 +93,15 @@ def test_credited_lowers_the_guilty_episode_and_no_other():
 @pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
 def test_the_largest_difference_between_two_arms(how):
     batch = random_batch(3)
-    reward = how.with_(arm="reward_only")
-    assert credit.largest_difference(batch, IPD, reward, "constant") <= 1e-12
-    other, own = advantages(batch, how.with_(arm="per_rollout")), advantages(batch, reward)
-    by_hand = max(np.abs(a - b).max() for a, b in zip(own, other, strict=True) if a is not None)
-    assert credit.largest_difference(batch, IPD, reward, "per_rollout") == by_hand > 1e-3
-    credited = advantages(batch, how.with_(arm="credited"))
-    alone = max(np.abs(a).max() for a, b in zip(credited, own, strict=True) if b is None)
-    assert credit.largest_difference(batch, IPD, reward, "credited") >= alone > 0.0
+    reward_only, per_rollout, credited = (
+        credit.assign(batch, IPD, how.with_(arm=arm)) for arm in ("reward_only", "per_rollout", "credited")
+    )
+    pairs = zip(reward_only.advantages, per_rollout.advantages, strict=True)
+    by_hand = max(np.abs(a - b).max() for a, b in pairs if a is not None)
+    assert credit.largest_difference(reward_only, per_rollout) == by_hand > 1e-3
+    pairs = zip(credited.advantages, reward_only.advantages, strict=True)
+    alone = max(np.abs(a).max() for a, b in pairs if b is None)
+    assert credit.largest_difference(reward_only, credited) >= alone > 0.0
 
 
 def test_the_reward_to_go_by_hand():
@@ -199,7 +200,7 @@ def test_equal_rewards_give_no_signal_and_are_counted():
     ]
     for how in SETTINGS:
         given = credit.assign(batch, IPD, how)
-        assert given.zero_variance == 1.0
+        assert given.frac_reward_zero_std == 1.0
         assert all(np.all(a == 0) for a in given.advantages if a is not None)
 
 
@@ -305,7 +306,7 @@ def test_bad_arrays_are_refused():
 def test_means_that_are_better_known_decide_who_is_ahead():
     batch = random_batch()
     how = credit.preset("unbiased").with_(scale="none")
-    margin = credit.mean_margins(batch)
+    margin = objective.margins(batch)
     assert margin["x"] == pytest.approx(
         np.mean([np.subtract(e.other_T, e.own_T) for e in batch if e.opponent == "x"])
     )

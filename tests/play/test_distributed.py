@@ -100,7 +100,7 @@ def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():
     assert [[row.count for row in share] for share in shares] == [[2, 2, 2, 0], [2, 2, 0, 0]]
     assert [row.prompt_ids[0] for row in shares[0]] == [1, 3, 5, 1]
     assert sepo.share_of(rows, 0, 1) == rows
-    batch = sepo.to_tensors(shares[1], 0, torch.device("cpu"), multiple_of=2)
+    batch = sepo.to_tensors(shares[1], 10, 0, torch.device("cpu"))
     assert batch["tool_mask"][:, 0].tolist() == [2.0, 2.0, 0.0, 0.0]
 
 

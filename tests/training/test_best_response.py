@@ -184,23 +184,15 @@ def train(folder, steps, stop_after=None, **changes):
         "checkpoint_every": 2,
         "micro_batches": 1,
         "seed": 5,
-        "weights": Weights(0.5, 0.0, 0.0),
+        "penalty_weights": Weights(0.5, 0.0, 0.0),
         "exploiter": BestResponse(2, 4, ["train", "exploiter"]),
         "estimator": credit.preset("unbiased"),
     }
     log = None
     try:
+        config = sepo.SEPOConfig(game=KUHN, pools="paper", steps=steps, **{**sizes, **changes})
         log = sepo.train(
-            model,
-            tokenizer,
-            policy.engine,
-            folder,
-            game=KUHN,
-            pools="paper",
-            steps=steps,
-            report=lambda step, metrics: None,
-            evaluate=evaluate,
-            **{**sizes, **changes},
+            model, tokenizer, policy.engine, folder, config, lambda step, metrics: None, evaluate
         )
     except KeyboardInterrupt:
         pass
@@ -231,8 +223,8 @@ def test_the_weights_reach_the_estimator(tmp_path):
     def step(name, **changes):
         return train(tmp_path / name, 1, exploiter=None, **changes)[1] - start
 
-    without = step("without", weights=None, estimator=credit.preset("unbiased", "reward_only"))
-    none, own = step("none", weights=Weights(0.0, 0.0, 0.0)), step("own", weights=None)
+    without = step("without", penalty_weights=None, estimator=credit.preset("unbiased", "reward_only"))
+    none, own = step("none", penalty_weights=Weights(0.0, 0.0, 0.0)), step("own", penalty_weights=None)
     cosines = [float(torch.cosine_similarity(one, without, dim=0)) for one in (none, own)]
     assert cosines[0] > 0.99 and cosines[1] < 0.8
 

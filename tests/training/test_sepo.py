@@ -6,11 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from trainers import IPD, SIZES, Reference, advantages_of, assert_close, first_batch, loss_gradient
+from trainers import (
+    IPD,
+    SIZES,
+    Reference,
+    advantages_of,
+    assert_close,
+    configuration,
+    first_batch,
+    loss_gradient,
+)
 
 from sepo_lib import games
 from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit
+from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
@@ -45,14 +54,14 @@ def test_equal_rows_are_merged_and_their_sums_kept(played):
 def test_padding_and_weights_of_the_batch():
     long, short = sepo.Row((5, 6, 7), (8,), 0.5, 3), sepo.Row((5,), (9, 10), -1.0, 1)
     rows = [long, short, sepo.Row((5, 6), (8, 9), 2.0, 1)]
-    batch = sepo.to_tensors(rows, pad_id=0, device=torch.device("cpu"), multiple_of=2)
+    batch = sepo.to_tensors(sepo.share_of(rows, 0, 1, multiple_of=2), 5, 0, torch.device("cpu"))
     assert batch["prompt_ids"][:3].tolist() == [[5, 6, 7], [0, 0, 5], [0, 5, 6]]
     assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
     assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
     assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
     weighed = batch["advantages"] * batch["tool_mask"][:, 0]
     assert weighed.tolist() == [0.5, -1.0, 2.0, 0.0]
-    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 0, torch.device("cpu"))
+    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 3, 0, torch.device("cpu"))
     weighed = direct["advantages"] * direct["tool_mask"][:, 0]
     assert weighed.tolist() == pytest.approx([0.5, 0.7]) and direct["tool_mask"][1, 0] < 1e-30
     assert direct["num_items_in_batch"] == 3
@@ -69,10 +78,11 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
     def inspect(trainer):
         expected = None
         for arm in credit.ARMS:
-            trainer.estimator = credit.preset("unbiased", arm)
+            estimator = credit.preset("unbiased", arm)
+            trainer.config = replace(trainer.config, estimator=estimator)
             found = loss_gradient(trainer)
             expected = expected or Reference(trainer)  # the play is the same
-            given = credit.assign(trainer.last_episodes, IPD, trainer.estimator).advantages
+            given = credit.assign(trainer.last_episodes, IPD, estimator).advantages
             advantage_D = advantages_of(trainer, given)
             policy_term = -(advantage_D * expected.logp_D).sum()
             assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
@@ -125,13 +135,13 @@ def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatc
     def against_fair(policy, plans, instead):
         hardball = [plan for plan in plans if plan.opponent == "hardball"]
         margins.setdefault(len(hardball), []).append(
-            credit.mean_margins(rollouts.play(Fair(), hardball))["hardball"]
+            objective.margins(rollouts.play(Fair(), hardball))["hardball"]
         )
         raise Planned
 
     def inspect(trainer):
         for size in (4, 64):
-            trainer.counts = dict.fromkeys(sepo.TRAINING_POOLS, size)
+            trainer.config = replace(trainer.config, rollouts_per_opponent=size)
             for trainer.state.global_step in range(batches):
                 with pytest.raises(Planned):
                     trainer._generate_and_score_completions(None)
@@ -163,19 +173,10 @@ def train(folder, steps, stop_after=None, **changes):
         if stop_after is not None and step > stop_after:
             raise KeyboardInterrupt
 
-    how = changes.pop("estimator", credit.preset("unbiased"))
+    config = configuration(steps=steps, **changes)
     try:
         log = sepo.train(
-            model,
-            tokenizer,
-            policy.engine,
-            folder,
-            pools="paper",
-            estimator=how,
-            steps=steps,
-            report=lambda step, metrics: None,
-            evaluate=evaluate,
-            **{"game": IPD, **SIZES, **changes},
+            model, tokenizer, policy.engine, folder, config, lambda step, metrics: None, evaluate
         )
     except KeyboardInterrupt:
         return None, model, evaluated

@@ -12,6 +12,13 @@ from sepo_lib.config import paths
 from sepo_lib.play import models
 from sepo_lib.training import demonstrations, sft
 
+SIZES = {"epochs": 1, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
+
+
+def train_once(model, tokenizer, data, folder, **sizes):
+    settings = sft.SFTSettings(**SIZES, steps=1, **sizes)
+    return sft.train(model, tokenizer, data, folder, settings, lambda step, metrics: None)
+
 
 def tuned(trainer, folder, monkeypatch):
     """(log, weights) of `nano` after two steps of two micro-batches with `trainer`, on answers that begin
@@ -25,14 +32,8 @@ def tuned(trainer, folder, monkeypatch):
         tokenizer,
         concatenate_datasets(games).select_columns(["prompt", "completion"]),
         folder,
-        steps=2,
-        epochs=1,
-        batch=6,
-        learning_rate=1e-3,
-        max_length=512,
-        seed=1,
-        report=lambda step, metrics: None,
-        micro_batches=2,
+        sft.SFTSettings(**SIZES, steps=2, batch=6, micro_batches=2),
+        lambda step, metrics: None,
     )
     return rows, model.state_dict()
 
@@ -137,13 +138,6 @@ def test_where_the_template_rewrites_an_answered_prompt_the_prompt_of_play_is_tr
 
 
 GOOD, LONG = chat(), "State. " * 300
-TRAIN = {
-    "epochs": 1,
-    "learning_rate": 1e-3,
-    "max_length": 512,
-    "seed": 1,
-    "report": lambda step, metrics: None,
-}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +170,7 @@ TRAIN = {
 def test_examples_that_cannot_be_trained_on_are_refused_and_none_is_cut_or_dropped(rows, sentence, tmp_path):
     data = pairs(rows) if rows and isinstance(rows[0], list) else Dataset.from_list(rows)
     with pytest.raises(ValueError, match=sentence) as error:
-        sft.train(*models.load("nano"), data, tmp_path, steps=1, **TRAIN, batch=1)
+        train_once(*models.load("nano"), data, tmp_path, batch=1)
     assert "\n" not in str(error.value)
 
 
@@ -186,7 +180,7 @@ def test_every_token_that_ends_play_is_refused_in_an_answer(token, tmp_path):
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|pad|>", "<|user|>"])
     data = pairs([GOOD, chat(f"a{token}b")])
     with pytest.raises(ValueError, match=rf"^1 of 2 .* end token '{re.escape(token)}' .* index 1\); remove"):
-        sft.train(model, tokenizer, data, tmp_path, steps=1, **TRAIN, batch=1)
+        train_once(model, tokenizer, data, tmp_path, batch=1)
 
 
 THOUGHT = "<|channel>thought\nhm<channel|>a\n1"
@@ -239,15 +233,8 @@ def test_every_example_of_a_batch_is_trained_on_whatever_the_micro_batches(
 
     monkeypatch.setattr(sft.AnswerTrainer, "train", train)
     with pytest.raises(Stop):
-        sft.train(
-            *models.load("nano"),
-            pairs([GOOD] * batch),
-            tmp_path,
-            steps=1,
-            **TRAIN,
-            batch=batch,
-            micro_batches=asked,
-        )
+        data = pairs([GOOD] * batch)
+        train_once(*models.load("nano"), data, tmp_path, batch=batch, micro_batches=asked)
     assert seen == [(batch // parts, parts)]
 
 
