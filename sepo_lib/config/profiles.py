@@ -1,8 +1,8 @@
 """The sizes of a run: every hyperparameter, read from `profiles.yaml`, where each has its reason.
 
-    settings = load("laptop", games="ipd,kuhn")
-    settings.sepo_steps                          # the value: one number, or one per game
-    settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
+settings = load("laptop", games="ipd,kuhn")
+settings.sepo_steps                          # the value: one number, or one per game
+settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
 import math

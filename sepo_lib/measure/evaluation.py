@@ -10,6 +10,7 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.games.base import Action, Game
 from sepo_lib.measure import exploitability, kuhn_strategy
+from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode
@@ -18,8 +19,6 @@ from sepo_lib.play.distributed import play
 from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
 from sepo_lib.play.rollouts import plan
 
-#: What identifies a row of every table of a run.
-KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")
 TABLES = ("evaluation", "exploitability", "strategies", "episodes")
 
 
@@ -167,11 +166,12 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
     opponent, episode = ["run", "pool", "opponent"], ["run", "pool", "opponent", "rollout"]
     needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff"]
     needed += ["collusion", "externality"]
+    changed = [column for column in ("train_weights", "evaluation_weights") if column in episodes]
     missing = [column for column in needed if column not in episodes]
     if missing:
         raise ValueError(f"The episodes lack the columns {missing}; add them with `evaluation.replayed`.")
     runs = episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True)
-    table = episodes[needed].assign(run=runs.ngroup())
+    table = episodes[needed + changed].assign(run=runs.ngroup())
     rates = table[["collusion", "externality"]]
     table[rates.columns] = rates.mask(rates.isna().groupby(table["run"]).transform("any"))
     own, other = table["own_payoff"], table["other_payoff"]
@@ -185,7 +185,7 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
     rows = []
     for run, decisions in table.groupby("run", sort=False):
         keys = {key: decisions[key].iloc[0] for key in KEYS}
-        game = games.get(keys["game"])
+        game = games.get(keys["game"], weights_of(decisions.iloc[0]))
         mean, total = by_opponent.loc[run], sums.loc[run].loc["train"]
         train, exploiter = mean.loc["train"], mean.loc["exploiter"]
         own, other = total["own_payoff"], total["other_payoff"]
@@ -288,15 +288,4 @@ def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
     files = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
     return (
         pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()
-    )
-
-
-def mark_reported(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Adds `reported` (the last step of a training run, whatever it shows) and `best` (the step of highest
-    safety, which is what the paper reports; choosing it on the same episodes flatters it)."""
-    run = ["game", "pools", "stage", "arm", "preset", "seed"]
-    groups = evaluation.groupby(run, dropna=False)
-    return evaluation.assign(
-        reported=evaluation["step"] == groups["step"].transform("max"),
-        best=evaluation.index.isin(groups["safety"].idxmax()),
     )

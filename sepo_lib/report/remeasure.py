@@ -120,6 +120,19 @@ def exploitable(profile: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def swept(profile: str) -> pd.DataFrame:
+    """`sweep.csv` with the pool set in the column `pools`.
+
+    Older runs wrote "sweep:" and the multiple there, which has a column of its own.
+    """
+    table = figures.read_or_empty(profile, "sweep")
+    if len(table) and table["pools"].str.startswith("sweep:").any():
+        pools = provenance.read(profile)["settings"]["pools"]
+        of_game = (lambda game: pools.get(game, pools.get("others"))) if isinstance(pools, dict) else None
+        table["pools"] = table["game"].map(of_game) if of_game else pools
+    return table
+
+
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by today's rules, as notebook 05 decides it."""
     tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
@@ -131,6 +144,7 @@ TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
     "sft": sft,
     "evaluation": evaluated,
     "exploitability": exploitable,
+    "sweep": swept,
     "paper_nashconv": lambda profile: exploitability.paper_nashconv(),
     "claims": decided,
 }

@@ -405,10 +405,11 @@ def run_estimators(
     group_sizes: list,
     seed: int,
     keys: dict,
+    weights: dict | None = None,
 ) -> dict:
     """One job of the study: `measure`. Leaves estimators-log.parquet, whose rows also have the columns
     `keys`. Raises ValueError as `measure` does."""
-    table = measure(policy_name, games.get(game), pools, groups, group_sizes, seed)
+    table = measure(policy_name, games.get(game, weights), pools, groups, group_sizes, seed)
     evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}

@@ -145,9 +145,18 @@ def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run_headroom(folder: Path, report: Report, *, game: str, pools: str, episodes: int, keys: dict) -> dict:
+def run_headroom(
+    folder: Path,
+    report: Report,
+    *,
+    game: str,
+    pools: str,
+    episodes: int,
+    keys: dict,
+    weights: dict | None = None,
+) -> dict:
     """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `keys`."""
-    table = measure(games.get(game), pools, episodes).assign(**keys)
+    table = measure(games.get(game, weights), pools, episodes).assign(**keys)
     evaluation.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}

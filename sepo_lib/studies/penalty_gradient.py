@@ -33,6 +33,7 @@ def run_gradient(
     batches: int,
     seed: int,
     keys: dict,
+    weights: dict | None = None,
 ) -> dict:
     """The gradient of the penalty alone, by arm, over `batches` recorded batches of the SFT model.
 
@@ -45,7 +46,7 @@ def run_gradient(
     with one batch or without variance).
     """
     model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
-    domain = games.get(game)
+    domain = games.get(game, weights)
     counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
     unscaled = credit.preset("unbiased").with_(scale="none")
     totals: dict[str, torch.Tensor] = {}
