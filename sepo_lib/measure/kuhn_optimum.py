@@ -160,13 +160,18 @@ def table(
     pools: str = "paper",
     exploit_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0),
     collusion_weights: Sequence[float] = (0.0, 1.0, 2.4),
+    own: Weights | None = None,
 ) -> pd.DataFrame:
-    """`optimum` for both exploiters over a grid of weights, the game's own weights among them.
+    """`optimum` for both exploiters over a grid of weights, to which `own` is added.
 
-    Columns: pools, exploiter, exploit_weight, collusion_weight, own (whether these are the game's),
+    `own` are the training weights of a run; None: those of the game.
+
+    Columns: pools, exploiter, exploit_weight, collusion_weight, own (whether these are `own`),
     objective, payoff, exploit, collusion, nashconv.
     """
-    own = games.get("kuhn").train_weights
+    own = own or games.get("kuhn").train_weights
+    exploit_weights = sorted({*exploit_weights, own.exploit})
+    collusion_weights = sorted({*collusion_weights, own.collusion})
     rows = []
     for exploiter in EXPLOITERS:
         for collusion in collusion_weights:
