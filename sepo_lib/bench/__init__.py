@@ -292,7 +292,7 @@ def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int)
     """(model, the weight of its backward pass, what trains it: `steps` SEPO steps with groups of `size`,
     `report` called after each)."""
     settings, (model, tokenizer, policy) = _load(suite, model_name)
-    train = recipes.training(settings, game_name, steps, SEED)
+    train = job_arguments.train_arguments(settings, game_name, steps, SEED)
     train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
     game = games.get(game_name)
     play(policy, plans_of(game, 2)[:4], 1, True)  # warm

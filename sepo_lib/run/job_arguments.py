@@ -66,7 +66,8 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             pools=recipe.pools,
             preset=recipe.preset,
             arm=recipe.arm,
-            train=_train_arguments(settings, recipe, seed),
+            train=train_arguments(settings, recipe.game, recipe.steps, seeds.derive(seed, "sepo"))
+            | dict(recipe.train),
             train_weights=list(astuple(weights)) if weights else None,
             exploiter=best_response if replaced else None,
             same_as=same_as,
@@ -75,12 +76,11 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
     )
 
 
-def _train_arguments(settings: Settings, recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Fields of `sepo.SEPOConfig` that are numbers in the settings."""
-    game = recipe.game
+def train_arguments(settings: Settings, game: str, steps: int, seed: int) -> dict[str, Any]:
+    """Fields of `sepo.SEPOConfig` whose values are hyperparameters."""
     return {
         "rollouts_per_opponent": settings.of("rollouts_per_opponent", game),
-        "steps": recipe.steps,
+        "steps": steps,
         "learning_rate": settings.of("sepo_learning_rate", game),
         "learning_rate_floor": settings.of("learning_rate_floor", game),
         "kl_beta": settings.of("kl_beta", game),
@@ -88,9 +88,8 @@ def _train_arguments(settings: Settings, recipe: Recipe, seed: int) -> dict[str,
         "max_grad_norm": settings.max_grad_norm,
         "checkpoint_every": settings.checkpoint_every,
         "micro_batches": settings.micro_batches,
-        "seed": seeds.derive(seed, "sepo"),
+        "seed": seed,
         "lora": lora_arguments(settings, "sepo"),
-        **recipe.train,
     }
 
 
