@@ -9,7 +9,7 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings, hyperparameters
-from sepo_lib.measure import tabular
+from sepo_lib.measure import switches, tabular
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
 from sepo_lib.run.jobs import Job, finished
@@ -295,7 +295,7 @@ def _twin(main: list[Job], game: str, pools: str, preset: str, arm: str, seed: i
         there = job.arguments
         if (there["game"], there["pools"], there["keys"]["seed"]) == (game, pools, seed):
             own, other = credit.preset(preset, arm), credit.preset(there["preset"], there["arm"])
-            if there["preset"] != preset and credit.same(own, other, games.get(game), pools):
+            if there["preset"] != preset and switches.same(own, other, games.get(game), pools):
                 return job
     return None
 
@@ -341,7 +341,7 @@ def switch_jobs(settings: Settings) -> list[Job]:
     if SWITCH_GAME not in settings.games:
         return []
     pools = settings.of("pools", SWITCH_GAME)
-    idle, main = credit.idle("published", games.get(SWITCH_GAME), pools), sepo_jobs(settings)
+    idle, main = switches.idle("published", games.get(SWITCH_GAME), pools), sepo_jobs(settings)
     return [
         _sepo_job(
             settings,

@@ -41,7 +41,7 @@ MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
 ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
-SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every arm is measured
+SWITCHES = [switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"]  # every arm is measured
 
 
 # ------------------------------------------------------------------------------------------- policies
