@@ -78,6 +78,10 @@ class Estimator:
         """The same estimator with other values in some fields."""
         return replace(self, **values)
 
+    def labels(self) -> dict[str, str]:
+        """The name of every field's value, for tables."""
+        return {name: str(value) for name, value in vars(self).items()}
+
     def turned(self, switch: str, like: "Estimator") -> "Estimator":
         """The same estimator with one switch as in `like`. Raises ValueError for an unknown switch."""
         if switch not in FIELD_OF_SWITCH:

@@ -4,21 +4,45 @@ All arrays have the shape (..., N, G, T): groups, rollouts of a group, rounds. A
 one seat, so that its rounds are those that the policy has from that seat.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from sepo_lib.method.credit import sum_by_seat
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A function with the name that tables give it."""
+
+    name: str
+    function: Callable[..., np.ndarray]
+
+    def __call__(self, *arguments) -> np.ndarray:
+        return self.function(*arguments)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def named(name: str) -> Callable[[Callable], Rule]:
+    return lambda function: Rule(name, function)
+
+
+@named("episode")
 def episode_return(rewards: np.ndarray, seats: int) -> np.ndarray:
     """Every round gets the return of the whole episode."""
     return sum_by_seat(rewards, seats=1)
 
 
+@named("role")
 def role_return(rewards: np.ndarray, seats: int) -> np.ndarray:
     """Every round gets the sum of the rewards in all rounds of its role."""
     return sum_by_seat(rewards, seats)
 
 
+@named("mean")
 def group_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The mean of all rollouts of the group at a round; exactly the return itself where all are equal."""
     mean = returns.mean(axis=-2, keepdims=True)
@@ -26,16 +50,19 @@ def group_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.nda
     return np.where(std < 1e-9, returns, mean)
 
 
+@named("role")
 def role_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The mean over all decisions of a role."""
     return _mean_by_seat(returns, decisions, seats, (-2, -1))
 
 
+@named("role_std")
 def role_std(centred: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The root mean square over all decisions of a role."""
     return np.sqrt(_mean_by_seat(centred**2, decisions, seats, (-2, -1)))
 
 
+@named("turn")
 def turn_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The sum over a rollout's own turns in a round of the group's mean reward at that turn.
 
@@ -50,13 +77,14 @@ def turn_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndar
     return baseline
 
 
+@named("other_batches")
 def other_batches_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The mean return of the role in all batches (the first axis) but this one.
 
     Raises ValueError where there is no other batch.
     """
     if returns.ndim < 4 or len(returns) < 2:
-        raise ValueError("The baseline other_batches_mean needs at least two batches at once.")
+        raise ValueError("The baseline other_batches needs at least two batches at once.")
     mean = _mean_by_seat(returns, np.ones_like(returns), seats, (-3, -2, -1))
     return (mean.sum(axis=0, keepdims=True) - mean) / (len(returns) - 1)
 

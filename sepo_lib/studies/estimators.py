@@ -376,7 +376,7 @@ def measure(
         for (study, term, together), (row, cosine_R) in compared.items():
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
-                **{"how": study.base, "switch": study.switch, **vars(study.how)},
+                **{"how": study.base, "switch": study.switch, **study.how.labels()},
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }
