@@ -38,7 +38,7 @@ from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines.engine import GenerateEngine
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy, sampling
 from sepo_lib.report import documents, findings
-from sepo_lib.run import provenance, recipes
+from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
 NAME = "bench"  # of its folders in data/results and figures

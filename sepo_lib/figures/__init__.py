@@ -27,6 +27,7 @@ from matplotlib.patches import Patch
 
 from sepo_lib import games
 from sepo_lib.config import paths
+from sepo_lib.measure import switches as switches_of
 from sepo_lib.measure.statistics import NO_SPREAD, Interval, interval, spread
 from sepo_lib.method import credit
 from sepo_lib.studies import authors, published
@@ -586,15 +587,15 @@ def idle_recipes(switches: pd.DataFrame) -> list[str]:
     if not {"game", "pools"} <= set(switches.columns) or switches.empty:
         return []
     game, pools = switches.iloc[0][["game", "pools"]]
-    return credit.idle("published", games.get(game), pools)
+    return switches_of.idle("published", games.get(game), pools)
 
 
 def acting(rows: pd.DataFrame) -> list[bool]:
     """Of every row of the study of estimators (columns how, switch, game, pools), whether its switch can
     change the preset; True where none is turned."""
     return [
-        row.switch not in credit.TURNS
-        or credit.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
+        row.switch not in credit.FIELD_OF_SWITCH
+        or switches_of.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
         for row in rows.itertuples()
     ]
 

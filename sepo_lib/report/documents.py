@@ -344,7 +344,7 @@ def _switches(rows: pd.DataFrame) -> list[str]:
     ]
     rows = rows[rows["groups_per_batch"] == 1]
     table = []
-    for switch in credit.TURNS:
+    for switch in credit.FIELD_OF_SWITCH:
         cells = {"switch": switch}
         for how, other, arm in (
             ("unbiased", "published", "per_rollout"),

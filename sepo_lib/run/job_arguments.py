@@ -9,6 +9,7 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings
+from sepo_lib.measure import switches
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
@@ -103,7 +104,7 @@ def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -
         there = job.arguments
         if (there["game"], there["pools"], there["sft_job"]) == (recipe.game, recipe.pools, start.name):
             other = credit.preset(there["preset"], there["arm"])
-            if there["preset"] != recipe.preset and credit.same(own, other, game, recipe.pools):
+            if there["preset"] != recipe.preset and switches.same(own, other, game, recipe.pools):
                 return job
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings, hyperparameters
-from sepo_lib.measure import tabular
+from sepo_lib.measure import switches, tabular
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
 from sepo_lib.run.job_arguments import (
@@ -174,7 +174,7 @@ def switch_jobs(settings: Settings) -> list[Job]:
     game = settings.switch_game
     if game not in settings.games:
         return []
-    idle = credit.idle("published", game_of(settings, game), settings.of("pools", game))
+    idle = switches.idle("published", game_of(settings, game), settings.of("pools", game))
     starts, main = sft_jobs(settings), sepo_jobs(settings)
     recipes = [
         _main_recipe(settings, game, preset, credit.preset(preset).arm)

@@ -41,7 +41,7 @@ MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
 ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
-SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every arm is measured
+SWITCHES = [switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"]  # every arm is measured
 
 
 # ------------------------------------------------------------------------------------------- policies
@@ -376,7 +376,7 @@ def measure(
         for (study, term, together), (row, cosine_R) in compared.items():
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
-                **{"how": study.base, "switch": study.switch, **vars(study.how)},
+                **{"how": study.base, "switch": study.switch, **study.how.labels()},
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }

@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
@@ -38,7 +39,7 @@ from trl import GRPOConfig, GRPOTrainer
 from sepo_lib.games.base import Game, Weights
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit, objective, seeds
-from sepo_lib.method.records import Episode
+from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import distributed, models, rollouts
 from sepo_lib.play.engines import answer_tree
 from sepo_lib.play.engines.engine import Engine
@@ -265,8 +266,9 @@ class SEPOTrainer(GRPOTrainer):
         metrics, measures = self._metrics["train"], objective.measure(self.config.game, self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
             metrics[key].append(measures[key])
-        for opponent, margin in objective.margins(self.last_episodes).items():
-            metrics[f"margin/{opponent}"].append(margin)
+        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
+            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
+            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
         if note := objective.parse_note(measures["parse_rate"]):
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
         metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
