@@ -9,7 +9,6 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings, hyperparameters
-from sepo_lib.measure import tabular
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
 from sepo_lib.run.jobs import Job, finished
@@ -472,7 +471,7 @@ def estimator_jobs(settings: Settings) -> list[Job]:
             1,
         )
         for game in settings.study_games
-        if game in tabular.TABLES
+        if "enumerable" in games.get(game).traits
         for pools in games.get(game).pools
         for policy_name in estimators.POLICIES
     ]
