@@ -1,6 +1,7 @@
 """The iterated prisoner's dilemma (docs/method.md, "Games") against strategies of the Axelrod library."""
 
 import contextlib
+import functools
 import importlib.util
 import itertools
 import sys
@@ -29,18 +30,19 @@ Odds = Callable[[Sequence[str], Sequence[str]], float]
 _AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
 
 
+@functools.cache
 def axelrod_class(name: str) -> type:
     """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
 
     Raises ModuleNotFoundError or AttributeError for a name that the library does not have.
     """
     module, _, cls = name.rpartition(".")
-    with _axelrod_modules():
+    with axelrod_modules():
         return getattr(importlib.import_module(f"axelrod.{module}"), cls)
 
 
 @contextlib.contextmanager
-def _axelrod_modules() -> Iterator[None]:
+def axelrod_modules() -> Iterator[None]:
     """Make single modules of the Axelrod library importable, without `import axelrod`.
 
     `import axelrod` takes 14 seconds, because it makes every strategy of the library many times over. The

@@ -35,12 +35,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sepo_lib.games.base import Game, Opponent, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Opponent, Weights
 from sepo_lib.method import random_play
 from sepo_lib.method.records import Episode, by_opponent
 
 ARMS = ("reward_only", "constant", "per_rollout", "credited")
-POOLS = ("train", "exploiter", "collusive")
+POOLS = OBJECTIVE_POOLS
 SWITCHES = {
     "arm": ARMS,
     "horizon": ("immediate", "immediate_scaled", "to_go", "episode", "role"),
