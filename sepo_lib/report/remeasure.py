@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sepo_lib import figures
+from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import evaluation, exploitability
 from sepo_lib.report import claims, html_page
@@ -115,7 +115,7 @@ def exploitable(profile: str) -> pd.DataFrame:
     rows = []
     for old, key in zip(table.to_dict("records"), named, strict=True):
         known = {name: value for name, value in old.items() if name in keys}
-        measured = exploitability.row(strategy_of[key], old["pools"])
+        measured = exploitability.row(strategy_of[key], games.get(old["game"]), old["pools"])
         rows.append(known | measured | {name: old[name] for name in old if name not in known | measured})
     return pd.DataFrame(rows)
 

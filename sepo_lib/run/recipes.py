@@ -10,7 +10,7 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings, hyperparameters
-from sepo_lib.measure import switches, tabular
+from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.play.policy import sampling
 from sepo_lib.run.job_arguments import (
@@ -292,7 +292,7 @@ def estimator_jobs(settings: Settings) -> list[Job]:
             1,
         )
         for game in settings.study_games
-        if game in tabular.TABLES
+        if "enumerable" in games.get(game).traits
         for pools in games.get(game).pools
         for policy_name in estimators.POLICIES
     ]

@@ -28,7 +28,7 @@ EXPLOITERS: dict[str, tuple[tuple[str, ...], Weights | None]] = {
 
 
 def best_response(strategy: pd.DataFrame) -> list[list[float]]:
-    """OpenSpiel's best response, for both seats, to the sampled reading of a `exact.kuhn_strategy` table.
+    """OpenSpiel's best response, for both seats, to the sampled reading of a strategy (`read_strategy`).
 
     So it responds to the noise of the samples too, and is a best response to the policy only as they grow.
     A pure strategy in the form of `games.kuhn.STRATEGIES`, shape (4, 3). Where both actions are as good,
@@ -67,7 +67,12 @@ class BestResponse:
         RuntimeError is raised.
         """
         if step % self.refresh == 0:
-            strategy = kuhn_strategy.kuhn_strategy(policy, self.samples, seeds.derive(seed, NAME))
+            strategy = kuhn_strategy.read_strategy(
+                policy,
+                kuhn_strategy.game_with_nashconv(),
+                kuhn_strategy.Reading(self.samples),
+                seeds.derive(seed, NAME),
+            )
             self.nashconv = kuhn_strategy.nashconv_of_strategy(strategy, "sampled")
             self._opponent = by_table(best_response(strategy))
         if self._opponent is None:

@@ -11,19 +11,18 @@ from sepo_lib.training import demonstrations, sft
 
 PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
-PRETRAIN_SHARE = {"deal": 3}  # times the examples of another game: its answers are the hardest to get in form
 
 
 def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
     """Make `nano` from nothing: its tokenizer, then `steps` of pre-training on naive play of all games.
 
-    `examples` naive decisions per game (see PRETRAIN_SHARE). Saves to folder/model.
+    `examples` naive decisions per game (times `Game.pretraining_share`). Saves to folder/model.
     Returns {"loss": the last one, "parameters": their number}.
     """
     naive = datasets.concatenate_datasets(
         [
-            demonstrations.build(game, examples * PRETRAIN_SHARE.get(game, 1), seed, kind="naive")
-            for game in games.GAMES
+            demonstrations.build(name, examples * game.pretraining_share, seed, kind="naive")
+            for name, game in games.GAMES.items()
         ]
     )
     expert = [demonstrations.build(game, examples, seed) for game in games.GAMES]

@@ -57,8 +57,8 @@ def test_other_weights_change_advantages_and_safety_by_what_they_say(root, monke
     changed, row, log = trained(monkeypatch, settings(train_weights=TRAIN, evaluation_weights=EVALUATION))
 
     # The exploiter is ahead by 3 in both rounds (T = 2) of rollout 0, and by 0 in rollout 1. Over the rounds
-    # to go that is 6 and 3, or 0. The penalty in the reward to go is le s times this over T, and the baseline is
-    # the reward of the other rollout.
+    # to go that is 6 and 3, or 0. The penalty in the reward to go is le s times this over T, and the baseline
+    # is the reward of the other rollout.
     batch = [
         *(episode("train", "t", g, (1, 1), (1, 1)) for g in (0, 1)),
         *(episode("exploiter", "x", g, (0, 0), (3 - 3 * g,) * 2) for g in (0, 1)),
