@@ -10,8 +10,8 @@ from sepo_lib.run import provenance
 def publish_run(profile: str) -> list[str]:
     """Write the outputs of a run into the notebooks in git and return their names.
 
-    Writes all of them, or none if one is refused (`publish`). Raises ValueError if the report of the run shows
-    a folder of the machine, FileNotFoundError without executed notebooks.
+    Writes all of them, or none if one is refused (`publish`). Raises ValueError if the report of the run
+    shows a folder of the machine, FileNotFoundError without executed notebooks.
     """
     import nbformat
 

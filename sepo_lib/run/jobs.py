@@ -81,9 +81,10 @@ def run(
     """Run the jobs that are not done yet, and return the results of all of them by name.
 
     With one worker they run in this process, one after the other, with all threads. With more they run in
-    that many processes of one thread each, or in up to 1.5 times as many if that avoids a second wave. `watch`
-    is called in this process about once a second. If a job fails, the others still run; then JobError names all
-    that failed. An interrupt ends the workers at once. Raises ValueError if two jobs would share a folder.
+    that many processes of one thread each, or in up to 1.5 times as many if that avoids a second wave.
+    `watch` is called in this process about once a second. If a job fails, the others still run; then JobError
+    names all that failed. An interrupt ends the workers at once. Raises ValueError if two jobs would share a
+    folder.
     """
     _check(jobs)
     todo = [job for job in jobs if _result(profile, job) is None]

@@ -3,7 +3,8 @@
     accelerate launch --num_processes 4 -m sepo_lib.run.launch --profile paper --game kuhn --seed 11
 
 The job is one that notebook 03 (or 04, for the ablation) would run, in the same folder, so the notebook later
-skips it. The run's SFT model must exist. On a CPU, accelerate starts several processes only with `--multi_gpu`.
+skips it. The SFT model of the run must exist. On a CPU, accelerate starts several processes only with
+`--multi_gpu`.
 """
 
 import argparse

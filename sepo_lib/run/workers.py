@@ -36,7 +36,8 @@ GC_THRESHOLD = (100_000, 50, 50)
 def run(todo: Sequence["Job"], stage: "Stage", number: int) -> dict[str, str]:
     """Run jobs in `number` processes, those with the most steps first.
 
-    Returns the name and the error of every job that fails. A process that dies is replaced, and its job has failed.
+    Returns the name and the error of every job that fails. If a process dies, its job has failed, and another
+    process takes its place.
     """
     from sepo_lib.run import jobs
 
