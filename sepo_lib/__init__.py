@@ -16,21 +16,20 @@ method. A package imports only from those above it in this list:
     report     Which claims hold?
 
 The suffix of an array's name gives its axes, one capital letter for each axis. `own_NGT` has the axes groups,
-rollouts and rounds. A digit is a fixed length.
+rollouts and rounds. A digit is an axis of that length: `advantages_B1` has the shape (B, 1).
 
     _E  episodes                    _B  rows of a batch: decisions, examples or prompts
     _T  rounds of an episode        _L  tokens
-    _D  decisions of an episode     _V  the vocabulary
-    _N  groups of one opponent      _S  training seeds
-    _G  rollouts of a group         _O  opponents
-    _I  information sets            _K  exploiters
-    _A  actions                     _P  parameters of a tabular policy, flattened
+    _D  decisions                   _V  the vocabulary
+    _N  groups of a batch           _S  training seeds
+    _G  rollouts of a group         _K  opponents of a pool, for example exploiters
+    _I  information sets            _P  parameters of a tabular policy, flattened
+    _A  actions                     _R  rows of a matrix, or resamples of a bootstrap
     _H  histories in Kuhn poker     _C  cards in Kuhn poker
-    _R  rows of a matrix, or resamples of a bootstrap
 
 A module with other axes, or with another meaning of a letter, lists them in its own docstring.
 
 Terms: a *round* is one repetition of the stage game (a hand in poker). A *decision* is one action of the
-policy; a language model answers one prompt for it. An *episode* is all rounds against one opponent. A *group*
-is the set of rollouts that share a baseline. docs/glossary.md has the other terms.
+policy; a language model answers one prompt for it. An *episode* (or rollout) is all rounds against one
+opponent. A *group* is the set of rollouts that share a baseline. docs/glossary.md has the other terms.
 """
