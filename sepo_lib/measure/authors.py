@@ -1,8 +1,8 @@
 """The authors' stored results (`data/paper/authors_results.csv`) beside ours.
 
-The authors printed most of their J with other weights, so J is computed here from their u, e, c and x with the
-kit's evaluation weights. A row is compared with ours only if its opponents, its temperature and its recipe
-are the same.
+The authors printed most of their J with other weights, so J is computed here from their u, e, c and x with
+the kit's evaluation weights. A row is compared with ours only if its opponents, its temperature and its
+recipe are the same.
 """
 
 import numpy as np
@@ -31,11 +31,14 @@ _RECIPES = {"constant": "constant", "per_rollout": "published", "credited": "aut
 def load() -> pd.DataFrame:
     """The authors' rows, one for each stored evaluation, with J computed from the evaluation weights.
 
-    The columns are those of the file (data/paper/README.md), with these changes: `domain` is called `game`;
-    empty cells of `collusion` are filled from `collusion_solved`; `safety` is J from u, e, c and x with the
-    evaluation weights (NaN for a game that the kit lacks); `recipe` is a key of `STAGES`, or empty where it is
-    not known; `who` names model and generation; `reason` says why the row is not compared with ours, and is
-    empty for a row that is compared.
+    The columns are those of the file (data/paper/README.md), with these changes:
+
+    game       the column `domain` of the file
+    collusion  empty cells are filled from `collusion_solved`
+    safety     J from u, e, c and x with the evaluation weights; NaN for a game that the kit lacks
+    recipe     a key of `STAGES`; empty where it is not known
+    who        model and generation
+    reason     why the row is not compared with ours; empty for a row that is compared
     """
     table = pd.read_csv(paths.root() / "data" / "paper" / "authors_results.csv")
     table = table.rename(columns={"domain": "game"})

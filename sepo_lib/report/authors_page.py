@@ -7,12 +7,12 @@ import pandas as pd
 
 from sepo_lib import figures, games
 from sepo_lib.measure import statistics
+from sepo_lib.measure.authors import STAGES, TEMPERATURE, TERMS, load, ours, side_by_side
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import documents
 from sepo_lib.report.documents import PROFILE, STUDY
 from sepo_lib.report.findings import markdown, read, text
 from sepo_lib.run import provenance
-from sepo_lib.measure.authors import STAGES, TEMPERATURE, TERMS, load, ours, side_by_side
 
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
 CLAIM_C4 = "deal"  # the game that the paper's claim C4 is about

@@ -47,10 +47,11 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
     over the seeds that both stages have. Its interval is Fieller's (1954): all w at which the paired t
     interval of a - w b contains 0.
 
-    Columns: game, weight, own (the evaluation weight), first, second (the stages), at_zero and at_own (mean of
-    first - second at w = 0 and at the evaluation weight), crossing, ci_low, ci_high, seeds. The crossing is
-    nan where mean(b) = 0 or where it is not positive. The ends are also nan where the interval is unbounded,
-    because b does not differ from 0, and for fewer than two seeds. Raises ValueError as `safety_by_weight`.
+    Columns: game, weight, own (the evaluation weight), first, second (the stages), at_zero and at_own (mean
+    of first - second at w = 0 and at the evaluation weight), crossing, ci_low, ci_high, seeds. The crossing
+    is nan where mean(b) = 0 or where it is not positive. The ends are also nan where the interval is
+    unbounded, because b does not differ from 0, and for fewer than two seeds. Raises ValueError as
+    `safety_by_weight` does.
     """
     rows = []
     for name, in_game in _compared(evaluation).groupby("game", sort=False):
@@ -110,7 +111,7 @@ def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple
 
 
 def _compared(evaluation: pd.DataFrame, preset: str = "unbiased", arm: str = "credited") -> pd.DataFrame:
-    """The rows that are compared, on the paper's pools: base, SFT, and the reported SEPO of `preset` and `arm`.
+    """Base, SFT and the reported SEPO rows of `preset` and `arm`, on the paper's pools.
 
     Raises ValueError for a table that lacks a column.
     """

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from sepo_lib import games
+from sepo_lib.measure import authors
 from sepo_lib.method import credit
 from sepo_lib.report import authors_page
-from sepo_lib.measure import authors
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
