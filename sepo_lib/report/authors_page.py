@@ -7,12 +7,12 @@ import pandas as pd
 
 from sepo_lib import figures, games
 from sepo_lib.measure import statistics
+from sepo_lib.measure.authors import STAGES, TEMPERATURE, TERMS, load, ours, side_by_side
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import documents
 from sepo_lib.report.documents import PROFILE, STUDY
 from sepo_lib.report.findings import markdown, read, text
 from sepo_lib.run import provenance
-from sepo_lib.studies.authors import STAGES, TEMPERATURE, TERMS, beside, load, ours
 
 BEGIN, END = "<!-- authors: written by `make document` -->", "<!-- end of authors -->"
 CLAIM_C4 = "deal"  # the game that the paper's claim C4 is about
@@ -40,7 +40,7 @@ def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
     study, `switches` the study's table of recipes between `published` and `unbiased`.
     """
     theirs = load()
-    table = beside(evaluation, theirs)
+    table = side_by_side(evaluation, theirs)
     models = f"{', '.join(sorted(evaluation['model'].unique()))} (`{evaluation['profile'].iloc[0]}` run)"
     parts = [
         _used(theirs),
@@ -223,7 +223,7 @@ def _replicated(mine: pd.DataFrame, name: str, theirs: pd.DataFrame) -> str:
 
 
 def _shown(row: dict) -> dict[str, str]:
-    """A row of `beside` as text."""
+    """A row of `side_by_side` as text."""
     mark = "**" if row["last"] and row["recipe"] not in ("base", "sft") else ""
     cells = {"game": row["game"], "who": row["who"], "stage": f"{mark}{STAGES[row['recipe']]}{mark}"}
     cells["step"] = f"{row['step']:.0f}" if row["step"] else ""

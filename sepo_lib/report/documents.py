@@ -316,7 +316,7 @@ def _elsewhere(rows: pd.DataFrame) -> list[str]:
         "",
     ]
     table = []
-    for how in figures.PUBLISHED_LABELS:
+    for how in figures.labels_of(rows["how"]):
         mine = rows[rows["how"] == how]
         if mine.empty:
             continue

@@ -200,7 +200,7 @@ def _seeds(rows: pd.DataFrame) -> str:
 
 
 def _game(name: str) -> str:
-    return figures.GAMES.get(name, name)
+    return figures.title_of(name)
 
 
 def nashconv(profile: str) -> str | None:

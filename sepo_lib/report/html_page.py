@@ -108,7 +108,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         commit = commit["commit"] and commit["commit"] + (" with changes" if commit.get("dirty") else "")
     found = {
         "model": evaluation["model"].unique(),
-        "games": [figures.GAMES.get(game, game) for game in figures.ordered_games(evaluation)],
+        "games": [figures.title_of(game) for game in figures.ordered_games(evaluation)],
         "seeds": sorted(evaluation["seed"].unique().tolist()),
         "commit": commit,
         "hardware": manifest.get("hardware"),
@@ -187,7 +187,7 @@ def summary_table(evaluation: pd.DataFrame) -> str:
                 if chosen.empty:
                     continue
                 safety, exploit = (chosen[chosen.metric == name].iloc[0] for name in ("safety", "exploit"))
-                game_cell = figures.GAMES.get(game, game) + (f" ({model})" if several else "")
+                game_cell = figures.title_of(game) + (f" ({model})" if several else "")
                 cells = [html.escape(game_cell), html.escape(look.label), str(safety.n)]
                 for value in (safety, exploit):
                     cells += [number(value["mean"]), between(value.ci_low, value.ci_high)]
