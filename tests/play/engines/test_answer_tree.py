@@ -17,7 +17,7 @@ def model():
 
 
 def test_answers_that_begin_alike_share_nodes():
-    tree = answer_tree._Tree((7, 8, 9))
+    tree = answer_tree.AnswerTree((7, 8, 9))
     assert tree.add((3, 4, 1)) == [1, 2, 3]
     assert tree.add((3, 4, 6, 1)) == [1, 2, 4, 5]
     assert tree.add((3, 1)) == [1, 6]
@@ -69,14 +69,16 @@ def test_what_goes_together_stays_within_its_bounds(monkeypatch):
     rng = np.random.default_rng(1)
     trees = []
     for number in range(40):
-        tree = answer_tree._Tree((number,))
+        tree = answer_tree.AnswerTree((number,))
         for _ in range(rng.integers(1, 8)):
             tree.add(rng.integers(0, 3, size=rng.integers(1, 6)).tolist())
         trees.append(tree)
     monkeypatch.setattr(answer_tree, "_ROWS", 5)
-    lots = list(answer_tree._lots(trees, most=60))
-    assert sorted(n for lot in lots for n in lot) == list(range(40))
-    assert max(map(len, lots)) == 5
-    assert all(len(lot) * max(len(trees[n].read()) for n in lot) <= 60 or len(lot) == 1 for lot in lots)
-    likes = [max(-(-len(trees[n].read()) // answer_tree._ALIKE) for n in lot) for lot in lots]
+    found = list(answer_tree.batches(trees, most=60))
+    assert sorted(n for batch in found for n in batch) == list(range(40))
+    assert max(map(len, found)) == 5
+    assert all(
+        len(batch) * max(len(trees[n].read()) for n in batch) <= 60 or len(batch) == 1 for batch in found
+    )
+    likes = [max(-(-len(trees[n].read()) // answer_tree._SIMILAR) for n in batch) for batch in found]
     assert likes == sorted(likes) and len(set(likes)) > 2

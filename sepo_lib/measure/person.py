@@ -1,6 +1,6 @@
-"""A person against a model, in the terminal or in a notebook cell.
+"""A person plays against a model, in the terminal or in a notebook cell.
 
-The person sits where the scripted opponents sit (player 1) and sees what they see; the model is player 0.
+The person is player 1 and sees what a scripted opponent sees; the model is player 0.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from sepo_lib.method.records import Decision, Episode
 from sepo_lib.play.policy import Policy, open_policy
 from sepo_lib.play.rollouts import Plan, Running, tick
 
-PERSON = "person"  # pool and opponent in the record of such an episode
+PERSON = "person"  # the name of the pool and of the opponent in the record of the episode
 QUIT = ("quit", "exit")
-_LISTED = 10  # at most so many actions are listed one by one
+_LISTED = 10  # the largest number of actions that a message lists one by one
 
 
 class Quit(Exception):
-    """The person left before the end."""
+    """The person left before the end of the game."""
 
 
-def play(
+def play_against(
     game: str,
     model: str = "nano",
     seed: int = 0,
@@ -30,24 +30,24 @@ def play(
     ask: Callable[[str], str] = input,
     say: Callable[[str], object] = print,
 ) -> Episode | None:
-    """One episode of `game` against `model` (nano, smollm2, a hub id, a folder, a job's folder).
+    """Play one episode of `game` against `model` (nano, smollm2, a hub id, a folder or a job's folder).
 
-    With `watch`, the scripted opponent of that name plays in the person's place. `ask` gives the person's
-    next line for a prompt, `say` shows text; equal seeds and equal moves give equal episodes. Returns the
-    episode, or None where the person left it (quit, or the end of the input). Raises ValueError for an
-    unknown game, model or opponent.
+    With `watch`, the scripted opponent of that name plays instead of the person. `ask` returns the person's next
+    line for a prompt, and `say` shows a text. Equal seeds and equal moves give equal episodes. Returns the
+    episode, or None if the person left (typed quit, or ended the input). Raises ValueError for an unknown game,
+    model or opponent.
     """
     domain = games.get(game)
     if watch:
-        sits = _scripted(domain, watch, say)
+        opponent = _scripted(domain, watch, say)
     else:
-        sits = stateless(lambda view, rng: choose(domain, view, ask, say))
+        opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
     policy = open_policy(model)
     say(f"{domain.title}: you against {model}. The rules, as the model reads them:\n\n{domain.rules()}\n")
     if not watch:
         say("You need no reasoning: type an action or how it begins. `quit` or Ctrl-D leaves.")
     try:
-        episode = against(policy, domain, seed, sits, say)
+        episode = play_episode(policy, domain, seed, opponent, say)
     except (Quit, EOFError):
         say("\nYou left; a game that did not end has no result.")
         return None
@@ -55,10 +55,12 @@ def play(
     return episode
 
 
-def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable[[str], object]) -> Episode:
-    """Play one episode with `sits` as player 1; see `play`. Raises what `sits` raises.
+def play_episode(
+    policy: Policy, game: Game, seed: int, opponent: Opponent, say: Callable[[str], object]
+) -> Episode:
+    """Play one episode with `opponent` as player 1; raises what `opponent` raises.
 
-    What the model wrote is shown when its round is over: in Kuhn poker it tells the card.
+    What the model wrote is shown only when the round is over, because in Kuhn poker it reveals the card.
     """
     decisions: list[Decision] = []
     shown = 0
@@ -70,7 +72,7 @@ def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable
         shown = until
 
     def person(rng: np.random.Generator) -> Act:
-        act = sits(rng)
+        act = opponent(rng)
 
         def shown_first(view: View) -> Action:
             show(view.round, view.theirs, view.mine, view.payoffs)
@@ -89,8 +91,38 @@ def against(policy: Policy, game: Game, seed: int, sits: Opponent, say: Callable
     return running.episode()
 
 
+def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str], object]) -> Action:
+    """The person's action at `view`: the one typed in full, or the only one that begins with the typed text.
+
+    Asks again until there is one. Raises Quit if the person types one of QUIT.
+    """
+    while True:
+        typed = ask("> ").strip()
+        if typed.casefold() in QUIT:
+            raise Quit
+        found = game.parse(typed, view.legal)
+        begun = [a for a in view.legal if typed and game.spell(a).casefold().startswith(typed.casefold())]
+        if found is not None or len(begun) == 1:
+            return begun[0] if found is None else found
+        say(f"'{typed}' is not possible here; type {_choices(game, view.legal)}, or quit.")
+
+
+def result(game: Game, episode: Episode) -> str:
+    """The totals and the model's measures (docs/method.md, "Objective") in this one episode, as text."""
+    own, other = episode.own_T, episode.other_T
+    measures = {
+        "u, the model's payoff a round": own.mean(),
+        "margin, yours less the model's": (other - own).mean(),
+        "c, the model's collusion rate": sum(episode.collusion_T) / len(own),
+        "x, the externality rate": sum(episode.externality_T) / len(own),
+    }
+    lines = [f"\nTotal: you {other.sum():g}, the model {own.sum():g}.", ""]
+    lines += [f"  {name:<31} {value:6.2f}" for name, value in measures.items()]
+    return "\n".join(lines)
+
+
 def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
-    """The opponent `name` of the paper's pools, showing its actions. Raises ValueError for an unknown one."""
+    """The opponent `name` of the paper's pools, with its actions shown. Raises ValueError if there is none."""
     found = {one: opponent for pool in game.pools["paper"].values() for one, opponent in pool.items()}
     if name not in found:
         raise ValueError(f"{game.title} has no opponent '{name}'; choose from {', '.join(found)}.")
@@ -108,50 +140,20 @@ def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
     return start
 
 
-def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str], object]) -> Action:
-    """The person's action at `view`: the one that was typed in full, or the only one that begins so.
-
-    Asks again until there is one. Raises Quit for one of QUIT.
-    """
-    while True:
-        typed = ask("> ").strip()
-        if typed.casefold() in QUIT:
-            raise Quit
-        found = game.parse(typed, view.legal)
-        begun = [a for a in view.legal if typed and game.spell(a).casefold().startswith(typed.casefold())]
-        if found is not None or len(begun) == 1:
-            return begun[0] if found is None else found
-        say(f"'{typed}' is not possible here; type {_choices(game, view.legal)}, or quit.")
-
-
-def result(game: Game, episode: Episode) -> str:
-    """The totals, and what the game's measures (METHOD section 2) say of the model in this one episode."""
-    own, other = episode.own_T, episode.other_T
-    measures = {
-        "u, the model's payoff a round": own.mean(),
-        "margin, yours less the model's": (other - own).mean(),
-        "c, the model's collusion rate": sum(episode.collusion_T) / len(own),
-        "x, the externality rate": sum(episode.externality_T) / len(own),
-    }
-    lines = [f"\nTotal: you {other.sum():g}, the model {own.sum():g}.", ""]
-    lines += [f"  {name:<31} {value:6.2f}" for name, value in measures.items()]
-    return "\n".join(lines)
-
-
 def _round(game: Game, number: int, theirs, mine, payoff: float, decisions: list[Decision]) -> str:
-    """What a finished round was and what the model had written in it, which until then may be a secret."""
+    """The actions and the payoff of a finished round, and what the model wrote in it."""
     words = [_spell(game, action) for action in (mine, theirs)]
     lines = [f"\nRound {number + 1}: you {words[0]}, the model {words[1]}. You earn {payoff:g}."]
     for decision in decisions:
         if decision.round == number:
             text = " / ".join(decision.text.split("\n"))
-            how = "" if decision.parsed else f"  (no action in that; taken: {game.spell(decision.action)})"
-            lines.append(f"  the model: {text}{how}")
+            note = "" if decision.parsed else f"  (no action in that; taken: {game.spell(decision.action)})"
+            lines.append(f"  the model: {text}{note}")
     return "\n".join(lines)
 
 
 def _spell(game: Game, action: Action) -> str:
-    """An action of a record: Kuhn's are the tuple of the words of a hand."""
+    """The text of an action in a record; in Kuhn poker it is the tuple of all words of a hand."""
     if isinstance(action, tuple) and all(isinstance(part, str) for part in action):
         return ", ".join(action)
     return game.spell(action)
