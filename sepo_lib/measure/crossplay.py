@@ -1,9 +1,9 @@
 """Cross-play: policies of one game against each other and against the game's pools, as a matrix.
 
-Two models play pairs of episodes that differ in the seats only: the chance moves are the same, and so are the
-seeds of the decisions of each seat. The mean of a pair is one observation. The advantage of a seat therefore
-cancels, and a policy earns exactly 0 against itself in a zero-sum game. Against a pool the model is player 0, and
-one observation is one episode against each opponent of the pool.
+Two models play pairs of episodes that differ in the seats only: the chance moves are the same, and so are
+the seeds of the decisions of each seat. The mean of a pair is one observation. The advantage of a seat
+therefore cancels, and a policy earns exactly 0 against itself in a zero-sum game. Against a pool the model
+is player 0, and one observation is one episode against each opponent of the pool.
 
 The intervals cover variation between episodes only, because these checkpoints are compared and no others. All
 other intervals of the kit cover variation between training seeds.
@@ -20,10 +20,11 @@ from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.games.base import POOLS, Action, Game
 from sepo_lib.games.loop import GameLoop
+from sepo_lib.measure.inspection import open_policy
 from sepo_lib.measure.statistics import interval
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode, by_opponent
-from sepo_lib.play.policy import Policy, Query, open_policy
+from sepo_lib.play.policy import Policy, Query
 from sepo_lib.play.rollouts import plan, play
 
 
@@ -37,8 +38,8 @@ def crossplay(
 ) -> pd.DataFrame:
     """`matrix` for models given as name -> model (nano, smollm2, a hub id, a folder or a job's folder).
 
-    With `folder`, the table is also written to crossplay.csv there. Raises ValueError, before a model is loaded,
-    for an unknown game or model, and as `matrix` does.
+    With `folder`, the table is also written to crossplay.csv there. Raises ValueError, before a model is
+    loaded, for an unknown game or model, and as `matrix` does.
     """
     domain = games.get(game)
     _episodes_of(domain, pools, episodes, POOLS)
@@ -61,11 +62,12 @@ def matrix(
 ) -> pd.DataFrame:
     """Every policy against every policy and against every pool of `against`: one row per ordered pair.
 
-    Columns: game, pools, row, column, kind (model or pool), payoff (mean payoff per round of the row's policy,
-    points), ci_low, ci_high (95%, see the module), other_payoff (of the column's side), parse_rate (of the
-    row's decisions), episodes. Two models play `episodes` episodes. A pool is played at least as often, with the
-    same number of episodes, 2 or more, against each opponent. Raises ValueError, before anything is played, for
-    an odd number of episodes or fewer than 4, and for pools that the game does not have.
+    Columns: game, pools, row, column, kind (model or pool), payoff (mean payoff per round of the row's
+    policy, points), ci_low, ci_high (95%, see the module), other_payoff (of the column's side), parse_rate
+    (of the row's decisions), episodes. Two models play `episodes` episodes. A pool is played at least as
+    often, with the same number of episodes, 2 or more, against each opponent. Raises ValueError, before
+    anything is played, for an odd number of episodes or fewer than 4, and for pools that the game does not
+    have.
     """
     counts = _episodes_of(game, pools, episodes, against)
     seed = seeds.derive(seed, "crossplay", game.name)

@@ -9,8 +9,9 @@ import numpy as np
 
 from sepo_lib import games
 from sepo_lib.games.base import Act, Action, Game, Opponent, View, stateless
+from sepo_lib.measure.inspection import open_policy
 from sepo_lib.method.records import Decision, Episode
-from sepo_lib.play.policy import Policy, open_policy
+from sepo_lib.play.policy import Policy
 from sepo_lib.play.rollouts import Plan, Running, tick
 
 PERSON = "person"  # the name of the pool and of the opponent in the record of the episode
@@ -32,10 +33,10 @@ def play_against(
 ) -> Episode | None:
     """Play one episode of `game` against `model` (nano, smollm2, a hub id, a folder or a job's folder).
 
-    With `watch`, the scripted opponent of that name plays instead of the person. `ask` returns the person's next
-    line for a prompt, and `say` shows a text. Equal seeds and equal moves give equal episodes. Returns the
-    episode, or None if the person left (typed quit, or ended the input). Raises ValueError for an unknown game,
-    model or opponent.
+    With `watch`, the scripted opponent of that name plays instead of the person. `ask` returns the person's
+    next line for a prompt, and `say` shows a text. Equal seeds and equal moves give equal episodes. Returns
+    the episode, or None if the person left (typed quit, or ended the input). Raises ValueError for an
+    unknown game, model or opponent.
     """
     domain = games.get(game)
     if watch:
@@ -122,7 +123,7 @@ def result(game: Game, episode: Episode) -> str:
 
 
 def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
-    """The opponent `name` of the paper's pools, with its actions shown. Raises ValueError if there is none."""
+    """The opponent `name` of the paper's pools, showing its actions. Raises ValueError if there is none."""
     found = {one: opponent for pool in game.pools["paper"].values() for one, opponent in pool.items()}
     if name not in found:
         raise ValueError(f"{game.title} has no opponent '{name}'; choose from {', '.join(found)}.")

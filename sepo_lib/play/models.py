@@ -10,7 +10,6 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from tokenizers import trainers as tokenizer_trainers
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -91,9 +90,10 @@ def new_nano(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, in eval mode on `device()`, and its tokenizer.
 
-    `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged into
-    its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it natively).
-    Raises OSError with one plain sentence when a hub id cannot be reached, and errors as `resolve` does.
+    `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
+    into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
+    natively). Raises OSError with one plain sentence when a hub id cannot be reached, and errors as
+    `resolve` does.
     """
     where = resolve(name)
     disable_progress_bar()
@@ -133,7 +133,7 @@ def resolve(name: str) -> str:
             )
         return str(folder)
     if name == "smollm2":
-        return str(_smollm2())
+        return str(bundled.smollm2())
     folder = paths.model(name) or Path(name)
     if (folder / "model").is_dir():  # the folder of a job
         folder = folder / "model"
@@ -142,9 +142,7 @@ def resolve(name: str) -> str:
 
 def device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
-    return (
-        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    )
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
@@ -176,29 +174,7 @@ def _bfloat16_is_native() -> bool:
     return device().type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _smollm2() -> Path:
-    """The folder of SmolLM2-135M-Instruct in safetensors, converted once from the GGUF file of its package."""
-    folder = bundled.cache() / "smollm2"
-    if (folder / "config.json").exists():
-        return folder
-    gguf = bundled.smollm2_gguf()
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    config = AutoConfig.for_model(**source.config.to_dict())
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    # A model that was loaded from GGUF cannot be saved, so its weights are copied into a new one.
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(source.state_dict())
-    model.tie_weights()
-    unfinished = folder.with_name("smollm2.unfinished")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)
-    return folder
-
-
 if device().type == "cpu":
-    # Query heads that share keys and values read them in place. By default transformers copies keys and values
-    # for every head when there is a mask, because some GPU kernels need it.
+    # Query heads that share keys and values read them in place. By default transformers copies keys and
+    # values for every head when there is a mask, because some GPU kernels need it.
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")

@@ -2,16 +2,13 @@
 
 import functools
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import softmax
 
-from sepo_lib.config import profiles
 from sepo_lib.config.profiles import Settings
 from sepo_lib.games.base import Game, View
 from sepo_lib.method import seeds
@@ -167,18 +164,3 @@ def load_policy(
     model, tokenizer = models.load(model_name, dtype)
     generator = engines.make(model, tokenizer, engine)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
-
-
-def open_policy(model: str) -> LanguageModelPolicy:
-    """The policy of a finished model: nano, smollm2, a hub id or a folder, such as that of a training job.
-
-    A job's model answers with the number format, temperature and longest answer of its job, any other model
-    with those of the profile `paper`. Raises ValueError if there is no such model.
-    """
-    settings = profiles.load("paper", model=model)
-    found = Path(models.resolve(settings.model))
-    for folder in (found, found.parent):
-        if (folder / "started.json").exists():
-            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
-            return load_policy(model, **job["arguments"]["load"])[2]
-    return load_policy(model, **sampling(settings))[2]

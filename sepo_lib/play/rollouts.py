@@ -49,8 +49,8 @@ def plan(
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
-    Every episode has its own chance moves. `replacements` takes the place of the pools that it names; pass the
-    same mapping to `play`.
+    Every episode has its own chance moves. `replacements` takes the place of the pools that it names; pass
+    the same mapping to `play`.
     """
     plans = []
     for pool, count in counts.items():
@@ -90,19 +90,12 @@ def tick(policy: Policy, open_: Sequence["Running"]) -> list[Answer]:
     return answers
 
 
-def first_decision(policy: Policy, game: Game, pools: str) -> tuple[dict[str, str], Answer]:
-    """The first prompt of an episode of `game`, as {"rules": text, "user": text}, and the policy's answer."""
-    opponent = next(iter(game.pool(pools, "train")))
-    query = Running(Plan(game.name, pools, "train", opponent, 0, 0, 0)).queries()[0]
-    rules, user = (message["content"] for message in game.messages(query.view))
-    return {"rules": rules, "user": user}, policy.answer([query])[0]
-
-
 class Running:
     """One episode under way; `opponent` replaces the pool's opponent that the plan names.
 
-    The parts of an episode (`Game.parts`) are played side by side, so it may have several open decisions. With
-    `in_turn` they are played one after the other: the episode is the same, but views show the rounds before.
+    The parts of an episode (`Game.parts`) are played side by side, so it may have several open decisions.
+    With `in_turn` they are played one after the other: the episode is the same, but views show the rounds
+    before.
     """
 
     def __init__(self, plan: Plan, opponent: Opponent | None = None, in_turn: bool = False):
@@ -134,18 +127,9 @@ class Running:
     def episode(self) -> Episode:
         """The record of the episode, which must be over; its decisions are in the order of the rounds."""
         p, rounds = self.plan, self.rounds
-        return Episode(
-            game=p.game,
-            pools=p.pools,
-            pool=p.pool,
-            opponent=p.opponent,
-            rollout=p.rollout,
-            seed=p.seed,
-            decisions=sorted(self.decisions, key=lambda decision: decision.round),
-            rounds=rounds,
-            collusion_T=self.game.collusion(rounds),
-            externality_T=self.game.externality(rounds),
-        )
+        decisions = sorted(self.decisions, key=lambda decision: decision.round)
+        rates = self.game.collusion(rounds), self.game.externality(rounds)
+        return Episode(p.game, p.pools, p.pool, p.opponent, p.rollout, p.seed, decisions, rounds, *rates)
 
     def _start(self) -> None:
         """Start the waiting parts: all of them, or with `in_turn` the next one once no part is open."""

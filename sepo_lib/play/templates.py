@@ -1,4 +1,4 @@
-"""Chat templates: how a prompt is rendered, and how an answer ends. Training and play share these functions."""
+"""Chat templates: how a prompt is rendered and how an answer ends, in play and in training alike."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,9 @@ def render(
 ) -> list[str]:
     """The text of each chat, as the tokenizer's chat template writes it.
 
-    If the template has no system role (it raises an error or drops the text), the system message is put at the
-    beginning of the user message that follows it. Raises ValueError if the template cannot write a chat.
+    If the template has no system role (it raises an error or drops the text), the system message is put at
+    the beginning of the user message that follows it. Raises ValueError if the template cannot write a
+    chat.
     """
     compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
     compiled.environment.globals["strftime_now"] = TIME.strftime  # no argument of a call can set it

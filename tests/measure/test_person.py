@@ -8,8 +8,9 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib import games
 from sepo_lib.measure import person
+from sepo_lib.measure.inspection import open_policy
 from sepo_lib.play import models, rollouts
-from sepo_lib.play.policy import Answer, load_policy, open_policy
+from sepo_lib.play.policy import Answer, load_policy
 
 KUHN = games.get("kuhn")
 

@@ -9,8 +9,8 @@ Two answers to the prompt "p q", x y END and x z END, make this tree:
 A tree is one row of the model's input: the rest of its prompt and then the nodes that have children. A node
 attends to the prompt and to the nodes above it, at the position that its token has in the answers.
 
-    cache     [ what all prompts share ]                                  (`prefix_cache.read_shared`)
-    row       [ padding | rest of the prompt ][ x y z | padding ]         logits from the prompt's last token on
+    cache     [ what all prompts share ]                            (`prefix_cache.read_shared`)
+    row       [ padding | rest of the prompt ][ x y z | padding ]   logits from the prompt's last token on
 """
 
 from collections.abc import Iterator, Sequence
@@ -101,10 +101,10 @@ def following(
     prefixes: Sequence[Sequence[int]],
     temperature: float,
 ) -> torch.Tensor:
-    """Log-probability (nats) of every token as the next one after each prompt and prefix of an answer, (B, V).
+    """Log-probability (nats) of every token as the next one after each prompt and beginning of an answer.
 
-    A prefix may be empty. Works for every model, as `totals` does. The caller must keep B x V small enough for
-    the memory.
+    The result has shape (B, V). A prefix, the beginning of an answer, may be empty. Works for every model,
+    as `totals` does. The caller must keep B x V small enough for the memory.
     """
     pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
     if not supports(model):
@@ -133,7 +133,7 @@ def following(
 
 
 class AnswerTree:
-    """The answers to one prompt. Node 0 is the prompt's last token; every other node is a token of answers."""
+    """The answers to one prompt. Node 0 is the prompt's last token; every other node is an answer token."""
 
     def __init__(self, prompt: tuple[int, ...]):
         self.prompt = prompt

@@ -4,9 +4,9 @@
     uniforms_BL   random numbers in [0, 1): a row for each prompt, a column for each token of its answer
     samples       B Samples of at most L tokens
 
-Tokens are drawn by inverse transform from the uniforms. An answer therefore depends on its own prompt and row
-only, not on the rest of the batch, and two engines give the same answers to the same uniforms. (vLLM has its own
-sampler: it takes seeds from the uniforms.)
+Tokens are drawn by inverse transform from the uniforms. An answer therefore depends on its own prompt and
+row only, not on the rest of the batch, and two engines give the same answers to the same uniforms. (vLLM
+has its own sampler: it takes seeds from the uniforms.)
 """
 
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ class Sample:
 
 
 class Engine(ABC):
-    """Samples answers from `model`, with the weights that it has at the time of the call, and scores answers."""
+    """Samples answers from `model` and scores answers, always with the model's current weights."""
 
     model: PreTrainedModel
 

@@ -32,7 +32,7 @@ class GenerateEngine(Engine):
         ]
 
     def config(self, length: int, **sampling) -> GenerationConfig:
-        """The configuration of a call of `generate` for at most `length` new tokens, with the `sampling` fields."""
+        """The configuration of `generate` for at most `length` new tokens, with the fields `sampling`."""
         return GenerationConfig(
             max_new_tokens=length,
             eos_token_id=self.end_ids,
@@ -54,7 +54,7 @@ class GenerateEngine(Engine):
         return to_samples(tokens_BL, logps_BL, length_B, end_ids)
 
     def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
-        """(tokens, log-probabilities) of the answers, each (B, L), including the padding after an end token."""
+        """(tokens, log-probabilities) of the answers, each (B, L), with padding after an end token."""
         draws = _Draws(uniforms_BL, temperature)
         written = self.model.generate(
             ids_BL,

@@ -52,8 +52,8 @@ def read_shared(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tup
 def cuts(prompts: Sequence[Sequence[int]]) -> list[tuple[int, np.ndarray]]:
     """The columns at which to split the prompts so that reading costs least, as [(column, group_R)].
 
-    Prompts of equal group_R are equal up to the column. Only columns at which prefixes diverge are considered;
-    dynamic programming chooses among them.
+    Prompts of equal group_R are equal up to the column. Only columns at which prefixes diverge are
+    considered; dynamic programming chooses among them.
     """
     rows, limit = len(prompts), min(map(len, prompts)) - 1
     tokens_RL = np.array([prompt[:limit] for prompt in prompts], dtype=np.int64).reshape(rows, limit)

@@ -4,16 +4,17 @@
 - Equal prompts, and answers that are equal so far, are one row of the batch, called a node.
 - The keys and values of a prompt are stored once, however many answers are written after it.
 
-Each node attends to its prompt and to its own tokens, with one softmax over both ("bifurcated attention", arXiv
-2403.08845). The prompts are in S slots of `width` seats, so that attention to them is one matrix product per
-slot. For example, six answers to three prompts:
+Each node attends to its prompt and to its own tokens, with one softmax over both ("bifurcated attention",
+arXiv 2403.08845). The prompts are in S slots of `width` seats, so that attention to them is one matrix
+product per slot. For example, six answers to three prompts:
 
     answer    b =  0  1  2  3  4  5     B = 6 answers
     node_B         0  0  1  2  2  3     N = 4 nodes: (prompt, answer so far), all different
     slot_N         0     0  1     2     S = 3 slots, one prompt each
     seat_N         0     1  2     4     slot x width + rank in the slot, width = 2; seats 3 and 5 are empty
 
-Axes in this file: _N nodes, _S slots, _K key heads, _G query heads of a key head, _L tokens, _D a head's size.
+Axes in this file: _N nodes, _S slots, _K key heads, _G query heads of a key head, _L tokens, _D a head's
+size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,8 +32,8 @@ _ATTENTION = "behind_prompts"  # the name of `attend` in transformers
 class SharedPrefixEngine(Engine):
     """See the module. The answers are exact: each is what the model would write alone.
 
-    At most `max_rows` distinct prompts go through the model together (None: 256 on a CPU, 1024 on a GPU). Only
-    for decoder-only models that `prefix_cache.attends_to_everything` accepts.
+    At most `max_rows` distinct prompts go through the model together (None: 256 on a CPU, 1024 on a GPU).
+    Only for decoder-only models that `prefix_cache.attends_to_everything` accepts.
     """
 
     def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], max_rows: int | None = None):
