@@ -1,4 +1,4 @@
-"""What the processes of test_processes run: the launcher, with the rows of every process kept as JSON."""
+"""What the processes of test_distributed run: the launcher, with the rows of every process kept as JSON."""
 
 import json
 import sys

@@ -46,7 +46,7 @@ def play_against(
     policy = open_policy(model)
     say(f"{domain.title}: you against {model}. The rules, as the model reads them:\n\n{domain.rules()}\n")
     if not watch:
-        say("You need no reasoning: type an action or how it begins. `quit` or Ctrl-D leaves.")
+        say("No reasoning is needed: type an action, or its first letters. `quit` or Ctrl-D leaves.")
     try:
         episode = play_episode(policy, domain, seed, opponent, say)
     except (Quit, EOFError):
@@ -66,10 +66,11 @@ def play_episode(
     decisions: list[Decision] = []
     shown = 0
 
-    def show(until: int, theirs, mine, payoffs) -> None:
+    def show(until: int, of_model, of_person, payoffs) -> None:
+        """Show the rounds before `until` that have not been shown; the actions and payoffs are by round."""
         nonlocal shown
         for t in range(shown, until):
-            say(_round(game, t, theirs[t], mine[t], payoffs[t], decisions))
+            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t], decisions))
         shown = until
 
     def person(rng: np.random.Generator) -> Act:
@@ -83,12 +84,12 @@ def play_episode(
         return shown_first
 
     running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person, in_turn=True)
-    decisions = running.decisions  # grows with the episode
+    decisions = running.decisions  # this list grows as the episode is played
     while running.rounds is None:
         tick(policy, [running])
     rounds = running.rounds
-    theirs, mine = zip(*(r.actions for r in rounds), strict=True)
-    show(len(rounds), theirs, mine, [r.payoffs[1] for r in rounds])
+    of_model, of_person = zip(*(r.actions for r in rounds), strict=True)
+    show(len(rounds), of_model, of_person, [r.payoffs[1] for r in rounds])
     return running.episode()
 
 
@@ -141,10 +142,10 @@ def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
     return start
 
 
-def _round(game: Game, number: int, theirs, mine, payoff: float, decisions: list[Decision]) -> str:
-    """The actions and the payoff of a finished round, and what the model wrote in it."""
-    words = [_spell(game, action) for action in (mine, theirs)]
-    lines = [f"\nRound {number + 1}: you {words[0]}, the model {words[1]}. You earn {payoff:g}."]
+def _round(game: Game, number: int, actions: tuple, payoff: float, decisions: list[Decision]) -> str:
+    """A finished round as text: the actions of (model, person), the person's payoff, the model's answers."""
+    model, person = (_spell(game, action) for action in actions)
+    lines = [f"\nRound {number + 1}: you {person}, the model {model}. You earn {payoff:g}."]
     for decision in decisions:
         if decision.round == number:
             text = " / ".join(decision.text.split("\n"))

@@ -85,9 +85,9 @@ def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
     episode = person.play_episode(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
     assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
     assert "  the model: Secret. / BET" in "\n".join(said)
-    told = person.result(KUHN, episode)
-    assert "Total: you -6, the model 6." in told
-    values = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("  ")]
+    shown = person.result(KUHN, episode)
+    assert "Total: you -6, the model 6." in shown
+    values = [float(line.split()[-1]) for line in shown.splitlines() if line.startswith("  ")]
     assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
 
 

@@ -90,7 +90,7 @@ def test_prompts_made_together_are_those_made_alone(nano):
         assert all(message["content"] in text for message in chat) and tokenizer.decode(ids) == text
 
 
-def test_the_base_model_answers_in_form_in_every_game(policy):
+def test_the_base_model_s_answers_parse_in_every_game(policy):
     for name, game in games.GAMES.items():
         counts = {"train": 8, "exploiter": 8, "collusive": 8}
         played = rollouts.play(policy, rollouts.plan(game, "paper", counts, seed=9))

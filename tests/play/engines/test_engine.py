@@ -279,8 +279,8 @@ def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(
             Sample([2**51, 5], [-0.5, -0.5], False),
         ]
     assert len(synced) == 1
-    # All that is given. vLLM keeps its own neutral default for the rest, and reads of the model's
-    # generation_config, where parameters are given, the ids to stop at alone: not if it ignores them.
+    # These are all sampling parameters that are set; vLLM keeps neutral defaults for the others. From the
+    # model's generation_config it would take the ids to stop at, but `ignore_eos` prevents that.
     given = {"temperature": 0.8, "max_tokens": 2, "stop_token_ids": [END], "ignore_eos": True, "logprobs": 0}
     assert arguments[0] == {**given, "seed": 2**52}
     with torch.no_grad():
