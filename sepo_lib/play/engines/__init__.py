@@ -34,7 +34,7 @@ def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str =
     if name in ("shared_prefix", "generate"):
         return GenerateEngine(model, end_ids, at_once=_PROMPTS)
     if name == "vllm":
-        from sepo_lib.play.engines.vllm import VLLMEngine  # here because TRL's vLLM backend is slow to import
+        from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
 
         return VLLMEngine(model, end_ids, tokenizer)
     raise ValueError(f"There is no engine '{name}'; choose from shared_prefix, generate, vllm.")
