@@ -404,9 +404,9 @@ def remeasure(options: argparse.Namespace) -> int:
 
 def play(options: argparse.Namespace) -> int:
     """A person against a model."""
-    from sepo_lib.play import person as table
+    from sepo_lib.measure import person
 
-    table.play(options.game, options.model, options.seed, options.watch)
+    person.play_against(options.game, options.model, options.seed, options.watch)
     return 0
 
 

@@ -34,8 +34,8 @@ import torch
 from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
 from sepo_lib.method import credit
-from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines.engine import GenerateEngine
+from sepo_lib.play import models, rollouts, templates
+from sepo_lib.play.engines import GenerateEngine
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy, sampling
 from sepo_lib.report import documents, findings
 from sepo_lib.run import provenance, recipes
@@ -245,7 +245,7 @@ def _load(suite: Suite, model: str):
 def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     """Decisions and tokens a second of the three arms, and the ratios of ours to the other two."""
     _, (model, tokenizer, policy) = _load(suite, model_name)
-    game, end = games.get(game_name), models.end_ids(model, tokenizer)
+    game, end = games.get(game_name), templates.end_ids(model, tokenizer)
     plans = {size: plans_of(game, size) for size in suite.sizes}
     most = plans[max(plans)]
     few = max(1, BATCH // len(rollouts.Running(most[0]).queries()))  # episodes whose decisions fill a batch

@@ -12,7 +12,7 @@ from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation, kuhn_strategy
 from sepo_lib.method import credit
-from sepo_lib.play import distributed
+from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
 from sepo_lib.run import model_cards
 from sepo_lib.run.jobs import fingerprint_of
@@ -86,7 +86,7 @@ def run_sepo(
     reward_only that differs in nothing but the arm, and `constant` would have had the same advantages in
     every batch of it. Leaves model/ (not where results are copied), training-log.parquet and evaluations.
     """
-    distributed.meet()  # the first one has made the job's folder ready
+    distributed.barrier()  # the first one has made the job's folder ready
     if twin and _take_over(folder, twin, keys):
         report(keys["step"], {})
         return {"shared_with": twin["name"]}
@@ -114,7 +114,7 @@ def run_sepo(
         exploiter=BestResponse(**exploiter) if exploiter else None,
         **train,
     )
-    if distributed.index():
+    if distributed.rank():
         return {}
     if train["lora"]:
         facts = {"game": game, "pools": pools, "preset": preset, "arm": arm}
@@ -135,7 +135,7 @@ def _take_over(folder: Path, twin: dict, keys: dict) -> bool:
     if not twin.get("same") and log["constant_difference"].max() > ROUNDING:
         return False
     labels = {"arm": keys["arm"], "preset": keys["preset"]}
-    if distributed.index() == 0:
+    if distributed.rank() == 0:
         for file in source.glob("*.parquet"):
             name, _, label = file.stem.partition("-")
             evaluation.save({name: pd.read_parquet(file).assign(**labels)}, folder, label)
@@ -153,5 +153,5 @@ def _evaluate(policy, folder: Path, label: str, play: dict, where: list, keys: d
         reading = kuhn_strategy.Reading(**play["reading"])
         sizes = {**play, "episodes": play["episodes"][game], "reading": reading}
         tables = evaluation.evaluate(policy, games.get(game), pools, **sizes, keys=keys)
-        if distributed.index() == 0:
+        if distributed.rank() == 0:
             evaluation.save(tables, folder, f"{game}-{pools}-{label}")

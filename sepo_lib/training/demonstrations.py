@@ -24,6 +24,7 @@ from sepo_lib.games.auction import higher
 from sepo_lib.games.base import Act, Action, Game, Opponent, View
 from sepo_lib.games.deal import agreed as deal_agreed
 from sepo_lib.games.deal import half, left, proportional
+from sepo_lib.games.loop import play_out
 from sepo_lib.games.split import agreed as split_agreed
 from sepo_lib.method.seeds import generator
 
@@ -383,22 +384,14 @@ def episode(
     Raises ValueError where the strategy or the opponent chooses an action that is not legal.
     """
     decisions: list[tuple[View, Action, str]] = []
-    act, play = opponent(other), game.play(chance)
-    views = next(play)
-    while True:
-        actions = {}
-        for player, view in views.items():
-            if player == 0:
-                actions[0], reason = strategy(view, own)
-                decisions.append((view, actions[0], reason))
-            else:
-                actions[1] = act(view)
-            if actions[player] not in view.legal:
-                raise ValueError(f"{game.name}: player {player} chose {actions[player]!r} of {view.legal}.")
-        try:
-            views = play.send(actions)
-        except StopIteration:
-            return decisions
+
+    def decide(view: View) -> Action:
+        action, reason = strategy(view, own)
+        decisions.append((view, action, reason))
+        return action
+
+    play_out(game.play(chance), {0: decide, 1: opponent(other)})
+    return decisions
 
 
 def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets.Dataset:

@@ -34,9 +34,8 @@ from sepo_lib.games.base import Game, Weights
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit, objective, seeds
 from sepo_lib.method.records import Episode
-from sepo_lib.play import distributed, models, rollouts
-from sepo_lib.play.engines import answer_tree
-from sepo_lib.play.engines.engine import Engine
+from sepo_lib.play import models, rollouts
+from sepo_lib.play.engines import Engine, answer_tree, distributed
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training import best_response
 from sepo_lib.training.best_response import BestResponse
@@ -191,7 +190,7 @@ class SEPOTrainer(GRPOTrainer):
             instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
             self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
         plans = rollouts.plan(self.game, self.pools, self.counts, seed, instead)
-        self.last_episodes = distributed.play(self.policy, plans, instead)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
         means = self._mean_margins()
@@ -206,7 +205,7 @@ class SEPOTrainer(GRPOTrainer):
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         decisions = sum(row.count for row in rows)
         parts = self.args.steps_per_generation
-        mine = share_of(rows, distributed.index(), distributed.number(), multiple_of=parts)
+        mine = share_of(rows, distributed.rank(), distributed.world_size(), multiple_of=parts)
         device = self.accelerator.device
         batch = to_tensors(mine, self.processing_class.pad_token_id, device, multiple_of=parts)
         batch["num_items_in_batch"].fill_(decisions)  # of all processes

@@ -16,7 +16,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from sepo_lib.play import models
+from sepo_lib.play import models, templates
 
 
 class Report(TrainerCallback):
@@ -88,9 +88,9 @@ def prepare(
 
     `dataset` has the conversational columns `prompt` and `completion` (one assistant message), or `messages`,
     of which the last is the completion and all before it are the prompt. The ids are those of play: the
-    prompt, the answer, and its end token (`models.end_of_answer`); the labels are -100 in the prompt.
+    prompt, the answer, and its end token (`templates.end_of_answer`); the labels are -100 in the prompt.
     Whitespace that the chat template writes between answer and end token is not trained on, as in the direct
-    answers of a constrained decode. `end_ids` are further tokens that end play (`models.end_ids`). Nothing
+    answers of a constrained decode. `end_ids` are further tokens that end play (`templates.end_ids`). Nothing
     else is cut or left out: raises ValueError for data that cannot be trained on as they are, with the number
     of such examples, the index of the first and what to do.
     """
@@ -140,7 +140,7 @@ def prepare(
     )
     tokens_of = dict(zip(distinct, _tokens(tokenizer, distinct.values(), texts_of.values()), strict=True))
     rows = [tokens_of[key] for key in keys]
-    ends = {*end_ids, tokenizer.eos_token_id, models.end_of_answer(tokenizer)}
+    ends = {*end_ids, tokenizer.eos_token_id, templates.end_of_answer(tokenizer)}
     early = [next((token for token in answer[:-1] if token in ends), None) for _, answer in rows]
     found = next((tokenizer.decode([token]) for token in early if token is not None), "")
     _refuse(
@@ -181,8 +181,8 @@ def _refuse(bad: Sequence[bool], what: str, remedy: str) -> None:
 def _texts(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[str, str]]:
     """(prompt of play, whole chat) as the chat template writes each; empty texts where it refuses to."""
     try:
-        prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
-        return list(zip(prompts, models.render(tokenizer, chats), strict=True))
+        prompts = templates.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
+        return list(zip(prompts, templates.render(tokenizer, chats), strict=True))
     except ValueError:
         if len(chats) == 1:
             return [("", "")]
@@ -200,7 +200,7 @@ def _is_whole(chat: Sequence[Mapping], prompt: str, whole: str) -> bool:
 def _tokens(tokenizer, chats: Iterable, texts: Iterable) -> list[tuple[list[int], list[int]]]:
     """(prompt, answer and end token) of each chat and its `_texts`. The answer is as the chat template writes
     it where that continues the prompt of play, else its bare text."""
-    end, behind = models.end_of_answer(tokenizer), models.behind_answer(tokenizer)
+    end, behind = templates.end_of_answer(tokenizer), templates.behind_answer(tokenizer)
     bare = [chat[-1]["content"] for chat in chats]
     prompts, wholes = zip(*texts, strict=True)
     wholes = [whole.removesuffix(behind) for whole in wholes]
@@ -238,7 +238,7 @@ def train(
     The loss is on the answers only. Returns the log, one dict a step.
     """
     datasets.disable_progress_bars()
-    dataset = prepare(tokenizer, dataset, max_length, models.end_ids(model, tokenizer))
+    dataset = prepare(tokenizer, dataset, max_length, templates.end_ids(model, tokenizer))
     parts = max(number for number in range(1, micro_batches + 1) if batch % number == 0)
     if steps is not None:
         needed = steps * batch

@@ -7,7 +7,7 @@ import torch
 from sepo_lib import games
 from sepo_lib.games.kuhn import INFORMATION_SETS
 from sepo_lib.measure import enumeration, exploitability, kuhn_strategy
-from sepo_lib.play import models
+from sepo_lib.play import engines, models
 from sepo_lib.play.engines import answer_tree
 from sepo_lib.play.policy import LanguageModelPolicy, Query, load_policy
 
@@ -34,7 +34,7 @@ def policy_of(max_new_tokens, temperature=0.8, end=0.0):
         return logits
 
     model.lm_head.register_forward_hook(narrow)
-    engine = models.engine_for(model, tokenizer)
+    engine = engines.make(model, tokenizer)
     return LanguageModelPolicy(engine, tokenizer, temperature, max_new_tokens), ids
 
 
