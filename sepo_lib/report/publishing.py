@@ -41,7 +41,7 @@ def publish(name: str, executed: Any) -> Any:
 
 
 def machine_outputs(outputs: Sequence[Any]) -> list[str]:
-    """What the outputs of a cell show of the machine: text on stderr, and folders. Empty if there is nothing."""
+    """What the outputs of a cell show of the machine: text on stderr, and folders; often nothing."""
     found = []
     for output in outputs:
         if output.get("name") == "stderr":

@@ -24,7 +24,7 @@ UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they
 
 
 def run(profile: str) -> list[str]:
-    """Make the tables, claims, figures and report of a run again; returns the tables and figures that changed.
+    """Make the tables, claims, figures and report of a run again; returns the files that changed.
 
     The manifest notes the changes. Raises FileNotFoundError without a run, and ValueError if the records
     contradict a table.

@@ -23,7 +23,8 @@ class Tables:
 
 
 def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """The rows with these values. Comparing arrays instead of columns is faster, and a verdict compares many."""
+    """The rows with these values."""
+    # Comparing arrays is faster than comparing columns, and a verdict compares many.
     return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
@@ -61,7 +62,7 @@ def judge(
     note: str = "",
     scope: str = "",
 ) -> Finding:
-    """Judge by its t interval whether the mean over seeds lies `above`, `below` or `at most` at the value `at`.
+    """Judge by its t interval whether the mean over seeds is `above`, `below` or `at most` the value `at`.
 
     Values that are equal in all seeds have no interval; the value itself is judged. `absent` is the reason
     that is given without values, `bounds` the range of the values, and `note` is added to the reason.
