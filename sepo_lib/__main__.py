@@ -428,10 +428,13 @@ def crossplay(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Measure speed; see `sepo_lib.bench`."""
-    from sepo_lib import bench as benchmark
+    """Measure speed and write docs/BENCH.md; see `sepo_lib.bench.suites`."""
+    from sepo_lib.bench import suites
+    from sepo_lib.report import bench_page
 
-    benchmark.run([options.model] if options.model else list(benchmark.SUITES))
+    suites.run([options.model] if options.model else list(suites.SUITES))
+    bench_page.update()
+    print("\n".join(bench_page.verdicts(suites.kept("bench"))))
     return 0
 
 

@@ -147,5 +147,5 @@ def test_what_the_page_says_of_weights_and_of_models_that_are_stored_twice(their
         *[evaluation(sft=(1.0, 1.0), published=(0.0, 0.5))] * 2, pd.DataFrame(columns=["game", "preset"])
     )
     assert "69 rows of the kit's games were printed with other weights" in text
-    assert "differ in J by 1.289, at settings that may differ: 0.405 (temperature: 0.8;" in text
+    assert "differ in J by 1.289, with settings that may differ: 0.405 (temperature: 0.8;" in text
     assert "noise" not in text
