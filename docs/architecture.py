@@ -1,7 +1,8 @@
 """Make the picture and the trees of the library from its imports and docstrings.
 
-    python docs/architecture.py     # writes docs/architecture.svg and the trees in docs/architecture.md and README.md
+    python docs/architecture.py
 
+writes docs/architecture.svg, and the trees in docs/architecture.md and README.md.
 A test compares the committed files with what this script makes.
 """
 
@@ -62,12 +63,14 @@ def picture() -> str:
     middle = {name: GAP + at * (HEIGHT + GAP) + HEIGHT // 2 for at, name in enumerate(order)}
     right, bottom = LEFT + WIDTH, GAP + len(order) * (HEIGHT + GAP)
     questions = {name: phrase(home(name)).replace("`", "") for name in order}
-    questions = {name: f"{text.split('? ')[0]}?" if "? " in text else text for name, text in questions.items()}
+    questions = {
+        name: f"{text.split('? ')[0]}?" if "? " in text else text for name, text in questions.items()
+    }
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {right + 130} {bottom}" '
         'font-family="sans-serif" font-size="14">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" fill="#4477aa"/></marker></defs>',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto"><path d="M0 0L8 4L0 8z" fill="#4477aa"/></marker></defs>',
         f'<rect width="{right + 130}" height="{bottom}" fill="white"/>',
     ]
     for name in order:
@@ -76,14 +79,15 @@ def picture() -> str:
             f'<rect x="{LEFT}" y="{middle[name] - HEIGHT // 2}" width="{WIDTH}" height="{HEIGHT}" rx="5" '
             f'fill="{fill}" stroke="#888888"/>',
             f'<text x="{LEFT + 12}" y="{middle[name] + 5}" font-weight="bold">{name}</text>',
-            f'<text x="{LEFT + 110}" y="{middle[name] + 5}" font-size="13">{html.escape(questions[name])}</text>',
+            f'<text x="{LEFT + 110}" y="{middle[name] + 5}" font-size="13">'
+            f"{html.escape(questions[name])}</text>",
         ]
     for importer, imported in sorted(imports().edges, key=lambda edge: [order.index(end) for end in edge]):
         begin, end = middle[importer] + 8, middle[imported] - 8
         bend = right + 24 * (order.index(imported) - order.index(importer))
         parts.append(
-            f'<path d="M{right} {begin}C{bend} {begin} {bend} {end} {right} {end}" fill="none" stroke="#4477aa" '
-            'stroke-width="1.5" marker-end="url(#tip)"/>'
+            f'<path d="M{right} {begin}C{bend} {begin} {bend} {end} {right} {end}" fill="none" '
+            'stroke="#4477aa" stroke-width="1.5" marker-end="url(#tip)"/>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 

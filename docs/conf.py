@@ -1,8 +1,9 @@
 """Settings of the documentation site. `make docs` builds it into docs/_build/html.
 
-The source folder is the repository, so that README.md, CONTRIBUTING.md, docs/ and notebooks/ link to each other on the
-site as they do in the repository. The build executes nothing and needs no network: notebooks show their committed
-outputs, the API reference is read from the source files without importing them, and formulas become MathML.
+The source folder is the repository, so that README.md, CONTRIBUTING.md, docs/ and notebooks/ link to each
+other on the site as they do in the repository. The build executes nothing and needs no network: notebooks
+show their committed outputs, the API reference is read from the source files without importing them, and
+formulas become MathML.
 """
 
 import os
@@ -36,7 +37,7 @@ autodoc2_index_template = None
 html_theme = "furo"
 html_title = project
 html_extra_path = ["_static/index.html"]  # leads from the root of the site to docs/index.html
-html_show_sourcelink = False
+html_copy_source = False
 html_math_renderer = "mathml"
 
 
@@ -64,7 +65,7 @@ def adapt_links(app, docname, source):
         if name.startswith("sepo_lib/") and name.endswith(".py"):
             module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             return f"[{text}]({os.path.relpath(root / 'docs/_api/sepo_lib' / f'{module}.md', page.parent)})"
-        if target.is_dir() or name.startswith("data/") and name.endswith(".md"):
+        if target.is_dir() or (name.startswith("data/") and name.endswith(".md")):
             return text if name in text else f"{text} (`{name}`)"
         return link[0]
 
