@@ -6,6 +6,7 @@ show their committed outputs, the API reference is read from the source files wi
 formulas become MathML.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -72,7 +73,18 @@ def adapt_links(app, docname, source):
     source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([\w./-]+)\)", adapt, source[0])
 
 
+def adapt_values(app, docname, source):
+    """Show the values of attributes on one line, and none where the static analysis found none."""
+
+    def adapt(value):
+        return "" if value[1] == "None" else f":value: {json.dumps(value[1])}\n"
+
+    if docname.startswith("docs/_api/"):
+        source[0] = re.sub(r"^:value: >\n   (.*)\n", adapt, source[0], flags=re.MULTILINE)
+
+
 def setup(app):
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (show_inline, None), (show_block, None))
     app.connect("source-read", adapt_links)
+    app.connect("source-read", adapt_values)
