@@ -93,7 +93,7 @@ def described() -> dict[str, tuple[list[str], list[str]]]:
     own = {name: [row[0].strip("`") for row in rows(part)] for name, part in headed.items()}
     uses: dict[str, list[str]] = {}
     for name, part in headed.items():
-        listed = re.search(r"Uses: (.*?)\.\s*(?:\n\n|\Z)", part, flags=re.DOTALL)
+        listed = re.search(r"Uses:\s+(.*?)\.\s*(?:\n\n|\Z)", part, flags=re.DOTALL)
         uses[name] = re.split(r",\s+", listed[1]) if listed else []
     return {name: (own[name], uses[name]) for name in headed if re.fullmatch(r"\w+\.(csv|parquet)", name)}
 
