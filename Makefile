@@ -57,7 +57,7 @@ study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; 
 test: env  ## Check style and import contracts, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
-	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache --no-logo
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env  ## Open the notebooks in JupyterLab
