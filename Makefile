@@ -7,7 +7,7 @@
 PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml)
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
-GAMES   ?=#         some of ipd,auction,split,deal,kuhn
+GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
 
 # ------------------------------------------------------------------------------------------ Python
