@@ -37,7 +37,7 @@ def test_the_reading_path_has_at_most_3000_lines():
 
 
 def test_a_function_takes_at_most_seven_parameters():
-    """Drawing functions excepted: they take what seaborn takes. Overridden methods of TRL keep its signature."""
+    """Drawing functions excepted: they take what seaborn takes. Overridden methods keep their signature."""
     wide = {}
     for name, path in MODULES.items():
         if name.startswith("figures/"):
