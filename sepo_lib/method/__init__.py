@@ -1,1 +1,1 @@
-"""What is SEPO? The objective, the assignment of credit and the reference loss. NumPy only."""
+"""What is SEPO? Objective (`objective`), advantages (`credit`), loss (`loss`), records and seeds. NumPy only."""
