@@ -1,1 +1,1 @@
-"""What is SEPO? Objective (`objective`), advantages (`credit`), loss (`loss`), records and seeds. NumPy only."""
+"""What is SEPO? Objective (`objective`), advantages (`credit`), loss (`loss`), records, seeds. NumPy only."""
