@@ -38,7 +38,7 @@ from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines.engine import GenerateEngine
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy, sampling
 from sepo_lib.report import documents, findings
-from sepo_lib.run import provenance, recipes
+from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
 NAME = "bench"  # of its folders in data/results and figures
@@ -292,7 +292,7 @@ def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int)
     """(model, the weight of its backward pass, what trains it: `steps` SEPO steps with groups of `size`,
     `report` called after each)."""
     settings, (model, tokenizer, policy) = _load(suite, model_name)
-    train = recipes.training(settings, game_name, steps, SEED)
+    train = job_arguments.train_arguments(settings, game_name, steps, SEED)
     train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
     game = games.get(game_name)
     play(policy, plans_of(game, 2)[:4], 1, True)  # warm

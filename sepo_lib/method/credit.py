@@ -32,11 +32,11 @@ from typing import Any
 
 import numpy as np
 
-from sepo_lib.games.base import Game, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.method.records import Episode, by_opponent
 
 ARMS = ("reward_only", "constant", "per_rollout", "credited")
-POOLS = ("train", "exploiter", "collusive")
+POOLS = OBJECTIVE_POOLS
 CHOICES = {
     "arm": ARMS,
     "horizon": ("immediate", "immediate_scaled", "to_go"),

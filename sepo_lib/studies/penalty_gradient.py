@@ -88,11 +88,12 @@ def run_gradient(
 ) -> dict:
     """One job of the study: `measure` the SFT model of job `start`, whose fingerprint is `after`.
 
-    `study` holds the fields of `GradientStudy`, the game by name. Leaves gradient-log.parquet, whose
-    rows also have the columns `keys`.
+    `study` holds the fields of `GradientStudy`, the game by name, and its `weights` where the run changes
+    them. Leaves gradient-log.parquet, whose rows also have the columns `keys`.
     """
     model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
-    table = measure(GradientStudy(**{**study, "game": games.get(study["game"])}), model, policy, report)
+    game = games.get(study["game"], study.pop("weights", None))
+    table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)
     columns = {name: value for name, value in keys.items() if name != "arm"}
     columns |= {"game": study["game"], "pools": study["pools"], "preset": "unbiased"}
     columns["batches"] = study["batches"]

@@ -51,7 +51,8 @@ class BestResponse:
         in which the response is due.
         """
         if step % self.refresh == 0:
-            strategy = kuhn_strategy.kuhn_strategy(policy, self.samples, seeds.derive(seed, NAME))
+            game, reading = kuhn_strategy.game_with_nashconv(), kuhn_strategy.Reading(self.samples)
+            strategy = kuhn_strategy.read_strategy(policy, game, reading, seeds.derive(seed, NAME))
             self.nashconv = kuhn_strategy.nashconv_of_strategy(strategy, "sampled")
             self._opponent = by_table(best_response(strategy))
         if self._opponent is None:
@@ -60,7 +61,7 @@ class BestResponse:
 
 
 def best_response(strategy: pd.DataFrame) -> list[list[float]]:
-    """OpenSpiel's best response, for both seats, to the sampled reading of a `kuhn_strategy` table.
+    """OpenSpiel's best response, for both seats, to the sampled reading of a strategy (`read_strategy`).
 
     It is a best response to the sample, sampling error included. Returns a pure strategy as in
     `games.kuhn.STRATEGIES`, shape (4, 3). Of equally good actions OpenSpiel takes the first (PASS or FOLD).

@@ -14,7 +14,6 @@ from sepo_lib.training import demonstrations, sft
 
 PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
-MULTI_ISSUE_FACTOR = 3  # more examples of a multi-issue negotiation: its answers are the hardest to parse
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
@@ -25,14 +24,14 @@ _CHAT_TEMPLATE = (
 def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
     """Make `nano`: train its tokenizer, then `steps` steps on naive play of all games.
 
-    `examples` naive decisions per game (times MULTI_ISSUE_FACTOR in a multi-issue negotiation). Saves to
+    `examples` naive decisions per game (times its `pretraining_share`). Saves to
     folder/model. Returns {"loss": the last loss, "parameters": the number of parameters}.
     """
-    factors = {
-        name: MULTI_ISSUE_FACTOR if "multi_issue" in g.traits else 1 for name, g in games.GAMES.items()
-    }
     naive = datasets.concatenate_datasets(
-        [demonstrations.build(game, examples * n, seed, kind="naive") for game, n in factors.items()]
+        [
+            demonstrations.build(name, examples * game.pretraining_share, seed, kind="naive")
+            for name, game in games.GAMES.items()
+        ]
     )
     expert = [demonstrations.build(game, examples, seed) for game in games.GAMES]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]

@@ -36,7 +36,7 @@ from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
-from sepo_lib.games.base import Game, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit, objective, seeds
 from sepo_lib.method.records import Episode, by_opponent
@@ -48,7 +48,7 @@ from sepo_lib.training import best_response
 from sepo_lib.training.best_response import BestResponse
 from sepo_lib.training.sft import StepLogger, trainer_options
 
-TRAINING_POOLS = ("train", "exploiter", "collusive")
+TRAINING_POOLS = OBJECTIVE_POOLS
 _KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
 
 
