@@ -25,6 +25,12 @@ SIZES = {
 }
 
 
+def configuration(**changes):
+    """The prisoner's dilemma with small sizes."""
+    config = {"game": IPD, "pools": "paper", "estimator": credit.preset("unbiased"), **SIZES, **changes}
+    return sepo.SEPOConfig(**config)
+
+
 def first_batch(tmp_path, monkeypatch, inspect, **changes):
     """`inspect` the trainer that `sepo.train` makes of nano, in the place of training.
 
@@ -41,16 +47,9 @@ def first_batch(tmp_path, monkeypatch, inspect, **changes):
 
     monkeypatch.setattr(sepo.SEPOTrainer, "train", moved)
     model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
-    arguments = {"game": IPD, "pools": "paper", "estimator": credit.preset("unbiased"), **SIZES, **changes}
+    config = configuration(steps=1, **changes)
     sepo.train(
-        model,
-        tokenizer,
-        policy.engine,
-        tmp_path,
-        steps=1,
-        report=lambda step, metrics: None,
-        evaluate=lambda step: None,
-        **arguments,
+        model, tokenizer, policy.engine, tmp_path, config, lambda step, metrics: None, lambda step: None
     )
 
 

@@ -37,7 +37,7 @@ from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts, templates
 from sepo_lib.play.engines import GenerateEngine
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy, sampling
-from sepo_lib.run import provenance, recipes
+from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
 NAME = "bench"  # its folder in data/results and figures
@@ -325,27 +325,22 @@ def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int)
     """(model, weight of its backward pass, function that trains it for `steps` SEPO steps with groups of
     `size` and calls its argument `report` after each)."""
     settings, (model, tokenizer, policy) = _load(suite, model_name)
-    train = recipes.training(settings, game_name, steps, SEED)
+    train = job_arguments.train_arguments(settings, game_name, steps, SEED)
     train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
     game = games.get(game_name)
     play(policy, plans_of(game, 2)[:4], 1, True)  # warm-up
 
     def run(report: Callable[[int, dict], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            sepo.train(
-                model,
-                tokenizer,
-                policy.engine,
-                Path(folder),
+            config = sepo.SEPOConfig(
                 game=game,
                 pools="paper",
                 estimator=credit.preset(settings.preset),
                 temperature=settings.temperature,
                 max_new_tokens=settings.max_new_tokens,
-                report=report,
-                evaluate=lambda step: None,
                 **train,
             )
+            sepo.train(model, tokenizer, policy.engine, Path(folder), config, report, lambda step: None)
 
     return model, 2 if train["lora"] else 3, run
 

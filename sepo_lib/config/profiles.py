@@ -1,110 +1,52 @@
 """The sizes of a run: every hyperparameter, read from `profiles.yaml`, where each has its reason.
 
 settings = load("laptop", games="ipd,kuhn")
-settings.sepo_steps                          # one value
+settings.sepo_steps                          # the value: one number, or one per game
 settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from sepo_lib import games as domains
 from sepo_lib.config import paths
+from sepo_lib.config.settings import (
+    MODELS,
+    Settings,
+    document,
+    frozen,
+    hyperparameters,
+    known,
+    own_weights,
+    spell,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pandas.io.formats.style import Styler
 
-#: The models with names of their own; any other is a folder or a hub id.
-MODELS = ("nano", "smollm2")
-#: A folder with one of these files is a model, or an adapter of one.
-FILES = ("config.json", "adapter_config.json")
-#: The largest seed that every library takes.
+__all__ = ["MODELS", "Settings", "hyperparameters", "load", "names", "spell", "table"]
+
+#: A folder with one of these files holds a model, or an adapter of one.
+MODEL_FILES = ("config.json", "adapter_config.json")
+#: The largest seed that every library accepts.
 LARGEST_SEED = 2**32 - 1
-#: Fewest groups in the study of estimators: a quarter of their blocks is then two, the least with a spread.
+#: Fewest groups in the study of estimators: a quarter of its blocks is then two, the least with a variance.
 FEWEST_GROUPS = 16
-
-
-@cache
-def _document() -> dict[str, Any]:
-    return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
+#: The keys of a value per stage, beside those of a value per game.
+STAGES = ("sft", "sepo")
+#: Hyperparameters that take the value of another one where they are null.
+SAME_AS = {
+    "ablation_steps": "sepo_steps",
+    "ablation_rollouts": "rollouts_per_opponent",
+    "study_games": "games",
+}
 
 
 def names() -> list[str]:
     """The profiles, smallest first."""
-    return list(_document()["profiles"])
-
-
-def hyperparameters() -> dict[str, dict[str, Any]]:
-    """The blocks of `profiles.yaml` by name, in the order of the file."""
-    return _document()["hyperparameters"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The hyperparameters of one run, as attributes; `of` gives the value for one game or stage."""
-
-    profile: str
-    values: Mapping[str, Any] = field(repr=False)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "values":
-            raise AttributeError(name)
-        _known("hyperparameter", name, self.values, AttributeError)
-        return self.values[name]
-
-    def of(self, name: str, key: str) -> Any:
-        """The value of hyperparameter `name` for the game (or stage) `key`.
-
-        Raises ValueError naming the valid choices where there is none.
-        """
-        _known("hyperparameter", name, self.values)
-        value = self.values[name]
-        if not isinstance(value, Mapping):
-            return value
-        if key not in value and "others" not in value:
-            _known(f"key of {name}", key, value)
-        return value.get(key, value.get("others"))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON-able data, the profile first."""
-        plain = {MappingProxyType: dict, tuple: list}
-        values = {n: plain[type(v)](v) if type(v) in plain else v for n, v in self.values.items()}
-        return {"profile": self.profile, **values}
-
-    def table(self, *names: str) -> "Styler":
-        """The value of each named hyperparameter beside its meaning and what the paper says, to be shown."""
-        import pandas as pd
-
-        for name in names:
-            _known("hyperparameter", name, self.values)
-        blocks = hyperparameters()
-        rows = {n: (spell(self.as_dict()[n]), blocks[n]["meaning"], blocks[n]["paper"]) for n in names}
-        columns = [self.profile, "meaning", "paper"]
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        return table.style.set_properties(**{"text-align": "left"}).set_uuid("settings")
-
-    @property
-    def needs_hub(self) -> bool:
-        """True where the model has to come from a model hub (or its local cache)."""
-        return self.model not in MODELS and not paths.model(self.model)
-
-    @property
-    def summary(self) -> str:
-        """What the profile is for, in one or two sentences."""
-        return _document()["profiles"][self.profile]["summary"]
-
-    @property
-    def expected_minutes(self) -> float | None:
-        """About how long the whole profile takes on two CPU cores, or None where that is not known."""
-        return _document()["profiles"][self.profile]["expected_minutes"]
+    return list(document()["profiles"])
 
 
 def load(
@@ -117,96 +59,104 @@ def load(
 ) -> Settings:
     """The settings of profile `name`.
 
-    What is None or "" keeps the profile's value, and `games` and `seeds` may be text such as "ipd,kuhn"
-    and "1,2", as they come from make. `steps` sets both sft_steps and sepo_steps; `overrides` are other
-    hyperparameters by name. Raises ValueError, one sentence with the valid choices, for anything unknown.
+    None or "" keeps the profile's value. `games` and `seeds` may be text such as "ipd,kuhn" and "1,2", as
+    make passes them; the games "all" are all registered ones. `steps` sets both sft_steps and sepo_steps.
+    `overrides` are other hyperparameters by name; `train_weights` and `evaluation_weights` need only the
+    weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises ValueError, one sentence with the valid
+    choices, for anything unknown.
     """
-    _known("profile", name, names())
+    known("profile", name, names())
     for key in overrides:
-        _known("hyperparameter", key, hyperparameters())
+        known("hyperparameter", key, hyperparameters())
     common = {"model": model, "seeds": seeds, "games": games, "sft_steps": steps, "sepo_steps": steps}
     given = {key: value for key, value in common.items() if value is not None and value != ""} | overrides
+    if "games" in given:  # a run of chosen games studies no others
+        given.setdefault("study_games", None)
 
-    model = _model(given.get("model", _value("model", name, None)))
-    values = {key: given.get(key, _value(key, name, model)) for key in hyperparameters()}
-    values["model"] = model
-    for key, block in hyperparameters().items():
-        if isinstance(block["default"], list) or isinstance(values[key], list):
-            values[key] = _several(key, values[key])
-        for choice in _texts(values[key]) if "choices" in block and values[key] is not None else ():
-            _known(key.removesuffix("s"), choice, block["choices"])
-    for key in ("games", "seeds"):
-        if not values[key]:
-            raise ValueError(f"At least one of the {key} is needed.")
-    values["seeds"] = tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in values["seeds"])
-    values["estimator_groups"] = _integer("The number of groups", values["estimator_groups"], FEWEST_GROUPS)
-    for key in ("sft_steps", "sepo_steps"):
-        if isinstance(values[key], Mapping):
-            values[key] = {k: _integer("The number of steps", v, least=1) for k, v in values[key].items()}
-        elif values[key] is not None:
-            values[key] = _integer("The number of steps", values[key], least=1)
+    checked_model = _model(given.get("model", _value("model", name, None)))
+    values = {key: given.get(key, _value(key, name, checked_model)) for key in hyperparameters()}
+    values["model"] = checked_model
+    for key in values:
+        values[key] = _checked(key, values[key])
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
-    if "games" in given and "study_games" not in given:
-        values["study_games"] = None  # who names games wants no others
-    main_run = {
-        "ablation_steps": "sepo_steps",
-        "ablation_rollouts": "rollouts_per_opponent",
-        "study_games": "games",
-    }
-    values |= {key: values[main] for key, main in main_run.items() if values[key] is None}
-    frozen = {key: MappingProxyType(v) if isinstance(v, dict) else v for key, v in values.items()}
-    return Settings(name, MappingProxyType(frozen))
+    values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
+    for kind in ("train", "evaluation"):
+        values[f"{kind}_weights"] = _weights(kind, values[f"{kind}_weights"])
+    return Settings(profile=name, **{key: frozen(value) for key, value in values.items()})
 
 
 def table() -> "pd.DataFrame":
     """One row per hyperparameter: meaning, what the paper says, why, and the value in each profile."""
     import pandas as pd
 
-    every = {name: load(name).as_dict() for name in names()}
+    every = {name: load(name) for name in names()}
     return pd.DataFrame(
         {
             "hyperparameter": key,
             "meaning": block["meaning"],
             "paper_says": block["paper"],
             "why": block["why"],
-            **{profile: spell(settings[key]) for profile, settings in every.items()},
+            **{profile: spell(getattr(settings, key)) for profile, settings in every.items()},
         }
         for key, block in hyperparameters().items()
     )
 
 
-def spell(value: Any) -> str:
-    """A value as people read it: `8; kuhn 48`, `ipd, kuhn`, `yes`, `-` for none."""
-    if isinstance(value, Mapping):
-        rest = [f"{key} {spell(v)}" for key, v in value.items() if key != "others"]
-        return "; ".join(([spell(value["others"])] if "others" in value else []) + rest)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == () or value == []:
-        return "-"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(spell, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _value(name: str, profile: str, model: str | None) -> Any:
-    """What `profiles.yaml` says: the profile's value, or else the model's, or else the default."""
+    """The value in `profiles.yaml`: that of the profile, else that of the model, else the default."""
     block = hyperparameters()[name]
     by_model = block.get("by_model", {}).get(model, block["default"])
     return block.get("by_profile", {}).get(profile, by_model)
 
 
-def _known(kind: str, name: Any, choices: Iterable[Any], error: type[Exception] = ValueError) -> None:
-    if name not in choices:
-        raise error(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}.")
+def _checked(name: str, value: Any) -> Any:
+    """The value of a hyperparameter with lists made of text, numbers made of digits, and choices checked."""
+    block = hyperparameters()[name]
+    choices = domains.GAMES if block.get("choices") == "games" else block.get("choices")
+    if value == "all" and choices is domains.GAMES:
+        value = list(choices)
+    if isinstance(block["default"], list) or isinstance(value, list) or name in ("games", "seeds"):
+        value = _several(name, value) if value is not None else None
+    if isinstance(value, Mapping) and not name.endswith("_weights"):
+        for key in value:
+            known(f"key of {name}", key, ("others", *domains.GAMES, *STAGES))
+    if choices is not None and value is not None:
+        for choice in _texts(value):
+            known(name.removesuffix("s"), choice, choices)
+    if name in ("games", "seeds") and not value:
+        raise ValueError(f"At least one of the {name} is needed.")
+    if name == "seeds":
+        return tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in value)
+    if name == "estimator_groups":
+        return _integer("The number of groups", value, FEWEST_GROUPS)
+    if name in ("sft_steps", "sepo_steps") and value is not None:
+        if isinstance(value, Mapping):
+            return {key: _integer("The number of steps", one, least=1) for key, one in value.items()}
+        return _integer("The number of steps", value, least=1)
+    return value
+
+
+def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Game -> weights of J: those of the game's file, with the `changes` of the profile in their place."""
+    weights = {game: own_weights(game)[kind] for game in domains.GAMES}
+    for game, changed in changes.items():
+        known("game", game, domains.GAMES)
+        for weight, value in changed.items():
+            known("weight of J", weight, weights[game])
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise ValueError(f"The weight {weight} of {game} must be a number from 0, not '{value}'.")
+            weights[game][weight] = float(value)
+    return weights
 
 
 def _model(model: Any) -> str:
+    """The name, folder or hub id of a model, checked as far as that needs no network."""
     text = str(model)
     folder = None if text in MODELS else paths.model(text)
-    if folder and not any((where / name).is_file() for where in (folder, folder / "model") for name in FILES):
+    if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
         raise ValueError(
-            f"The folder '{text}' holds no model: it has neither {' nor '.join(FILES)}; name one that has."
+            f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
+            "name one that has."
         )
     if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return text
@@ -221,7 +171,7 @@ def _texts(value: Any) -> Iterable[Any]:
 
 
 def _several(name: str, value: Any) -> tuple[Any, ...]:
-    """A list from "a,b", one value or a sequence; without repetitions, in the order given."""
+    """A list made of "a,b", of one value or of a sequence: without repetitions, in the order given."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     elif isinstance(value, int):
@@ -232,6 +182,7 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def _integer(what: str, value: Any, least: int, most: float = math.inf) -> int:
+    """A whole number, which may be given as text. Raises ValueError with the valid range."""
     is_whole = not isinstance(value, bool) and re.fullmatch(r"\d{1,30}", str(value))
     if not is_whole or not least <= int(value) <= most:
         size = f"of at least {least}" if most == math.inf else f"from {least} to {most}"

@@ -11,7 +11,7 @@ from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, QUANTITIES
 from sepo_lib.figures.marks import grid_of, handle, legend_below, mark_seeds, zero_line
 from sepo_lib.figures.rows import need, ordered_places, place_of, present
 from sepo_lib.figures.theme import COLOURS, INK, MUTED, Look
-from sepo_lib.method import credit
+from sepo_lib.measure import switches as switches_of
 
 #: The text in the place of a switch that cannot change any advantage.
 NO_EFFECT = "no effect by construction"
@@ -111,7 +111,7 @@ def idle_recipes(switches: pd.DataFrame) -> list[str]:
     if not {"game", "pools"} <= set(switches.columns) or switches.empty:
         return []
     game, pools = switches.iloc[0][["game", "pools"]]
-    return credit.idle("published", games.get(game), pools)
+    return switches_of.idle("published", games.get(game), pools)
 
 
 def _by_arm(ablation: pd.DataFrame, metrics: Sequence[str]) -> sns.FacetGrid:

@@ -14,6 +14,7 @@ from sepo_lib.figures.looks import PRESETS
 from sepo_lib.figures.marks import grid_of, handle, legend_below, zero_line_x
 from sepo_lib.figures.rows import mean_of_intervals, nearest, need, ordered_places, place_of, present
 from sepo_lib.figures.theme import BASE, COLOURS, MUTED, Look
+from sepo_lib.measure import switches
 from sepo_lib.method import credit
 
 POLICIES = {
@@ -219,8 +220,8 @@ def acting(rows: pd.DataFrame) -> list[bool]:
     `rows` have the columns how (preset), switch, game and pools.
     """
     return [
-        row.switch not in credit.TURNS
-        or credit.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
+        row.switch not in credit.FIELD_OF_SWITCH
+        or switches.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
         for row in rows.itertuples()
     ]
 

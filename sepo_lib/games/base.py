@@ -1,46 +1,33 @@
-"""What every game is made of. A new game is one file that defines one subclass of `Game`.
+"""What every game is made of. A new game is one file that defines one subclass of `Game` and registers it.
 
-A game knows rules, prompts, parsing, opponents and two rates; it knows nothing of models or tensors.
-Player 0 is the policy under study, player 1 its opponent.
+A game holds its rules, prompts, parser, opponents, demonstration strategies and two rates. It knows nothing
+of models or tensors. Player 0 is the policy under study, player 1 its opponent.
 """
 
+import copy
 import functools
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-import numpy as np
+from sepo_lib.games.players import Act as Act
+from sepo_lib.games.players import Action, Mixture, Opponent, Rng, View, naive_choice
 
-POOLS = ("train", "exploiter", "collusive", "shift")
-#: trait -> what it says of a game. Who needs one asks for it (`games.having`), never for a game by name.
+#: The pools that the terms of J are measured on; the policy is trained on them.
+OBJECTIVE_POOLS = ("train", "exploiter", "collusive")
+#: All pools. The opponents of the last one are held out from training and from demonstrations.
+POOLS = (*OBJECTIVE_POOLS, "shift")
+#: trait -> what it says of a game. Code that needs a trait asks for it (`games.having`), never for a name.
 TRAITS = {
     "zero_sum": "the payoffs of the two players sum to 0 in every round",
     "negotiation": "a round ends in an agreement or a breakdown",
     "multi_issue": "a negotiation over several items with private values",
-    "enumerable": "J and its gradient can be enumerated for a tabular policy",
-    "nashconv": "the information sets of both seats are known, so that NashConv can be computed",
+    "enumerable": "J and its gradient can be enumerated for a tabular policy (`Game.enumeration`)",
+    "nashconv": "all information sets of both seats are listed, for NashConv (`Game.information_sets`)",
 }
-Action = Any  # a string, an int or a tuple of ints; hashable
-
-
-@dataclass(frozen=True)
-class View:
-    """What one player has seen when it is to act.
-
-    `round` counts from 0 of `rounds`; `mine`, `theirs` and `payoffs` hold one entry per finished round
-    (own action, the other's action, own payoff in points), or none where rounds are played side by side;
-    `facts` holds what else this player may see.
-    """
-
-    round: int
-    rounds: int
-    legal: tuple[Action, ...]
-    mine: tuple[Action, ...] = ()
-    theirs: tuple[Action, ...] = ()
-    payoffs: tuple[float, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+InformationSet = Hashable
 
 
 @dataclass(frozen=True)
@@ -54,63 +41,129 @@ class Round:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of exploitability, collusion and externality in J (METHOD section 2), dimensionless."""
+    """The weights of exploitability, collusion and externality in J, dimensionless (docs/method.md,
+    "Objective")."""
 
     exploit: float
     collusion: float
     externality: float
 
 
-Act = Callable[[View], Action]
-Opponent = Callable[[np.random.Generator], Act]  # called once per episode with that episode's generator
 Play = Generator[dict[int, View], dict[int, Action], list[Round]]
 Part = Callable[[Sequence[Round]], Play]
 
 
-def stateless(rule: Callable[[View, np.random.Generator], Action]) -> Opponent:
-    """Make an opponent of a function of (view, generator) that keeps nothing between decisions."""
-    return lambda rng: lambda view: rule(view, rng)
+class Branch(NamedTuple):
+    """One way in which a round can go.
 
-
-class Game(ABC):
-    """The rules of one domain.
-
-    Subclasses set the class attributes and implement the abstract methods; `pools` maps a pool set
-    (`paper`, and `conflict` where the game has one) to its four pools, each a name -> Opponent mapping.
+    `probability` is that of the chance moves and of the opponent's actions; the policy's probability is not
+    in it. `decisions` are the policy's, as (information set, action); `round` is the finished round.
     """
 
+    probability: float
+    decisions: tuple[tuple[InformationSet, Action], ...]
+    round: Round
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """How a game is enumerated for a tabular policy, which looks at one information set at a time.
+
+    `legal`: the legal actions of every information set. `observe`: the information set of a view.
+    `branches`: all ways in which the round after the given rounds can go against an opponent, as a function
+    of (game, opponent, rounds). `memory`: everything about the finished rounds that later ones depend on.
+    `cooperative` and `equilibrium` are reference policies of the estimators study: an information set -> an
+    action, or a list with the probability of every legal action. `grid`: the probabilities of the first of
+    two actions that the headroom study combines; without it the study combines pure actions.
+    """
+
+    legal: Mapping[InformationSet, tuple[Action, ...]]
+    observe: Callable[[View], InformationSet]
+    branches: "Callable[[Game, Opponent, Sequence[Round]], Iterator[Branch]]"
+    memory: Callable[[Sequence[Round]], Hashable]
+    cooperative: Callable[[Any], Action | list[float]]
+    equilibrium: Callable[[Any], Action | list[float]]
+    grid: tuple[float, ...] = ()
+
+
+class Game:
+    """The rules of one game. A subclass sets the attributes and defines the abstract methods.
+
+    The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
+    """
+
+    #: The word for the game in commands, tables and file names.
     name: str
     title: str
-    #: The title where space is short, such as the panel of a figure.
+    #: The title where space is short, such as in a panel of a figure.
     short_title: str
-    #: What is special about the game, for those who need it: see TRAITS.
-    traits: frozenset[str] = frozenset()
+    #: Rounds of an episode.
     rounds: int
+    #: The payoff (points per round) that counts as 3 scaled points; see `scale`.
     max_payoff: float
     train_weights: Weights
     evaluation_weights: Weights
+    #: Pool set (`paper`, and `conflict` where the game has one) -> pool (see POOLS) -> name -> opponent. The
+    #: same name in two pools is the same opponent.
     pools: Mapping[str, Mapping[str, Mapping[str, Opponent]]]
-    #: True where nothing that happens in a round can change a later one (the reward to go may stop there).
+    #: Strategies of the demonstrations for supervised fine-tuning, with their shares of the episodes.
+    experts: Mixture
+    #: Exploitable strategies of the demonstrations for pre-training, with their shares of the episodes.
+    naive: Mixture = {"naive": (1.0, naive_choice)}  # noqa: RUF012 (nothing changes it)
+    #: How many times the usual number of examples pre-training takes of this game.
+    pretraining_share: int = 1
+    #: The traits that no other attribute implies: zero_sum, negotiation, multi_issue (see TRAITS).
+    kinds: frozenset[str] = frozenset()
+    #: How to enumerate J, or None; then the studies that enumerate leave the game out.
+    enumeration: Enumeration | None = None
+    #: OpenSpiel's string of every information set and the view with that prompt, or None; then the
+    #: measurements of NashConv leave the game out.
+    information_sets: Sequence[tuple[str, View]] | None = None
+    #: True where nothing in a round can change a later one (the reward to go may stop there).
     memoryless: bool = False
     #: The seats that the policy takes in turn: in round t it has seat t % seats.
     seats: int = 1
 
     @property
     def scale(self) -> float:
-        """s = 3 / max_payoff, which puts the payoffs of all games on one scale (METHOD section 2)."""
+        """s = 3 / max_payoff, which puts the payoffs of all games on one scale."""
         return 3.0 / self.max_payoff
 
+    def with_weights(
+        self, train: Mapping[str, float] | None = None, evaluation: Mapping[str, float] | None = None
+    ) -> "Game":
+        """A copy of the game with other weights of J, by name: exploit, collusion, externality.
+
+        Weights that are not named stay as they are. Raises ValueError for an unknown name.
+        """
+        changed = copy.copy(self)
+        for name in {**(train or {}), **(evaluation or {})}:
+            if name not in Weights.__dataclass_fields__:
+                raise ValueError(f"J has no weight '{name}'; choose from exploit, collusion, externality.")
+        changed.train_weights = replace(self.train_weights, **(train or {}))
+        changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
+        return changed
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The traits of the game (see TRAITS): its `kinds`, and those that its other attributes imply."""
+        implied = {"enumerable": self.enumeration, "nashconv": self.information_sets}
+        return self.kinds | {trait for trait, given in implied.items() if given is not None}
+
     @abstractmethod
-    def play(self, rng: np.random.Generator) -> Play:
-        """One episode as a generator: yields {player: View} of those to act, is sent {player: action},
-        and returns the list of finished rounds. All chance comes from `rng`."""
+    def play(self, rng: Rng) -> Play:
+        """One episode, as a generator.
 
-    def parts(self, rng: np.random.Generator) -> list[Part]:
-        """The parts of an episode that may be played side by side, each with the chance moves of its own.
+        It yields {player: View} of the players that have to act, is sent {player: action}, and returns the
+        list of finished rounds. All chance moves are drawn from `rng`.
+        """
 
-        A part is a function of the rounds that were finished before it, which it may show but not depend on,
-        and returns a generator as `play` does; all rounds in the order of the parts are those of `play`. One
-        part, unless the game is memoryless.
+    def parts(self, rng: Rng) -> list[Part]:
+        """The parts of an episode that can be played side by side, with their chance moves drawn from `rng`.
+
+        A part is a function of the rounds that were finished before it. It may show these rounds to the
+        players, but its rules must not depend on them. It returns a generator as `play` does. The rounds of
+        all parts in order are the rounds of `play`. Only a memoryless game has more than one part.
         """
         return [lambda finished: self.play(rng)]
 
@@ -136,11 +189,11 @@ class Game(ABC):
 
     @abstractmethod
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, player 0's collusive act as 0 or 1; c is its mean over rounds."""
+        """Whether player 0 acted collusively, per round as 0 or 1; c is the mean over rounds."""
 
     @abstractmethod
     def externality(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, the externality cost in [0, 1]; x is its mean over rounds."""
+        """The externality cost per round, in [0, 1]; x is the mean over rounds."""
 
     def spell(self, action: Action) -> str:
         """The text of an action, as it stands on the last line of an answer."""
@@ -149,20 +202,14 @@ class Game(ABC):
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
         """The legal action that stands alone on the last non-empty line of `reply`, or None.
 
-        Case, surrounding quotes, asterisks, back-ticks and one final full stop are forgiven; nothing else:
-        an illegal action, two actions on the line, or any further word gives None.
+        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored. An illegal
+        action, two actions on the line, or any further word gives None.
         """
         lines = [line.strip() for line in reply.splitlines() if line.strip()]
         if not lines:
             return None
         last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
         return self._spelled(tuple(legal)).get(last)
-
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 (games live as long as the process)
-    def _spelled(self, legal: tuple[Action, ...]) -> dict[str, Action]:
-        """The legal actions by their text; those that share a text are left out."""
-        texts = [self.spell(action).casefold() for action in legal]
-        return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
 
     def messages(self, view: View) -> list[dict[str, str]]:
         """The chat prompt of one decision."""
@@ -178,3 +225,9 @@ class Game(ABC):
         if pool not in self.pools[pools]:
             raise ValueError(f"'{pool}' is no pool; choose one of {list(self.pools[pools])}.")
         return self.pools[pools][pool]
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (games live as long as the process)
+    def _spelled(self, legal: tuple[Action, ...]) -> dict[str, Action]:
+        """The legal actions by their text, without those that share a text."""
+        texts = [self.spell(action).casefold() for action in legal]
+        return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}

@@ -1,21 +1,22 @@
-"""The iterated prisoner's dilemma (METHOD section 3) against the players of the Axelrod library."""
+"""The iterated prisoner's dilemma (docs/method.md, "Games") against strategies of the Axelrod library."""
 
-import ast
+import contextlib
 import functools
-import inspect
-import linecache
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+import itertools
+import sys
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from types import ModuleType
-from unittest import mock
 
-import numpy as np
-
-from sepo_lib.games.base import Act, Game, Opponent, Play, Round, View, Weights
+from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
+from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8
 REWARD = 3.0  # R: what both get when both cooperate
-# Points of (own, other) by (own, other) action: T5 R3 P1 S0.
+
+# Payoffs -------------------------------------------------------------------------------------------------
+# Points of (own, other) by (own, other) action: T5 R3 P1 S0, which are Axelrod's default payoffs too.
 PAYOFFS = {
     (COOPERATE, COOPERATE): (REWARD, REWARD),
     (COOPERATE, DEFECT): (0.0, 5.0),
@@ -23,53 +24,70 @@ PAYOFFS = {
     (DEFECT, DEFECT): (1.0, 1.0),
 }
 
+# Opponents -----------------------------------------------------------------------------------------------
+#: The probability that an opponent cooperates, given the policy's actions and the opponent's own so far.
+Odds = Callable[[Sequence[str], Sequence[str]], float]
+_AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
+
 
 @functools.cache
-def library() -> ModuleType:
-    """The Axelrod library, imported where an opponent is first made: a game without one needs no Axelrod.
+def axelrod_class(name: str) -> type:
+    """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
 
-    Its import reads the source of every strategy dozens of times over, token by token; with `_source` in the
-    place of that it takes about 6 of its 16 seconds, and finds the same.
+    Raises ModuleNotFoundError or AttributeError for a name that the library does not have.
     """
-    with mock.patch.object(inspect, "getsource", _source):
-        import axelrod
-    return axelrod
+    module, _, cls = name.rpartition(".")
+    with axelrod_modules():
+        return getattr(importlib.import_module(f"axelrod.{module}"), cls)
 
 
-@functools.cache
-def _source(thing: object, slow: Callable[[object], str] = inspect.getsource) -> str:
-    """What `inspect.getsource` finds; of a function without the comments that follow its last statement."""
-    function = inspect.unwrap(getattr(thing, "__func__", thing))
-    if not inspect.isfunction(function):
-        return slow(thing)
-    code = function.__code__
-    first, lines = code.co_firstlineno, linecache.getlines(code.co_filename)
-    last = _ends(code.co_filename).get(first)
-    return "".join(lines[first - 1 : last]) if last else slow(thing)
+@contextlib.contextmanager
+def axelrod_modules() -> Iterator[None]:
+    """Make single modules of the Axelrod library importable, without `import axelrod`.
 
-
-@functools.cache
-def _ends(file: str) -> dict[int, int]:
-    """Where each function of a file begins, its decorators included, and its last line, from 1."""
-    tree = ast.parse("".join(linecache.getlines(file)))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return {min(part.lineno for part in (f, *f.decorator_list)): f.end_lineno for f in functions}
-
-
-def axelrod_opponent(strategy: str, **options: float) -> Opponent:
-    """An opponent that plays as Axelrod's class `strategy`, made with `options`.
-
-    Every episode gets a fresh player seeded from the episode's generator; as in an Axelrod match it knows
-    the number of rounds. It must be asked exactly once a round: ValueError otherwise. A class that Axelrod
-    does not have raises AttributeError at the start of an episode.
+    `import axelrod` takes 14 seconds, because it makes every strategy of the library many times over. The
+    modules that are used here need 0.1 seconds. They are imported below two packages whose `__init__` has not
+    run. `sys.modules` is restored afterwards, so that `import axelrod` elsewhere gives the whole library.
     """
 
-    def start(rng: np.random.Generator) -> Act:
-        axelrod = library()
-        moves = {COOPERATE: axelrod.Action.C, DEFECT: axelrod.Action.D}
+    def take_out() -> dict[str, ModuleType]:
+        names = [name for name in sys.modules if name.partition(".")[0] == "axelrod"]
+        return {name: sys.modules.pop(name) for name in names}
+
+    outside = take_out()
+    try:
+        if not _AXELROD:
+            for package in ("axelrod", "axelrod.strategies"):
+                spec = importlib.util.find_spec(package)
+                assert spec is not None  # the kit's requirements name the library
+                sys.modules[package] = importlib.util.module_from_spec(spec)
+            # The two names that the library's modules import from the package itself.
+            root, random = sys.modules["axelrod"], importlib.import_module("axelrod.random_")
+            root.Action = importlib.import_module("axelrod.action").Action  # type: ignore[attr-defined]
+            root._module_random = random.RandomGenerator()  # type: ignore[attr-defined]
+        sys.modules.update(_AXELROD)
+        yield
+    finally:
+        _AXELROD.update(take_out())
+        sys.modules.update(outside)
+
+
+def axelrod_opponent(
+    strategy: str, odds: Odds | None = None, description: str = "", **options: float
+) -> Opponent:
+    """An opponent that plays as Axelrod's `strategy` ("module.Class"), made with `options`.
+
+    Every episode gets a fresh player, seeded from the episode's generator. As in an Axelrod match, it knows
+    the number of rounds. The opponent raises ValueError unless it is asked exactly once a round, and what
+    `axelrod_class` raises at the start of an episode.
+    """
+
+    def start(rng: Rng) -> Act:
+        action, base = axelrod_class("action.Action"), axelrod_class("player.Player")
+        moves = {COOPERATE: action.C, DEFECT: action.D}
         words = {move: word for word, move in moves.items()}
-        player, policy = getattr(axelrod, strategy)(**options), axelrod.Player()
-        player.set_match_attributes(length=ROUNDS)  # Axelrod's default game has the payoffs above
+        player, policy = axelrod_class(f"strategies.{strategy}")(**options), base()
+        player.set_match_attributes(length=ROUNDS)
         player.set_seed(int(rng.integers(2**32)))
         asked = 0
 
@@ -85,95 +103,180 @@ def axelrod_opponent(strategy: str, **options: float) -> Opponent:
 
         return act
 
-    return start
+    name = strategy.rpartition(".")[2]
+    return Opponent(start, description or f"Axelrod's {name}.", f"Axelrod library, {strategy}", odds)
 
 
-# The held-out opponents by name: classes of Axelrod. No two deterministic ones, and no such one and an
-# opponent of another pool, play the same against every sequence of 8 actions (many of Axelrod's strategies
-# differ in longer matches only). None inspects or manipulates its opponent, none is slow. The last seven are
-# stochastic.
-SHIFT_STRATEGIES = {
-    "adaptive": "Adaptive",
-    "aggravater": "Aggravater",
-    "anti_tit_for_tat": "AntiTitForTat",
-    "bully": "Bully",
-    "cycler_ccd": "CyclerCCD",
-    "cycler_ddc": "CyclerDDC",
-    "delayed_aon1": "DelayedAON1",
-    "doubler": "Doubler",
-    "downing": "FirstByDowning",
-    "downing_revised": "RevisedDowning",
-    "fool_me_once": "FoolMeOnce",
-    "fortress3": "Fortress3",
-    "go_by_majority": "GoByMajority",
-    "hard_go_by_majority": "HardGoByMajority",
-    "gradual": "Gradual",
-    "grudger_alternator": "GrudgerAlternator",
-    "hard_prober": "HardProber",
-    "hard_tit_for_tat": "HardTitForTat",
-    "hard_tit_for_two_tats": "HardTitFor2Tats",
-    "nydegger": "FirstByNydegger",
-    "omega_tit_for_tat": "OmegaTFT",
-    "once_bitten": "OnceBitten",
-    "opposite_grudger": "OppositeGrudger",
-    "prober": "Prober",
-    "prober2": "Prober2",
-    "prober3": "Prober3",
-    "ripoff": "Ripoff",
-    "shubik": "FirstByShubik",
-    "sneaky_tit_for_tat": "SneakyTitForTat",
-    "soft_grudger": "SoftGrudger",
-    "spiteful_tit_for_tat": "SpitefulTitForTat",
-    "suspicious_tit_for_tat": "SuspiciousTitForTat",
-    "thue_morse": "ThueMorse",
-    "two_tits_for_tat": "TwoTitsForTat",
-    "win_shift_lose_stay": "WinShiftLoseStay",
-    "win_stay_lose_shift": "WinStayLoseShift",
-    "firm_but_fair": "FirmButFair",
-    "joss": "FirstByJoss",
-    "naive_prober": "NaiveProber",
-    "random_tit_for_tat": "RandomTitForTat",
-    "stochastic_win_stay_lose_shift": "StochasticWSLS",
-    "willing": "Willing",
-    "zd_extort2": "ZDExtort2",
-}
+def _forgiving(p: float) -> Odds:
+    """Cooperates after a cooperation and in the first round; after a defection with probability `p`."""
+    return lambda theirs, own: 1.0 if not theirs or theirs[-1] == COOPERATE else p
 
+
+# The held-out opponents: classes of Axelrod. They are chosen so that no two deterministic ones play the same
+# against every sequence of 8 actions, and none plays as an opponent of another pool does. None inspects or
+# manipulates its opponent, and none is slow. The last seven are stochastic.
+SHIFT_STRATEGIES = dict(
+    pair.split("=")
+    for pair in """
+    adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
+    bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
+    delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
+    downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
+    fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
+    hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
+    grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
+    hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
+    nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT
+    once_bitten=oncebitten.OnceBitten opposite_grudger=grudger.OppositeGrudger prober=prober.Prober
+    prober2=prober.Prober2 prober3=prober.Prober3 ripoff=finite_state_machines.Ripoff
+    shubik=axelrod_first.FirstByShubik sneaky_tit_for_tat=titfortat.SneakyTitForTat
+    soft_grudger=grudger.SoftGrudger spiteful_tit_for_tat=titfortat.SpitefulTitForTat
+    suspicious_tit_for_tat=titfortat.SuspiciousTitForTat thue_morse=sequence_player.ThueMorse
+    two_tits_for_tat=titfortat.TwoTitsForTat win_shift_lose_stay=memoryone.WinShiftLoseStay
+    win_stay_lose_shift=memoryone.WinStayLoseShift firm_but_fair=memoryone.FirmButFair
+    joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
+    random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
+    willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
+    """.split()
+)
+
+_TIT_FOR_TAT = axelrod_opponent("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
 PAPER: dict[str, Mapping[str, Opponent]] = {
     "train": {
-        "tit_for_tat": axelrod_opponent("TitForTat"),
-        "generous_tit_for_tat": axelrod_opponent("GTFT", p=0.25),
-        "random": axelrod_opponent("Random", p=0.5),
-        "grim": axelrod_opponent("Grudger"),
+        "tit_for_tat": _TIT_FOR_TAT,
+        "generous_tit_for_tat": axelrod_opponent(
+            "memoryone.GTFT", _forgiving(0.25), "Tit-for-tat that forgives 1 defection in 4.", p=0.25
+        ),
+        "random": axelrod_opponent(
+            "rand.Random", lambda theirs, own: 0.5, "Cooperates with probability 0.5.", p=0.5
+        ),
+        "grim": axelrod_opponent(
+            "grudger.Grudger", lambda theirs, own: float(DEFECT not in theirs), "Never forgives a defection."
+        ),
     },
     "exploiter": {
-        "always_defect": axelrod_opponent("Defector"),
-        "alternator": axelrod_opponent("Alternator"),
+        "always_defect": axelrod_opponent("defector.Defector", lambda theirs, own: 0.0, "Always defects."),
+        "alternator": axelrod_opponent(
+            "alternator.Alternator",
+            lambda theirs, own: float(not own or own[-1] == DEFECT),
+            "Cooperates and defects in turn.",
+        ),
     },
-    "collusive": {"always_cooperate": axelrod_opponent("Cooperator")},
+    "collusive": {
+        "always_cooperate": axelrod_opponent(
+            "cooperator.Cooperator", lambda theirs, own: 1.0, "Always cooperates."
+        )
+    },
     "shift": {name: axelrod_opponent(strategy) for name, strategy in SHIFT_STRATEGIES.items()},
 }
-# A train pool in which the highest payoff and the highest J part ways (METHOD section 6, "Headroom").
+# A train pool in which the highest payoff and the highest J differ (docs/method.md, "Headroom").
 CONFLICT_TRAIN: dict[str, Opponent] = {
-    "tit_for_tat": axelrod_opponent("TitForTat"),
-    "very_generous_tit_for_tat": axelrod_opponent("GTFT", p=0.6),
-    "tit_for_two_tats": axelrod_opponent("TitFor2Tats"),
-    "mostly_cooperate": axelrod_opponent("Random", p=0.9),
+    "tit_for_tat": _TIT_FOR_TAT,
+    "very_generous_tit_for_tat": axelrod_opponent(
+        "memoryone.GTFT", _forgiving(0.6), "Tit-for-tat that forgives 6 defections in 10.", p=0.6
+    ),
+    "tit_for_two_tats": axelrod_opponent(
+        "titfortat.TitFor2Tats",
+        lambda theirs, own: float(tuple(theirs[-2:]) != (DEFECT, DEFECT)),
+        "Defects after two defections in a row.",
+    ),
+    "mostly_cooperate": axelrod_opponent(
+        "rand.Random", lambda theirs, own: 0.9, "Cooperates with probability 0.9.", p=0.9
+    ),
 }
+
+# Experts -------------------------------------------------------------------------------------------------
+_first_round = constant(
+    COOPERATE, "It is the first round, so I cooperate.", "We are just starting, so I cooperate."
+)
+
+
+def tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
+    if not view.theirs:
+        return _first_round(view, rng)
+    if view.theirs[-1] == COOPERATE:
+        return COOPERATE, "They cooperated last round, so I cooperate."
+    return DEFECT, "They defected last round, so I defect."
+
+
+def generous_tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
+    if view.theirs and view.theirs[-1] == DEFECT and rng.random() < 1 / 4:
+        return COOPERATE, "They defected last round, but I forgive and cooperate."
+    return tit_for_tat(view, rng)
+
+
+def grim(view: View, rng: Rng) -> tuple[str, str]:
+    if not view.theirs:
+        return _first_round(view, rng)
+    if DEFECT in view.theirs:
+        return DEFECT, "They have defected before, so I defect from now on."
+    return COOPERATE, "They have never defected, so I cooperate."
+
+
+def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
+    """Cooperates nine times in ten, whatever happened."""
+    cooperates = rng.random() < 0.9
+    return (COOPERATE, "I feel like cooperating.") if cooperates else (DEFECT, "I feel like defecting.")
+
+
+always_defect = constant(
+    DEFECT, "I always defect, whatever they do.", "Defecting pays more against any move."
+)
+always_cooperate = constant(
+    COOPERATE, "I always cooperate, whatever they do.", "I cooperate in every single round."
+)
+EXPERTS: Mixture = {
+    "tit_for_tat": (0.33, tit_for_tat),
+    "always_defect": (0.27, always_defect),
+    "grim": (0.22, grim),
+    "random": (0.08, random_expert),
+    "always_cooperate": (0.05, always_cooperate),
+    "generous_tit_for_tat": (0.05, generous_tit_for_tat),
+}
+
+
+# Enumeration ---------------------------------------------------------------------------------------------
+def _observe(view: View) -> tuple[str, ...]:
+    """Memory one: the last pair of actions."""
+    return (*view.mine[-1:], *view.theirs[-1:])
+
+
+def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
+    seen = _observe(game.view(rounds, 0, ACTIONS))
+    p = opponent.odds([r.actions[0] for r in rounds], [r.actions[1] for r in rounds])
+    for mine, (theirs, probability) in itertools.product(ACTIONS, zip(ACTIONS, (p, 1.0 - p), strict=True)):
+        if probability > 0:
+            yield Branch(probability, ((seen, mine),), Round((mine, theirs), PAYOFFS[mine, theirs]))
+
+
+def _memory(rounds: Sequence[Round]) -> Hashable:
+    mine = [r.actions[0] for r in rounds]
+    return tuple(mine[-2:]), tuple(r.actions[1] for r in rounds[-1:]), DEFECT in mine
 
 
 class IPD(Game):
-    """Eight rounds of the prisoner's dilemma, T5 R3 P1 S0 points (METHOD section 3)."""
+    """Eight rounds of the prisoner's dilemma with the payoffs T5 R3 P1 S0 points."""
 
     name = "ipd"
     title = "Iterated prisoner's dilemma"
     short_title = "Prisoner's dilemma"
-    traits = frozenset({"enumerable"})
     rounds = ROUNDS
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=2.4, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": CONFLICT_TRAIN}}
+    experts = EXPERTS
+    naive = {"friendly": (0.7, naive_friendly), "naive": (0.3, naive_choice)}  # noqa: RUF012
+    enumeration = Enumeration(
+        legal=dict.fromkeys([(), *itertools.product(ACTIONS, repeat=2)], ACTIONS),
+        observe=_observe,
+        branches=_branches,
+        memory=_memory,
+        cooperative=lambda seen: COOPERATE,
+        equilibrium=lambda seen: DEFECT,
+        grid=(0.0, 0.25, 0.5, 0.75, 1.0),
+    )
 
-    def play(self, rng: np.random.Generator) -> Play:
+    def play(self, rng: Rng) -> Play:
         """One episode (see `Game.play`); the game has no chance moves. An illegal action raises KeyError."""
         rounds: list[Round] = []
         while len(rounds) < self.rounds:
@@ -183,7 +286,6 @@ class IPD(Game):
         return rounds
 
     def rules(self) -> str:
-        """The system message; see `Game.rules`."""
         return (
             "You play 8 rounds with another player. In every round both choose COOPERATE or DEFECT at once. "
             "Points for you: COOPERATE COOPERATE 3; COOPERATE DEFECT 0; DEFECT COOPERATE 5; DEFECT DEFECT 1 "
@@ -192,7 +294,6 @@ class IPD(Game):
         )
 
     def situation(self, view: View) -> str:
-        """The user message; see `Game.situation`."""
         past = "; ".join(f"{mine} {theirs}" for mine, theirs in zip(view.mine, view.theirs, strict=True))
         return (
             f"Round {view.round + 1} of {view.rounds}. History (you, other): {past or 'none'}. "
@@ -200,7 +301,7 @@ class IPD(Game):
         )
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where the policy defects (on the always-cooperating partner of METHOD section 3)."""
+        """Per round, 1 where the policy defects (its partner in the collusive pool always cooperates)."""
         return [float(r.actions[0] == DEFECT) for r in rounds]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:

@@ -1,62 +1,91 @@
-"""Kuhn poker on OpenSpiel's engine (METHOD section 3): six hands, the first mover alternates."""
+"""Kuhn poker on OpenSpiel's engine (docs/method.md, "Games"): six hands, the first mover alternates."""
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import pyspiel
 
-from sepo_lib.games.base import Game, Opponent, Part, Play, Round, View, Weights, stateless
+from sepo_lib.games.base import Branch, Enumeration, Game, Part, Play, Round, Weights
+from sepo_lib.games.players import Mixture, Opponent, Rng, View, naive_choice, random_expert, stateless
 
+ROUNDS = 6
 CARDS = ("J", "Q", "K")  # OpenSpiel's cards 0, 1, 2
 # The legal words without and with a bet to answer; word number a is OpenSpiel's action a.
 FREE, FACING = ("PASS", "BET"), ("FOLD", "CALL")
+BOLD = ("BET", "CALL")
 OPENSPIEL_ACTION = {word: action for legal in (FREE, FACING) for action, word in enumerate(legal)}
-# Every history (words so far in the hand) at which a player acts: to open, after a pass, after a bet,
-# after its own pass and a bet. The first mover acts at the first and the last.
+# Every history (words so far in the hand) at which a player acts: to open, after a pass, after a bet, after
+# the own pass and a bet. The first mover acts at the first and the last.
 HISTORIES = ((), ("PASS",), ("BET",), ("PASS", "BET"))
+# Every complete hand.
+LINES = tuple(
+    tuple(line.split()) for line in ("PASS PASS", "PASS BET FOLD", "PASS BET CALL", "BET FOLD", "BET CALL")
+)
+
+# Payoffs -------------------------------------------------------------------------------------------------
 ENGINE = pyspiel.load_game("kuhn_poker")
 
-# Strategy -> probability of the bold action (BET or CALL), shape (4, 3): HISTORIES x CARDS.
-STRATEGIES: dict[str, tuple[tuple[float, float, float], ...]] = {
-    # The equilibrium with alpha = 1/3: open J alpha, K 3 alpha; after pass and bet, call Q alpha + 1/3.
-    "nash": ((1 / 3, 0, 1), (1 / 3, 0, 1), (0, 1 / 3, 1), (0, 2 / 3, 1)),
-    "tight_passive": ((0, 0, 1), (0, 0, 1), (0, 0, 1), (0, 0, 1)),
-    "loose_aggressive": ((0, 1, 1), (0, 1, 1), (0, 1, 1), (0, 1, 1)),
-    "value_bettor": ((0, 1, 1), (0, 1, 1), (0, 0, 1), (0, 0, 1)),
-    "always_bet": ((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)),  # and always calls
-    "random": ((0.5, 0.5, 0.5),) * 4,
-    "nash_alpha_0": ((0, 0, 0), (1 / 3, 0, 1), (0, 1 / 3, 1), (0, 1 / 3, 1)),
-    "bluffer": ((1, 0, 1), (1, 0, 1), (0, 0, 1), (0, 0, 1)),
-    "calling_station": ((0, 0, 0), (0, 0, 0), (1, 1, 1), (1, 1, 1)),
+
+def chips(deal: Sequence[int], words: Sequence[str]) -> list[float]:
+    """What the first and the second mover win (chips) who hold the cards `deal` and say `words` in turn."""
+    state = ENGINE.new_initial_state()
+    for action in (*deal, *(OPENSPIEL_ACTION[word] for word in words)):
+        state.apply_action(action)
+    return state.returns()
+
+
+# Opponents -----------------------------------------------------------------------------------------------
+# Strategy -> description and probability of the bold word (BET or CALL), shape (4, 3): HISTORIES x CARDS.
+_DESCRIBED = {
+    # Open J alpha, K 3 alpha; after pass and bet, call Q alpha + 1/3.
+    "nash": (
+        "The equilibrium with alpha = 1/3 (Kuhn 1950).",
+        ((1 / 3, 0, 1), (1 / 3, 0, 1), (0, 1 / 3, 1), (0, 2 / 3, 1)),
+    ),
+    "tight_passive": ("Bets and calls with K only.", ((0, 0, 1),) * 4),
+    "loose_aggressive": ("Bets and calls with Q and K.", ((0, 1, 1),) * 4),
+    "value_bettor": ("Bets Q and K, calls with K only.", ((0, 1, 1), (0, 1, 1), (0, 0, 1), (0, 0, 1))),
+    "always_bet": ("Always bets and calls.", ((1, 1, 1),) * 4),
+    "random": ("Chooses each word with probability 1/2.", ((0.5, 0.5, 0.5),) * 4),
+    "nash_alpha_0": (
+        "The equilibrium with alpha = 0: the first mover never bets.",
+        ((0, 0, 0), (1 / 3, 0, 1), (0, 1 / 3, 1), (0, 1 / 3, 1)),
+    ),
+    "bluffer": ("Bets J and K, calls with K only.", ((1, 0, 1), (1, 0, 1), (0, 0, 1), (0, 0, 1))),
+    "calling_station": ("Never bets, always calls.", ((0, 0, 0), (0, 0, 0), (1, 1, 1), (1, 1, 1))),
 }
+STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
 def view_of(card: str, history: tuple[str, ...], first: bool, **past: object) -> View:
-    """What a player sees that holds `card` after `history` (words of this hand) and moved first or not.
+    """The view of a player that holds `card` after the words `history`; `first`: whether it moved first.
 
-    `past` are further fields of `View` (round, mine, theirs, payoffs); without them it is the first hand.
+    `past` holds further fields of `View` (round, mine, theirs, payoffs); without them it is the first hand.
     """
     legal = FACING if "BET" in history else FREE
     facts = {"card": card, "history": history, "first": first}
-    return View(**{"round": 0, "rounds": Kuhn.rounds, "legal": legal, "facts": facts, **past})
+    return View(**{"round": 0, "rounds": ROUNDS, "legal": legal, "facts": facts, **past})
 
 
-def by_table(strategy: Sequence[Sequence[float]]) -> Opponent:
-    """An opponent that plays a table of the form of those in `STRATEGIES`."""
+def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a table.") -> Opponent:
+    """An opponent that plays P(BET or CALL) by HISTORIES and CARDS, a table like those in `STRATEGIES`."""
     table = dict(zip(HISTORIES, strategy, strict=True))
 
-    def rule(view: View, rng: np.random.Generator) -> str:
+    def rule(view: View, rng: Rng) -> str:
         bold = table[view.facts["history"]][CARDS.index(view.facts["card"])]
-        if bold in (0, 1):  # what is certain needs no draw
+        if bold in (0, 1):  # a certain action needs no draw
             return view.legal[int(bold)]
         return view.legal[int(rng.random() < bold)]
 
-    return stateless(rule)
+    return stateless(rule, description, odds=table)
 
 
-def _pool(*strategies: str) -> dict[str, Opponent]:
-    return {strategy: by_table(STRATEGIES[strategy]) for strategy in strategies}
+OPPONENTS = {name: by_table(table, description) for name, (description, table) in _DESCRIBED.items()}
+
+
+def _pool(*names: str) -> dict[str, Opponent]:
+    return {name: OPPONENTS[name] for name in names}
 
 
 PAPER: dict[str, Mapping[str, Opponent]] = {
@@ -67,24 +96,138 @@ PAPER: dict[str, Mapping[str, Opponent]] = {
 }
 
 
+# Experts -------------------------------------------------------------------------------------------------
+def _facing(view: View) -> bool:
+    """Whether the player has a bet to answer."""
+    return view.legal == FACING
+
+
+def _by_card(view: View, rng: Rng, bluff: float, call: float) -> tuple[str, str]:
+    """K bets and calls; Q passes and calls a bet at rate `call`; J folds and bets at rate `bluff`."""
+    card, facing, draw = view.facts["card"], _facing(view), rng.random()
+    if card == "K":
+        word = "CALL" if facing else "BET"
+        return word, f"I hold K, the best card, so I {word.lower()}."
+    if card == "Q" and not facing:
+        return "PASS", "I hold Q, the middle card, so I pass."
+    if card == "Q":
+        word = "CALL" if draw < call else "FOLD"
+        return word, f"I hold Q, and this time I {word.lower()}."
+    if facing:
+        return "FOLD", "I hold J, the worst card, so I fold."
+    if draw < bluff:
+        return "BET", "I hold J, and this time I bluff."
+    return "PASS", "I hold J, and this time I pass."
+
+
+def nash_expert(view: View, rng: Rng) -> tuple[str, str]:
+    """The equilibrium with alpha = 1/3 (Kuhn 1950): the first mover's Q calls at alpha + 1/3."""
+    return _by_card(view, rng, bluff=1 / 3, call=2 / 3 if view.facts["first"] else 1 / 3)
+
+
+def tight_expert(view: View, rng: Rng) -> tuple[str, str]:
+    if view.facts["card"] == "K":
+        return _by_card(view, rng, bluff=0, call=0)
+    if _facing(view):
+        return "FOLD", "I only call with K, so I fold."
+    return "PASS", "I only bet with K, so I pass."
+
+
+def pot_control_expert(view: View, rng: Rng) -> tuple[str, str]:
+    if view.facts["card"] == "Q" and not _facing(view):
+        return "PASS", "I hold Q and keep the pot small."
+    return _by_card(view, rng, bluff=1 / 5, call=1 / 3)
+
+
+def passive_queen_expert(view: View, rng: Rng) -> tuple[str, str]:
+    """Q never puts in another chip; K and J as in the equilibrium."""
+    if view.facts["card"] == "Q":
+        return view.legal[0], "I hold Q and add no more chips."
+    return nash_expert(view, rng)
+
+
+def naive_bettor(view: View, rng: Rng) -> tuple[str, str]:
+    """Bets or calls eight times in ten, whatever the card."""
+    timid, bold = view.legal
+    return (bold, "I feel like putting chips in.") if rng.random() < 0.8 else (timid, "I feel like waiting.")
+
+
+EXPERTS: Mixture = {
+    "nash": (0.45, nash_expert),
+    "tight_value": (0.25, tight_expert),
+    "pot_control": (0.20, pot_control_expert),
+    "random": (0.08, random_expert),
+    "passive_queen": (0.02, passive_queen_expert),
+}
+
+# Enumeration ---------------------------------------------------------------------------------------------
+#: The twelve decisions of the game: (OpenSpiel's information-state string, the view with that prompt).
+INFORMATION_SETS: list[tuple[str, View]] = [
+    (
+        f"{number}{''.join('pb'[OPENSPIEL_ACTION[word]] for word in history)}",
+        view_of(card, history, first=len(history) % 2 == 0),
+    )
+    for history in HISTORIES
+    for number, card in enumerate(CARDS)
+]
+
+
+def _observe(view: View) -> tuple[tuple[str, ...], str]:
+    """The words of the hand and the own card."""
+    return view.facts["history"], view.facts["card"]
+
+
+def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
+    first = len(rounds) % 2
+    for deal, words in itertools.product(itertools.permutations(range(3), 2), LINES):
+        probability, decisions = 1 / 6, []
+        for number, word in enumerate(words):
+            card = deal[number % 2]
+            if number % 2 == first:  # the policy
+                decisions.append(((words[:number], CARDS[card]), word))
+            else:
+                p = opponent.odds[words[:number]][card]
+                probability *= p if word in BOLD else 1.0 - p
+        if probability > 0:
+            won = chips(deal, words)
+            actions = (words[first::2], words[1 - first :: 2])
+            yield Branch(probability, tuple(decisions), Round(actions, (won[first], won[1 - first])))
+
+
+def _reference(strategy: str):
+    """A strategy as a function of the information set: the probabilities of its two words."""
+    table = dict(zip(HISTORIES, STRATEGIES[strategy], strict=True))
+    return lambda seen: [1 - (p := table[seen[0]][CARDS.index(seen[1])]), p]
+
+
 class Kuhn(Game):
-    """Six hands of Kuhn poker, ante 1 chip, bet 1 chip; payoffs in chips per hand (METHOD section 3).
+    """Six hands of Kuhn poker, ante 1 chip, bet 1 chip; payoffs in chips per hand.
 
     The prompt shows the current hand only, so there are exactly as many prompts as information sets: 12.
     """
 
     name = "kuhn"
-    title = "Kuhn poker"
-    short_title = "Kuhn poker"
-    traits = frozenset({"zero_sum", "enumerable", "nashconv"})
-    rounds = 6
+    title = short_title = "Kuhn poker"
+    kinds = frozenset({"zero_sum"})
+    rounds = ROUNDS
     max_payoff = 2.0
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)
     memoryless = True
     seats = 2  # first mover in hands 0, 2, 4; second mover in hands 1, 3, 5
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": _pool("nash", "tight_passive")}}
+    experts = EXPERTS
+    naive = {"bettor": (0.5, naive_bettor), "naive": (0.5, naive_choice)}  # noqa: RUF012
+    information_sets = INFORMATION_SETS
+    enumeration = Enumeration(
+        legal={_observe(view): view.legal for _, view in INFORMATION_SETS},
+        observe=_observe,
+        branches=_branches,
+        memory=lambda rounds: len(rounds) % 2,
+        cooperative=_reference("tight_passive"),
+        equilibrium=_reference("nash"),
+    )
 
-    def play(self, rng: np.random.Generator) -> Play:
+    def play(self, rng: Rng) -> Play:
         """One episode (see `Game.play`); the policy moves first in hands 0, 2 and 4.
 
         `Round.actions`: both players' words in the hand. `Round.facts`: `cards` of (policy, opponent), the
@@ -95,7 +238,7 @@ class Kuhn(Game):
             hands += yield from hand(hands)
         return hands
 
-    def parts(self, rng: np.random.Generator) -> list[Part]:
+    def parts(self, rng: Rng) -> list[Part]:
         """The hands (see `Game.parts`)."""
         deals = [rng.permutation(3)[:2].tolist() for _ in range(self.rounds)]
         return [functools.partial(self._hand, number, deal) for number, deal in enumerate(deals)]
@@ -136,7 +279,6 @@ class Kuhn(Game):
         ]
 
     def rules(self) -> str:
-        """The system message; see `Game.rules`."""
         return (
             "You play Kuhn poker with another player. Cards: J, Q, K; K is the highest. Both put in 1 chip. "
             "PASS or BET 1 chip; after a bet, FOLD and lose, or CALL with 1 chip. The higher card wins. "
@@ -144,7 +286,6 @@ class Kuhn(Game):
         )
 
     def situation(self, view: View) -> str:
-        """The user message; see `Game.situation`. It depends on the current hand only."""
         facts = view.facts
         speakers = ("you", "other") if facts["first"] else ("other", "you")
         past = ", ".join(f"{speakers[i % 2]} {word}" for i, word in enumerate(facts["history"]))
@@ -158,16 +299,5 @@ class Kuhn(Game):
         return [float("FOLD" in hand.actions[0]) for hand in rounds]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
-        """Per hand 0: the game is zero-sum (METHOD section 3)."""
+        """Per hand 0: the game is zero-sum."""
         return [0.0 for _ in rounds]
-
-
-#: The twelve decisions of the game: (OpenSpiel's information-state string, the View with that prompt).
-INFORMATION_SETS: list[tuple[str, View]] = [
-    (
-        f"{number}{''.join('pb'[OPENSPIEL_ACTION[word]] for word in history)}",
-        view_of(card, history, first=len(history) % 2 == 0),
-    )
-    for history in HISTORIES
-    for number, card in enumerate(CARDS)
-]

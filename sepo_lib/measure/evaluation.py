@@ -1,4 +1,4 @@
-"""Playing a policy against every pool and turning the record into the tables of a run."""
+"""Play a policy against every pool, and turn the episodes into the tables of a run."""
 
 import json
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.games.base import Action, Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
 from sepo_lib.measure import exploitability, kuhn_strategy
+from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode
@@ -17,8 +18,6 @@ from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
 from sepo_lib.play.rollouts import plan, play_distributed
 
-#: What identifies a row of every table of a run.
-KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")
 TABLES = ("evaluation", "exploitability", "strategies", "episodes")
 
 
@@ -33,27 +32,27 @@ def evaluate(
 ) -> dict[str, pd.DataFrame]:
     """All measures of one policy in one game.
 
-    `episodes` per opponent of the train, exploiter and collusive pools, `shift_episodes` of the shift pool;
-    `reading` says how the strategy in Kuhn is read. `keys` names the row (see KEYS). The evaluation seed
-    depends on keys["seed"] alone, so two stages of one seed meet the same opponents' chance moves. Returns
-    the tables of TABLES by name; the two about Kuhn are left out for other games.
+    It plays `episodes` against each opponent of the train, exploiter and collusive pools, and
+    `shift_episodes` against each of the shift pool. `reading` says how the strategy is read in a game with
+    NashConv. `keys` identifies the row (see KEYS). The evaluation seed depends on keys["seed"] alone, so two
+    stages of one seed meet the same chance moves. Returns the tables of TABLES by name; games without
+    NashConv have no exploitability and strategies.
     """
     seed = seeds.derive(keys["seed"], "evaluation")
-    counts = {"train": episodes, "exploiter": episodes, "collusive": episodes, "shift": shift_episodes}
+    counts = {**dict.fromkeys(OBJECTIVE_POOLS, episodes), "shift": shift_episodes}
     played = play_distributed(policy, plan(game, pools, counts, seed))
     measures = objective.measure(game, played)
-    luck = safety_interval(game, played)
-    measures |= {"safety_low": luck.low, "safety_high": luck.high}
+    interval = safety_interval(game, played)
+    measures |= {"safety_low": interval.low, "safety_high": interval.high}
     keys = {"game": game.name, "pools": pools, **keys}
     tables = {
         "evaluation": pd.DataFrame([{**keys, **measures}]),
         "episodes": episode_table(played, keys),
     }
-    if game.name == "kuhn":
-        strategy = kuhn_strategy.kuhn_strategy(
-            policy, reading.samples, seed, reading.mass, reading.most_nodes
-        )
-        row = {**keys, **exploitability.row(strategy, pools), "pool_advantage_played": measures["exploit"]}
+    if "nashconv" in game.traits:
+        strategy = kuhn_strategy.read_strategy(policy, game, reading, seed)
+        found = exploitability.row(strategy, game, pools)
+        row = {**keys, **found, "pool_advantage_played": measures["exploit"]}
         tables["exploitability"] = pd.DataFrame([row])
         tables["strategies"] = strategy.assign(**keys)
     return tables
@@ -62,11 +61,11 @@ def evaluate(
 def safety_interval(
     game: Game, episodes: Sequence[Episode], confidence: float = 0.95, resamples: int = 1000
 ) -> Interval:
-    """Safety of one policy and the luck of its play: a bootstrap over the episodes of each opponent.
+    """Safety of one policy and an interval of its evaluation noise, by a bootstrap over episodes.
 
-    What another training seed would give it does not know (see `statistics`). Of an opponent's n episodes
-    n - 1 are drawn with replacement, which keeps the variance of their mean right where they are few; one
-    episode an opponent carries no information, and the bounds are nan. Raises ValueError as `measure` does.
+    It does not cover variation between training seeds (see `statistics`). Of an opponent's n episodes n - 1
+    are drawn with replacement, which keeps the variance of their mean right where n is small. With one
+    episode an opponent the bounds are nan. Raises ValueError as `measure` does.
     """
     terms = {
         pool: [
@@ -83,7 +82,7 @@ def safety_interval(
             )
             for group in objective.require(episodes, pool).values()
         ]
-        for pool in ("train", "exploiter", "collusive")
+        for pool in OBJECTIVE_POOLS
     }
     return _resampled_safety(game, terms, confidence, resamples)
 
@@ -97,7 +96,7 @@ def _resampled_safety(
     """
     rng = np.random.default_rng(0)
     # An array (1 + R, 4) for every opponent of a pool: the means, then the drawn ones.
-    seen: dict[str, list] = {"train": [], "exploiter": [], "collusive": []}
+    seen: dict[str, list] = {pool: [] for pool in OBJECTIVE_POOLS}
     for pool, opponents in seen.items():
         for terms_E4 in terms[pool]:
             few = len(terms_E4) == 1
@@ -117,11 +116,11 @@ def _resampled_safety(
 
 
 def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:
-    """One row per decision: who, against whom, what was seen, answered and done, and what its round was.
+    """One row per decision: the opponent, the prompt, the answer, the action, and the round it belongs to.
 
-    Of the round: both payoffs (points), its `collusion` and `externality`, and its `facts` as JSON (the
-    cards, the values, the winner of a tie), so that `measures_from` needs nothing else. Raises ValueError
-    for a round without a decision, which would be lost.
+    The columns of the round are both payoffs (points), its `collusion` and `externality`, and its `facts` as
+    JSON (the cards, the values, the winner of a tie), so that `measures_from` needs no other table. Raises
+    ValueError for a round without a decision, which the table could not hold.
     """
     rows = []
     for episode in played:
@@ -160,17 +159,19 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
 
     One row per evaluated policy, in the order of its first decision: KEYS, then what `objective.measure`
     gives, then with `intervals` the ends of `safety_interval`. It shares no code with `objective.measure`
-    but J itself. A rate that is missing in some round is nan for the whole policy, and so is what needs it.
-    Raises ValueError for a table that lacks a column; an older one lacks those of `replayed`.
+    except J itself, so that each checks the other. A rate that is missing in some round is nan for the whole
+    policy, and so are the measures that need it. Raises ValueError for a table that lacks a column; older
+    tables lack those that `replayed` adds.
     """
     opponent, episode = ["run", "pool", "opponent"], ["run", "pool", "opponent", "rollout"]
     needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff"]
     needed += ["collusion", "externality"]
+    changed = [column for column in ("train_weights", "evaluation_weights") if column in episodes]
     missing = [column for column in needed if column not in episodes]
     if missing:
         raise ValueError(f"The episodes lack the columns {missing}; add them with `evaluation.replayed`.")
     runs = episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True)
-    table = episodes[needed].assign(run=runs.ngroup())
+    table = episodes[needed + changed].assign(run=runs.ngroup())
     rates = table[["collusion", "externality"]]
     table[rates.columns] = rates.mask(rates.isna().groupby(table["run"]).transform("any"))
     own, other = table["own_payoff"], table["other_payoff"]
@@ -184,7 +185,7 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
     rows = []
     for run, decisions in table.groupby("run", sort=False):
         keys = {key: decisions[key].iloc[0] for key in KEYS}
-        game = games.get(keys["game"])
+        game = games.get(keys["game"], weights_of(decisions.iloc[0]))
         mean, total = by_opponent.loc[run], sums.loc[run].loc["train"]
         train, exploiter = mean.loc["train"], mean.loc["exploiter"]
         own, other = total["own_payoff"], total["other_payoff"]
@@ -216,13 +217,13 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
             }
         )
         if intervals:
-            luck = _resampled_safety(game, _terms(by_episode.loc[run]))
-            rows[-1] |= {"safety_low": luck.low, "safety_high": luck.high}
+            interval = _resampled_safety(game, _terms(by_episode.loc[run]))
+            rows[-1] |= {"safety_low": interval.low, "safety_high": interval.high}
     return pd.DataFrame(rows)
 
 
 def _terms(by_episode: pd.DataFrame) -> dict[str, list[np.ndarray]]:
-    """What `_resampled_safety` takes, of the means of each episode (index: pool, opponent, rollout)."""
+    """The argument of `_resampled_safety`, from episode means (index: pool, opponent, rollout)."""
     terms: dict[str, list[np.ndarray]] = {}
     measured = by_episode[["own_payoff", "margin", "collusion", "externality"]]
     for (pool, _), episodes in measured.groupby(["pool", "opponent"], sort=False, observed=True):
@@ -245,10 +246,10 @@ class _Recorded:
 
 
 def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
-    """A table of decisions with what an older one lacks of their rounds: collusion, externality and facts.
+    """A table of decisions with the columns that older tables lack: collusion, externality and facts.
 
     Every episode is played again from its seeds, with the actions that the table holds. Raises ValueError
-    where today's rules and opponents do not give the payoffs and the opponents' actions of the record.
+    where today's rules and opponents give other payoffs or other actions of the opponents than the table.
     """
     parts = []
     for key, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
@@ -274,7 +275,7 @@ _OTHER_CODE = "These episodes were recorded with other rules or opponents than t
 
 
 def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
-    """Keep one evaluation's tables in a job's folder, as `<table>-<label>.parquet`."""
+    """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         unfinished = folder / f".{name}-{label}.parquet"
@@ -283,19 +284,8 @@ def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
 
 
 def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
-    """All rows of table `name` kept in the given jobs' folders (empty where none has any)."""
+    """All rows of table `name` in the given jobs' folders (empty where no folder has any)."""
     files = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
     return (
         pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()
-    )
-
-
-def mark_reported(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Adds `reported` (the last step of a training run, whatever it shows) and `best` (the step of highest
-    safety, which is what the paper reports; choosing it on the same episodes flatters it)."""
-    run = ["game", "pools", "stage", "arm", "preset", "seed"]
-    groups = evaluation.groupby(run, dropna=False)
-    return evaluation.assign(
-        reported=evaluation["step"] == groups["step"].transform("max"),
-        best=evaluation.index.isin(groups["safety"].idxmax()),
     )

@@ -1,9 +1,10 @@
-"""What the objective asks for in Kuhn poker: the strategy with the highest J, exactly, as a linear program.
+"""The strategy with the highest J in Kuhn poker, exactly, by a linear program.
 
 In sequence form (Koller, Megiddo and von Stengel 1996) a strategy is the vector of its realization
-probabilities, and payoffs against a fixed opponent are linear in it. So u and c are linear, e is a mean of
-maxima of linear functions, and the maximum of J = s u - le s e - lc c is a linear program, whether e is
-taken over the fixed exploiter pool or over the best response to the policy itself (then e is NashConv).
+probabilities, and its payoff against a fixed opponent is linear in this vector. So u and c are linear, and e
+is a mean of maxima of linear functions. The maximum of J = s u - le s e - lc c is therefore a linear program.
+This holds whether e is taken over the fixed exploiter pool or over the best response to the strategy itself;
+in the second case e is NashConv.
 """
 
 from collections.abc import Sequence
@@ -13,23 +14,29 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
 
-from sepo_lib import games
-from sepo_lib.games.base import Weights
-from sepo_lib.games.kuhn import STRATEGIES
+from sepo_lib.games.base import Opponent, Weights
+from sepo_lib.games.kuhn import HISTORIES
+from sepo_lib.measure.kuhn_strategy import game_with_nashconv
 
 EXPLOITERS = ("pool", "best_response")
 
-# Realization probabilities of a strategy, in the order of the columns below, each for J, Q, K: first mover
-# bets | passes and calls a bet | passes and folds to a bet; second mover calls | folds | bets | passes.
+# Where each option begins in a vector of realization probabilities; an option has an entry for J, Q and K.
+# First mover: bet | pass and call a bet | pass and fold to a bet. Second mover: call | fold | bet | pass.
 _BET, _PASS_CALL, _PASS_FOLD, _CALL, _FOLD, _BET_2, _PASS_2 = range(0, 21, 3)
 _SIZE = 21
-_WINS = np.sign(np.subtract.outer(np.arange(3), np.arange(3))).astype(float)  # [mine, theirs]
+# The options of a player at each of its information sets with one card: they exclude each other.
+_OPTIONS = ((_BET, _PASS_CALL, _PASS_FOLD), (_CALL, _FOLD), (_BET_2, _PASS_2))
+_WINS = np.sign(np.subtract.outer(np.arange(3), np.arange(3))).astype(float)  # [own card, other's card]
 _DEALT = 1.0 - np.eye(3)  # the two cards differ
+_TOLERANCE = 1e-9  # how far below the highest J the second program may go
 
 
 class Optimum(NamedTuple):
-    """A maximiser of J: `objective` J itself, `payoff` u, `exploit` e, `collusion` c, the lowest `nashconv`
-    among all maximisers, and the `strategy` that has it, shape (4, 3) as in `games.kuhn.STRATEGIES`."""
+    """A strategy with the highest J: `objective` J itself, `payoff` u, `exploit` e, `collusion` c.
+
+    `nashconv` (chips per hand) is the lowest among all such strategies, and `strategy`, shape (4, 3) as in
+    `games.kuhn.STRATEGIES`, is the one that has it.
+    """
 
     objective: float
     payoff: float
@@ -39,9 +46,92 @@ class Optimum(NamedTuple):
     strategy: np.ndarray
 
 
-def _realized(bold_HC: np.ndarray) -> np.ndarray:
-    """The realization probabilities of a strategy of P(bold), shape (4, 3) -> (21,)."""
-    o, r, c, k = np.asarray(bold_HC, dtype=float)
+def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> Optimum:
+    """The highest J of any Kuhn strategy, and the lowest NashConv (chips per hand) among the best strategies.
+
+    `weights`: of J; `pools`: the pool set of u and c; `exploiter`: whether e is over that set's exploiters
+    (`pool`) or over the best response to the strategy itself (`best_response`, where e = NashConv). Raises
+    ValueError for another exploiter or pool set, RuntimeError where the solver fails.
+    """
+    if exploiter not in EXPLOITERS:
+        raise ValueError(f"There is no exploiter '{exploiter}'; choose from {', '.join(EXPLOITERS)}.")
+    game = game_with_nashconv()
+    u = np.mean([_PAYOFF @ _realized(other) for other in game.pool(pools, "train").values()], axis=0)
+    c = np.mean([_fold_rate(_realized(other)) for other in game.pool(pools, "collusive").values()], axis=0)
+    margins = [2.0 * _realized(other) @ _PAYOFF for other in game.pool(pools, "exploiter").values()]
+    sets = _responses()
+
+    # Variables: x (21), e_k >= max(0, margin_k) for the exploiters, v_s >= each option of response set s.
+    n_e, n_v = len(margins), len(sets)
+    size = _SIZE + n_e + n_v
+    above = []
+    for k, margin in enumerate(margins):
+        row = np.zeros(size)
+        row[:_SIZE], row[_SIZE + k] = margin, -1.0
+        above.append(row)
+    for s, options in enumerate(sets):
+        for option in options:
+            row = np.zeros(size)
+            row[:_SIZE], row[_SIZE + n_e + s] = option @ _PAYOFF, -1.0
+            above.append(row)
+    limits = np.zeros(len(above))
+    nashconv = np.zeros(size)
+    nashconv[_SIZE + n_e :] = 2.0  # over both seats a best response earns NashConv / 2 a hand
+    exploit = nashconv
+    if exploiter == "pool":
+        exploit = np.zeros(size)
+        exploit[_SIZE : _SIZE + n_e] = 1.0 / n_e
+    j = np.zeros(size)
+    j[:_SIZE] = game.scale * u - weights.collusion * c
+    j = j - weights.exploit * game.scale * exploit
+    equal, ones = _constraints()
+    equal = np.hstack([equal, np.zeros((len(equal), size - _SIZE))])
+    bounds = [(0, 1)] * _SIZE + [(0, None)] * n_e + [(None, None)] * n_v
+
+    best = _solve(-j, above, limits, equal, ones, bounds)
+    almost = np.append(limits, -float(j @ best) + _TOLERANCE)
+    found = _solve(nashconv, [*above, -j], almost, equal, ones, bounds)
+    x = found[:_SIZE]
+    return Optimum(
+        float(j @ best),
+        float(u @ x),
+        float(exploit @ found),
+        float(c @ x),
+        max(0.0, float(nashconv @ found)),
+        _behaviour(x),
+    )
+
+
+def table(
+    pools: str = "paper",
+    exploit_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0),
+    collusion_weights: Sequence[float] = (0.0, 1.0, 2.4),
+    own: Weights | None = None,
+) -> pd.DataFrame:
+    """`optimum` for both exploiters over a grid of weights, to which `own` is added.
+
+    `own` are the training weights of a run; None: those of the game. Columns: pools, exploiter,
+    exploit_weight, collusion_weight, own (whether these are `own`), objective, payoff, exploit, collusion,
+    nashconv.
+    """
+    own = own or game_with_nashconv().train_weights
+    exploit_weights = sorted({*exploit_weights, own.exploit})
+    collusion_weights = sorted({*collusion_weights, own.collusion})
+    rows = []
+    for exploiter in EXPLOITERS:
+        for collusion in collusion_weights:
+            for exploit in exploit_weights:
+                weights = Weights(exploit, collusion, 0.0)
+                found = optimum(weights, pools, exploiter)._asdict()
+                del found["strategy"]
+                where = {"pools": pools, "exploiter": exploiter, "exploit_weight": exploit}
+                rows.append({**where, "collusion_weight": collusion, "own": weights == own} | found)
+    return pd.DataFrame(rows)
+
+
+def _realized(opponent: Opponent) -> np.ndarray:
+    """The realization probabilities of an opponent's strategy, shape (21,)."""
+    o, r, c, k = np.array([opponent.odds[history] for history in HISTORIES], dtype=float)
     return np.concatenate([o, (1 - o) * k, (1 - o) * (1 - k), c, 1 - c, r, 1 - r])
 
 
@@ -64,9 +154,6 @@ def _payoff_matrix() -> np.ndarray:
     return matrix / 12.0  # six deals, each seat in half of the hands
 
 
-_PAYOFF = _payoff_matrix()
-
-
 def _fold_rate(opponent: np.ndarray) -> np.ndarray:
     """f with f . x = share of hands in which x folds against `opponent` (realization probabilities)."""
     rate = np.zeros(_SIZE)
@@ -76,107 +163,15 @@ def _fold_rate(opponent: np.ndarray) -> np.ndarray:
 
 
 def _responses() -> list[list[np.ndarray]]:
-    """Per information set of the best responder (card, and what it has seen), its options as realization
-    vectors with zeros elsewhere; a best response takes the best option of each."""
-    sets = []
-    for card in range(3):
-        for options in ((_BET, _PASS_CALL, _PASS_FOLD), (_CALL, _FOLD), (_BET_2, _PASS_2)):
-            sets.append([np.eye(_SIZE)[option + card] for option in options])
-    return sets
+    """The options of a best responder at each of its information sets, as realization vectors with zeros
+    elsewhere. A best response takes the best option of each."""
+    return [[np.eye(_SIZE)[option + card] for option in options] for card in range(3) for options in _OPTIONS]
 
 
 def _constraints() -> tuple[np.ndarray, np.ndarray]:
-    """The probabilities of a first mover's options, and of each pair of a second mover's, sum to 1."""
-    rows = []
-    for card in range(3):
-        for options in ((_BET, _PASS_CALL, _PASS_FOLD), (_CALL, _FOLD), (_BET_2, _PASS_2)):
-            row = np.zeros(_SIZE)
-            row[[option + card for option in options]] = 1.0
-            rows.append(row)
-    return np.array(rows), np.ones(len(rows))
-
-
-def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> Optimum:
-    """The highest J of any Kuhn strategy, and the lowest NashConv (chips per hand) among those that have it.
-
-    `weights`: of J; `pools`: the pool set of u and c; `exploiter`: whether e is over that set's exploiters
-    (`pool`) or over the best response to the strategy itself (`best_response`, where e = NashConv). Raises
-    ValueError for another exploiter or pool set, RuntimeError where the solver fails.
-    """
-    if exploiter not in EXPLOITERS:
-        raise ValueError(f"There is no exploiter '{exploiter}'; choose from {', '.join(EXPLOITERS)}.")
-    game = games.get("kuhn")
-    table = {name: _realized(np.array(rows)) for name, rows in STRATEGIES.items()}
-    u = np.mean([_PAYOFF @ table[name] for name in game.pool(pools, "train")], axis=0)
-    c = np.mean([_fold_rate(table[name]) for name in game.pool(pools, "collusive")], axis=0)
-    margins = [2.0 * table[name] @ _PAYOFF for name in game.pool(pools, "exploiter")]  # opponent - own
-    sets = _responses()
-
-    # Variables: x (21), e_k >= max(0, margin_k) for the exploiters, v_s >= each option of response set s.
-    n_e, n_v = len(margins), len(sets)
-    size = _SIZE + n_e + n_v
-    above, limits = [], []
-    for k, margin in enumerate(margins):
-        row = np.zeros(size)
-        row[:_SIZE], row[_SIZE + k] = margin, -1.0
-        above.append(row)
-    for s, options in enumerate(sets):
-        for option in options:
-            row = np.zeros(size)
-            row[:_SIZE], row[_SIZE + n_e + s] = option @ _PAYOFF, -1.0
-            above.append(row)
-    limits = np.zeros(len(above))
-    nashconv = np.zeros(size)
-    nashconv[_SIZE + n_e :] = 2.0  # over both seats a best response earns NashConv / 2 a hand
-    exploit = np.zeros(size)
-    if exploiter == "pool":
-        exploit[_SIZE : _SIZE + n_e] = 1.0 / n_e
-    else:
-        exploit = nashconv
-    j = np.zeros(size)
-    j[:_SIZE] = game.scale * u - weights.collusion * c
-    j = j - weights.exploit * game.scale * exploit
-    equal, ones = _constraints()
-    equal = np.hstack([equal, np.zeros((len(equal), size - _SIZE))])
-    bounds = [(0, 1)] * _SIZE + [(0, None)] * n_e + [(None, None)] * n_v
-
-    best = _solve(-j, above, limits, equal, ones, bounds)
-    tolerance = 1e-9
-    found = _solve(
-        nashconv, [*above, -j], np.append(limits, -float(j @ best) + tolerance), equal, ones, bounds
-    )
-    x = found[:_SIZE]
-    return Optimum(
-        float(j @ best),
-        float(u @ x),
-        float(exploit @ found),
-        float(c @ x),
-        max(0.0, float(nashconv @ found)),
-        _behaviour(x),
-    )
-
-
-def table(
-    pools: str = "paper",
-    exploit_weights: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0),
-    collusion_weights: Sequence[float] = (0.0, 1.0, 2.4),
-) -> pd.DataFrame:
-    """`optimum` for both exploiters over a grid of weights, the game's own weights among them.
-
-    Columns: pools, exploiter, exploit_weight, collusion_weight, own (whether these are the game's),
-    objective, payoff, exploit, collusion, nashconv.
-    """
-    own = games.get("kuhn").train_weights
-    rows = []
-    for exploiter in EXPLOITERS:
-        for collusion in collusion_weights:
-            for exploit in exploit_weights:
-                weights = Weights(exploit, collusion, 0.0)
-                found = optimum(weights, pools, exploiter)._asdict()
-                del found["strategy"]
-                where = {"pools": pools, "exploiter": exploiter, "exploit_weight": exploit}
-                rows.append({**where, "collusion_weight": collusion, "own": weights == own} | found)
-    return pd.DataFrame(rows)
+    """The probabilities of the options at each information set sum to 1."""
+    rows = np.array([np.sum(options, axis=0) for options in _responses()])
+    return rows, np.ones(len(rows))
 
 
 def _solve(cost, above, limits, equal, ones, bounds) -> np.ndarray:
@@ -192,3 +187,6 @@ def _behaviour(x: np.ndarray) -> np.ndarray:
     passed = x[_PASS_CALL : _PASS_CALL + 3] + x[_PASS_FOLD : _PASS_FOLD + 3]
     call = np.divide(x[_PASS_CALL : _PASS_CALL + 3], passed, out=np.zeros(3), where=passed > 1e-12)
     return np.clip(np.array([part["o"], part["r"], part["c"], call]), 0.0, 1.0)
+
+
+_PAYOFF = _payoff_matrix()

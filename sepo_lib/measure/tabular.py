@@ -1,9 +1,9 @@
 """Tabular softmax policies, and J with its gradient by enumeration of the game: no sampling anywhere.
 
-A policy of this kind looks at one information set (what `TABLES` says of each game) and keeps one logit per
-legal action of it. Against such a policy every opponent of the train, exploiter and collusive pools is a
-finite Markov chain over rounds, a `Chain`: what an opponent remembers is part of the state. Expected payoffs
-and rates are then sums over its branches, and autograd in float64 through these sums gives the gradient.
+A tabular policy keeps one logit for every legal action of every information set of the game's `Enumeration`.
+Against such a policy, every opponent of the train, exploiter and collusive pools is a finite Markov chain
+over rounds, a `Chain`: what an opponent remembers is part of the state. Expected payoffs and rates are sums
+over the branches of the chain, and autograd in float64 through these sums gives the gradient.
 
     game      information set                                      sets   legal actions of each
     ipd       the last pair of actions (memory one)                   5   2
@@ -15,8 +15,7 @@ Axes: `_I` information sets, `_A` actions, `_M` branches, `_S` states of a chain
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,183 +23,19 @@ import numpy as np
 import torch
 
 from sepo_lib import games
-from sepo_lib.games import auction, ipd, kuhn, split
-from sepo_lib.games.base import Action, Game, Round, View, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Enumeration, Game, Round, Weights
 from sepo_lib.method import seeds
 from sepo_lib.play.policy import Answer, Query
 
 TERMS = ("u", "e", "c", "x")
-POOLS = ("train", "exploiter", "collusive")
-InformationSet = Hashable
-Opposing = Callable[[Sequence[Action], Sequence[Action]], float]
 
 
-class Branch(NamedTuple):
-    """One way a round can go: its probability apart from the policy (chance moves and the opponent's), the
-    policy's decisions in it as (information set, action), and the finished round."""
-
-    probability: float
-    decisions: tuple[tuple[InformationSet, Action], ...]
-    round: Round
-
-
-@dataclass(frozen=True)
-class Table:
-    """How a game is enumerated.
-
-    `legal`: information set -> its legal actions; `observe`: a view of the policy -> its information set;
-    `branches`: (game, pools, pool, opponent, rounds so far) -> every way the next round can go; `memory`:
-    rounds so far -> all of them that the next rounds can depend on.
-    """
-
-    legal: Mapping[InformationSet, tuple[Action, ...]]
-    observe: Callable[[View], InformationSet]
-    branches: Callable[[Game, str, str, str, Sequence[Round]], Iterator[Branch]]
-    memory: Callable[[Sequence[Round]], Hashable]
-
-
-# ------------------------------------------------------------------------------------ the four games
-
-
-def _forgiving(p: float) -> Opposing:
-    return lambda theirs, own: 1.0 if _cooperated(theirs) else p
-
-
-def _cooperated(actions: Sequence[Action]) -> bool:
-    """True where the last action was to cooperate, or there is none yet."""
-    return not actions or actions[-1] == ipd.COOPERATE
-
-
-#: Opponent of the dilemma -> its probability of cooperating, given the policy's actions and its own so far.
-COOPERATION: dict[str, Opposing] = {
-    "tit_for_tat": _forgiving(0.0),
-    "generous_tit_for_tat": _forgiving(0.25),
-    "very_generous_tit_for_tat": _forgiving(0.6),
-    "tit_for_two_tats": lambda theirs, own: float(tuple(theirs[-2:]) != (ipd.DEFECT, ipd.DEFECT)),
-    "grim": lambda theirs, own: float(ipd.DEFECT not in theirs),
-    "random": lambda theirs, own: 0.5,
-    "mostly_cooperate": lambda theirs, own: 0.9,
-    "always_cooperate": lambda theirs, own: 1.0,
-    "always_defect": lambda theirs, own: 0.0,
-    "alternator": lambda theirs, own: float(not own or own[-1] == ipd.DEFECT),
-}
-
-
-def _dilemma(game: Game, pools: str, pool: str, opponent: str, rounds: Sequence[Round]) -> Iterator[Branch]:
-    game.pool(pools, pool)[opponent]  # raises KeyError for an opponent that the pool does not have
-    seen = TABLES["ipd"].observe(game.view(rounds, 0, ipd.ACTIONS))
-    p = COOPERATION[opponent]([r.actions[0] for r in rounds], [r.actions[1] for r in rounds])
-    for mine, (theirs, probability) in itertools.product(
-        ipd.ACTIONS, zip(ipd.ACTIONS, (p, 1.0 - p), strict=True)
-    ):
-        if probability > 0:
-            yield Branch(probability, ((seen, mine),), Round((mine, theirs), ipd.PAYOFFS[mine, theirs]))
-
-
-def _dilemma_memory(rounds: Sequence[Round]) -> Hashable:
-    mine = [r.actions[0] for r in rounds]
-    return tuple(mine[-2:]), tuple(r.actions[1] for r in rounds[-1:]), ipd.DEFECT in mine
-
-
-def _auction(game: Game, pools: str, pool: str, opponent: str, rounds: Sequence[Round]) -> Iterator[Branch]:
-    act = game.pool(pools, pool)[opponent](np.random.default_rng(0))  # none of these opponents draws
-    wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
-    for values in itertools.product(auction.VALUES, repeat=2):
-        views = [
-            game.view(rounds, player, auction.ACTIONS, value=values[player], wins=wins[player])
-            for player in (0, 1)
-        ]
-        seen, theirs = TABLES["auction"].observe(views[0]), act(views[1])
-        for mine, coin in itertools.product(auction.ACTIONS, (0, 1)):
-            won = auction.winner((mine, theirs), coin)
-            payoffs = auction.payoffs((mine, theirs), values, won)
-            finished = Round((mine, theirs), payoffs, {"values": values, "winner": won})
-            yield Branch(1 / 8, ((seen, mine),), finished)
-
-
-def _split(game: Game, pools: str, pool: str, opponent: str, rounds: Sequence[Round]) -> Iterator[Branch]:
-    act = game.pool(pools, pool)[opponent](np.random.default_rng(0))  # none of these opponents draws
-    seen = TABLES["split"].observe(game.view(rounds, 0, split.DEMANDS))
-    theirs = act(game.view(rounds, 1, split.DEMANDS))
-    for mine in split.DEMANDS:
-        yield Branch(1.0, ((seen, mine),), Round((mine, theirs), split.payoffs((mine, theirs))))
-
-
-def _kuhn(game: Game, pools: str, pool: str, opponent: str, rounds: Sequence[Round]) -> Iterator[Branch]:
-    game.pool(pools, pool)[opponent]
-    bold = dict(zip(kuhn.HISTORIES, kuhn.STRATEGIES[opponent], strict=True))
-    first = len(rounds) % 2
-    for deal in itertools.permutations(range(3), 2):
-        state = kuhn.ENGINE.new_initial_state()
-        for card in deal:
-            state.apply_action(card)
-        yield from _hand(state, deal, first, bold, (), (), 1 / 6)
-
-
-def _hand(state, deal, first, bold, history, decisions, probability) -> Iterator[Branch]:
-    """Every way in which a hand can go on from OpenSpiel's `state`; words as in `games.kuhn`."""
-    if state.is_terminal():
-        returns = state.returns()
-        words = (history[first::2], history[1 - first :: 2])
-        yield Branch(probability, decisions, Round(words, (returns[first], returns[1 - first])))
-        return
-    seat = state.current_player()
-    legal = kuhn.FACING if "BET" in history else kuhn.FREE
-    for number, word in enumerate(legal):
-        then = (state.child(number), deal, first, bold, (*history, word))
-        if seat == first:  # the policy
-            decision = ((history, kuhn.CARDS[deal[seat]]), word)
-            yield from _hand(*then, (*decisions, decision), probability)
-        else:
-            p = bold[history][deal[seat]]
-            p = p if number == 1 else 1.0 - p
-            if p > 0:
-                yield from _hand(*then, decisions, probability * p)
-
-
-TABLES: dict[str, Table] = {
-    "ipd": Table(
-        dict.fromkeys([(), *itertools.product(ipd.ACTIONS, repeat=2)], ipd.ACTIONS),
-        lambda view: (*view.mine[-1:], *view.theirs[-1:]),
-        _dilemma,
-        _dilemma_memory,
-    ),
-    "auction": Table(
-        dict.fromkeys(
-            [(v, *last) for v in auction.VALUES for last in ((), *((b,) for b in auction.ACTIONS))],
-            auction.ACTIONS,
-        ),
-        lambda view: (view.facts["value"], *view.theirs[-1:]),
-        _auction,
-        lambda rounds: tuple(r.actions for r in rounds[-1:]),
-    ),
-    "split": Table(
-        dict.fromkeys([(), *((d,) for d in split.DEMANDS)], split.DEMANDS),
-        lambda view: tuple(view.theirs[-1:]),
-        _split,
-        lambda rounds: (
-            tuple(r.actions[1] for r in rounds[-1:]),
-            all(split.agreed(r.actions) for r in rounds),
-        ),
-    ),
-    "kuhn": Table(
-        {
-            (history, card): kuhn.FACING if "BET" in history else kuhn.FREE
-            for history in kuhn.HISTORIES
-            for card in kuhn.CARDS
-        },
-        lambda view: (view.facts["history"], view.facts["card"]),
-        _kuhn,
-        lambda rounds: len(rounds) % 2,
-    ),
-}
-
-
-def table(game: str) -> Table:
+def enumeration(game: Game) -> Enumeration:
     """How `game` is enumerated. Raises ValueError, naming the games that are, for one that is not."""
-    if game not in TABLES:
-        raise ValueError(f"'{game}' has no enumeration; the games that have one are {', '.join(TABLES)}.")
-    return TABLES[game]
+    if game.enumeration is None:
+        choices = ", ".join(other.name for other in games.having("enumerable"))
+        raise ValueError(f"'{game.name}' has no enumeration; the games that have one are {choices}.")
+    return game.enumeration
 
 
 # ---------------------------------------------------------------------------------------- enumeration
@@ -232,14 +67,15 @@ def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
 
     Raises ValueError for a game without an enumeration, KeyError for an opponent that the pool lacks.
     """
-    how, game = table(game_name), games.get(game_name)
+    game = games.get(game_name)
+    how, met = enumeration(game), game.pool(pools, pool)[opponent]
     index = {i: number for number, i in enumerate(how.legal)}
     width = max(map(len, how.legal.values()))
     seen: dict[Hashable, int] = {how.memory(()): 0}
     queue: list[tuple[Round, ...]] = [()]
     rows = []
     for state, rounds in enumerate(queue):  # grows while it is read
-        for branch in how.branches(game, pools, pool, opponent, rounds):
+        for branch in how.branches(game, met, rounds):
             after = (*rounds, branch.round)
             memory = how.memory(after)
             if memory not in seen:
@@ -310,7 +146,7 @@ def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torc
             ],
             dim=-2,
         )
-        for pool in POOLS
+        for pool in OBJECTIVE_POOLS
     }
     hurt = torch.cat([mean["train"], mean["exploiter"]], dim=-2)
     return {
@@ -322,7 +158,7 @@ def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torc
 
 
 def coefficients(game: Game, weights: Weights) -> dict[str, float]:
-    """What J multiplies each term with: J = sum over terms of coefficient times term (METHOD section 2)."""
+    """The coefficient of each term in J, which is the sum of coefficient times term."""
     s = game.scale
     return {"u": s, "e": -weights.exploit * s, "c": -weights.collusion, "x": -weights.externality}
 
@@ -337,7 +173,7 @@ class TabularPolicy:
     """
 
     def __init__(self, game: Game, logits_IA: np.ndarray):
-        self.game, self._table = game, table(game.name)
+        self.game, self._table = game, enumeration(game)
         shape = (len(self._table.legal), max(map(len, self._table.legal.values())))
         self.logits_IA = np.array(logits_IA, dtype=float)
         if self.logits_IA.shape != shape:

@@ -1,22 +1,15 @@
 """Load a model and its tokenizer: `nano` (the offline default), `smollm2`, a hub id or a folder."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
-from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
-from tokenizers import models as tokenizer_models
-from tokenizers import trainers as tokenizer_trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    set_seed,
 )
 from transformers.utils.logging import disable_progress_bar
 
@@ -27,64 +20,6 @@ LORA_LAYERS = (
     *("q_proj", "k_proj", "v_proj", "o_proj"),
     *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # linear attention of Qwen 3.5
 )
-_ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-
-
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 1280) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with the chat template of `nano`.
-
-    Merges may join the words of one clause, so that a fixed phrase of the rules costs one token or two, but
-    never cross a line end, a number or a clause's end: what is said of the state stays in pieces of its own.
-    """
-    tokenizer = Tokenizer(tokenizer_models.BPE())
-    pieces = r"\n| ?\[?\d+[\].,;:]*|[^\n\d\[.;:]+[.;:]?|."
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = tokenizer_trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(_ROLE_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        max_token_length=100,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        chat_template=_CHAT_TEMPLATE,
-        padding_side="left",
-        model_max_length=1024,
-    )
-
-
-def new_nano(tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
-    """An untrained `nano`: Qwen3 architecture, about a million parameters."""
-    set_seed(seed)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        intermediate_size=384,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    return Qwen3ForCausalLM(config)
 
 
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from sepo_lib import figures, games
+from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 from sepo_lib.report import estimator_claims, paper_claims
@@ -193,7 +194,7 @@ def _with_equal_recipes(table: pd.DataFrame) -> pd.DataFrame:
     shared = {
         (game, pools)
         for game, pools in set(zip(equal.game, equal.pools, strict=True))
-        if game not in have and credit.same(other, credit.PRESETS[name], games.get(game), pools)
+        if game not in have and switches.same(other, credit.PRESETS[name], games.get(game), pools)
     }
     equal = equal[[pair in shared for pair in zip(equal.game, equal.pools, strict=True)]]
     return pd.concat([table, equal.assign(preset=name)], ignore_index=True) if len(equal) else table

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from sepo_lib import games
+from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 from sepo_lib.report.verdicts import INCONCLUSIVE, Finding, Tables, nothing, verdict_on, where
@@ -32,11 +33,11 @@ def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
 
 def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
     """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
-    games and pools in which the two can differ (`credit.clamp_acts`). A clamped sum cannot be split into
+    games and pools in which the two can differ (`switches.clamp_acts`). A clamped sum cannot be split into
     rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
     rows = tables.estimators
     pairs = list(zip(rows.game, rows.pools, strict=True))
-    acts = {pair: credit.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
+    acts = {pair: switches.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
     acting = rows[np.array([acts[pair] for pair in pairs], dtype=bool)]
     return _loss_of_cosine(replace(tables, estimators=acting), "clamp", "episode")
 
@@ -59,7 +60,7 @@ def _loss_of_cosine(tables: Tables, switch: str, value: str) -> list[Finding]:
     has no gradient. All other switches are those of the unbiased preset with scale none. Raises ValueError if
     a setting occurs twice.
     """
-    turned = credit.TURNS[switch]
+    turned = credit.FIELD_OF_SWITCH[switch]
     setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
     setting |= {"how": "unbiased", "switch": switch, "term": "J", "group_size": 8, "groups_per_batch": 1}
     rows = tables.estimators

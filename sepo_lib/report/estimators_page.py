@@ -96,7 +96,7 @@ def switches(rows: pd.DataFrame) -> Rows:
     """Change of the cosine when one switch of a preset is changed, and the number of settings by its sign."""
     rows = rows[rows["groups_per_batch"] == 1]
     table = []
-    for switch in credit.TURNS:
+    for switch in credit.FIELD_OF_SWITCH:
         cells = {"switch": switch}
         for preset, other, arm in (
             ("unbiased", "published", "per_rollout"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sepo_lib import figures
+from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import evaluation, exploitability
 from sepo_lib.report import claims, html_page
@@ -115,9 +115,22 @@ def exploitable(profile: str) -> pd.DataFrame:
     rows = []
     for old, key in zip(table.to_dict("records"), named, strict=True):
         known = {name: value for name, value in old.items() if name in keys}
-        measured = exploitability.row(strategy_of[key], old["pools"])
+        measured = exploitability.row(strategy_of[key], games.get(old["game"]), old["pools"])
         rows.append(known | measured | {name: old[name] for name in old if name not in known | measured})
     return pd.DataFrame(rows)
+
+
+def swept(profile: str) -> pd.DataFrame:
+    """`sweep.csv` with the pool set in the column `pools`.
+
+    Older runs wrote "sweep:" and the multiple there, which has a column of its own.
+    """
+    table = figures.read_or_empty(profile, "sweep")
+    if len(table) and table["pools"].str.startswith("sweep:").any():
+        pools = provenance.read(profile)["settings"]["pools"]
+        of_game = (lambda game: pools.get(game, pools.get("others"))) if isinstance(pools, dict) else None
+        table["pools"] = table["game"].map(of_game) if of_game else pools
+    return table
 
 
 def decided(profile: str) -> pd.DataFrame:
@@ -131,6 +144,7 @@ TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
     "sft": sft,
     "evaluation": evaluated,
     "exploitability": exploitable,
+    "sweep": swept,
     "paper_nashconv": lambda profile: exploitability.paper_nashconv(),
     "claims": decided,
 }

@@ -64,7 +64,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
 
 
 def _of(job: jobs.Job, key: str) -> str | int:
-    return job.arguments["keys"][key] if key == "seed" else job.arguments[key]
+    return job.arguments["labels"][key] if key == "seed" else job.arguments[key]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, job = find(parser().parse_args(arguments))
         recipes.require(
             settings,
-            [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["start"]],
+            [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["sft_job"]],
             "02_sft",
         )
     except (ValueError, FileNotFoundError) as error:

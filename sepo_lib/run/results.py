@@ -1,46 +1,72 @@
 """The tables of a run, made of what its finished jobs left, and differences paired over seeds."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings
 from sepo_lib.measure import evaluation, statistics
+from sepo_lib.measure.rows import KEYS, mark_reported
 from sepo_lib.method import credit
 from sepo_lib.run import recipes
+from sepo_lib.run.job_arguments import game_of
 from sepo_lib.run.jobs import Job, finished
 
-#: The columns of a table that its run has no rows for; of any other table `evaluation.KEYS`.
+#: The columns that a table without rows is written with; of tables that are not listed, KEYS.
 HEADERS = {
-    "ablation": (*evaluation.KEYS, "kind"),
+    "ablation": (*KEYS, "kind"),
     "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
-    "sweep": (*evaluation.KEYS, "multiple", "exploit_weight"),
+    "sweep": (*KEYS, "multiple", "exploit_weight"),
 }
+
+
+# --------------------------------------------------------------------------------------------- tables
 
 
 def empty(name: str) -> pd.DataFrame:
     """Table `name` without rows: the columns that identify one, so that every reader can read the file."""
-    return pd.DataFrame(columns=list(HEADERS.get(name, evaluation.KEYS)))
+    return pd.DataFrame(columns=list(HEADERS.get(name, KEYS)))
 
 
 def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
-    """All rows of table `name` that the `jobs` left; a job that is named twice counts once."""
+    """All rows of table `name` that the `jobs` left; a job that is listed twice counts once."""
     folders = dict.fromkeys(paths.job(settings.profile, job.name) for job in jobs)
     return evaluation.collect(list(folders), name)
 
 
 def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
-    """The tables that the finished `jobs` add up to: evaluation, episodes (with `keep_episodes`), training,
-    sft, gradient, and exploitability and strategies where Kuhn was played."""
+    """The tables that the finished `jobs` add up to; a table without rows is left out.
+
+    evaluation, episodes (with `keep_episodes`), training, sft, gradient, and exploitability and strategies of
+    Kuhn. Evaluation, exploitability and strategies have the column `reported` (`rows.mark_reported`).
+    """
     names = (*_evaluation_tables(settings), "training", "sft", "gradient")
     tables = {name: collect(settings, jobs, name) for name in names}
-    tables["evaluation"] = evaluation.mark_reported(tables["evaluation"])
-    reported = tables["evaluation"].query("reported")[list(evaluation.KEYS)].assign(reported=True)
+    tables["evaluation"] = mark_reported(tables["evaluation"])
+    reported = tables["evaluation"].query("reported")[list(KEYS)].assign(reported=True)
     for name in ("exploitability", "strategies"):
         if len(tables[name]):
-            tables[name] = tables[name].merge(reported, how="left", on=list(evaluation.KEYS))
+            tables[name] = tables[name].merge(reported, how="left", on=list(KEYS))
             tables[name]["reported"] = tables[name]["reported"].eq(True)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
+    """Write the tables that more than one notebook adds to, and return them (`collect_tables`).
+
+    They hold the rows of all finished jobs of the run, in the order of the job lists below, whichever
+    notebook calls: no notebook drops the rows of another. A table without rows is written with its header.
+    """
+    lists = (
+        *(recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs),
+        *(recipes.gradient_jobs, recipes.ablation_jobs),
+    )
+    done = [job for jobs in lists for job in jobs(settings) if finished(settings.profile, job)]
+    tables = collect_tables(settings, done)
+    for name in (*_evaluation_tables(settings), "training", "sft"):
+        paths.write_table(tables.get(name, empty(name)), settings.profile, name)
+    return tables
 
 
 def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
@@ -59,109 +85,82 @@ def on_own_pools(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
 def of_main_run(settings: Settings, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the main run: base, SFT and what `recipes.sepo_jobs` trains, each game on its own pools.
 
-    The rest of a table is the ablation's: other pools, and other arms.
+    All other rows of a table belong to the ablation: other pool sets and other arms.
     """
-    reported_recipes = {
-        (job.arguments["preset"], job.arguments["arm"]) for job in recipes.sepo_jobs(settings)
-    }
+    main = {(job.arguments["preset"], job.arguments["arm"]) for job in recipes.sepo_jobs(settings)}
     table = on_own_pools(settings, table)
     rows = zip(table["stage"], table["preset"], table["arm"], strict=True)
-    return table[[stage != "sepo" or (preset, arm) in reported_recipes for stage, preset, arm in rows]]
-
-
-def _evaluation_tables(settings: Settings) -> list[str]:
-    return [name for name in evaluation.TABLES if name != "episodes" or settings.keep_episodes]
-
-
-def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
-    """Write the tables that more than one notebook adds to, and return them (`collect_tables`).
-
-    They hold what all finished jobs of the run left, in the order of the job lists below, whichever notebook
-    calls: no notebook drops the rows of another. A table that the run has no rows for (Kuhn's, say) is
-    written with its header.
-    """
-    lists = (
-        *(recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs),
-        *(recipes.gradient_jobs, recipes.ablation_jobs),
-    )
-    done = [job for jobs in lists for job in jobs(settings) if finished(settings.profile, job)]
-    tables = collect_tables(settings, done)
-    for name in (*_evaluation_tables(settings), "training", "sft"):
-        paths.write_table(tables.get(name, empty(name)), settings.profile, name)
-    return tables
+    return table[[stage != "sepo" or (preset, arm) in main for stage, preset, arm in rows]]
 
 
 def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """`ablation.csv`: rows of kind "outcome" (a trained arm, last step) and "gradient" (the penalty's
-    gradient on one batch of the SFT model); without rows where the run has no ablation."""
+    """`ablation.csv`, without rows if the run has no ablation. The column `kind` has two values.
+
+    "outcome": a trained arm after its last step. "gradient": the gradient of the penalty at the SFT model.
+    """
     if not settings.ablation_games:
         return empty("ablation")
     trained = tables["evaluation"].query("stage == 'sepo' and reported")
     compared = trained["game"].isin(settings.ablation_games) & trained["pools"].isin(settings.ablation_pools)
     compared &= trained["preset"].isin(settings.ablation_presets)
-    columns = [*evaluation.KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
+    columns = [*KEYS, "safety", "payoff", "exploit", "collusion", "externality"]
     outcome = trained.loc[compared, columns].assign(kind="outcome")
     return pd.concat([outcome, tables["gradient"].assign(kind="gradient")], ignore_index=True)
 
 
 def exploiter_table(settings: Settings) -> pd.DataFrame:
-    """Kuhn's exploitability through training against each exploiter: the rows of SFT (step 0, once per
-    exploiter) and of every checkpoint of the finished `exploiter_jobs`.
+    """`exploiters.csv`: exploitability through training against each exploiter (`exploiter_jobs`).
 
+    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter.
     Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
-    nashconv_high, nashconv_constrained, exploitability; without rows where no job has finished.
+    nashconv_high, nashconv_constrained, exploitability.
     """
     done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.profile, job)]
     trained = collect(settings, done, "exploitability")
     if trained.empty:
         return empty("exploiters")
-    trained = trained.assign(exploiter=trained["pools"].str.removeprefix("exploiter:"))
-    begun = on_own_pools(settings, collect(settings, recipes.sft_jobs(settings), "exploitability")).assign(
-        step=0
-    )
+    begun = collect(settings, recipes.sft_jobs(settings), "exploitability")
+    begun = on_own_pools(settings, begun).assign(step=0)
     starts = [
         begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
         for exploiter, rows in trained.groupby("exploiter", sort=False)
     ]
-    measured = [column for column in trained if column not in (*evaluation.KEYS, "exploiter")]
-    columns = ["profile", "model", "exploiter", "stage", "seed", "step", *measured]
-    return pd.concat([*starts, trained], ignore_index=True)[columns]
+    columns = list(HEADERS["exploiters"])
+    measured = [column for column in trained if column not in (*KEYS, *columns)]
+    return pd.concat([*starts, trained], ignore_index=True)[columns + measured]
 
 
 def sweep_table(settings: Settings) -> pd.DataFrame:
-    """What the retrained policies of the finished `sweep_jobs` do after their last step, one row a seed, and
-    those of the main run (multiple 1).
+    """`sweep.csv`: the policies of the finished `sweep_jobs` and of the main run after their last step.
 
-    Columns: those of `evaluation.csv`, multiple (of the game's own le) and exploit_weight (le as trained);
-    without rows where no job has finished.
+    One row per game, multiple and seed. Columns: those of `evaluation.csv`, then multiple (of the game's le;
+    1 in the main run) and exploit_weight (le as trained).
     """
     done = [job for job in recipes.sweep_jobs(settings) if finished(settings.profile, job)]
     if not done:
         return empty("sweep")
     swept = {job.arguments["game"] for job in done}
-    own = [
+    main = [
         job
         for job in recipes.sepo_jobs(settings)
         if (job.arguments["preset"], job.arguments["arm"]) == ("unbiased", "credited")
         and job.arguments["game"] in swept
-        and not {"exploiter", "weights"} & set(job.arguments)
+        and not {"exploiter", "train_weights"} & set(job.arguments)
     ]
-    table = pd.concat(
-        [collect(settings, own, "evaluation").assign(pools="sweep:1"), collect(settings, done, "evaluation")],
-        ignore_index=True,
-    )
-    table = table[table["step"] == table.groupby(["game", "pools", "seed"])["step"].transform("max")]
-    multiple = table["pools"].str.removeprefix("sweep:").astype(float)
-    own = table["game"].map(lambda game: games.get(game).train_weights.exploit)
-    return table.assign(multiple=multiple, exploit_weight=multiple * own).reset_index(drop=True)
+    own = collect(settings, main, "evaluation").assign(multiple=1.0)
+    table = pd.concat([own, collect(settings, done, "evaluation")], ignore_index=True)
+    table = table[table["step"] == table.groupby(["game", "multiple", "seed"])["step"].transform("max")]
+    le = table["game"].map(lambda game: game_of(settings, game).train_weights.exploit)
+    multiple = table.pop("multiple")  # to the end of the columns
+    return table.assign(multiple=multiple, exploit_weight=multiple * le).reset_index(drop=True)
 
 
 def switch_table(settings: Settings) -> pd.DataFrame:
-    """What the published recipe, each of the finished `switch_jobs` and the unbiased recipe do after their
-    last step in the prisoner's dilemma, one row a seed; without rows where no job has finished. There
-    `published+credit` is the preset authors_current, whose run is copied where the main run has it.
+    """`switches.csv`: the published recipe, each of the finished `switch_jobs`, and the unbiased recipe.
 
-    Columns: those of `evaluation.csv`; `preset` is published, published+<switch> or unbiased.
+    One row per recipe and seed, after the last step in `switch_game`. Columns: those of `evaluation.csv`;
+    `preset` is published, published+<switch> or unbiased. Where `published+credit` is the same estimator as
+    authors_current, its job has copied the results of the main run.
     """
     done = [job for job in recipes.switch_jobs(settings) if finished(settings.profile, job)]
     if not done:
@@ -169,12 +168,19 @@ def switch_table(settings: Settings) -> pd.DataFrame:
     ends = [
         job
         for job in recipes.sepo_jobs(settings)
-        if job.arguments["game"] == recipes.SWITCH_GAME
+        if job.arguments["game"] == settings.switch_game
         and job.arguments["preset"] in ("published", "unbiased")
         and job.arguments["arm"] == credit.preset(job.arguments["preset"]).arm
     ]
     table = collect(settings, ends + done, "evaluation")
-    return table[table["step"] == settings.of("sepo_steps", recipes.SWITCH_GAME)].reset_index(drop=True)
+    return table[table["step"] == settings.of("sepo_steps", settings.switch_game)].reset_index(drop=True)
+
+
+def _evaluation_tables(settings: Settings) -> list[str]:
+    return [name for name in evaluation.TABLES if name != "episodes" or settings.keep_episodes]
+
+
+# -------------------------------------------------------------------------------- paired differences
 
 
 def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
@@ -183,22 +189,21 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
     Columns: preset, seeds, safety (mean), mean, low and high of the difference. A recipe with fewer than two
     seeds is left out.
     """
+    safety_S = _safety_by_seed(table, ["preset"])
     rows = []
-    reported_recipes = (
-        {name: _by_seed(mine) for name, mine in table.groupby("preset", sort=False)} if len(table) else {}
-    )
-    for name, mine in reported_recipes.items():
-        if name != "published" and "published" in reported_recipes and len(mine) > 1:
-            difference = statistics.paired(mine, reported_recipes["published"])
-            rows.append({"preset": name, "seeds": len(mine), "safety": mine.mean()} | difference._asdict())
+    for name, values_S in safety_S.items():
+        if name != "published" and "published" in safety_S and len(values_S) > 1:
+            difference = statistics.paired(values_S, safety_S["published"])
+            known = {"preset": name, "seeds": len(values_S), "safety": values_S.mean()}
+            rows.append(known | difference._asdict())
     return pd.DataFrame(rows)
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
     """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
 
-    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (the last
-    step's) and of change (paired). An exploiter with one seed is left out.
+    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (after the
+    last step) and of change (paired). An exploiter with one seed is left out.
     """
     rows = []
     for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
@@ -218,39 +223,33 @@ def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
 def paired_safety(reported: pd.DataFrame) -> pd.DataFrame:
     """Safety of each SEPO recipe minus that of base and SFT, paired over seeds, by game (reported rows)."""
     rows = []
-    for (game, pools, preset, arm), mine in reported[reported.stage == "sepo"].groupby(
-        ["game", "pools", "preset", "arm"], sort=False
-    ):
+    trained = _safety_by_seed(reported[reported.stage == "sepo"], ["game", "pools", "preset", "arm"])
+    earlier = _safety_by_seed(reported, ["game", "pools", "stage"])
+    for (game, pools, preset, arm), values_S in trained.items():
         for stage in ("base", "sft"):
-            other = reported.query("game == @game and pools == @pools and stage == @stage")
-            if len(mine) > 1:
-                difference = statistics.paired(_by_seed(mine), _by_seed(other))
-                rows.append(
-                    {"game": game, "pools": pools, "preset": preset, "arm": arm, "minus": stage}
-                    | difference._asdict()
-                )
+            if len(values_S) > 1:
+                difference = statistics.paired(values_S, earlier[game, pools, stage])
+                known = {"game": game, "pools": pools, "preset": preset, "arm": arm, "minus": stage}
+                rows.append(known | difference._asdict())
     return pd.DataFrame(rows)
 
 
 def paired_arms(ablation: pd.DataFrame) -> pd.DataFrame:
     """Safety of `credited` minus that of each other arm, paired over seeds, by game, pools and preset."""
     rows = []
-    outcome = (
-        ablation[ablation.kind == "outcome"]
-        if len(ablation)
-        else ablation.assign(game=[], pools=[], preset=[])
-    )
-    for (game, pools, preset), group in outcome.groupby(["game", "pools", "preset"], sort=False):
-        arms = {arm: _by_seed(mine) for arm, mine in group.groupby("arm", sort=False)}
-        for arm in arms:
-            if arm != "credited" and "credited" in arms and len(arms[arm]) > 1:
-                difference = statistics.paired(arms["credited"], arms[arm])
-                rows.append(
-                    {"game": game, "pools": pools, "preset": preset, "credited minus": arm}
-                    | difference._asdict()
-                )
+    group = ["game", "pools", "preset"]
+    outcome = ablation[ablation["kind"] == "outcome"] if len(ablation) else ablation
+    for keys, compared in outcome.groupby(group, sort=False) if len(outcome) else ():
+        safety_S = _safety_by_seed(compared, ["arm"])
+        for arm, values_S in safety_S.items():
+            if arm != "credited" and "credited" in safety_S and len(values_S) > 1:
+                known = dict(zip(group, keys, strict=True)) | {"credited minus": arm}
+                rows.append(known | statistics.paired(safety_S["credited"], values_S)._asdict())
     return pd.DataFrame(rows)
 
 
-def _by_seed(rows: pd.DataFrame) -> pd.Series:
-    return rows.set_index("seed")["safety"]
+def _safety_by_seed(table: pd.DataFrame, columns: Sequence[str]) -> dict:
+    """Values of `columns` -> the safety of these rows by seed, in the order of the table."""
+    by = list(columns) if len(columns) > 1 else columns[0]
+    groups = table.groupby(by, sort=False) if len(table) else ()
+    return {key: rows.set_index("seed")["safety"] for key, rows in groups}

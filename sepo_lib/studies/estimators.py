@@ -23,8 +23,7 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.config.profiles import FEWEST_GROUPS
 from sepo_lib.config.progress import Report
-from sepo_lib.games import auction, ipd, kuhn, split
-from sepo_lib.games.base import Action, Game, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import evaluation, tabular
 from sepo_lib.measure.tabular import Chain, Exact, TabularPolicy
 from sepo_lib.method import credit, seeds
@@ -41,7 +40,7 @@ MIX = 0.2  # the share of random play in the policies that have a plan
 KNOWN = "unbiased, margins known"
 ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
 OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
-SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every arm is measured
+SWITCHES = [switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"]  # every arm is measured
 
 
 # ------------------------------------------------------------------------------------------- policies
@@ -49,7 +48,7 @@ SWITCHES = [switch for switch in credit.TURNS if switch != "credit"]  # every ar
 
 def _random(game: Game) -> np.ndarray:
     """One draw of standard normal logits, shape (I, A); the same in every study."""
-    legal = tabular.table(game.name).legal
+    legal = tabular.enumeration(game).legal
     shape = (len(legal), max(map(len, legal.values())))
     return seeds.generator(0, "random policy", game.name).normal(size=shape)
 
@@ -58,35 +57,13 @@ def _mostly(game: Game, action_of) -> TabularPolicy:
     """1 - MIX on what `action_of` says of an information set (an action, or a probability of each legal
     one), the rest on the random policy: no action is impossible, and no margin is 0 by symmetry."""
     rows = []
-    for seen, legal in tabular.table(game.name).legal.items():
+    for seen, legal in tabular.enumeration(game).legal.items():
         wanted = action_of(seen)
         rows.append(wanted if isinstance(wanted, list) else [float(action == wanted) for action in legal])
     mixed_IA = (1 - MIX) * np.array(rows) + MIX * TabularPolicy(game, _random(game)).probabilities_IA
     return TabularPolicy(game, np.log(mixed_IA))
 
 
-def _kuhn_row(strategy: str):
-    bold = dict(zip(kuhn.HISTORIES, kuhn.STRATEGIES[strategy], strict=True))
-
-    def probabilities(seen) -> list[float]:
-        p = bold[seen[0]][kuhn.CARDS.index(seen[1])]
-        return [1 - p, p]
-
-    return probabilities
-
-
-def _complement(seen) -> Action:
-    """What the last opposing demand left, an even split first."""
-    return split.TOTAL - seen[0] if seen else split.EVEN
-
-
-#: Game -> what it does too cooperatively, and an equilibrium of one round (of Kuhn: of the hand).
-_NAMED = {
-    "ipd": (lambda seen: ipd.COOPERATE, lambda seen: ipd.DEFECT),
-    "auction": (lambda seen: auction.LOW, lambda seen: auction.LOW if seen[0] == 2 else auction.MEDIUM),
-    "split": (_complement, lambda seen: split.EVEN),
-    "kuhn": (_kuhn_row("tight_passive"), _kuhn_row("nash")),
-}
 POLICIES = ("uniform", "random", "cooperative", "equilibrium")
 
 
@@ -104,7 +81,7 @@ def policy(name: str, game: Game) -> TabularPolicy:
         return TabularPolicy(game, np.zeros_like(_random(game)))
     if name == "random":
         return TabularPolicy(game, _random(game))
-    return _mostly(game, _NAMED[game.name][POLICIES.index(name) - 2])
+    return _mostly(game, getattr(tabular.enumeration(game), name))
 
 
 # ------------------------------------------------------------------------------------------ estimators
@@ -201,7 +178,7 @@ def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.ran
         raise ValueError(f"At least one batch has to be played, not {batches}.")
     recorded: dict[str, dict] = {}
     decisions = {}
-    for pool in tabular.POOLS:
+    for pool in OBJECTIVE_POOLS:
         recorded[pool] = {}
         for opponent in game.pool(pools, pool):
             key, of = (pool, opponent), tabular.chain(game.name, pools, pool, opponent)
@@ -376,7 +353,7 @@ def measure(
         for (study, term, together), (row, cosine_R) in compared.items():
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
-                **{"how": study.base, "switch": study.switch, **vars(study.how)},
+                **{"how": study.base, "switch": study.switch, **study.how.labels()},
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }
@@ -405,10 +382,11 @@ def run_estimators(
     group_sizes: list,
     seed: int,
     keys: dict,
+    weights: dict | None = None,
 ) -> dict:
     """One job of the study: `measure`. Leaves estimators-log.parquet, whose rows also have the columns
     `keys`. Raises ValueError as `measure` does."""
-    table = measure(policy_name, games.get(game), pools, groups, group_sizes, seed)
+    table = measure(policy_name, games.get(game, weights), pools, groups, group_sizes, seed)
     evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}

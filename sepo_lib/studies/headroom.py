@@ -24,14 +24,14 @@ import torch
 
 from sepo_lib import games
 from sepo_lib.config.progress import Report
-from sepo_lib.games.base import Game, Opponent
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game
+from sepo_lib.games.players import Start
 from sepo_lib.measure import evaluation, tabular
 from sepo_lib.method import objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, Query
 from sepo_lib.training import demonstrations
 
-GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 AT_ONCE = 4096  # strategies that are valued together
 TIE = 1e-9  # payoffs closer than this are the same
 SEED = 1  # no training seed: nothing is trained here
@@ -40,7 +40,7 @@ SEED = 1  # no training seed: nothing is trained here
 class ScriptedPolicy:
     """A `Policy` that plays as an opponent does that keeps nothing between its decisions."""
 
-    def __init__(self, opponent: Opponent):
+    def __init__(self, opponent: Start):
         self._opponent = opponent
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
@@ -48,7 +48,7 @@ class ScriptedPolicy:
         return [Answer(self._opponent(seeds.Later(query.seed, "script"))(query.view)) for query in queries]
 
 
-def scripts(game: Game) -> dict[str, Opponent]:
+def scripts(game: Game) -> dict[str, Start]:
     """The strategies of the demonstrations and the opponents of the paper's pools, all stateless, by name."""
     demonstrated = {
         name: (lambda rng, strategy=strategy: lambda view: strategy(view, rng)[0])
@@ -56,7 +56,7 @@ def scripts(game: Game) -> dict[str, Opponent]:
     }
     opponents = {
         f"{name} (an opponent)": opponent
-        for pool in tabular.POOLS
+        for pool in OBJECTIVE_POOLS
         for name, opponent in game.pool("paper", pool).items()
     }
     return demonstrated | opponents
@@ -68,28 +68,29 @@ def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
     Where an information set is one that no opponent of `pools` leads to, its first action stands for all.
     Raises ValueError for a game without an enumeration.
     """
-    legal = tabular.table(game.name).legal
-    width = max(map(len, legal.values()))
-    if game.name == "ipd":
-        for p_I in itertools.product(GRID, repeat=len(legal)):
+    how = tabular.enumeration(game)
+    width = max(map(len, how.legal.values()))
+    if how.grid:
+        for p_I in itertools.product(how.grid, repeat=len(how.legal)):
             yield np.stack([p_I, 1 - np.array(p_I)], axis=1)
         return
     met = {
         int(flat) // width
-        for pool in tabular.POOLS
+        for pool in OBJECTIVE_POOLS
         for opponent in game.pool(pools, pool)
         for flat in tabular.chain(game.name, pools, pool, opponent).decisions_MD.ravel()
     }
-    options = [range(len(actions) if i in met else 1) for i, actions in enumerate(legal.values())]
+    options = [range(len(actions) if i in met else 1) for i, actions in enumerate(how.legal.values())]
     for choice in itertools.product(*options):
         yield np.eye(width)[list(choice)]
 
 
 def spell(game: Game, p_IA: np.ndarray) -> str:
     """A table in words: the action of every information set, or P(COOPERATE) in the dilemma."""
-    if game.name == "ipd":
+    how = tabular.enumeration(game)
+    if how.grid:
         return " ".join(f"{p:g}" for p in p_IA[:, 0])
-    legal = tabular.table(game.name).legal.values()
+    legal = how.legal.values()
     return " ".join(game.spell(actions[int(p_A.argmax())]) for actions, p_A in zip(legal, p_IA, strict=True))
 
 
@@ -103,8 +104,10 @@ def _enumerated(game: Game, pools: str) -> tuple[pd.DataFrame, list[np.ndarray]]
     return pd.concat(parts, ignore_index=True), family
 
 
-def _played(game: Game, pools: str, family: Mapping[str, Opponent], episodes: int) -> pd.DataFrame:
-    plans = rollouts.plan(game, pools, dict.fromkeys(tabular.POOLS, episodes), seeds.derive(SEED, "headroom"))
+def _played(game: Game, pools: str, family: Mapping[str, Start], episodes: int) -> pd.DataFrame:
+    plans = rollouts.plan(
+        game, pools, dict.fromkeys(OBJECTIVE_POOLS, episodes), seeds.derive(SEED, "headroom")
+    )
     rows = []
     for opponent in family.values():
         measured = objective.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
@@ -126,7 +129,7 @@ def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
     u, e, c and x of the best payoff (`best_payoff_...`) and of the best J (`best_...`), and `gap`, the
     difference of the two J. `episodes` per opponent are played where there is no enumeration.
     """
-    if game.name in tabular.TABLES:
+    if game.enumeration is not None:
         values, family = _enumerated(game, pools)
         family_name = "enumerated"
         names = [spell(game, p_IA) for p_IA in family]
@@ -145,9 +148,18 @@ def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run_headroom(folder: Path, report: Report, *, game: str, pools: str, episodes: int, keys: dict) -> dict:
+def run_headroom(
+    folder: Path,
+    report: Report,
+    *,
+    game: str,
+    pools: str,
+    episodes: int,
+    keys: dict,
+    weights: dict | None = None,
+) -> dict:
     """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `keys`."""
-    table = measure(games.get(game), pools, episodes).assign(**keys)
+    table = measure(games.get(game, weights), pools, episodes).assign(**keys)
     evaluation.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}

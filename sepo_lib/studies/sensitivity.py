@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from sepo_lib import games
+from sepo_lib.measure.rows import weights_of
 from sepo_lib.method import objective
 
 WEIGHTS = ("exploit", "collusion", "externality")
@@ -28,7 +29,7 @@ def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 
     """
     rows = []
     for row in _compared(evaluation).to_dict("records"):
-        game = games.get(row["game"])
+        game = games.get(row["game"], weights_of(row))
         for weight in WEIGHTS:
             for value in np.linspace(0.0, most, points):
                 weights = replace(game.evaluation_weights, **{weight: float(value)})
@@ -54,9 +55,9 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
     `safety_by_weight` does.
     """
     rows = []
-    for name, in_game in _compared(evaluation).groupby("game", sort=False):
-        game = games.get(name)
-        by_stage = {stage: group.set_index("seed")[list(TERMS)] for stage, group in in_game.groupby("stage")}
+    for name, played in _compared(evaluation).groupby("game", sort=False):
+        game = games.get(name, weights_of(played.iloc[0]))
+        by_stage = {stage: group.set_index("seed")[list(TERMS)] for stage, group in played.groupby("stage")}
         for first, second in PAIRS:
             if first not in by_stage or second not in by_stage:
                 continue

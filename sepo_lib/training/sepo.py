@@ -1,55 +1,288 @@
 """SEPO: GRPO on strategic games, a thin layer over `trl.GRPOTrainer`.
 
+One training job of a run, with one process or with several (see `run/launch.py`):
+
+    python -m sepo_lib.run.launch --profile laptop --game kuhn --seed 1
+    accelerate launch --num_processes 4 -m sepo_lib.run.launch --profile paper --game kuhn --seed 11
+
 What differs from GRPO as TRL runs it:
 
-1. A "generation" is a batch of whole episodes against every opponent of three pools (rollouts.play); one
+1. A "generation" is a batch of whole episodes against every opponent of three pools (`rollouts.play`). One
    decision is one row, with the token ids that were sampled.
 2. Advantages come from `credit.assign`, not from a reward function and TRL's group normalization.
-3. Every decision of the batch is in the loss, whatever the arm. One that the arm leaves out has advantage
-   0 and feels the KL term alone; both terms are divided by the number of all decisions.
-4. The probability of a decision is that of its text and, where the text does not parse, that of its action
-   in the constrained decode. The loss trains both (`merge_rows`).
-5. Equal (prompt, answer) rows become one row with the sum of their advantages and their number as its weight
-   in the KL term, which leaves loss and gradient as they were.
-6. The loss is a sum over the tokens of a decision, so a decision weighs the same however long its answer.
-7. Log-probabilities are computed with every prefix read once that prompts or answers share.
+3. Every decision of the batch is in the loss, whatever the arm. A decision that the arm leaves out has
+   advantage 0 and feels only the KL term. Both terms are divided by the number of all decisions.
+4. The probability of a decision is that of its text. Where the text does not parse, the probability of the
+   action in the constrained decode is a second factor. The loss trains both (`merge_rows`).
+5. Equal (prompt, answer) rows become one row with the sum of their advantages. Its weight in the KL term is
+   the number of merged rows. Loss and gradient do not change.
+6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
+7. Log-probabilities are computed with every shared prefix of prompts or answers read once.
 
-Clipping, the KL term to the SFT model, optimizer, schedule and checkpoints are TRL's.
+`method/loss.py` states the loss. Clipping, the KL term to the SFT model, the optimizer, the schedule and
+checkpoints are TRL's.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
-from sepo_lib.games.base import Game, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit, objective, seeds
-from sepo_lib.method.records import Episode
+from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, answer_tree, distributed
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training import best_response
 from sepo_lib.training.best_response import BestResponse
-from sepo_lib.training.sft import Report, precision
+from sepo_lib.training.sft import StepLogger, trainer_options
 
-TRAINING_POOLS = ("train", "exploiter", "collusive")
-_NO_KL = 2.0**-100  # a weight with which a KL term is lost in rounding
+TRAINING_POOLS = OBJECTIVE_POOLS
+_KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
+
+
+@dataclass(frozen=True)
+class SEPOConfig:
+    """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
+
+    Raises ValueError for an exploiter that is not refreshed at every checkpoint: a run that resumes there
+    would meet another one.
+    """
+
+    game: Game
+    """The game that is played."""
+    pools: str
+    """The pool set of the game, `paper` or `conflict`."""
+    estimator: credit.Estimator
+    """The estimator of the advantages."""
+    rollouts_per_opponent: int
+    """Episodes against every opponent in a step: the size G of a group."""
+    steps: int
+    """Optimizer steps; every step plays a batch of its own."""
+    learning_rate: float
+    """The highest learning rate, at the first step."""
+    learning_rate_floor: float
+    """The last learning rate of the cosine schedule, as a share of the highest."""
+    kl_beta: float
+    """The weight of the KL divergence from the SFT model."""
+    clip: float
+    """Probability ratios are clipped to [1 - clip, 1 + clip]."""
+    max_grad_norm: float
+    """Longer gradients are scaled down to this norm."""
+    temperature: float
+    """The sampling temperature of play, at which the loss takes log-probabilities too."""
+    max_new_tokens: int
+    """The longest answer in tokens."""
+    checkpoint_every: int
+    """Steps between two checkpoints, each with an evaluation."""
+    micro_batches: int
+    """Parts of a batch that go through the model one after the other, to save memory."""
+    seed: int
+    """Step n plays with seeds derived from this one and n alone, so that a resumed run continues exactly."""
+    penalty_weights: Weights | None = None
+    """le, lc and lx of J; None: the training weights of the game."""
+    exploiter: BestResponse | None = None
+    """A best response that takes the place of some pools."""
+    lora: dict | None = None
+    """Rank, alpha and dropout of LoRA; None tunes every weight."""
+
+    def __post_init__(self) -> None:
+        if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
+            raise ValueError(
+                f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
+                f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
+            )
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer,
+    engine: Engine,
+    folder: Path,
+    config: SEPOConfig,
+    report: Callable[[int, dict], None],
+    evaluate: Callable[[int], None],
+) -> list[dict]:
+    """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
+
+    Resumes from the last checkpoint in folder/trainer if there is one. `engine` samples from `model`;
+    `report(step, metrics)` is called at every step, `evaluate(step)` at every checkpoint. Saves the trained
+    model (with LoRA: the adapter) to folder/model. Returns the log, one dict per step.
+    """
+    trainer = SEPOTrainer(
+        model,
+        engine,
+        config,
+        processing_class=tokenizer,
+        peft_config=models.lora(model, **config.lora) if config.lora else None,
+        callbacks=[StepLogger(report), _Checkpoints(config.checkpoint_every, evaluate)],
+        args=GRPOConfig(
+            max_steps=config.steps,
+            per_device_train_batch_size=2,
+            num_generations=2,
+            gradient_accumulation_steps=config.micro_batches,
+            steps_per_generation=config.micro_batches,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": config.learning_rate_floor},
+            beta=config.kl_beta,
+            epsilon=config.clip,
+            loss_type="dapo",
+            max_grad_norm=config.max_grad_norm,
+            temperature=config.temperature,
+            max_completion_length=config.max_new_tokens,
+            disable_dropout=True,
+            save_strategy="steps",
+            save_steps=config.checkpoint_every,
+            save_total_limit=1,
+            ddp_find_unused_parameters=False,
+            ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
+            **trainer_options(model, folder, config.seed),
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoints = folder / "trainer"
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    trainer.train(resume_from_checkpoint=last)
+    trainer.save_model(str(folder / "model"))
+    return [row for row in trainer.state.log_history if "loss" in row]
+
+
+class SEPOTrainer(GRPOTrainer):
+    """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
+
+    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
+    """
+
+    def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
+        args: GRPOConfig = options["args"]
+        self.share_prefix = answer_tree.supports(model)
+        rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
+        prompts = [[{"role": "system", "content": config.game.rules()}]] * rows  # only their number matters
+        super().__init__(
+            model=model,
+            reward_funcs=_never_called,
+            train_dataset=Dataset.from_dict({"prompt": prompts}),
+            **options,
+        )
+        self.config = config
+        self.policy = LanguageModelPolicy(
+            engine, self.processing_class, config.temperature, config.max_new_tokens
+        )
+        engine.model = self.model  # with its adapter, if it has one
+        self.last_episodes: list[Episode] = []
+
+    def _generate_and_score_completions(self, inputs):
+        """One batch of play -> the tensors of the loss. TRL's `inputs` (dataset rows) are not used."""
+        config, step, metrics = self.config, self.state.global_step, self._metrics["train"]
+        seed = seeds.derive(config.seed, "step", step)
+        began = time.perf_counter()
+        self.model.eval()
+        # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
+        instead = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
+        # 2. Play: G episodes against every opponent.
+        counts = dict.fromkeys(TRAINING_POOLS, config.rollouts_per_opponent)
+        plans = rollouts.plan(config.game, config.pools, counts, seed, instead)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, instead)
+        self.model.train()
+        played = time.perf_counter()
+        # 3. Credit: one advantage per decision.
+        assigned = self._assign(config.estimator)
+        # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
+        rows = merge_rows(self.last_episodes, assigned.advantages)
+        rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
+        # 5. Split: every process takes an equal share, which divides into micro-batches.
+        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches)
+        decisions = sum(row.count for row in rows)  # of all processes
+        batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
+        # 6. Reference: log-probabilities under the SFT model, for the KL term.
+        if self.beta != 0.0:
+            batch["ref_per_token_logps"] = self._reference_logps(batch)
+        if config.exploiter:
+            metrics["nashconv"].append(config.exploiter.nashconv)
+        if config.estimator.arm == "reward_only":
+            # How far a penalty shared by the whole group is from changing an advantage: 0 but for rounding.
+            constant = self._assign(config.estimator.with_(arm="constant"))
+            metrics["constant_difference"].append(credit.largest_difference(assigned, constant))
+        self._log_measures(assigned, len(rows))
+        metrics["play_seconds"].append(played - began)
+        metrics["reference_seconds"].append(time.perf_counter() - played)
+        return batch
+
+    def _assign(self, estimator: credit.Estimator) -> credit.Credit:
+        """The credit of the latest batch, with the mean margins of exploiters enumerated where possible."""
+        game, exploiter = self.config.game, self.config.exploiter
+        if exploiter and "exploiter" in exploiter.pools:
+            means = {best_response.NAME: exploiter.nashconv}
+        else:
+            means = kuhn_strategy.mean_margins(game, self.config.pools, self.last_episodes)
+        return credit.assign(self.last_episodes, game, estimator, self.config.penalty_weights, means)
+
+    @torch.no_grad()
+    def _reference_logps(self, batch) -> torch.Tensor:
+        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep = batch["completion_ids"].size(1)
+        chunk = -(-len(ids) // self.config.micro_batches)
+        if self.ref_model is not None:
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
+
+    def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
+        """As GRPOTrainer's; by `answer_tree.logps` for models whose cache is keys and values."""
+        if not self.share_prefix:
+            return super()._get_per_token_logps_and_entropies(
+                model, ids_BL, mask_BL, logits_to_keep, *more, **options
+            )
+        prompts, answers = (
+            [ids[mask.bool()].tolist() for ids, mask in zip(ids_BL[:, part], mask_BL[:, part], strict=True)]
+            for part in (slice(-logits_to_keep), slice(-logits_to_keep, None))
+        )
+        entropy = options.get("compute_entropy", False)
+        found = answer_tree.logps(model, prompts, answers, logits_to_keep, self.temperature, entropy)
+        return found[0], found[1] if entropy else None, None
+
+    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
+        """Log the measures of the latest batch: columns of training.csv.
+
+        `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
+        rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
+        decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
+        the direct answers of constrained decodes.
+        """
+        metrics, measures = self._metrics["train"], objective.measure(self.config.game, self.last_episodes)
+        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
+            metrics[key].append(measures[key])
+        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
+            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
+            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
+        if note := objective.parse_note(measures["parse_rate"]):
+            print(f"step {self.state.global_step + 1}: {note}", flush=True)
+        metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
+        metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
+        metrics["rows"].append(float(rows))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One distinct (prompt, answer) of a batch: its token ids; `advantage`, the factor of its log-probability
-    in the policy term, which is a sum over decisions; and `count`, its weight in the KL term: how many
-    decisions sampled it, 0 where it is only an option of constrained decodes."""
+    """One distinct (prompt, answer) of a batch.
+
+    `advantage` is the factor of its log-probability in the policy term, summed over the decisions that
+    sampled it. `count` is their number and the row's weight in the KL term: 0 where the row is only an
+    option of constrained decodes.
+    """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
@@ -60,8 +293,8 @@ class Row:
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
 
-    An action from the constrained decode has the probability pi(a) = p(a) / sum over the legal b of p(b),
-    where p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
+    An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
+    p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
     grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
     Raises ValueError where there is no decision.
     """
@@ -72,9 +305,9 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
         cell[0] += advantage
         cell[1] += count
 
-    for episode, given_T in zip(episodes, advantages, strict=True):
-        advantage_T = np.zeros(len(episode.decisions)) if given_T is None else given_T
-        for decision, advantage in zip(episode.decisions, map(float, advantage_T), strict=True):
+    for episode, advantage_D in zip(episodes, advantages, strict=True):
+        every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
+        for decision, advantage in zip(episode.decisions, every, strict=True):
             add(decision.prompt_ids, decision.completion_ids, advantage, 1)
             if decision.options and advantage:
                 factors = advantage * decision.options.score(decision.action)
@@ -85,201 +318,42 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     return [Row(*row, total, count) for row, (total, count) in sums.items()]
 
 
-def share_of(rows: Sequence[Row], process: int, world_size: int, multiple_of: int = 1) -> list[Row]:
-    """The rows of one of several processes: every `processes`-th one, as many for each.
+def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
+    """Every `processes`-th row, from row `process` on.
 
-    Rows of weight 0 fill up to `multiple_of` in every process.
+    Rows of advantage and count 0 fill the shares up to one length, a multiple of `multiple_of`.
     """
     filler = replace(rows[0], advantage=0.0, count=0)
-    filled = [*rows, *[filler] * (-len(rows) % (world_size * multiple_of))]
-    return filled[process::world_size]
+    filled = [*rows, *[filler] * (-len(rows) % (processes * multiple_of))]
+    return filled[process::processes]
 
 
-def to_tensors(rows: Sequence[Row], pad_id: int, device: torch.device, multiple_of: int = 1) -> dict:
+def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.device) -> dict:
     """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
 
-    `tool_mask` carries each row's count as a float weight of its tokens, which TRL multiplies both with
-    advantage and KL; `num_items_in_batch` is the number of decisions. A row that no decision sampled weighs
-    _NO_KL, a power of 2, and so its advantage is what it should be and its KL nothing. The batch is filled
-    with rows of weight 0 to a multiple of `multiple_of`.
+    TRL multiplies both advantage and KL term by `tool_mask`, so that it carries the counts of the rows, and
+    divides by `num_items_in_batch`, the number of decisions. A row of count 0 with an advantage gets the
+    count _KL_WEIGHT_ZERO: its advantage remains what it is, and its KL term vanishes.
     """
-    rows = list(rows)
-    decisions = sum(row.count for row in rows)
-    filler = Row(rows[0].prompt_ids, rows[0].completion_ids, 0.0, 0)
-    rows += [filler] * (-len(rows) % multiple_of)
-    prompt_L = max(len(row.prompt_ids) for row in rows)
-    answer_L = max(len(row.completion_ids) for row in rows)
-    prompt_ids = torch.full((len(rows), prompt_L), pad_id)
-    answer_ids = torch.full((len(rows), answer_L), pad_id)
-    prompt_mask, answer_mask = torch.zeros_like(prompt_ids), torch.zeros_like(answer_ids)
-    for b, row in enumerate(rows):
-        prompt_ids[b, prompt_L - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
-        prompt_mask[b, prompt_L - len(row.prompt_ids) :] = 1
-        answer_ids[b, : len(row.completion_ids)] = torch.tensor(row.completion_ids)
-        answer_mask[b, : len(row.completion_ids)] = 1
-    weights = [row.count or (_NO_KL if row.advantage else 0) for row in rows]
-    weight_B = torch.tensor(weights, dtype=torch.float32)
-    total_B = torch.tensor([row.advantage for row in rows], dtype=torch.float32)
+
+    def pad(sequences: list[torch.Tensor], value: int, side: str) -> torch.Tensor:
+        return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
+
+    prompts = [torch.tensor(row.prompt_ids) for row in rows]
+    answers = [torch.tensor(row.completion_ids) for row in rows]
+    mask_BL = pad([torch.ones_like(ids) for ids in answers], 0, "right")
+    counts_B = torch.tensor([float(row.count or (_KL_WEIGHT_ZERO if row.advantage else 0)) for row in rows])
+    sums_B = torch.tensor([row.advantage for row in rows])
     batch = {
-        "prompt_ids": prompt_ids,
-        "prompt_mask": prompt_mask,
-        "completion_ids": answer_ids,
-        "completion_mask": answer_mask,
-        "advantages": total_B / weight_B.clamp(min=_NO_KL),
-        "tool_mask": weight_B[:, None].expand_as(answer_mask).contiguous(),
+        "prompt_ids": pad(prompts, pad_id, "left"),
+        "prompt_mask": pad([torch.ones_like(ids) for ids in prompts], 0, "left"),
+        "completion_ids": pad(answers, pad_id, "right"),
+        "completion_mask": mask_BL,
+        "advantages": sums_B / counts_B.clamp(min=_KL_WEIGHT_ZERO),
+        "tool_mask": counts_B[:, None].expand_as(mask_BL).contiguous(),
         "num_items_in_batch": torch.tensor(float(decisions)),
     }
     return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def _never_called(*args, **kwargs):
-    """TRL asks for a reward function; SEPO's advantages come from `credit.assign` instead."""
-    raise RuntimeError("SEPOTrainer computes advantages from episodes; TRL's reward functions are not used.")
-
-
-class SEPOTrainer(GRPOTrainer):
-    """GRPOTrainer whose generation is play and whose advantages are `credit.assign`'s.
-
-    `game` and `pools` say what is played, `rollouts` how many episodes per opponent (G), `estimator` how
-    credit is assigned, `weights` those of J (None: the game's own), `exploiter` a best response in the place
-    of some pools. The play of step n depends on `seed` and n alone, so a resumed run continues exactly.
-    `last_episodes` holds the batch of the latest step.
-    """
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        game: Game,
-        pools: str,
-        rollouts_per_opponent: int,
-        estimator: credit.Estimator,
-        engine: Engine,
-        seed: int,
-        weights: Weights | None = None,
-        exploiter: BestResponse | None = None,
-        **kwargs,
-    ):
-        args: GRPOConfig = kwargs["args"]
-        share_prefix = answer_tree.supports(model)
-        rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
-        prompts = [[{"role": "system", "content": game.rules()}]] * rows  # only their number matters
-        super().__init__(
-            model=model,
-            reward_funcs=_never_called,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            **kwargs,
-        )
-        self.game, self.pools, self.estimator, self.play_seed = game, pools, estimator, seed
-        self.weights, self.exploiter = weights, exploiter
-        self.counts = dict.fromkeys(TRAINING_POOLS, rollouts_per_opponent)
-        self.policy = LanguageModelPolicy(
-            engine, self.processing_class, args.temperature, args.max_completion_length
-        )
-        engine.model = self.model  # with its adapter, if it has one
-        self.last_episodes: list[Episode] = []
-        self.share_prefix = share_prefix
-
-    def _generate_and_score_completions(self, inputs):
-        """One batch of play -> the tensors of the loss. `inputs` (dataset rows) only set the rhythm."""
-        seed = seeds.derive(self.play_seed, "step", self.state.global_step)
-        began = time.perf_counter()
-        self.model.eval()
-        instead = None
-        if self.exploiter:
-            instead = self.exploiter.opponents(self.policy, self.state.global_step, seed)
-            self._metrics["train"]["nashconv"].append(self.exploiter.nashconv)
-        plans = rollouts.plan(self.game, self.pools, self.counts, seed, instead)
-        self.last_episodes = rollouts.play_distributed(self.policy, plans, instead)
-        self.model.train()
-        played = time.perf_counter()
-        means = self._mean_margins()
-        given = credit.assign(self.last_episodes, self.game, self.estimator, self.weights, means)
-        if self.estimator.arm == "reward_only":  # how far a penalty shared by the group is from changing it
-            self._metrics["train"]["constant_difference"].append(
-                credit.largest_difference(
-                    self.last_episodes, self.game, self.estimator, "constant", self.weights, means
-                )
-            )
-        rows = merge_rows(self.last_episodes, given.advantages)
-        rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
-        decisions = sum(row.count for row in rows)
-        parts = self.args.steps_per_generation
-        mine = share_of(rows, distributed.rank(), distributed.world_size(), multiple_of=parts)
-        device = self.accelerator.device
-        batch = to_tensors(mine, self.processing_class.pad_token_id, device, multiple_of=parts)
-        batch["num_items_in_batch"].fill_(decisions)  # of all processes
-        if self.beta != 0.0:
-            batch["ref_per_token_logps"] = self._reference_logps(batch)
-        self._record(given, len(rows), played - began, time.perf_counter() - played)
-        return batch
-
-    def _mean_margins(self) -> dict[str, float]:
-        """Mean margins of exploiters (points per round) in the latest batch, where they can be enumerated."""
-        if self.exploiter and "exploiter" in self.exploiter.pools:
-            return {best_response.NAME: self.exploiter.nashconv}
-        return kuhn_strategy.mean_margins(self.game, self.pools, self.last_episodes)
-
-    @torch.no_grad()
-    def _reference_logps(self, batch) -> torch.Tensor:
-        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // self.args.steps_per_generation)
-        if self.ref_model is not None:
-            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model,
-        input_ids,
-        attention_mask,
-        logits_to_keep,
-        batch_size=None,
-        compute_entropy=False,
-        **kwargs,
-    ):
-        """As in GRPOTrainer; where the cache is keys and values, by `answer_tree.logps`."""
-        if not self.share_prefix:
-            return super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
-            )
-        lines = zip(input_ids.tolist(), attention_mask.tolist(), strict=True)
-        rows = [
-            (
-                list(compress(ids[:-logits_to_keep], mask)),
-                list(compress(ids[-logits_to_keep:], mask[-logits_to_keep:])),
-            )
-            for ids, mask in lines
-        ]
-        prompts, answers = zip(*rows, strict=True)
-        found = answer_tree.logps(model, prompts, answers, logits_to_keep, self.temperature, compute_entropy)
-        return found[0], found[1] if compute_entropy else None, None
-
-    def _record(self, given: credit.Credit, rows: int, play_seconds: float, other_seconds: float) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
-
-        `zero_variance_groups` is the share of (group, round) cells whose rollouts all got the same reward; at
-        1.0 the step follows the KL term alone (see `credit.Credit`). `decisions` counts all decisions of the
-        batch, each of which is in the loss, and `rows` the distinct ones together with the direct answers of
-        constrained decodes.
-        """
-        measures = objective.measure(self.game, self.last_episodes)
-        decisions = sum(len(e.decisions) for e in self.last_episodes)
-        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            self._metrics["train"][key].append(measures[key])
-        for opponent, margin in credit.mean_margins(self.last_episodes).items():
-            self._metrics["train"][f"margin/{opponent}"].append(margin)
-        if note := objective.parse_note(measures["parse_rate"]):
-            print(f"step {self.state.global_step + 1}: {note}", flush=True)
-        self._metrics["train"]["zero_variance_groups"].append(given.zero_variance)
-        self._metrics["train"]["decisions"].append(float(decisions))
-        self._metrics["train"]["rows"].append(float(rows))
-        self._metrics["train"]["play_seconds"].append(play_seconds)
-        self._metrics["train"]["reference_seconds"].append(other_seconds)
 
 
 class _Checkpoints(TrainerCallback):
@@ -293,92 +367,6 @@ class _Checkpoints(TrainerCallback):
             self.evaluate(state.global_step)
 
 
-def train(
-    model: PreTrainedModel,
-    tokenizer,
-    engine: Engine,
-    folder: Path,
-    *,
-    game: Game,
-    pools: str,
-    estimator: credit.Estimator,
-    rollouts_per_opponent: int,
-    steps: int,
-    learning_rate: float,
-    learning_rate_floor: float,
-    kl_beta: float,
-    clip: float,
-    max_grad_norm: float,
-    temperature: float,
-    max_new_tokens: int,
-    checkpoint_every: int,
-    micro_batches: int,
-    seed: int,
-    report: Callable[[int, dict], None],
-    evaluate: Callable[[int], None],
-    weights: Weights | None = None,
-    exploiter: BestResponse | None = None,
-    lora: dict | None = None,
-) -> list[dict]:
-    """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
-
-    Continues from the last checkpoint in folder/trainer where there is one. `engine` samples from `model`;
-    `evaluate(step)` is called every `checkpoint_every` steps and after the last one. The trained model (or
-    adapter, with `lora`) is saved to folder/model. Returns the log, one dict per step. `weights` and
-    `exploiter`: as for `SEPOTrainer`. Raises ValueError for an `exploiter` that is not
-    refreshed at every checkpoint: a run that continues there would meet another one.
-    """
-    if exploiter and checkpoint_every % exploiter.refresh:
-        raise ValueError(
-            f"checkpoint_every ({checkpoint_every}) must be a multiple of exploiter_refresh "
-            f"({exploiter.refresh}), so that a run that continues meets the same exploiter."
-        )
-    trainer = SEPOTrainer(
-        model,
-        game=game,
-        pools=pools,
-        rollouts_per_opponent=rollouts_per_opponent,
-        estimator=estimator,
-        engine=engine,
-        seed=seed,
-        weights=weights,
-        exploiter=exploiter,
-        processing_class=tokenizer,
-        peft_config=models.lora(model, **lora) if lora else None,
-        callbacks=[Report(report), _Checkpoints(checkpoint_every, evaluate)],
-        args=GRPOConfig(
-            output_dir=str(folder / "trainer"),
-            max_steps=steps,
-            per_device_train_batch_size=2,
-            num_generations=2,
-            gradient_accumulation_steps=micro_batches,
-            steps_per_generation=micro_batches,
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr_rate": learning_rate_floor},
-            beta=kl_beta,
-            epsilon=clip,
-            loss_type="dapo",
-            max_grad_norm=max_grad_norm,
-            temperature=temperature,
-            max_completion_length=max_new_tokens,
-            disable_dropout=True,
-            logging_steps=1,
-            save_strategy="steps",
-            save_steps=checkpoint_every,
-            save_total_limit=1,
-            report_to="none",
-            disable_tqdm=True,
-            seed=seed % 2**32,
-            dataloader_pin_memory=False,
-            ddp_find_unused_parameters=False,
-            ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
-            **precision(model),
-        ),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer_folder = folder / "trainer"
-    last = get_last_checkpoint(str(trainer_folder)) if trainer_folder.exists() else None
-    trainer.train(resume_from_checkpoint=last)
-    trainer.save_model(str(folder / "model"))
-    return [row for row in trainer.state.log_history if "loss" in row]
+def _never_called(*args, **kwargs):
+    """TRL asks for a reward function; SEPO's advantages come from `credit.assign` instead."""
+    raise RuntimeError("SEPOTrainer computes advantages from episodes; TRL's reward functions are not used.")

@@ -1,13 +1,20 @@
 """The sizes of a run, and the paths and tables around them."""
 
+import json
 import numbers
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pandas as pd
 import pytest
 
+from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.method import credit
+from sepo_lib.training.best_response import EXPLOITERS
 
-GAMES = ("ipd", "auction", "split", "deal", "kuhn")
+GAMES = tuple(games.GAMES)
 
 
 def leaves(value):
@@ -34,6 +41,37 @@ def test_every_hyperparameter_says_what_it_is_and_what_the_paper_says(name):
         for leaf in leaves(values):  # YAML reads 1e-3 as text, and that must not go unnoticed
             text = isinstance(leaf, str) and not leaf[0].isdigit()
             assert leaf is None or text or isinstance(leaf, numbers.Number)
+
+
+def matches(value: Any, kind: Any) -> bool:
+    """Whether `value` is of the annotated type `kind`."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Union or origin is type(int | None):
+        return any(matches(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(matches(one, inner[0]) for one in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(matches(one, inner[1]) for one in value.values())
+    return type(value) is (type(None) if kind is None else kind) or (kind is float and type(value) is int)
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_the_fields_of_settings_are_the_blocks_of_the_file_and_hold_what_they_say(name):
+    assert [field.name for field in fields(profiles.Settings)] == ["profile", *profiles.hyperparameters()]
+    settings = profiles.load(name)
+    for field, kind in get_type_hints(profiles.Settings).items():
+        assert matches(getattr(settings, field), kind), (field, getattr(settings, field), kind)
+
+
+def test_choices_are_those_of_the_code_that_uses_them():
+    blocks = profiles.hyperparameters()
+    assert blocks["arm"]["choices"] == blocks["ablation_arms"]["choices"] == list(credit.ARMS)
+    assert blocks["preset"]["choices"] == list(credit.PRESETS)
+    assert blocks["exploiter"]["choices"] == blocks["exploiters"]["choices"] == list(EXPLOITERS)
+    assert set(blocks["pools"]["choices"]) == {pools for game in games.GAMES.values() for pools in game.pools}
+    for name in ("games", "study_games", "ablation_games", "sweep_games", "switch_game", "exploiter_game"):
+        assert blocks[name]["choices"] == "games"
+    assert games.get(blocks["exploiter_game"]["default"]) in games.having("nashconv")
 
 
 @pytest.mark.parametrize("name", profiles.names())
@@ -97,6 +135,10 @@ def test_what_make_passes_is_understood():
             {"arm": "none"},
             "There is no arm 'none'; choose from reward_only, constant, per_rollout, credited.",
         ),
+        ({"kl_beta": {"khun": 1.0}}, "There is no key of kl_beta 'khun'; choose from others, ipd, auction,"),
+        ({"train_weights": {"chess": {}}}, "There is no game 'chess'; choose from ipd, auction, split, deal"),
+        ({"train_weights": {"ipd": {"le": 1}}}, "There is no weight of J 'le'; choose from exploit, coll"),
+        ({"evaluation_weights": {"ipd": {"exploit": -1}}}, "The weight exploit of ipd must be a number from"),
         ({"learning_rate": 1}, "There is no hyperparameter 'learning_rate'; choose from model, games, seeds"),
     ],
 )
@@ -107,7 +149,7 @@ def test_errors_are_one_sentence_with_the_choices(arguments, sentence):
 
 
 def test_unknown_names_on_settings_raise():
-    with pytest.raises(AttributeError, match="no hyperparameter 'sepo_step'"):
+    with pytest.raises(AttributeError, match="no attribute 'sepo_step'"):
         _ = profiles.load().sepo_step
     with pytest.raises(ValueError, match="no key of lora_dropout 'kuhn'; choose from sft, sepo"):
         profiles.load().of("lora_dropout", "kuhn")
@@ -119,6 +161,21 @@ def test_settings_cannot_be_changed():
         settings.clip = 0.3
     with pytest.raises(TypeError):
         settings.kl_beta["kuhn"] = 1.0
+
+
+def test_a_game_gives_its_weights_and_a_profile_replaces_some():
+    settings = profiles.load(train_weights={"kuhn": {"exploit": 2.0}})
+    assert settings.train_weights["kuhn"] == {"exploit": 2.0, "collusion": 2.4, "externality": 0.0}
+    for game in games.GAMES.values():
+        assert settings.evaluation_weights[game.name] == vars(game.evaluation_weights)
+        assert game.name == "kuhn" or settings.train_weights[game.name] == vars(game.train_weights)
+    assert settings.changed_weights("kuhn") == {"train": settings.train_weights["kuhn"]}
+    assert settings.changed_weights("ipd") == profiles.load().changed_weights("kuhn") == {}
+    assert json.loads(json.dumps(settings.as_dict()))["train_weights"]["kuhn"]["exploit"] == 2.0
+    changed = games.get("kuhn", settings.changed_weights("kuhn"))
+    assert (changed.train_weights.exploit, games.get("kuhn").train_weights.exploit) == (2.0, 1.5)
+    with pytest.raises(ValueError, match="J has no weight 'le'; choose from exploit"):
+        games.get("kuhn", {"train": {"le": 1.0}})
 
 
 def test_a_folder_is_a_model(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from sepo_lib.measure import enumeration, exploitability, kuhn_strategy
 from sepo_lib.play import engines, models
 from sepo_lib.play.engines import answer_tree
 from sepo_lib.play.policy import LanguageModelPolicy, Query, load_policy
+from sepo_lib.training import pretraining
 
 KUHN = games.get("kuhn")
 VIEWS = [INFORMATION_SETS[number][1] for number in (0, 4, 9)]  # J to open; Q after a pass; J facing a bet
@@ -22,7 +23,7 @@ def policy_of(max_new_tokens, temperature=0.8, end=0.0):
     `end` is added to the logit of the end token. Returns the policy and the token ids.
     """
     tokenizer = models.load("nano")[1]
-    model = models.new_nano(tokenizer, seed=4).eval()
+    model = pretraining.new_nano(tokenizer, seed=4).eval()
     written = [tokenizer(text)["input_ids"] for text in ("PASS", "BET", "CALL", "FOLD", "\n", "I")]
     ids = [*(token for (token,) in written), tokenizer.eos_token_id]
     others = torch.ones(len(tokenizer), dtype=torch.bool)
@@ -122,11 +123,11 @@ def test_impossible_limits_are_refused(mass, most_nodes):
 
 def test_nano_is_enumerated_and_where_the_mass_is_not_reached_the_row_says_sampled():
     policy = load_policy("nano", "float32", 0.8, 32)[2]
-    full = kuhn_strategy.kuhn_strategy(policy, 64, 5, 0.999, 2000)
-    few = kuhn_strategy.kuhn_strategy(policy, 64, 5, 0.999, 40)
+    full = kuhn_strategy.read_strategy(policy, KUHN, kuhn_strategy.Reading(64, 0.999, 2000), 5)
+    few = kuhn_strategy.read_strategy(policy, KUHN, kuhn_strategy.Reading(64, 0.999, 40), 5)
     assert set(few["reading"]) == {"sampled", "constrained"} and (few["enumerated_mass"] < 0.999).any()
     assert (full[full["reading"] == "enumerated"].groupby("state")["probability"].sum().round(9) == 1).all()
-    new, old = exploitability.row(full, "paper"), exploitability.row(few, "paper")
+    new, old = exploitability.row(full, KUHN, "paper"), exploitability.row(few, KUHN, "paper")
     assert (new["nashconv_method"], old["nashconv_method"]) == ("enumerated", "sampled")
     assert new["enumerated_mass"] >= 0.999 > old["enumerated_mass"] and np.isnan(old["nashconv_enumerated"])
     assert old["nashconv"] == new["nashconv_sampled"] != new["nashconv"]

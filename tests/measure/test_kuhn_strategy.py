@@ -7,9 +7,11 @@ import pytest
 from sepo_lib import games
 from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
 from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit, seeds
+from sepo_lib.method import credit, objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
+
+KUHN = games.get("kuhn")
 
 
 def table(strategy):
@@ -41,7 +43,8 @@ def test_the_pool_advantage_over_a_calling_station():
         for state, row in table(STRATEGIES["calling_station"]).items()
         for word, p in row.items()
     ]
-    assert kuhn_strategy.pool_advantage(pd.DataFrame(rows), "sampled", "paper") == pytest.approx(1 / 3)
+    margin_K = kuhn_strategy.pool_margins(pd.DataFrame(rows), "sampled", KUHN, "paper")
+    assert np.maximum(margin_K, 0).mean() == pytest.approx(1 / 3)
 
 
 class Table:
@@ -55,9 +58,8 @@ class Table:
 
 
 def kuhn_batch(strategy, rollouts_per_opponent=30):
-    game = games.get("kuhn")
-    plans = rollouts.plan(game, "paper", dict.fromkeys(credit.POOLS, rollouts_per_opponent), seed=3)
-    return game, rollouts.play(Table(strategy), plans)
+    plans = rollouts.plan(KUHN, "paper", dict.fromkeys(credit.POOLS, rollouts_per_opponent), seed=3)
+    return KUHN, rollouts.play(Table(strategy), plans)
 
 
 def test_the_strategy_that_was_played_is_counted_from_the_hands():
@@ -71,7 +73,7 @@ def test_enumerated_margins_are_those_of_the_strategy_and_played_ones_are_noisy(
     game, batch = kuhn_batch(STRATEGIES["calling_station"])
     margins = kuhn_strategy.mean_margins(game, "paper", batch)  # worked out above
     assert margins == pytest.approx({"value_bettor": 2 / 3, "always_bet": 0.0})
-    played = credit.mean_margins(batch)
+    played = objective.margins(batch)
     assert all(0.01 < abs(played[name] - margins[name]) < 0.7 for name in margins)
     assert kuhn_strategy.mean_margins(games.get("ipd"), "paper", []) == {}
 
@@ -86,4 +88,4 @@ def test_incomplete_or_improper_strategies_are_refused():
     with pytest.raises(ValueError, match="no reading"):
         kuhn_strategy.nashconv_of_strategy(pd.DataFrame({"reading": ["sampled"]}), "constrained")
     with pytest.raises(ValueError, match="at least 1 sample"):
-        kuhn_strategy.kuhn_strategy(None, 0, 1)
+        kuhn_strategy.read_strategy(None, KUHN, kuhn_strategy.Reading(0), 1)

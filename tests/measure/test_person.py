@@ -146,7 +146,7 @@ def test_the_folder_of_a_job_is_played_as_the_job_played_it(tmp_path, monkeypatc
     model.save_pretrained(job / "model")
     tokenizer.save_pretrained(job / "model")
     load = {"dtype": "float32", "temperature": 0.5, "max_new_tokens": 7}
-    (job / "started.json").write_text(json.dumps({"arguments": {"load": load}}))
+    (job / "started.json").write_text(json.dumps({"arguments": {"sampling": load}}))
     monkeypatch.chdir(tmp_path)
     for folder in (str(job), str(job / "model")):
         policy = open_policy(folder)

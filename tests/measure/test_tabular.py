@@ -14,26 +14,26 @@ from sepo_lib.method import objective
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Query
 
-PLACES = [(name, pools) for name in tabular.TABLES for pools in games.get(name).pools]
+PLACES = [(game.name, pools) for game in games.having("enumerable") for pools in game.pools]
 
 
 def table_policy(name, seed=None):
     """Uniform, or with logits drawn from a standard normal."""
-    table = tabular.table(name)
+    table = tabular.enumeration(games.get(name))
     shape = (len(table.legal), max(map(len, table.legal.values())))
     logits = np.zeros(shape) if seed is None else np.random.default_rng(seed).normal(size=shape)
     return tabular.TabularPolicy(games.get(name), logits)
 
 
 def always(name, action):
-    table = tabular.table(name)
+    table = tabular.enumeration(games.get(name))
     logits = [[0.0 if a == action else -np.inf for a in legal] for legal in table.legal.values()]
     return torch.softmax(torch.tensor(logits, dtype=torch.float64), dim=-1)
 
 
 def test_a_game_without_an_enumeration_names_those_that_have_one():
     with pytest.raises(ValueError, match=r"'deal' has no enumeration.*ipd, auction, split, kuhn"):
-        tabular.table("deal")
+        tabular.enumeration(games.get("deal"))
     with pytest.raises(ValueError, match="no enumeration"):
         tabular.terms(games.get("deal"), "paper", torch.zeros(1, 1))
 
@@ -97,7 +97,7 @@ def test_the_gradient_agrees_with_finite_differences(name, pools):
 def test_the_branches_of_a_state_are_all_there_is(name, pools):
     policy = table_policy(name, seed=2)
     p_IA = torch.as_tensor(policy.probabilities_IA)
-    for pool in tabular.POOLS:
+    for pool in games.OBJECTIVE_POOLS:
         for opponent in games.get(name).pool(pools, pool):
             chain = tabular.chain(name, pools, pool, opponent)
             p_M = tabular.branch_probabilities(chain, p_IA).numpy()
@@ -112,7 +112,9 @@ def test_the_value_agrees_with_play(name, pools):
     policy, game = table_policy(name, seed=3), games.get(name)
     p_IA = torch.as_tensor(policy.probabilities_IA)
     n = 250
-    episodes = rollouts.play(policy, rollouts.plan(game, pools, dict.fromkeys(tabular.POOLS, n), seed=5))
+    episodes = rollouts.play(
+        policy, rollouts.plan(game, pools, dict.fromkeys(games.OBJECTIVE_POOLS, n), seed=5)
+    )
     assert len(episodes) >= 1250
     expected = {}
     for episode in episodes:
@@ -137,7 +139,7 @@ def dilemma_opponents():
     return {
         name: opponent
         for pools in game.pools
-        for pool in tabular.POOLS
+        for pool in games.OBJECTIVE_POOLS
         for name, opponent in game.pool(pools, pool).items()
     }
 
@@ -151,10 +153,11 @@ def replay(opponent, mine, seed):
     return [r.actions[1] for r in rounds]
 
 
-@pytest.mark.parametrize("name", sorted(tabular.COOPERATION))
+@pytest.mark.parametrize("name", sorted(dilemma_opponents()))
 def test_the_dilemmas_opponents_are_axelrods(name):
     """Every sequence of 8 actions: the deterministic ones agree exactly, the others by frequency."""
-    opponent, rule = dilemma_opponents()[name], tabular.COOPERATION[name]
+    opponent = dilemma_opponents()[name]
+    rule = opponent.odds
     expected, happened = {}, {}
     for seed, mine in enumerate(itertools.product(ipd.ACTIONS, repeat=8)):
         theirs = replay(opponent, mine, seed)
@@ -173,19 +176,19 @@ def test_the_dilemmas_opponents_are_axelrods(name):
 @pytest.mark.parametrize(("name", "actions"), [("split", split.DEMANDS[2:8]), ("auction", auction.ACTIONS)])
 def test_what_a_chain_forgets_no_opponent_remembers(name, actions):
     """After every sequence of the policy's actions, the next round is that of the chain's state."""
-    game, how = games.get(name), tabular.table(name)
-    for pool in tabular.POOLS:
-        for opponent in game.pool("paper", pool):
+    game, how = games.get(name), tabular.enumeration(games.get(name))
+    for pool in games.OBJECTIVE_POOLS:
+        for opponent in game.pool("paper", pool).values():
             known = {}
             for length in range(4):
                 for mine in itertools.product(actions, repeat=length):
                     rounds = ()
                     for action in mine:
-                        branches = how.branches(game, "paper", pool, opponent, rounds)
+                        branches = how.branches(game, opponent, rounds)
                         chosen = next(b for b in branches if b.decisions[0][1] == action)
                         rounds = (*rounds, chosen.round)
                     ways = [
                         (b.probability, b.decisions, b.round.actions, b.round.payoffs)
-                        for b in how.branches(game, "paper", pool, opponent, rounds)
+                        for b in how.branches(game, opponent, rounds)
                     ]
-                    assert known.setdefault(how.memory(rounds), ways) == ways, (opponent, mine)
+                    assert known.setdefault(how.memory(rounds), ways) == ways, (opponent.description, mine)

@@ -1,6 +1,5 @@
 """Credit assignment against hand-computed advantages, and the identities the paper's argument rests on."""
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +7,7 @@ import pytest
 from episodes import episode
 
 from sepo_lib import games
-from sepo_lib.method import credit
-from sepo_lib.play import rollouts
-from sepo_lib.play.policy import Answer
-from sepo_lib.studies import published
+from sepo_lib.method import credit, objective
 
 IPD, KUHN = games.get("ipd"), games.get("kuhn")
 SETTINGS = [credit.preset(name) for name in credit.PRESETS]
@@ -93,14 +89,15 @@ def test_credited_lowers_the_guilty_episode_and_no_other():
 @pytest.mark.parametrize("how", SETTINGS, ids=list(credit.PRESETS))
 def test_the_largest_difference_between_two_arms(how):
     batch = random_batch(3)
-    reward = how.with_(arm="reward_only")
-    assert credit.largest_difference(batch, IPD, reward, "constant") <= 1e-12
-    other, own = advantages(batch, how.with_(arm="per_rollout")), advantages(batch, reward)
-    by_hand = max(np.abs(a - b).max() for a, b in zip(own, other, strict=True) if a is not None)
-    assert credit.largest_difference(batch, IPD, reward, "per_rollout") == by_hand > 1e-3
-    credited = advantages(batch, how.with_(arm="credited"))
-    alone = max(np.abs(a).max() for a, b in zip(credited, own, strict=True) if b is None)
-    assert credit.largest_difference(batch, IPD, reward, "credited") >= alone > 0.0
+    reward_only, per_rollout, credited = (
+        credit.assign(batch, IPD, how.with_(arm=arm)) for arm in ("reward_only", "per_rollout", "credited")
+    )
+    pairs = zip(reward_only.advantages, per_rollout.advantages, strict=True)
+    by_hand = max(np.abs(a - b).max() for a, b in pairs if a is not None)
+    assert credit.largest_difference(reward_only, per_rollout) == by_hand > 1e-3
+    pairs = zip(credited.advantages, reward_only.advantages, strict=True)
+    alone = max(np.abs(a).max() for a, b in pairs if b is None)
+    assert credit.largest_difference(reward_only, credited) >= alone > 0.0
 
 
 def test_the_reward_to_go_by_hand():
@@ -199,7 +196,7 @@ def test_equal_rewards_give_no_signal_and_are_counted():
     ]
     for how in SETTINGS:
         given = credit.assign(batch, IPD, how)
-        assert given.zero_variance == 1.0
+        assert given.frac_reward_zero_std == 1.0
         assert all(np.all(a == 0) for a in given.advantages if a is not None)
 
 
@@ -239,21 +236,19 @@ def array_batch(batches, groups, rollouts=4, rounds=3, seed=0):
 
 def part(pools, batch):
     """One batch of several."""
-    fields = ("own", "other", "collusion", "externality", "decisions")
     return {
-        pool: {key: credit.Rollouts(*(getattr(r, f)[batch] for f in fields)) for key, r in groups.items()}
+        pool: {key: credit.Rollouts(*(a[batch] for a in vars(r).values())) for key, r in groups.items()}
         for pool, groups in pools.items()
     }
 
 
 def record(pools):
     """Arrays of shape (1, G, T) as the episodes that they stand for."""
-    values = ("own", "other", "collusion", "externality")
     return [
-        episode(*key, g, *(getattr(r, value)[0, g].tolist() for value in values))
+        episode(*key, g, *(values[0, g].tolist() for values in list(vars(r).values())[:4]))
         for groups in pools.values()
         for key, r in groups.items()
-        for g in range(r.own.shape[1])
+        for g in range(r.own_NGT.shape[1])
     ]
 
 
@@ -305,15 +300,15 @@ def test_bad_arrays_are_refused():
 def test_means_that_are_better_known_decide_who_is_ahead():
     batch = random_batch()
     how = credit.preset("unbiased").with_(scale="none")
-    margin = credit.mean_margins(batch)
+    margin = objective.margins(batch)
     assert margin["x"] == pytest.approx(
         np.mean([np.subtract(e.other_T, e.own_T) for e in batch if e.opponent == "x"])
     )
-    own = credit.assign(batch, IPD, how, means=margin).advantages
+    own = credit.assign(batch, IPD, how, mean_margins=margin).advantages
     for a, b in zip(own, credit.assign(batch, IPD, how).advantages, strict=True):
         np.testing.assert_array_equal(a, b)  # what the batch itself says is the default
-    ahead = credit.assign(batch, IPD, how, means={"x": 0.1, "y": 0.1}).advantages
-    behind = credit.assign(batch, IPD, how, means={"x": -0.1, "y": 0.1}).advantages
+    ahead = credit.assign(batch, IPD, how, mean_margins={"x": 0.1, "y": 0.1}).advantages
+    behind = credit.assign(batch, IPD, how, mean_margins={"x": -0.1, "y": 0.1}).advantages
     free = credit.assign(batch, IPD, how, replace(IPD.train_weights, exploit=0.0)).advantages
     for e, a, b, f in zip(batch, ahead, behind, free, strict=True):
         if e.opponent == "x":  # behind on average: its margin is not charged
@@ -326,7 +321,7 @@ def test_a_preset_with_switches_turned():
     published, unbiased = (credit.PRESETS[name] for name in ("published", "unbiased"))
     assert credit.preset("published+horizon") == published.with_(horizon="to_go")
     assert credit.preset("published+credit", "constant") == published.with_(arm="constant")
-    assert credit.preset("+".join(["published", *credit.TURNS])) == unbiased
+    assert credit.preset("+".join(["published", *credit.FIELD_OF_SWITCH])) == unbiased
     with pytest.raises(
         ValueError, match="Unknown preset 'paper'; choose from published, authors_current, unbiased"
     ):
@@ -357,165 +352,3 @@ def test_the_authors_current_code_by_hand():
         theirs = (reward - reward.mean(0)) / (reward.std(0) + 1e-8)
         ours = np.array([given[id(e)] for e in group])
         np.testing.assert_allclose(ours * np.sqrt(4 / 3), theirs, rtol=2e-3, atol=1e-6)
-
-
-def test_the_authors_current_code_is_published_credit_where_s_cancels():
-    how, credited = credit.preset("authors_current"), credit.preset("published+credit")
-    equal = {name: credit.same(how, credited, games.get(name)) for name in games.GAMES}
-    assert equal == {"ipd": True, "auction": True, "split": False, "deal": False, "kuhn": True}
-    assert games.get("ipd").scale == games.get("auction").scale == 1.0
-    assert games.get("kuhn").scale == 1.5 and games.get("kuhn").train_weights.externality == 0.0
-
-
-class RandomPolicy:
-    """Draws a legal action by the seed of the decision."""
-
-    def answer(self, queries):
-        return [
-            Answer(q.view.legal[np.random.default_rng(q.seed).integers(len(q.view.legal))]) for q in queries
-        ]
-
-
-@functools.cache
-def game_batch(game, pools, seed):
-    """One batch of random play as the trainer would record it, 8 rollouts against every opponent."""
-    plans = rollouts.plan(game, pools, dict.fromkeys(credit.POOLS, 8), seed)
-    played = rollouts.play(RandomPolicy(), plans)
-    found = {pool: {} for pool in credit.POOLS}
-    for pool in credit.POOLS:
-        for key in dict.fromkeys((e.pool, e.opponent) for e in played if e.pool == pool):
-            group = [e for e in played if (e.pool, e.opponent) == key]
-            values = ("own_T", "other_T", "collusion_T", "externality_T")
-            counts = [np.bincount([d.round for d in e.decisions], minlength=game.rounds) for e in group]
-            arrays = ([[getattr(e, value) for e in group]] for value in values)
-            found[pool][key] = credit.Rollouts(
-                *(np.array([a], dtype=float) for a in arrays), np.array([[counts]], dtype=float)
-            )
-    return found
-
-
-@pytest.mark.parametrize("arm", credit.ARMS)
-@pytest.mark.parametrize("name", list(credit.PRESETS))
-@pytest.mark.parametrize("game", [games.get(name) for name in games.GAMES], ids=list(games.GAMES))
-def test_a_switch_acts_where_it_changes_an_advantage_of_played_batches(game, name, arm):
-    """The floor under the deviation (1e-4) is all that a switch may change which is said not to act."""
-    how = credit.preset(name, arm)
-    for pools in game.pools:
-        batches = [game_batch(game, pools, seed) for seed in range(3)]
-        for switch, field in credit.TURNS.items():
-            ends = [
-                how.with_(**{field: getattr(credit.PRESETS[end], field)}) for end in ("published", "unbiased")
-            ]
-            largest = 0.0
-            for batch in batches:
-                first, second = (credit.advantages(batch, game, end)[0] for end in ends)
-                for key in first | second:
-                    difference = np.abs(first.get(key, 0.0) - second.get(key, 0.0)).max()
-                    largest = max(largest, float(difference))
-            assert credit.acts(how, switch, game, pools) == (largest > 0.02), (switch, pools, largest)
-
-
-def elsewhere(name, batch, game=IPD, batches=1):
-    """The advantages of a published estimator on one batch, by key, (G, T); more batches are copies of it."""
-    pools = {
-        pool: {
-            key: credit.Rollouts(*(np.repeat(a[None], batches, axis=0) for a in vars(r).values()))
-            for key, r in groups.items()
-        }
-        for pool, groups in batch.items()
-    }
-    given, _ = credit.advantages(pools, game, published.ELSEWHERE[name].estimator)
-    return {key: advantage[0, 0] for key, advantage in given.items()}
-
-
-def three_pools(own, decisions=None):
-    """One batch in which the train group alone earns anything: `own` of shape (G, T)."""
-    own = np.array(own, dtype=float)[None]
-    nothing, ones = np.zeros_like(own), np.ones_like(own)
-    counts = ones if decisions is None else np.array(decisions, dtype=float)[None]
-    group, idle = (credit.Rollouts(o, nothing, nothing, nothing, counts) for o in (own, nothing))
-    return {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
-
-
-def test_trajectory_estimators_by_hand():
-    batch = three_pools([[1, 5], [0, 0], [6, 0]])
-    returns = np.array([3.0, 0.0, 3.0])[:, None] * np.ones(2)  # s / T = 1/2, for every round of the episode
-    mean, std = 2.0, np.sqrt(3.0)
-    np.testing.assert_allclose(elsewhere("Dr. GRPO", batch)["train", "a"], returns - mean)
-    np.testing.assert_allclose(elsewhere("RLOO", batch)["train", "a"], (returns - mean) * 3 / 2)
-    np.testing.assert_allclose(
-        elsewhere("GRPO by trajectory", batch)["train", "a"], (returns - mean) / std, rtol=1e-3
-    )
-    np.testing.assert_allclose(elsewhere("SPIRAL (RAE)", batch, batches=2)["train", "a"], returns - mean)
-    with pytest.raises(ValueError, match="at least two batches"):
-        elsewhere("SPIRAL (RAE)", batch)
-
-
-def test_the_return_of_a_role_is_that_of_its_hands_alone():
-    """Kuhn: hands 0 and 2 from the first seat, 1 and 3 from the second, which earns nothing; s / T = 3 / 8.
-    The first seat earned 4 in both rollouts of the first batch, and 2 in those of the second."""
-    own = np.array([[[[2.0, 0, 2, 0], [4, 0, 0, 0]]], [[[1, 0, 1, 0], [2, 0, 0, 0]]]])
-    nothing, ones = np.zeros_like(own), np.ones_like(own)
-    group, idle = (credit.Rollouts(o, nothing, nothing, nothing, ones) for o in (own, nothing))
-    pools = {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
-    given = credit.advantages(pools, KUHN, published.ELSEWHERE["SPIRAL (RAE)"].estimator)[0]["train", "a"]
-    # returns 4 and 2 with the baselines 2 and 4 from the first seat; 0 with the baseline 0 from the other
-    np.testing.assert_allclose(given[0, 0], [[1.5 / 4 * 2, 0] * 2] * 2)
-    np.testing.assert_allclose(given[1, 0], [[1.5 / 4 * -2, 0] * 2] * 2)
-    whole = credit.advantages(pools, KUHN, published.ELSEWHERE["RLOO"].estimator)[0]["train", "a"]
-    np.testing.assert_allclose(whole, 0.0)  # the six hands as one trajectory, in which all earned the same
-    one_role = credit.advantages(pools, IPD, published.ELSEWHERE["SPIRAL (RAE)"].estimator)[0]["train", "a"]
-    np.testing.assert_allclose(one_role[0, 0], 1 / 4 * 2 * np.ones((2, 4)))  # s / T = 1 / 4; every round
-
-
-def test_a_role_is_normalized_over_all_its_turns():
-    batch = three_pools([[1, 5], [0, 0]])
-    to_go = np.array([[3.0, 2.5], [0.0, 0.0]])
-    centred = to_go - to_go.mean()  # one seat: all four turns together
-    np.testing.assert_allclose(elsewhere("MARSHAL, centred only", batch)["train", "a"], centred)
-    np.testing.assert_allclose(elsewhere("MARSHAL", batch)["train", "a"], centred / to_go.std(), rtol=1e-3)
-    # Kuhn: hand 0 from the first seat, hand 1 from the second; s / T = .75; turns count, not hands
-    batch = three_pools([[2, -1], [-1, 1]], decisions=[[2, 1], [1, 1]])
-    given = elsewhere("MARSHAL, centred only", batch, KUHN)["train", "a"]
-    first = (2 * 1.5 - 0.75) / 3
-    np.testing.assert_allclose(given, [[1.5 - first, -0.75], [-0.75 - first, 0.75]])
-
-
-def test_a_baseline_by_turn_depends_on_how_many_turns_were_taken():
-    """Rollouts 0 and 1 end after one turn, 2 and 3 take a second one; one hand, s = 1.5."""
-    batch = three_pools([[4.0], [0.0], [2.0], [-2.0]], decisions=[[1], [1], [2], [2]])
-    given = elsewhere("baseline by turn", batch, KUHN)["train", "a"][:, 0] / 1.5
-    first, second = (4 + 0 + 0 + 0) / 4, (2 - 2) / 2  # all four have a first turn, two a second one
-    np.testing.assert_allclose(given, [4 - first, 0 - first, 2 - first - second, -2 - first - second])
-    even = three_pools([[4.0], [0.0], [2.0], [-2.0]])
-    np.testing.assert_allclose(
-        elsewhere("baseline by turn", even, KUHN)["train", "a"],
-        elsewhere("Dr. GRPO", even, KUHN)["train", "a"],
-    )
-
-
-def test_presets_keep_the_baseline_of_their_group():
-    assert {how.baseline for how in credit.PRESETS.values()} == {"group"}
-    for one in published.ELSEWHERE.values():
-        assert (one.estimator.arm, one.estimator.weights, one.estimator.clamp) == ("credited", "pool", "mean")
-    with pytest.raises(ValueError, match="Unknown baseline 'value'; choose from group, mean, role"):
-        credit.preset("unbiased").with_(baseline="value")
-
-
-def test_the_switches_that_cannot_act():
-    ipd, kuhn = games.get("ipd"), games.get("kuhn")
-    assert credit.idle("published", ipd) == credit.idle("published", kuhn) == ["published+weights"]
-    assert credit.idle("authors_current", ipd) == []  # x and e of an exploiter have shares of their own
-    assert credit.idle("authors_current", kuhn) == ["authors_current+weights"]  # there is no x
-    assert credit.idle("unbiased", ipd) == []
-    assert credit.idle("published", games.get("split")) == ["published+clamp", "published+weights"]
-    assert not credit.clamp_acts(games.get("split"))  # no exploiter there can be behind in an episode
-    assert credit.clamp_acts(ipd, "conflict") and credit.clamp_acts(kuhn)
-    assert credit.acts(credit.preset("unbiased"), "clamp", games.get("split"))  # through the horizon
-    assert not credit.acts(credit.preset("published", "reward_only"), "clamp", ipd)
-    assert credit.acts(credit.preset("published", "reward_only"), "horizon", ipd)
-    assert not credit.acts(
-        credit.preset("published", "reward_only"), "horizon", kuhn
-    )  # no hand knows another
-    with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit"):
-        credit.acts(credit.preset("published"), "arm", ipd)

@@ -63,7 +63,7 @@ def test_missing_episodes_are_an_error_and_not_a_zero(played):
         objective.measure(games.get("ipd"), [e for e in played if e.pool != "exploiter"])
     without_shift = [e for e in played if e.pool != "shift"]
     assert math.isnan(objective.measure(games.get("ipd"), without_shift)["shift_payoff"])
-    with pytest.raises(ValueError, match="No decisions"):
+    with pytest.raises(ValueError, match="no decisions"):
         objective.parse_rate([])
 
 

@@ -99,14 +99,8 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
         tokenizer,
         examples,
         tmp_path / "sft",
-        steps=2,
-        epochs=1,
-        batch=4,
-        learning_rate=1e-2,
-        max_length=512,
-        seed=1,
-        report=lambda step, metrics: None,
-        lora=LORA,
+        sft.SFTSettings(epochs=1, batch=4, learning_rate=1e-2, max_length=512, seed=1, steps=2, lora=LORA),
+        lambda step, metrics: None,
     )
     assert [row["step"] for row in rows] == [1, 2] and np.isfinite([row["loss"] for row in rows]).all()
     plain = AutoModelForCausalLM.from_pretrained(base)
@@ -128,11 +122,7 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
         evaluated.append(float(tables["evaluation"]["payoff"].iloc[0]))
         model.train()
 
-    log = sepo.train(
-        model,
-        tokenizer,
-        policy.engine,
-        tmp_path / "sepo",
+    config = sepo.SEPOConfig(
         game=KUHN,
         pools="paper",
         estimator=credit.preset("unbiased"),
@@ -148,9 +138,10 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
         checkpoint_every=2,
         micro_batches=2,
         seed=5,
-        report=lambda step, metrics: None,
-        evaluate=evaluate,
         lora=LORA,
+    )
+    log = sepo.train(
+        model, tokenizer, policy.engine, tmp_path / "sepo", config, lambda step, metrics: None, evaluate
     )
     assert [row["step"] for row in log] == [1, 2] and log[1]["kl"] > 0
     assert all(row["grad_norm"] > 0 and np.isfinite(row["loss"]) for row in log)
@@ -182,13 +173,8 @@ def test_the_examples_of_sft_begin_with_the_prompts_of_play(kind, loaded, tmp_pa
             tokenizer,
             examples,
             tmp_path,
-            steps=None,
-            epochs=1,
-            batch=2,
-            learning_rate=1e-3,
-            max_length=512,
-            seed=1,
-            report=lambda step, metrics: None,
+            sft.SFTSettings(epochs=1, batch=2, learning_rate=1e-3, max_length=512, seed=1),
+            lambda step, metrics: None,
         )
     for example, row in zip(examples, seen["rows"], strict=True):
         ((_, prompt_ids),) = policy.encode([example["prompt"]])

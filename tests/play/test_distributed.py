@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from sepo_lib.config import paths, profiles
-from sepo_lib.run import jobs, launch, recipes
+from sepo_lib.run import job_arguments, jobs, launch, recipes
 from sepo_lib.training import demonstrations, sepo
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def root(tmp_path, monkeypatch):
     """A kit of its own whose SFT model of seed 3 is nano."""
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    recipes.weights_of.cache_clear()
+    job_arguments.model_sha256.cache_clear()
     settings = profiles.load("smoke", games="split", seeds=3, steps=2)
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
@@ -42,7 +42,7 @@ def root(tmp_path, monkeypatch):
         json.dumps({"fingerprint": job.fingerprint, "seconds": 0.0, "result": {}})
     )
     yield tmp_path
-    recipes.weights_of.cache_clear()
+    job_arguments.model_sha256.cache_clear()
 
 
 def trained(folder, number):
@@ -100,7 +100,7 @@ def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():
     assert [[row.count for row in share] for share in shares] == [[2, 2, 2, 0], [2, 2, 0, 0]]
     assert [row.prompt_ids[0] for row in shares[0]] == [1, 3, 5, 1]
     assert sepo.share_of(rows, 0, 1) == rows
-    batch = sepo.to_tensors(shares[1], 0, torch.device("cpu"), multiple_of=2)
+    batch = sepo.to_tensors(shares[1], 10, 0, torch.device("cpu"))
     assert batch["tool_mask"][:, 0].tolist() == [2.0, 2.0, 0.0, 0.0]
 
 

@@ -12,7 +12,7 @@ from transformers.utils import chat_template_utils
 from sepo_lib import games
 from sepo_lib.play import models, templates
 from sepo_lib.play.policy import LanguageModelPolicy
-from sepo_lib.training import demonstrations, sft
+from sepo_lib.training import demonstrations, examples
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def seen_by_play_and_by_sft(tokenizer):
     """The prompt that play shows for CHAT, and all that SFT trains on and what of it has a label."""
     policy = LanguageModelPolicy(None, tokenizer)
     ((prompt, ids),) = policy.encode([CHAT])
-    dataset = sft.Dataset.from_list([{"prompt": CHAT, "completion": [ANSWER]}])
-    (row,) = sft.prepare(tokenizer, dataset, 512)
+    dataset = examples.Dataset.from_list([{"prompt": CHAT, "completion": [ANSWER]}])
+    (row,) = examples.prepare(tokenizer, dataset, 512)
     assert row["input_ids"][: len(ids)] == ids
     return prompt, *(
         tokenizer.decode([i for i in row[name] if i != -100]) for name in ("input_ids", "labels")

@@ -51,7 +51,7 @@ def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
 def finish(job, difference):
     """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
     folder = paths.job("study", job.name)
-    keys = job.arguments["keys"]
+    keys = job.arguments["labels"]
     evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
     log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
     evaluation.save({"training": log}, folder, "log")
@@ -65,11 +65,11 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
         if job.arguments["preset"] == "unbiased"
     }
     constant, reward = jobs["constant"], jobs["reward_only"]
-    assert constant.arguments["twin"] == {"name": reward.name, "fingerprint": reward.fingerprint}
-    assert not any("twin" in job.arguments for arm, job in jobs.items() if arm != "constant")
-    both = profiles.load("study", games="split", seeds="1", share_twins=False)
-    assert not any("twin" in job.arguments for job in recipes.ablation_jobs(both))
-    assert "same" not in constant.arguments["twin"]
+    same_as = {"name": reward.name, "fingerprint": reward.fingerprint, "proven": False}
+    assert constant.arguments["same_as"] == same_as
+    assert not any("same_as" in job.arguments for arm, job in jobs.items() if arm != "constant")
+    both = profiles.load("study", games="split", seeds="1", copy_equal_runs=False)
+    assert not any("same_as" in job.arguments for job in recipes.ablation_jobs(both))
 
     class Trained(Exception):
         pass
@@ -83,7 +83,7 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     def run():
         return steps.run_sepo(folder, lambda step, metrics: reports.append(step), **constant.arguments)
 
-    with pytest.raises(Trained):  # there is no finished twin
+    with pytest.raises(Trained):  # that job has not finished
         run()
     finish(reward, difference=1e-6)
     with pytest.raises(Trained):  # the advantages differed
@@ -100,9 +100,8 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     """In the dilemma s is 1: `published+credit` and the credited arm of `published` are authors_current."""
     settings = profiles.load("study", games="ipd", seeds="1")
     (main,) = [j for j in recipes.sepo_jobs(settings) if j.arguments["preset"] == "authors_current"]
-    copies = [
-        j for j in (*recipes.ablation_jobs(settings), *recipes.switch_jobs(settings)) if "twin" in j.arguments
-    ]
+    others = [*recipes.ablation_jobs(settings), *recipes.switch_jobs(settings)]
+    copies = [j for j in others if "same_as" in j.arguments]
     copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
     assert set(copies) == {"published", "published+credit"}
     assert copies["published"].arguments["pools"] == "paper"  # the main run's
@@ -115,9 +114,10 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
         taken = evaluation.collect([folder], "evaluation")
         assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
     alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])
-    assert not any("twin" in job.arguments for job in recipes.switch_jobs(alone))
+    assert not any("same_as" in job.arguments for job in recipes.switch_jobs(alone))
     split = profiles.load("study", games="split", seeds="1")  # s is .6 there
-    assert {j.arguments["arm"] for j in recipes.ablation_jobs(split) if "twin" in j.arguments} == {"constant"}
+    copies = [j for j in recipes.ablation_jobs(split) if "same_as" in j.arguments]
+    assert {j.arguments["arm"] for j in copies} == {"constant"}
 
 
 def test_a_switch_that_cannot_act_is_not_trained():

@@ -33,8 +33,9 @@ def settings():
 def finish(settings, jobs):
     """The folders of finished jobs: one evaluation for each pool set they play on, two rows of a log."""
     for job in jobs:
-        folder, keys = paths.job(settings.profile, job.name), job.arguments["keys"]
-        where = job.arguments.get("where", [[job.arguments.get("game"), job.arguments.get("pools")]])
+        folder = paths.job(settings.profile, job.name)
+        keys = job.arguments.get("labels") or job.arguments["keys"]
+        where = job.arguments.get("evaluated_on", [[job.arguments.get("game"), job.arguments.get("pools")]])
         for game, pools in where:
             row = {"game": game, "pools": pools, **keys}
             safety = keys["seed"] + (100.0 if pools == "conflict" else 0.0)

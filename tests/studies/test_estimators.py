@@ -60,10 +60,8 @@ def as_episodes(played, batch):
     found = []
     for groups in played.pools.values():
         for key, r in groups.items():
-            for g in range(r.own.shape[2]):
-                values = (
-                    getattr(r, v)[batch, 0, g].tolist() for v in ("own", "other", "collusion", "externality")
-                )
+            for g in range(r.own_NGT.shape[2]):
+                values = (value[batch, 0, g].tolist() for value in list(vars(r).values())[:4])
                 made = episode(*key, g, *values)
                 made.decisions = [
                     type(made.decisions[0])(t, "", "", int(index), True, 0)

@@ -83,7 +83,8 @@ def test_the_sweeps_jobs_scale_the_games_own_weight(monkeypatch):
     settings = profiles.load("study", seeds="1", sweep_exploit_weights=[0.0, 0.5, 2.0])
     jobs = {job.name: job.arguments for job in recipes.sweep_jobs(settings)}
     assert len(jobs) == 6
-    assert jobs["sweep/ipd/exploit-0.5/seed-1"]["weights"] == pytest.approx([1.2, 1.0, 1.8])
-    assert jobs["sweep/kuhn/exploit-0/seed-1"]["weights"] == [0.0, 2.4, 0.0]
-    assert jobs["sweep/kuhn/exploit-2/seed-1"]["keys"]["pools"] == "sweep:2"
+    assert jobs["sweep/ipd/exploit-0.5/seed-1"]["train_weights"] == pytest.approx([1.2, 1.0, 1.8])
+    assert jobs["sweep/kuhn/exploit-0/seed-1"]["train_weights"] == [0.0, 2.4, 0.0]
+    assert jobs["sweep/kuhn/exploit-2/seed-1"]["labels"]["multiple"] == 2.0
+    assert jobs["sweep/kuhn/exploit-2/seed-1"]["labels"]["exploit_weight"] == 3.0
     assert recipes.sweep_jobs(profiles.load("laptop")) == []

@@ -184,23 +184,15 @@ def train(folder, steps, stop_after=None, **changes):
         "checkpoint_every": 2,
         "micro_batches": 1,
         "seed": 5,
-        "weights": Weights(0.5, 0.0, 0.0),
+        "penalty_weights": Weights(0.5, 0.0, 0.0),
         "exploiter": BestResponse(2, 4, ["train", "exploiter"]),
         "estimator": credit.preset("unbiased"),
     }
     log = None
     try:
+        config = sepo.SEPOConfig(game=KUHN, pools="paper", steps=steps, **{**sizes, **changes})
         log = sepo.train(
-            model,
-            tokenizer,
-            policy.engine,
-            folder,
-            game=KUHN,
-            pools="paper",
-            steps=steps,
-            report=lambda step, metrics: None,
-            evaluate=evaluate,
-            **{**sizes, **changes},
+            model, tokenizer, policy.engine, folder, config, lambda step, metrics: None, evaluate
         )
     except KeyboardInterrupt:
         pass
@@ -231,8 +223,8 @@ def test_the_weights_reach_the_estimator(tmp_path):
     def step(name, **changes):
         return train(tmp_path / name, 1, exploiter=None, **changes)[1] - start
 
-    without = step("without", weights=None, estimator=credit.preset("unbiased", "reward_only"))
-    none, own = step("none", weights=Weights(0.0, 0.0, 0.0)), step("own", weights=None)
+    without = step("without", penalty_weights=None, estimator=credit.preset("unbiased", "reward_only"))
+    none, own = step("none", penalty_weights=Weights(0.0, 0.0, 0.0)), step("own", penalty_weights=None)
     cosines = [float(torch.cosine_similarity(one, without, dim=0)) for one in (none, own)]
     assert cosines[0] > 0.99 and cosines[1] < 0.8
 
@@ -244,14 +236,16 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
     jobs = {job.name: job.arguments for job in recipes.exploiter_jobs(settings)}
     assert len(jobs) == 6
     only = jobs["exploiter/best_response_only/seed-2"]
-    assert only["exploiter"]["pools"] == ["train", "exploiter"] and only["weights"] == [0.5, 0.0, 0.0]
-    assert only["keys"]["pools"] == "exploiter:best_response_only" and only["pools"] == "paper"
+    assert only["exploiter"]["pools"] == ["train", "exploiter"] and only["train_weights"] == [0.5, 0.0, 0.0]
+    assert only["labels"]["exploiter"] == "best_response_only" and only["pools"] == "paper"
     fixed = jobs["exploiter/pool/seed-1"]
-    assert "exploiter" not in fixed and "weights" not in fixed
+    assert "exploiter" not in fixed and "train_weights" not in fixed
     main = recipes.sepo_jobs(settings)[0].arguments
-    assert not {"exploiter", "weights"} & set(main) and "pools" not in main["keys"]
-    switched = profiles.load("study", games="kuhn", seeds="1", kuhn_exploiter="best_response")
-    assert recipes.sepo_jobs(switched)[0].arguments["exploiter"]["pools"] == ["exploiter"]
+    assert not {"exploiter", "train_weights"} & {*main, *main["labels"]}
+    switched = profiles.load("study", games="kuhn", seeds="1", exploiter="best_response")
+    switched = recipes.sepo_jobs(switched)[0].arguments
+    assert switched["exploiter"]["pools"] == ["exploiter"]
+    assert switched["labels"]["exploiter"] == "best_response"
     assert recipes.exploiter_jobs(profiles.load("study", games="ipd")) == []
     assert (
         kuhn_strategy.kuhn_nashconv(
@@ -284,7 +278,7 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     main = [job for job in recipes.sepo_jobs(settings) if job.arguments["preset"] == "unbiased"]
     begun, against = recipes.sft_jobs(settings), recipes.exploiter_jobs(settings)
     for job in (*begun, *main, *against, *recipes.sweep_jobs(settings)):
-        keys = {"game": "kuhn", "pools": "paper", **job.arguments["keys"]}
+        keys = {"game": "kuhn", "pools": "paper", **job.arguments["labels"]}
         steps = [40, 80] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
@@ -298,6 +292,7 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     assert row["change_mean"] == pytest.approx(1.5 / 80 - 1.5 / 250)
     sweep = results.sweep_table(settings)
     assert sorted(sweep["exploit_weight"].unique()) == [0.0, 1.5, 3.0]  # 1.5: the main run
+    assert set(sweep["pools"]) == {"paper"} and set(sweep["multiple"]) == {0.0, 1.0, 2.0}
     assert len(sweep) == 6 and (sweep["payoff"] == sweep["step"]).all()
 
 
@@ -315,7 +310,7 @@ def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_re
     safety = {"published": 1.0, "published+credit": 3.0, "published+clamp": 0.5, "unbiased": 4.0}
     safety["authors_current"] = 9.0  # not of this table: there it is published+credit
     for job in (*recipes.sepo_jobs(settings), *turned):
-        keys = {"game": "ipd", "pools": "paper", **job.arguments["keys"]}
+        keys = {"game": "ipd", "pools": "paper", **job.arguments["labels"]}
         rows = [{**keys, "step": step, "safety": safety[keys["preset"]] * keys["seed"]} for step in (15, 30)]
         done(settings, job, evaluation=pd.DataFrame(rows))
     table = results.switch_table(settings)

@@ -6,11 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from trainers import IPD, SIZES, Reference, advantages_of, assert_close, first_batch, loss_gradient
+from trainers import (
+    IPD,
+    SIZES,
+    Reference,
+    advantages_of,
+    assert_close,
+    configuration,
+    first_batch,
+    loss_gradient,
+)
 
 from sepo_lib import games
 from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit
+from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
@@ -45,14 +54,14 @@ def test_equal_rows_are_merged_and_their_sums_kept(played):
 def test_padding_and_weights_of_the_batch():
     long, short = sepo.Row((5, 6, 7), (8,), 0.5, 3), sepo.Row((5,), (9, 10), -1.0, 1)
     rows = [long, short, sepo.Row((5, 6), (8, 9), 2.0, 1)]
-    batch = sepo.to_tensors(rows, pad_id=0, device=torch.device("cpu"), multiple_of=2)
+    batch = sepo.to_tensors(sepo.share_of(rows, 0, 1, multiple_of=2), 5, 0, torch.device("cpu"))
     assert batch["prompt_ids"][:3].tolist() == [[5, 6, 7], [0, 0, 5], [0, 5, 6]]
     assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
     assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
     assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
     weighed = batch["advantages"] * batch["tool_mask"][:, 0]
     assert weighed.tolist() == [0.5, -1.0, 2.0, 0.0]
-    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 0, torch.device("cpu"))
+    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 3, 0, torch.device("cpu"))
     weighed = direct["advantages"] * direct["tool_mask"][:, 0]
     assert weighed.tolist() == pytest.approx([0.5, 0.7]) and direct["tool_mask"][1, 0] < 1e-30
     assert direct["num_items_in_batch"] == 3
@@ -69,10 +78,11 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
     def inspect(trainer):
         expected = None
         for arm in credit.ARMS:
-            trainer.estimator = credit.preset("unbiased", arm)
+            estimator = credit.preset("unbiased", arm)
+            trainer.config = replace(trainer.config, estimator=estimator)
             found = loss_gradient(trainer)
             expected = expected or Reference(trainer)  # the play is the same
-            given = credit.assign(trainer.last_episodes, IPD, trainer.estimator).advantages
+            given = credit.assign(trainer.last_episodes, IPD, estimator).advantages
             advantage_D = advantages_of(trainer, given)
             policy_term = -(advantage_D * expected.logp_D).sum()
             assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
@@ -125,13 +135,13 @@ def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatc
     def against_fair(policy, plans, instead):
         hardball = [plan for plan in plans if plan.opponent == "hardball"]
         margins.setdefault(len(hardball), []).append(
-            credit.mean_margins(rollouts.play(Fair(), hardball))["hardball"]
+            objective.margins(rollouts.play(Fair(), hardball))["hardball"]
         )
         raise Planned
 
     def inspect(trainer):
         for size in (4, 64):
-            trainer.counts = dict.fromkeys(sepo.TRAINING_POOLS, size)
+            trainer.config = replace(trainer.config, rollouts_per_opponent=size)
             for trainer.state.global_step in range(batches):
                 with pytest.raises(Planned):
                     trainer._generate_and_score_completions(None)
@@ -153,49 +163,17 @@ def test_a_constant_penalty_has_no_gradient_and_the_others_have_one(played, pres
     assert (gradient["credited"] - gradient["reward_only"]).norm() > 1e-2 * scale
 
 
-def train(folder, steps, stop_after=None, **changes):
-    """A short run; with `stop_after` it dies after that many steps."""
+def train(folder, **changes):
+    """The log of one step."""
     model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
-    evaluated = []
-
-    def evaluate(step):
-        evaluated.append(step)
-        if stop_after is not None and step > stop_after:
-            raise KeyboardInterrupt
-
-    how = changes.pop("estimator", credit.preset("unbiased"))
-    try:
-        log = sepo.train(
-            model,
-            tokenizer,
-            policy.engine,
-            folder,
-            pools="paper",
-            estimator=how,
-            steps=steps,
-            report=lambda step, metrics: None,
-            evaluate=evaluate,
-            **{"game": IPD, **SIZES, **changes},
-        )
-    except KeyboardInterrupt:
-        return None, model, evaluated
-    return log, model, evaluated
+    config = configuration(steps=1, **changes)
+    return sepo.train(
+        model, tokenizer, policy.engine, folder, config, lambda step, metrics: None, lambda step: None
+    )
 
 
 def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
-def test_a_run_that_died_continues_exactly_where_it_was(tmp_path):
-    log, whole, _ = train(tmp_path / "whole", steps=3)
-    died, _, seen = train(tmp_path / "died", steps=3, stop_after=1)
-    assert died is None and seen == [1, 2]
-    resumed_log, resumed, seen = train(tmp_path / "died", steps=3)
-    assert seen == [2, 3]
-    assert torch.equal(weights(whole), weights(resumed))
-    assert [row["step"] for row in resumed_log] == [1, 2, 3]
-    for a, b in zip(log, resumed_log, strict=True):
-        assert (a["objective"], a["loss"], a["kl"]) == (b["objective"], b["loss"], b["kl"])
 
 
 def test_in_kuhn_the_clamp_is_given_enumerated_margins(tmp_path, monkeypatch):
@@ -207,28 +185,19 @@ def test_in_kuhn_the_clamp_is_given_enumerated_margins(tmp_path, monkeypatch):
         return assign(episodes, game, how, weights, means)
 
     monkeypatch.setattr(credit, "assign", watched)
-    train(tmp_path / "ipd", steps=1)
-    train(tmp_path / "kuhn", steps=1, game=games.get("kuhn"))
-    train(tmp_path / "response", steps=1, game=games.get("kuhn"), exploiter=BestResponse(1, 4))
+    train(tmp_path / "ipd")
+    train(tmp_path / "kuhn", game=games.get("kuhn"))
+    train(tmp_path / "response", game=games.get("kuhn"), exploiter=BestResponse(1, 4))
     assert given[0][0] == {}  # what the prisoner's dilemma prompts show is no state of an enumeration
     assert set(given[1][0]) == {"value_bettor", "always_bet"} and given[1][0] == given[1][1]
     assert set(given[2][0]) == {"best_response"} and given[2][0]["best_response"] > 0
-
-
-def test_micro_batches_change_memory_and_not_the_update(tmp_path):
-    _, one, _ = train(tmp_path / "one", steps=1)
-    _, four, _ = train(tmp_path / "four", steps=1, micro_batches=4)
-    start = weights(models.load("nano")[0])
-    moved = (weights(one) - start).norm()
-    assert moved > 0
-    assert (weights(one) - weights(four)).norm() < 0.02 * moved
 
 
 @pytest.mark.parametrize("as_trees", [False, True])
 def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, as_trees):
     """With no KL term the trainer's gradient is that of -(1/N) sum A log pi, whatever was merged; both ways
     of the penalty's gradient to read the answers give it."""
-    log, _, _ = train(tmp_path, steps=1, kl_beta=0.0, max_grad_norm=1e9)
+    log = train(tmp_path, kl_beta=0.0, max_grad_norm=1e9)
     assert log[0]["grad_norm"] > 0
     start, _, policy = load_policy("nano", "float32", 0.8, 16)
     seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
@@ -244,7 +213,7 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
 
 def test_lora_trains_an_adapter_and_leaves_the_model(tmp_path):
     before = weights(models.load("nano")[0])
-    train(tmp_path, steps=1, lora={"rank": 4, "alpha": 8, "dropout": 0.0})
+    train(tmp_path, lora={"rank": 4, "alpha": 8, "dropout": 0.0})
     assert (tmp_path / "model" / "adapter_model.safetensors").exists()
     assert torch.equal(before, weights(models.load("nano")[0]))
     shutil.rmtree(tmp_path / "model")
@@ -260,7 +229,7 @@ def test_lora_targets_are_the_attention_projections():
 
 
 def test_the_log_has_every_term(tmp_path):
-    log, _, _ = train(tmp_path, steps=1)
+    log = train(tmp_path)
     for key in ("payoff", "exploit", "collusion", "externality", "objective", "kl", "entropy", "parse_rate"):
         assert np.isfinite(log[0][key]), key
 
@@ -295,6 +264,6 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
         sepo.SEPOTrainer, "play_batch", sepo.SEPOTrainer._generate_and_score_completions, raising=False
     )
     monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
-    train(tmp_path, steps=1)
+    train(tmp_path)
     for ours, theirs in zip(seen[True], seen[False], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))

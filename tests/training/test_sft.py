@@ -10,7 +10,14 @@ from transformers import AutoTokenizer
 
 from sepo_lib.config import paths
 from sepo_lib.play import models
-from sepo_lib.training import demonstrations, sft
+from sepo_lib.training import demonstrations, examples, sft
+
+SIZES = {"epochs": 1, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
+
+
+def train_once(model, tokenizer, data, folder, **sizes):
+    settings = sft.SFTSettings(**SIZES, steps=1, **sizes)
+    return sft.train(model, tokenizer, data, folder, settings, lambda step, metrics: None)
 
 
 def tuned(trainer, folder, monkeypatch):
@@ -25,14 +32,8 @@ def tuned(trainer, folder, monkeypatch):
         tokenizer,
         concatenate_datasets(games).select_columns(["prompt", "completion"]),
         folder,
-        steps=2,
-        epochs=1,
-        batch=6,
-        learning_rate=1e-3,
-        max_length=512,
-        seed=1,
-        report=lambda step, metrics: None,
-        micro_batches=2,
+        sft.SFTSettings(**SIZES, steps=2, batch=6, micro_batches=2),
+        lambda step, metrics: None,
     )
     return rows, model.state_dict()
 
@@ -113,15 +114,18 @@ def trained(tokenizer, row):
 def test_labels_are_the_answer_and_its_end_token_and_nothing_else(family, end):
     tokenizer = nano_s() if family == "nano" else tiny_models.tokenizer_of(family)
     chats = [chat(), chat("I take\n10"), chat()]
-    rows = list(sft.prepare(tokenizer, pairs(chats), 512))
+    rows = list(examples.prepare(tokenizer, pairs(chats), 512))
     assert [trained(tokenizer, row) for row in rows] == [f"{one[-1]['content']}{end}" for one in chats]
-    assert list(sft.prepare(tokenizer, Dataset.from_list([{"messages": one} for one in chats]), 512)) == rows
+    assert (
+        list(examples.prepare(tokenizer, Dataset.from_list([{"messages": one} for one in chats]), 512))
+        == rows
+    )
 
 
 def test_of_messages_the_last_is_trained_on_and_all_before_is_the_prompt():
     tokenizer = nano_s()
     turns = [*chat("LOW"), {"role": "user", "content": "Again."}, {"role": "assistant", "content": "HIGH"}]
-    (row,) = sft.prepare(tokenizer, Dataset.from_list([{"messages": turns}]), 512)
+    (row,) = examples.prepare(tokenizer, Dataset.from_list([{"messages": turns}]), 512)
     assert trained(tokenizer, row) == "HIGH<|end|>"
     before = "<|system|>Rules.<|end|><|user|>State.<|end|><|assistant|>LOW<|end|><|user|>Again.<|end|>"
     assert tokenizer.decode(row["input_ids"]) == before + "<|assistant|>HIGH<|end|>"
@@ -131,19 +135,12 @@ def test_where_the_template_rewrites_an_answered_prompt_the_prompt_of_play_is_tr
     """As templates do that open a thought in the prompt of an answer and leave it out of an answered one."""
     tokenizer = nano_s()
     tokenizer.chat_template = tokenizer.chat_template.replace("<|assistant|>", "<|assistant|>Hm, ")
-    (row,) = sft.prepare(tokenizer, pairs([chat("LOW")]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([chat("LOW")]), 512)
     assert tokenizer.decode(row["input_ids"]).endswith("<|end|><|assistant|>Hm, LOW<|end|>")
     assert trained(tokenizer, row) == "LOW<|end|>"
 
 
 GOOD, LONG = chat(), "State. " * 300
-TRAIN = {
-    "epochs": 1,
-    "learning_rate": 1e-3,
-    "max_length": 512,
-    "seed": 1,
-    "report": lambda step, metrics: None,
-}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ TRAIN = {
 def test_examples_that_cannot_be_trained_on_are_refused_and_none_is_cut_or_dropped(rows, sentence, tmp_path):
     data = pairs(rows) if rows and isinstance(rows[0], list) else Dataset.from_list(rows)
     with pytest.raises(ValueError, match=sentence) as error:
-        sft.train(*models.load("nano"), data, tmp_path, steps=1, **TRAIN, batch=1)
+        train_once(*models.load("nano"), data, tmp_path, batch=1)
     assert "\n" not in str(error.value)
 
 
@@ -186,7 +183,7 @@ def test_every_token_that_ends_play_is_refused_in_an_answer(token, tmp_path):
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<|pad|>", "<|user|>"])
     data = pairs([GOOD, chat(f"a{token}b")])
     with pytest.raises(ValueError, match=rf"^1 of 2 .* end token '{re.escape(token)}' .* index 1\); remove"):
-        sft.train(model, tokenizer, data, tmp_path, steps=1, **TRAIN, batch=1)
+        train_once(model, tokenizer, data, tmp_path, batch=1)
 
 
 THOUGHT = "<|channel>thought\nhm<channel|>a\n1"
@@ -211,13 +208,13 @@ def test_text_that_the_template_leaves_out_or_refuses_is_refused(family, bad):
         tokenizer.chat_template = tokenizer.chat_template.replace(refusal, "")
     data = pairs([GOOD, GOOD, bad, bad])
     with pytest.raises(ValueError, match=r"^2 of 4 .* leaves out or refuses, .* index 2\); write") as error:
-        sft.prepare(tokenizer, data, 512)
+        examples.prepare(tokenizer, data, 512)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_written_between_answer_and_end_token_is_not_trained_on():
     tokenizer = tiny_models.tokenizer_of("coder")
-    (row,) = sft.prepare(tokenizer, pairs([chat("Why.\nLOW")]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([chat("Why.\nLOW")]), 512)
     assert trained(tokenizer, row) == "Why.\nLOW<|EOT|>"
     assert tokenizer.decode(row["input_ids"]).endswith("State.\n### Response:\nWhy.\nLOW<|EOT|>")
 
@@ -239,22 +236,15 @@ def test_every_example_of_a_batch_is_trained_on_whatever_the_micro_batches(
 
     monkeypatch.setattr(sft.AnswerTrainer, "train", train)
     with pytest.raises(Stop):
-        sft.train(
-            *models.load("nano"),
-            pairs([GOOD] * batch),
-            tmp_path,
-            steps=1,
-            **TRAIN,
-            batch=batch,
-            micro_batches=asked,
-        )
+        data = pairs([GOOD] * batch)
+        train_once(*models.load("nano"), data, tmp_path, batch=batch, micro_batches=asked)
     assert seen == [(batch // parts, parts)]
 
 
 def test_an_example_that_just_fits_is_taken_whole():
     tokenizer = nano_s()
-    (row,) = sft.prepare(tokenizer, pairs([GOOD]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([GOOD]), 512)
     length = len(row["input_ids"])
-    assert list(sft.prepare(tokenizer, pairs([GOOD]), length)) == [row]
+    assert list(examples.prepare(tokenizer, pairs([GOOD]), length)) == [row]
     with pytest.raises(ValueError, match=f"longer than {length - 1} tokens"):
-        sft.prepare(tokenizer, pairs([GOOD]), length - 1)
+        examples.prepare(tokenizer, pairs([GOOD]), length - 1)

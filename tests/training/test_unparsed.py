@@ -111,7 +111,7 @@ def test_the_trainer_follows_the_probability_of_what_was_played(tmp_path, monkey
 
     def inspect(trainer):
         found = loss_gradient(trainer)
-        given = credit.assign(trainer.last_episodes, trainer.game, trainer.estimator).advantages
+        given = credit.assign(trainer.last_episodes, trainer.config.game, trainer.config.estimator).advantages
         expected, advantage_D = Reference(trainer), advantages_of(trainer, given)
         policy_term = -(advantage_D * expected.logp_D).sum()
         rates.append(np.mean([d.parsed for d in expected.decisions]))

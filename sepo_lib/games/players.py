@@ -1,0 +1,94 @@
+"""Players: the opponents of the pools, and the strategies whose play becomes demonstrations.
+
+Both decide by what a player has seen (`View`). An opponent returns an action. A strategy also returns the
+reason that the demonstration states.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Action = Any  # a string, an int or a tuple of ints; hashable
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class View:
+    """What one player has seen when it is to act.
+
+    `round` counts from 0 to `rounds` - 1. `mine`, `theirs` and `payoffs` hold the own action, the other
+    player's action and the own payoff (points) of every finished round; they are empty where rounds are
+    played side by side. `facts` holds everything else that this player may see, such as its card.
+    """
+
+    round: int
+    rounds: int
+    legal: tuple[Action, ...]
+    mine: tuple[Action, ...] = ()
+    theirs: tuple[Action, ...] = ()
+    payoffs: tuple[float, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Act = Callable[[View], Action]
+Start = Callable[[Rng], Act]
+Rule = Callable[[View, Rng], Action]
+Strategy = Callable[[View, Rng], tuple[Action, str]]
+Mixture = Mapping[str, tuple[float, Strategy]]  # strategy name -> (share of the episodes, strategy)
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """One opponent of a pool. Calling it with the generator of an episode returns its player of that episode.
+
+    `start` makes that player. `description` says in one line what it does, and `source` where it comes from.
+    `odds` holds its action probabilities in the form that the game's `Enumeration` reads; an opponent that
+    `start` describes completely has none.
+    """
+
+    start: Start
+    description: str
+    source: str = ""
+    odds: Any = None
+
+    def __call__(self, rng: Rng) -> Act:
+        return self.start(rng)
+
+
+def stateless(rule: Rule, description: str = "", odds: Any = None) -> Opponent:
+    """An opponent that decides by `rule`, a function of (view, generator), and remembers nothing else.
+
+    The docstring of `rule` is the description where none is given.
+    """
+    return Opponent(lambda rng: lambda view: rule(view, rng), description or rule.__doc__ or "", odds=odds)
+
+
+def one_of(rng: Rng, *reasons: str) -> str:
+    """One of the wordings, each equally likely."""
+    return reasons[int(rng.integers(len(reasons)))]
+
+
+def any_legal(view: View, rng: Rng) -> Action:
+    """One of the legal actions, each equally likely."""
+    return view.legal[int(rng.integers(len(view.legal)))]
+
+
+def random_expert(view: View, rng: Rng) -> tuple[Action, str]:
+    """Uniform over the legal actions."""
+    return any_legal(view, rng), one_of(
+        rng, "I choose at random this time.", "I leave this choice to chance."
+    )
+
+
+def naive_choice(view: View, rng: Rng) -> tuple[Action, str]:
+    """Uniform over the legal actions, with a reason that states nothing about the game."""
+    return any_legal(view, rng), one_of(
+        rng, "I just pick one.", "Let me try this one.", "I have no plan here."
+    )
+
+
+def constant(action: Action, *reasons: str) -> Strategy:
+    """A strategy that always chooses `action`, for one of the `reasons`."""
+    return lambda view, rng: (action, one_of(rng, *reasons))

@@ -1,0 +1,120 @@
+"""The registry of games: everything outside this package takes the list of games from here.
+
+A game of your own is a file with a subclass of `Game` that ends with `games.register(YourGame())`. Importing
+the file adds the game to this process and to every process that is started from it later. The commands of the
+kit import the modules that the environment variable SEPO_GAMES names, separated by commas.
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sepo_lib.games.base import OBJECTIVE_POOLS, POOLS, TRAITS, Game, Opponent, Weights
+
+#: The modules of games that do not belong to the kit. `register` adds to it for processes started later.
+MODULES = "SEPO_GAMES"
+#: The registered games by name, in the order in which tables and figures show them.
+GAMES: dict[str, Game] = {}
+
+
+def register(game: Game) -> Game:
+    """Check `game`, add it to the registry and return it.
+
+    Raises ValueError, in one sentence that names the member, where the game lacks one or has a wrong one,
+    where its name is taken, and where it is defined in a notebook or script.
+    """
+    name = str(getattr(game, "name", type(game).__name__))
+    for member, meaning, is_right in _MEMBERS:
+        if not hasattr(game, member):
+            raise ValueError(f"The game '{name}' has no `{member}`; give it {meaning}.")
+        if not is_right(getattr(game, member)):
+            raise ValueError(f"The game '{name}' has a wrong `{member}`; it must be {meaning}.")
+    for method in dir(game):
+        if getattr(getattr(type(game), method, None), "__isabstractmethod__", False):
+            raise ValueError(
+                f"The game '{name}' has no `{method}`; define this method as `Game` describes it."
+            )
+    _check_pools(game)
+    if name in GAMES:
+        raise ValueError(f"There is a game called '{name}' already; give the new one another name.")
+    module = type(game).__module__
+    if module == "__main__":
+        raise ValueError(
+            f"The game '{name}' is defined in a notebook or script, where other processes cannot find it; "
+            "put the class and the call of `games.register` in a file of their own and import that file."
+        )
+    if not module.startswith("sepo_lib."):
+        known = os.environ.get(MODULES, "").split(",")
+        os.environ[MODULES] = ",".join(dict.fromkeys(filter(None, [*known, module])))
+    GAMES[name] = game
+    return game
+
+
+def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> Game:
+    """The game called `name`; with `weights` a copy of it with other weights of J (`Game.with_weights`).
+
+    Raises ValueError with the valid choices for an unknown game or weight.
+    """
+    if name not in GAMES:
+        raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
+    return GAMES[name].with_weights(**weights) if weights else GAMES[name]
+
+
+def having(trait: str) -> list[Game]:
+    """The registered games that have `trait`. Raises ValueError for a trait that TRAITS does not list."""
+    if trait not in TRAITS:
+        raise ValueError(f"There is no trait '{trait}'; choose from {', '.join(TRAITS)}.")
+    return [game for game in GAMES.values() if trait in game.traits]
+
+
+def load_modules() -> None:
+    """Import the modules that SEPO_GAMES names; each of them registers its games."""
+    for module in filter(None, os.environ.get(MODULES, "").split(",")):
+        importlib.import_module(module)
+
+
+def _check_pools(game: Game) -> None:
+    """Every pool set has all four pools, none of them empty; no opponent of shift is in another pool."""
+    for pools, by_pool in game.pools.items():
+        wrong = f"The game '{game.name}' has wrong `pools`: the pool set '{pools}'"
+        if tuple(by_pool) != POOLS or not all(by_pool.values()):
+            raise ValueError(f"{wrong} needs at least one opponent in each of {', '.join(POOLS)}.")
+        for name, opponent in (pair for pool in by_pool.values() for pair in pool.items()):
+            if not isinstance(opponent, Opponent) or not opponent.description:
+                raise ValueError(f"{wrong} holds '{name}', which must be an `Opponent` with a description.")
+        if held_out := {name for pool in OBJECTIVE_POOLS for name in by_pool[pool]} & set(by_pool["shift"]):
+            raise ValueError(f"{wrong} has {sorted(held_out)} in shift and in another pool.")
+
+
+def _is_mixture(value: Any) -> bool:
+    return bool(value) and abs(sum(share for share, _ in value.values()) - 1) < 1e-9
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+#: The attributes that a game must have: name, meaning, and the check of a value.
+_MEMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    (
+        "name",
+        "a short word of lower-case letters, digits and underscores",
+        lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z][a-z0-9_]*", value)),
+    ),
+    ("title", "a title for tables and figures", _is_text),
+    ("short_title", "a short title for the panels of figures", _is_text),
+    ("rounds", "the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
+    ("max_payoff", "a payoff in points per round above 0, which sets s = 3 / max_payoff", lambda p: p > 0),
+    ("train_weights", "the `Weights` of J in training", lambda w: isinstance(w, Weights)),
+    ("evaluation_weights", "the `Weights` of J in evaluation", lambda w: isinstance(w, Weights)),
+    ("pools", "a mapping of pool sets with the set 'paper' among them", lambda pools: "paper" in pools),
+    ("experts", "a mapping: strategy name -> (share, strategy), with shares that sum to 1", _is_mixture),
+    ("naive", "a mapping: strategy name -> (share, strategy), with shares that sum to 1", _is_mixture),
+    (
+        "kinds",
+        "a set of the traits " + ", ".join(list(TRAITS)[:3]),
+        lambda kinds: set(kinds) <= set(list(TRAITS)[:3]),
+    ),
+)

@@ -1,0 +1,65 @@
+"""Which switches of an estimator can act in a game? Decided by computing advantages on random play."""
+
+import functools
+import math
+
+import numpy as np
+
+from sepo_lib.games.base import Game, Opponent
+from sepo_lib.measure import random_play
+from sepo_lib.method import credit
+from sepo_lib.method.credit import PRESETS, Estimator, Rollouts
+
+_SHAPE = (8, 1, 8)  # batches, groups and rollouts of the random play
+_ENLARGED = 2.0**10  # payoffs and rates times this: credit's floor under a deviation then does not matter
+
+
+@functools.cache
+def same(first: Estimator, second: Estimator, game: Game, pools: str = "paper") -> bool:
+    """Whether two estimators give the same advantages on every batch of a game's pool set.
+
+    Decided on random play with the game's training weights. Differences by rounding do not count, nor does
+    the floor that credit adds to a standard deviation: in play, where deviations are small, it moves the
+    advantages of two such estimators apart by up to a percent. An episode that one estimator leaves out of
+    the loss counts as 0 there.
+    """
+    batch = _random_batches(game, pools)
+    one, other = (credit.advantages(batch, game, estimator)[0] for estimator in (first, second))
+    return all(
+        np.allclose(one.get(key, 0.0), other.get(key, 0.0), rtol=1e-4, atol=1e-4) for key in one | other
+    )
+
+
+def acts(estimator: Estimator, switch: str, game: Game, pools: str = "paper") -> bool:
+    """Whether a switch can change an advantage: whether its values in `published` and in `unbiased` give
+    `estimator` different advantages. Raises ValueError for an unknown switch."""
+    ends = (estimator.turned(switch, like=PRESETS[name]) for name in ("published", "unbiased"))
+    return not same(*ends, game, pools)
+
+
+def clamp_acts(game: Game, pools: str = "paper") -> bool:
+    """Whether an exploiter that is ahead on average can be behind in an episode, or the reverse. (`acts` is
+    another question: in `unbiased` the clamp changes the horizon of the exploiters' groups too.)"""
+    return acts(PRESETS["published"], "clamp", game, pools)
+
+
+def idle(name: str, game: Game, pools: str = "paper") -> list[str]:
+    """The recipes `<preset>+<switch>` whose switch cannot act in the preset `name`."""
+    estimator = credit.preset(name)
+    return [f"{name}+{s}" for s in credit.FIELD_OF_SWITCH if not acts(estimator, s, game, pools)]
+
+
+@functools.cache
+def _random_batches(game: Game, pools: str) -> credit.Pools:
+    """Batches of random legal play against the opponents of a pool set, arrays (*_SHAPE, T)."""
+    rng = np.random.default_rng(0)
+
+    def rollouts(opponent: Opponent) -> Rollouts:
+        values = random_play.record(game, opponent, math.prod(_SHAPE), rng)
+        *measures, decisions = values.reshape(5, *_SHAPE, game.rounds)
+        return Rollouts(*(_ENLARGED * measure for measure in measures), decisions)
+
+    return {
+        pool: {(pool, name): rollouts(opponent) for name, opponent in game.pool(pools, pool).items()}
+        for pool in credit.POOLS
+    }
