@@ -7,7 +7,7 @@
 PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml)
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
-GAMES   ?=#         some of ipd,auction,split,deal,kuhn
+GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
 
 # ------------------------------------------------------------------------------------------ Python
@@ -39,12 +39,13 @@ export TRANSFORMERS_OFFLINE ?= 1
 endif
 
 KIT  := $(PYTHON) -m sepo_lib
-CODE := sepo_lib tests notebooks
+CODE := sepo_lib tests notebooks docs
+DOCS := .cache/docs
 
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test lab figures notebooks document verify remeasure bench clean
+.PHONY: help env reproduce study test lab figures notebooks document verify remeasure bench docs clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -53,9 +54,10 @@ reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
 
-test: env  ## Check the style, then run the tests
+test: env  ## Check style and import contracts, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
+	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache --no-logo
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env  ## Open the notebooks in JupyterLab
@@ -79,6 +81,11 @@ remeasure: env  ## Make tables, claims, figures and documents again from a run's
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(KIT) bench --model '$(MODEL)'
 
+docs: $(DOCS)/requirements-docs.txt  ## Build the documentation site in docs/_build/html; nothing is executed
+	@rm -rf docs/_api
+	@$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -c docs . docs/_build/html
+	@echo 'The site is docs/_build/html/index.html.'
+
 env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:
 
@@ -89,14 +96,18 @@ help:  ## Show this list
 	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+define FIND_PYTHON
+for python in python3.11 python3.12 python3.13 python3 none; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+done; \
+if [ $$python = none ]; then echo 'error: no Python of version 3.11 or newer was found.' >&2; exit 1; fi
+endef
+
 # .venv keeps a copy of the lock that it was made from: while the two are the same there is nothing to do.
 .venv/requirements.lock: requirements.lock
 	@if cmp -s $< $@; then touch $@; exit 0; fi; \
 	if [ ! -x .venv/bin/python ]; then \
-	  for python in python3.11 python3.12 python3.13 python3 none; do \
-	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
-	  done; \
-	  if [ $$python = none ]; then echo 'error: no Python of version 3.11 or newer was found.' >&2; exit 1; fi; \
+	  $(FIND_PYTHON); \
 	  echo "Making .venv with $$python ..."; \
 	  $$python -m venv .venv || exit 1; \
 	fi; \
@@ -104,3 +115,10 @@ help:  ## Show this list
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $< && \
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 	cp $< $@ && echo 'The environment is ready.'
+
+# The site has a place of its own: it needs neither torch nor the kit's packages.
+$(DOCS)/requirements-docs.txt: requirements-docs.txt
+	@$(FIND_PYTHON); \
+	echo 'Installing the packages of requirements-docs.txt into $(DOCS); this is done once ...'; \
+	$$python -m venv $(DOCS) && \
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r $< && cp $< $@

@@ -245,9 +245,9 @@ def remeasure(options: argparse.Namespace) -> int:
 
 def play(options: argparse.Namespace) -> int:
     """A person against a model."""
-    from sepo_lib.play import person as table
+    from sepo_lib.measure import person
 
-    table.play(options.game, options.model, options.seed, options.watch)
+    person.play_against(options.game, options.model, options.seed, options.watch)
     return 0
 
 
@@ -269,10 +269,13 @@ def crossplay(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Measure speed; see `sepo_lib.bench`."""
-    from sepo_lib import bench as benchmark
+    """Measure speed and write docs/BENCH.md; see `sepo_lib.bench.suites`."""
+    from sepo_lib.bench import suites
+    from sepo_lib.report import bench_page
 
-    benchmark.run([options.model] if options.model else list(benchmark.SUITES))
+    suites.run([options.model] if options.model else list(suites.SUITES))
+    bench_page.update()
+    print("\n".join(bench_page.verdicts(suites.kept("bench"))))
     return 0
 
 

@@ -1,10 +1,10 @@
-"""What the processes of test_processes run: the launcher, with the rows of every process kept as JSON."""
+"""What the processes of test_distributed run: the launcher, with the rows of every process kept as JSON."""
 
 import json
 import sys
 from pathlib import Path
 
-from sepo_lib.play import distributed
+from sepo_lib.play.engines import distributed
 from sepo_lib.run import launch
 from sepo_lib.training import sepo
 
@@ -22,7 +22,7 @@ def main(folder, arguments):
         code = launch.main(arguments)
     finally:
         sepo.to_tensors = tensors
-    Path(folder, f"rows-{distributed.index()}.json").write_text(json.dumps(seen))
+    Path(folder, f"rows-{distributed.rank()}.json").write_text(json.dumps(seen))
     return code
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pages
 import pandas as pd
 import pytest
 
@@ -196,3 +197,8 @@ def test_the_measures_of_the_run_are_those_of_its_record(here):
 def test_columns_used_as_numbers_are_numbers(here):
     training = paths.read_table("smoke", "training", ["payoff", "exploit", "kl", "entropy", "objective"])
     assert all(pd.api.types.is_numeric_dtype(training[c]) for c in ("payoff", "exploit", "kl", "entropy"))
+
+
+def test_every_column_of_the_run_is_described(here):
+    tables = [file for file in (here / "data/results/smoke").iterdir() if file.suffix in (".csv", ".parquet")]
+    assert tables and {file.name: found for file in tables if (found := pages.unknown_columns(file))} == {}

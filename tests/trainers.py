@@ -5,7 +5,7 @@ import torch
 from sepo_lib import games
 from sepo_lib.games import ipd
 from sepo_lib.method import credit
-from sepo_lib.play import models
+from sepo_lib.play import templates
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import sepo
 
@@ -99,7 +99,7 @@ class Reference:
             ((t - t.detach()).exp() * ((b - t).exp() - (b - t) - 1)).sum()  # TRL's use_bias_correction_kl
             for b, t in zip(before, texts, strict=True)
         )
-        words, end = list(ipd.ACTIONS), models.end_of_answer(tokenizer)
+        words, end = list(ipd.ACTIONS), templates.end_of_answer(tokenizer)
         answers = [[*ids, end] for ids in tokenizer(words)["input_ids"]]
         unparsed = [d for d in self.decisions if not d.parsed]
         rows = [(d.prompt_ids, answer) for d in unparsed for answer in answers] or rows[:1]

@@ -1,1 +1,5 @@
-"""With what sizes, and where? Hyperparameters by profile, and the paths of the project."""
+"""With which hyperparameters does a run work, and where are its files?
+
+Read `profiles.yaml` first: every hyperparameter stands there, with what the paper says about it. `profiles`
+loads one profile, `paths` knows the folders of a run.
+"""

@@ -1,4 +1,8 @@
-"""What is played? One file a game, and the registry from which everything else takes the list of games."""
+"""What is played? Each game is one file, and everything else takes the list of games from the registry.
+
+A game holds its rules, prompts, parser, opponents and rates. It knows nothing of language models. Read `base`
+first (what a game must define), then `ipd`, the simplest game.
+"""
 
 from sepo_lib.games.auction import Auction
 from sepo_lib.games.base import OBJECTIVE_POOLS, POOLS, Game, Opponent, Round, View, Weights

@@ -1,12 +1,12 @@
-"""Cross-play: any policies of one game against each other and against its pools, as a matrix.
+"""Cross-play: policies of one game against each other and against the game's pools, as a matrix.
 
-Two models meet in pairs of episodes that have everything in common but the seats: the same chance moves and
-the same seed of every decision of a seat. The mean of such a pair is one observation, so a seat's advantage
-cancels, and a policy against itself earns exactly 0 in a zero-sum game. Against a pool the model sits where
-it always sits (player 0), and one observation is one episode against each of the pool's opponents.
+Two models play pairs of episodes that differ in the seats only: the chance moves are the same, and so are
+the seeds of the decisions of each seat. The mean of a pair is one observation. The advantage of a seat
+therefore cancels, and a policy earns exactly 0 against itself in a zero-sum game. Against a pool the model
+is player 0, and one observation is one episode against each opponent of the pool.
 
-Unlike every other interval of the kit, those here are over episodes: the checkpoints are given, and what is
-asked is how these very ones fare.
+The intervals cover variation between episodes only, because these checkpoints are compared and no others. All
+other intervals of the kit cover variation between training seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,35 +18,106 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
-from sepo_lib.games.base import POOLS, Action, Game, Round
+from sepo_lib.games.base import POOLS, Action, Game
+from sepo_lib.games.loop import GameLoop
+from sepo_lib.measure.inspection import open_policy
 from sepo_lib.measure.statistics import interval
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode, by_opponent
-from sepo_lib.play.policy import Policy, Query, open_policy
+from sepo_lib.play.policy import Policy, Query
 from sepo_lib.play.rollouts import plan, play
 
 
-class Match:
-    """One episode of two policies under way; `players` names those in seats 0 and 1."""
+def crossplay(
+    models: Mapping[str, str],
+    game: str,
+    pools: str = "paper",
+    episodes: int = 96,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> pd.DataFrame:
+    """`matrix` for models given as name -> model (nano, smollm2, a hub id, a folder or a job's folder).
+
+    With `folder`, the table is also written to crossplay.csv there. Raises ValueError, before a model is
+    loaded, for an unknown game or model, and as `matrix` does.
+    """
+    domain = games.get(game)
+    _episodes_of(domain, pools, episodes, POOLS)
+    for model in models.values():
+        profiles.load("paper", model=model)
+    policies = {name: open_policy(model) for name, model in models.items()}
+    table = matrix(policies, domain, pools, episodes, seed)
+    if folder is not None:
+        paths.write_csv(table, folder / "crossplay.csv")
+    return table
+
+
+def matrix(
+    policies: Mapping[str, Policy],
+    game: Game,
+    pools: str = "paper",
+    episodes: int = 96,
+    seed: int = 0,
+    against: Iterable[str] = POOLS,
+) -> pd.DataFrame:
+    """Every policy against every policy and against every pool of `against`: one row per ordered pair.
+
+    Columns: game, pools, row, column, kind (model or pool), payoff (mean payoff per round of the row's
+    policy, points), ci_low, ci_high (95%, see the module), other_payoff (of the column's side), parse_rate
+    (of the row's decisions), episodes. Two models play `episodes` episodes. A pool is played at least as
+    often, with the same number of episodes, 2 or more, against each opponent. Raises ValueError, before
+    anything is played, for an odd number of episodes or fewer than 4, and for pools that the game does not
+    have.
+    """
+    counts = _episodes_of(game, pools, episodes, against)
+    seed = seeds.derive(seed, "crossplay", game.name)
+    pairs = list(combinations_with_replacement(policies, 2))
+    matches = {
+        pair: [
+            [Match(game, players, seeds.derive(seed, number)) for players in (pair, pair[::-1])]
+            for number in range(episodes // 2)
+        ]
+        for pair in pairs
+    }
+    play_matches(policies, [leg for legs in matches.values() for two in legs for leg in two])
+    rows = {}
+    for (first, second), legs in matches.items():
+        rows[first, second] = _model_cell(legs, 0)
+        rows[second, first] = _model_cell(legs, 1)
+    for name, policy in policies.items():
+        played = play(policy, plan(game, pools, counts, seed))
+        rows |= {(name, pool): _pool_cell([e for e in played if e.pool == pool]) for pool in counts}
+    order = [(row, column) for row in policies for column in (*policies, *counts)]
+    keys = [{"game": game.name, "pools": pools, "row": row, "column": column} for row, column in order]
+    return pd.DataFrame([key | rows[pair] for key, pair in zip(keys, order, strict=True)])
+
+
+def named(texts: Iterable[str]) -> dict[str, str]:
+    """Texts of the form name=model as a mapping. Raises ValueError for any other text, and for a name that
+    is repeated or is the name of a pool."""
+    models: dict[str, str] = {}
+    for text in texts:
+        name, equals, model = text.partition("=")
+        if not (name and equals and model):
+            raise ValueError(f"A model is given as name=PATH, not '{text}'.")
+        if name in models or name in POOLS:
+            raise ValueError(f"The name '{name}' is taken; give every model a different name.")
+        models[name] = model
+    return models
+
+
+class Match(GameLoop):
+    """One episode of two policies under way; `players` holds the names of those in seats 0 and 1."""
 
     def __init__(self, game: Game, players: tuple[str, str], seed: int):
         self.game, self.players, self.seed = game, players, seed
-        self.parsed: tuple[list[bool], list[bool]] = ([], [])  # by seat, one entry a decision
-        self.rounds: list[Round] | None = None
-        self._generator = game.play(seeds.generator(seed, "chance"))
-        self.views = next(self._generator)
+        self.parsed: tuple[list[bool], list[bool]] = ([], [])  # by seat, one entry per decision
+        super().__init__(game.play(seeds.generator(seed, "chance")))
 
     def query(self, seat: int) -> Query:
         """The open decision of `seat`."""
         number = len(self.parsed[seat])
         return Query(self.game, self.views[seat], seeds.derive(self.seed, "decision", seat, number))
-
-    def advance(self, actions: dict[int, Action]) -> None:
-        """Go on to the next decisions, or to the end."""
-        try:
-            self.views = self._generator.send(actions)
-        except StopIteration as end:
-            self.rounds = end.value
 
     def payoff(self, seat: int) -> float:
         """Mean payoff per round (points) of `seat`. The match must be over."""
@@ -67,61 +138,22 @@ def play_matches(policies: Mapping[str, Policy], matches: Sequence[Match]) -> No
             match.advance(actions[match])
 
 
-def matrix(
-    policies: Mapping[str, Policy],
-    game: Game,
-    pools: str = "paper",
-    episodes: int = 96,
-    seed: int = 0,
-    against: Iterable[str] = POOLS,
-) -> pd.DataFrame:
-    """Every policy against every policy and against every pool of `against`, one row per ordered pair.
-
-    Columns: game, pools, row, column, kind (model or pool), payoff (the row's mean payoff per round,
-    points), ci_low, ci_high (95%, over observations; see the module's docstring), other_payoff (the
-    column's), parse_rate (of the row's decisions), episodes. Two models play `episodes` episodes; a pool at
-    least as many, spread evenly over its opponents, and 2 against each at the least. Before anything is
-    played, raises ValueError for fewer than 4 episodes, an odd number, or pools that the game does not have.
-    """
-    counts = _episodes_of(game, pools, episodes, against)
-    seed = seeds.derive(seed, "crossplay", game.name)
-    pairs = list(combinations_with_replacement(policies, 2))
-    matches = {
-        pair: [
-            [Match(game, players, seeds.derive(seed, number)) for players in (pair, pair[::-1])]
-            for number in range(episodes // 2)
-        ]
-        for pair in pairs
-    }
-    play_matches(policies, [leg for legs in matches.values() for two in legs for leg in two])
-    rows = {}
-    for (first, second), legs in matches.items():
-        rows[first, second] = _of_models(legs, 0)
-        rows[second, first] = _of_models(legs, 1)
-    for name, policy in policies.items():
-        played = play(policy, plan(game, pools, counts, seed))
-        rows |= {(name, pool): _of_pool([e for e in played if e.pool == pool]) for pool in counts}
-    order = [(row, column) for row in policies for column in (*policies, *counts)]
-    keys = [{"game": game.name, "pools": pools, "row": row, "column": column} for row, column in order]
-    return pd.DataFrame([key | rows[pair] for key, pair in zip(keys, order, strict=True)])
-
-
 def _episodes_of(game: Game, pools: str, episodes: int, against: Iterable[str]) -> dict[str, int]:
-    """Episodes against each opponent of each pool. Raises ValueError as `matrix` does."""
+    """The number of episodes against each opponent of each pool. Raises ValueError as `matrix` does."""
     if episodes < 4 or episodes % 2:
         raise ValueError(f"Cross-play needs an even number of episodes, at least 4, not {episodes}.")
     return {pool: max(2, -(-episodes // len(game.pool(pools, pool)))) for pool in against}
 
 
-def _of_models(legs: Sequence[Sequence[Match]], seat: int) -> dict:
-    """The cell of the player who sits in `seat` in the first episode of every pair."""
+def _model_cell(legs: Sequence[Sequence[Match]], seat: int) -> dict:
+    """The cell of the player who has `seat` in the first episode of every pair."""
     own = [np.mean([two[0].payoff(seat), two[1].payoff(1 - seat)]) for two in legs]
     other = [np.mean([two[0].payoff(1 - seat), two[1].payoff(seat)]) for two in legs]
     parsed = [p for two in legs for p in two[0].parsed[seat] + two[1].parsed[1 - seat]]
     return _cell("model", own, other, np.mean(parsed), 2 * len(legs))
 
 
-def _of_pool(played: Sequence[Episode]) -> dict:
+def _pool_cell(played: Sequence[Episode]) -> dict:
     groups = by_opponent(played).values()
     own = np.mean([[e.own_T.mean() for e in group] for group in groups], axis=0)
     other = np.mean([[e.other_T.mean() for e in group] for group in groups], axis=0)
@@ -129,50 +161,13 @@ def _of_pool(played: Sequence[Episode]) -> dict:
 
 
 def _cell(kind: str, own: Sequence[float], other: Sequence[float], parse_rate: float, episodes: int) -> dict:
-    found = interval(own)
+    estimate = interval(own)
     return {
         "kind": kind,
-        "payoff": found.mean,
-        "ci_low": found.low,
-        "ci_high": found.high,
+        "payoff": estimate.mean,
+        "ci_low": estimate.low,
+        "ci_high": estimate.high,
         "other_payoff": float(np.mean(other)),
         "parse_rate": float(parse_rate),
         "episodes": episodes,
     }
-
-
-def named(texts: Iterable[str]) -> dict[str, str]:
-    """name=model texts as a mapping. Raises ValueError for another form, a repeated or a pool's name."""
-    models: dict[str, str] = {}
-    for text in texts:
-        name, equals, model = text.partition("=")
-        if not (name and equals and model):
-            raise ValueError(f"A model is given as name=PATH, not '{text}'.")
-        if name in models or name in POOLS:
-            raise ValueError(f"The name '{name}' is taken; give every model one of its own.")
-        models[name] = model
-    return models
-
-
-def crossplay(
-    models: Mapping[str, str],
-    game: str,
-    pools: str = "paper",
-    episodes: int = 96,
-    seed: int = 0,
-    folder: Path | None = None,
-) -> pd.DataFrame:
-    """`matrix` for models by name (name -> nano, smollm2, a hub id, a folder, a job's folder).
-
-    With `folder` the table is written there, as crossplay.csv. Raises ValueError, before a model is loaded,
-    for an unknown game or model and as `matrix` does.
-    """
-    domain = games.get(game)
-    _episodes_of(domain, pools, episodes, POOLS)
-    for model in models.values():
-        profiles.load("paper", model=model)
-    policies = {name: open_policy(model) for name, model in models.items()}
-    table = matrix(policies, domain, pools, episodes, seed)
-    if folder is not None:
-        paths.write_csv(table, folder / "crossplay.csv")
-    return table

@@ -15,9 +15,8 @@ from sepo_lib.measure.statistics import Interval, percentile
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
-from sepo_lib.play.distributed import play
 from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
-from sepo_lib.play.rollouts import plan
+from sepo_lib.play.rollouts import plan, play_distributed
 
 TABLES = ("evaluation", "exploitability", "strategies", "episodes")
 
@@ -41,7 +40,7 @@ def evaluate(
     """
     seed = seeds.derive(keys["seed"], "evaluation")
     counts = {**dict.fromkeys(OBJECTIVE_POOLS, episodes), "shift": shift_episodes}
-    played = play(policy, plan(game, pools, counts, seed))
+    played = play_distributed(policy, plan(game, pools, counts, seed))
     measures = objective.measure(game, played)
     interval = safety_interval(game, played)
     measures |= {"safety_low": interval.low, "safety_high": interval.high}

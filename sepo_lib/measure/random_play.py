@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sepo_lib.games.base import Game, Opponent, Round
+from sepo_lib.games.base import Action, Game, Opponent, Round, View
+from sepo_lib.games.loop import play_out
 
 
 def episode(game: Game, opponent: Opponent, rng: np.random.Generator) -> tuple[list[Round], np.ndarray]:
@@ -13,20 +14,15 @@ def episode(game: Game, opponent: Opponent, rng: np.random.Generator) -> tuple[l
     rounds: list[Round] = []
     decisions_T = np.zeros(game.rounds)
     place, lean = rng.random(2)
+
+    def own(view: View) -> Action:
+        decisions_T[view.round] += 1
+        drawn = place if rng.random() < lean else rng.random()
+        return view.legal[int(drawn * len(view.legal))]
+
     for part in game.parts(rng):
-        act, play, actions = opponent(rng), part(rounds), None
-        while True:
-            try:
-                views = play.send(actions)
-            except StopIteration as end:
-                rounds = [*rounds, *end.value]
-                break
-            actions = {1: act(views[1])} if 1 in views else {}
-            if 0 in views:
-                legal = views[0].legal
-                drawn = place if rng.random() < lean else rng.random()
-                actions[0] = legal[int(drawn * len(legal))]
-                decisions_T[views[0].round] += 1
+        players = {1: opponent(rng), 0: own}  # the opponent draws first: all draws come from one generator
+        rounds = [*rounds, *play_out(part(rounds), players)]
     return rounds, decisions_T
 
 

@@ -1,20 +1,22 @@
-"""Intervals over training seeds that respect the range of what they measure: short functions on SciPy.
+"""Intervals over training seeds that respect the range of their quantity: short functions on SciPy.
 
-The unit of replication is the training seed (axis `_S`, always the last), never the episode: episodes of one
-seed share a model. The base model is one model evaluated several times, so its intervals cover evaluation
-noise only; how far the luck of play moves the measures of one seed, `evaluation.safety_interval` and
-`exploitability.nashconv_interval` say.
+The unit of replication is the training seed (axis `_S`, always the last), never the episode, because the
+episodes of one seed share a model. The base model is one model evaluated several times, so its intervals
+cover evaluation noise only. `evaluation.safety_interval` and `exploitability.nashconv_interval` estimate the
+evaluation noise of one seed.
+
+The kind of interval depends on the quantity:
 
     signed and unbounded (safety, payoffs, margins, differences)   Student's t
     in [0, 1], in [-1, 1], or at least 0 (`BOUNDS`)                Student's t, cut to the range
-    frequencies of which the number of trials is known (`TRIALS`)  that, widened to hold Wilson's interval
+    frequencies with a known number of trials (`TRIALS`)           the same, widened to hold Wilson's interval
     e, a mean over exploiters of max(0, margin) (`SIGNED`)         `clamped`: from the signed margins
     a frequency within one seed                                    `wilson`
-    anything else that is equal in all seeds                       none: no spread to estimate
+    other values that are equal in all seeds                       none: their spread cannot be estimated
 
-`sepo_lib.studies.coverage` simulates how often each of them holds the truth with three, five and ten seeds
-(docs/CLAIMS.md has the table). A bootstrap over three to five seeds covers .75 to .87 of a nominal .95 and is
-not offered.
+`sepo_lib.studies.coverage` simulates how often each kind contains the true value with three, five and ten
+seeds (table in docs/CLAIMS.md). A bootstrap is not offered, because with three to five seeds it covers only
+.75 to .87 at a nominal .95.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ from pandas.api.typing import DataFrameGroupBy
 from scipy import optimize, stats
 
 NON_NEGATIVE, RATE = (0.0, np.inf), (0.0, 1.0)
-#: Metric -> the range of its values. What is not named here is signed and unbounded.
+#: Metric -> the range of its values. Other metrics are signed and unbounded.
 BOUNDS = {
     **dict.fromkeys(("exploit", "pool_advantage", "pool_advantage_played", "exploitability"), NON_NEGATIVE),
     **dict.fromkeys(("nashconv", "penalty_gradient_norm", "mean_gradient_norm"), NON_NEGATIVE),
@@ -35,12 +37,12 @@ BOUNDS = {
     **dict.fromkeys(("nra", "nra_benchmark"), (-1.0, 1.0)),
     **dict.fromkeys(("cosine_to_credited", "mean_cosine_to_credited"), (-1.0, 1.0)),
 }
-#: Clamped metric -> the column with the largest of the signed margins that it clamps.
+#: Clamped metric -> the column with the largest of its signed margins.
 SIGNED = {"exploit": "worst_margin", "pool_advantage": "worst_margin"}
-#: Frequency -> the column with its number of trials in a seed, or with a smaller number. Collusion and
-#: externality have none: `episodes` counts all pools, and they are measured against some of them.
+#: Frequency -> the column with its number of trials per seed, or with a smaller number. Collusion and
+#: externality have none, because `episodes` counts all pools and they are measured against some of them.
 TRIALS = {"probability": "samples", "parse_rate": "episodes"}
-NO_SPREAD = 1e-12  # values that differ by less are equal but for rounding
+NO_SPREAD = 1e-12  # values that differ by less are equal up to rounding
 
 
 class Interval(NamedTuple):
@@ -55,12 +57,12 @@ UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 def bounds(metric: str) -> tuple[float, float] | None:
-    """The range of a metric (`BOUNDS`; every kind of NashConv is at least 0), None for an unbounded one."""
+    """The range of a metric (`BOUNDS`), or None if it is unbounded; every kind of NashConv is at least 0."""
     return NON_NEGATIVE if metric.startswith("nashconv") else BOUNDS.get(metric)
 
 
 def student(values_S: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Student's t over the last axis; shape (..., S) in, three arrays (...) out; nan for one seed."""
+    """Student's t interval over the last axis: shape (..., S) in, 3 arrays (...) out; nan for one seed."""
     size = values_S.shape[-1]
     mean = np.where(np.ptp(values_S, axis=-1) == 0.0, values_S[..., 0], values_S.mean(axis=-1))
     if size == 1:
@@ -76,13 +78,13 @@ def interval(
     confidence: float = 0.95,
     trials: float | None = None,
 ) -> Interval:
-    """Student's t interval of the mean over seeds, cut to `bounds`; shape (..., S) in, (mean, low, high) out.
+    """Student's t interval of the mean over seeds, cut to `bounds`: shape (..., S) in, (mean, low, high) out.
 
-    `trials`: the values are frequencies of that many trials a seed; the interval is then widened to hold
-    Wilson's of all trials, because equal frequencies (0 of 1,024 in every seed) are no proof of a rate of 0.
-    One seed carries no information on the spread: its bounds are nan. Equal values without `trials` give a
-    width of zero, which is no interval to publish: `spread` and `verdicts.judge` leave it out. Raises
-    ValueError without values, with nan among them, outside `bounds`, or for a confidence outside (0, 1).
+    With `trials`, the values are frequencies of that many trials per seed. The interval is then widened to
+    hold Wilson's interval of all trials, because equal frequencies, such as 0 of 1,024 in every seed, do not
+    prove a rate of 0. The bounds of one seed are nan. Equal values without `trials` give an interval of width
+    zero; `spread` and `verdicts.judge` do not publish it. Raises ValueError if there are no values, if one is
+    nan or outside `bounds`, or for a confidence outside (0, 1).
     """
     values_S = _checked(values_S, confidence)
     found = student(values_S, confidence)
@@ -92,9 +94,7 @@ def interval(
         found = Interval(found.mean, np.minimum(found.low, pooled.low), np.maximum(found.high, pooled.high))
     if bounds is not None:
         if (values_S < bounds[0] - 1e-9).any() or (values_S > bounds[1] + 1e-9).any():
-            raise ValueError(
-                f"The values {values_S.tolist()} do not lie in {list(bounds)}, the range given for them."
-            )
+            raise ValueError(f"The values {values_S.tolist()} do not lie in their range {list(bounds)}.")
         found = Interval(found.mean, *(np.clip(end, *bounds) for end in found[1:]))
     return _plain(found, values_S)
 
@@ -107,13 +107,17 @@ def clamped(
 ) -> Interval:
     """The interval of the mean of e over seeds, from the signed margins of each seed; shapes as `interval`.
 
-    e is a mean over exploiters of max(0, margin). `worst_S` is the largest margin of each seed, `margins_S`
-    their mean over exploiters. e is at least the mean margin, which noise does not bias, so the interval
-    begins at the lower end of that one's t interval, or at 0. Without `margins_S` it begins at the lower end
-    of e's own, or at 0 where the t interval of the largest margin reaches 0. Where that interval lies above
-    0, it ends as Student's t on e. Elsewhere e may be 0 in most seeds, and the end is at least the mean of
-    max(0, X), for a normal X with the upper end of the largest margin's interval as its mean and the upper
-    90% confidence limit of that margin's standard deviation as its own. Raises ValueError as `interval` does.
+    e is a mean over exploiters of max(0, margin). `worst_S` is the largest margin of each seed, and
+    `margins_S` is the mean margin over exploiters.
+
+    Lower end: e is at least the mean margin, which noise does not bias. So the interval begins at the lower
+    end of the mean margin's t interval, or at 0. Without `margins_S` it begins at the lower end of e's own t
+    interval, or at 0 if the t interval of the largest margin reaches 0.
+
+    Upper end: if the t interval of the largest margin lies above 0, the interval ends as Student's t on e.
+    Otherwise e may be 0 in most seeds, and the end is at least the mean of max(0, X). X is normal; its mean
+    is the upper end of the largest margin's t interval, and its standard deviation is the upper 90%
+    confidence limit of that margin's standard deviation. Raises ValueError as `interval` does.
     """
     values_S, worst_S = _checked(values_S, confidence), _checked(worst_S, confidence)
     own, worst = student(values_S, confidence), student(worst_S, confidence)
@@ -136,7 +140,7 @@ def clamped(
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a frequency within one seed; `successes` may be an array.
 
-    Raises ValueError where there are no trials, or more successes than trials.
+    Raises ValueError if there are no trials, or more successes than trials.
     """
     if (
         trials <= 0
@@ -154,7 +158,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
 
 
 def _checked(values_S: Sequence[float], confidence: float) -> np.ndarray:
-    """Values as an array (..., S). Raises ValueError as `interval` says."""
+    """Values as an array (..., S). Raises ValueError as `interval` does."""
     values_S = np.asarray(values_S, dtype=float)
     if values_S.ndim == 0 or values_S.size == 0:
         raise ValueError(f"An interval needs values of shape (..., S) with S >= 1, got {values_S.shape}.")
@@ -166,16 +170,16 @@ def _checked(values_S: Sequence[float], confidence: float) -> np.ndarray:
 
 
 def _plain(found: Interval, values: np.ndarray) -> Interval:
-    """Floats where the values are those of one interval."""
+    """The interval as floats if the values are those of one interval."""
     return Interval(*map(float, found)) if np.ndim(values) <= 1 and np.ndim(found.mean) == 0 else found
 
 
 def spread(rows: pd.DataFrame, name: str) -> Interval:
-    """The interval of column `name` over seeds, one row each, of the kind that fits it (`kind` says which);
-    of a single seed that of its own play where the table has it (columns `name`_low and `name`_high).
+    """The interval of column `name` over seeds, one row per seed; `kind` names the kind of interval.
 
-    Values that are equal in all seeds have none (nan), but for frequencies of known trials. Raises
-    ValueError as `interval` does.
+    A single seed has the interval of its evaluation noise, if the table has the columns `name`_low and
+    `name`_high. Values that are equal in all seeds have no interval (nan), except frequencies with known
+    trials. Raises ValueError as `interval` does.
     """
     if _of_play(rows, name):
         return Interval(*(float(rows[column].iloc[0]) for column in (name, f"{name}_low", f"{name}_high")))
@@ -188,7 +192,7 @@ def spread(rows: pd.DataFrame, name: str) -> Interval:
 
 
 def kind(rows: pd.DataFrame, name: str) -> str:
-    """The kind of the interval that `spread` gives, in words."""
+    """The kind of the interval that `spread` returns, in words."""
     if len(rows) < 2:
         return "95%, evaluation noise of one seed" if _of_play(rows, name) else "none: one seed"
     one_model = "stage" in rows and (rows["stage"] == "base").all()
@@ -215,22 +219,22 @@ def _signed(rows: pd.DataFrame, name: str) -> bool:
 
 
 def _trials(rows: pd.DataFrame, name: str) -> float | None:
-    """The number of trials of a frequency in the mean seed, None where it is not known."""
+    """The mean number of trials of a frequency per seed, or None if it is not known."""
     trials = rows[TRIALS[name]] if TRIALS.get(name) in rows else pd.Series([np.nan])
     return None if trials.isna().any() else float(trials.mean())
 
 
 def _equal(rows: pd.DataFrame, name: str) -> bool:
-    """Whether several seeds have one value, and nothing else in the table tells how it might vary."""
+    """Whether several seeds have the same value, and no other column of the table tells how it varies."""
     names = [name, SIGNED[name]] if _signed(rows, name) else [name]
     same = len(rows) > 1 and all(np.ptp(rows[one].astype(float)) <= NO_SPREAD for one in names)
     return same and _trials(rows, name) is None
 
 
 def difference(a: pd.Series, b: pd.Series) -> np.ndarray:
-    """a - b over the seeds that both have; two Series indexed by seed, shape (S,) each.
+    """a - b for the seeds that both Series have as their index; shape (S,).
 
-    Raises ValueError where no seed is common, a seed occurs twice, or a value of a common seed is missing.
+    Raises ValueError if no seed is common, a seed occurs twice, or a value of a common seed is missing.
     """
     for name, series in (("first", a), ("second", b)):
         if not series.index.is_unique:
@@ -247,12 +251,12 @@ def difference(a: pd.Series, b: pd.Series) -> np.ndarray:
 
 
 def paired(a: pd.Series, b: pd.Series, confidence: float = 0.95) -> Interval:
-    """Student's t interval of `difference`: a - b paired by seed. Raises ValueError as that does."""
+    """Student's t interval of a - b, paired by seed. Raises ValueError as `difference` does."""
     return interval(difference(a, b), confidence=confidence)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p-values: each times the number of those not smaller, never falling, at most 1."""
+    """Holm's adjusted p-values, in the order of `p_values`."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     adjusted = np.empty_like(p)
@@ -261,18 +265,18 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def detectable(seeds: int, power: float = 0.8, level: float = 0.05) -> float:
-    """The effect, in standard deviations over seeds, that a two-sided t test of `seeds` values finds with
-    probability `power`."""
+    """The effect that a two-sided t test of `seeds` values detects with probability `power`, in standard
+    deviations over seeds."""
     critical = stats.t.ppf(1 - level / 2, seeds - 1)
 
-    def missing(effect: float) -> float:  # the other tail adds nothing at a power worth asking for
+    def missing(effect: float) -> float:  # the other tail is negligible at any useful power
         return stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds)) - power
 
     return float(optimize.brentq(missing, 0.0, 10.0))
 
 
 def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:
-    """An estimate with the ends of its percentile interval."""
+    """An estimate with the ends of its percentile bootstrap interval; `resampled_R` has R resamples."""
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"A confidence lies strictly between 0 and 1, got {confidence}.")
     tail = (1.0 - confidence) / 2.0
@@ -280,12 +284,12 @@ def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> I
 
 
 def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
-    """`table.groupby(by)` for means over seeds: no group may hold a seed twice.
+    """`table.groupby(by)` for means over seeds, in which no group may have a seed twice.
 
-    Empty cells in `by` (the arm of the base model) form groups of their own. Groups come in the order of
-    their first row. Raises ValueError naming the columns that tell the rows of one seed apart (pools,
-    preset, arm, step ...) and so would be mixed, and for a group of several models. A table without a column
-    `seed` is not checked.
+    Empty cells in `by` (the arm of the base model) form groups of their own. The order is that of the groups'
+    first rows. Raises ValueError for a group with several models, and for one with a seed twice; the error
+    names the columns in which the rows of the seed differ (pools, preset, arm, step ...). A table without a
+    column `seed` is not checked.
     """
     by = list(by)
     if "seed" in table.columns:
@@ -313,11 +317,11 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
 
 
 def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
-    """One row per group and metric: the columns `by`, then metric, mean, ci_low, ci_high, n, interval.
+    """One row per group and metric, with the columns `by`, metric, mean, ci_low, ci_high, n and interval.
 
-    Each row of a group is one seed; `interval` says of which kind the interval is (`spread`, `kind`). Values
-    that are missing are left out and show in n; where all of them are, n is 0 and the rest nan. Raises
-    ValueError for missing columns, and for a group in which a seed stands twice, as `grouped` does.
+    Each row of a group is one seed. `interval` names the kind of the interval (`spread`, `kind`). Missing
+    values are left out and do not count in n. If all are missing, n is 0 and the others are nan. Raises
+    ValueError for missing columns, and as `grouped` does.
     """
     by, values = list(by), list(values)
     missing = [column for column in by + values if column not in table.columns]
@@ -326,15 +330,15 @@ def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
     rows = []
     for key, group in grouped(table, by):
         for metric in values:
-            mine = group.dropna(subset=[metric])
-            found = spread(mine, metric) if len(mine) else UNKNOWN
-            rows.append((*key, metric, *found, len(mine), kind(mine, metric) if len(mine) else "none"))
+            own = group.dropna(subset=[metric])
+            found = spread(own, metric) if len(own) else UNKNOWN
+            rows.append((*key, metric, *found, len(own), kind(own, metric) if len(own) else "none"))
     return pd.DataFrame(rows, columns=[*by, "metric", "mean", "ci_low", "ci_high", "n", "interval"])
 
 
 def as_text(row: pd.Series) -> str:
-    """A row of `summarize` as `mean [low, high]`, as the mean alone for one seed, and as `mean (no spread)`
-    where several seeds are equal."""
+    """A row of `summarize` as `mean [low, high]`; the mean alone for one seed; `mean (no spread)` if several
+    seeds are equal."""
     mean, low, high = (f"{row[name] + 0.0:.3f}" for name in ("mean", "ci_low", "ci_high"))
     if pd.isna(row["ci_low"]):
         return f"{mean} (no spread)" if row["n"] > 1 else mean

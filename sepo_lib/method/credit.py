@@ -28,6 +28,7 @@ rollouts of a group, then estimates grad J itself and can be compared with the e
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class Estimator:
             if value not in choices and not callable(value):
                 raise ValueError(f"Unknown {name} '{value}'; choose from {', '.join(choices)}.")
 
-    def with_(self, **values: str | Callable) -> "Estimator":
+    def with_(self, **values: Any) -> "Estimator":
         """The same estimator with other values in some fields."""
         return replace(self, **values)
 
@@ -348,10 +349,12 @@ def _reward_to_go(rewards_NGT: np.ndarray, horizon: str | Callable, game: Game) 
 
 def _stacked(group: Sequence[Episode]) -> Rollouts:
     """The recorded episodes of one group as arrays of shape (1, G, T)."""
-    values = ("own_T", "other_T", "collusion_T", "externality_T")
-    measures = [np.array([[getattr(episode, value) for episode in group]], dtype=float) for value in values]
-    decisions_NGT = np.zeros_like(measures[0])
+    own, other, collusion, externality = (
+        np.array([[getattr(episode, value) for episode in group]], dtype=float)
+        for value in ("own_T", "other_T", "collusion_T", "externality_T")
+    )
+    decisions = np.zeros_like(own)
     for rollout, episode in enumerate(group):
         for decision in episode.decisions:
-            decisions_NGT[0, rollout, decision.round] += 1
-    return Rollouts(*measures, decisions_NGT)
+            decisions[0, rollout, decision.round] += 1
+    return Rollouts(own, other, collusion, externality, decisions)

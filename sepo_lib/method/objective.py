@@ -5,6 +5,7 @@ J = s u - le s e - lc c - lx x,    s = 3 / max_payoff
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -132,6 +133,6 @@ def require(episodes: Sequence[Episode], pool: str) -> dict[tuple[str, str], lis
     return groups
 
 
-def _mean(groups: Mapping[tuple[str, str], list[Episode]], value: Callable[[Episode], float]) -> float:
+def _mean(groups: Mapping[tuple[str, str], list[Episode]], value: Callable[[Episode], Any]) -> float:
     """Mean over opponents of the mean over that opponent's episodes."""
     return float(np.mean([np.mean([value(e) for e in group]) for group in groups.values()]))

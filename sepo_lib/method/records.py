@@ -1,4 +1,4 @@
-"""What is kept of play: every decision and every episode. Everything downstream is computed from these."""
+"""Records of play: decisions and episodes. Training and evaluation are computed from these alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from sepo_lib.games.base import Action, Round
 
 @dataclass(frozen=True)
 class Options:
-    """The legal actions of one prompt under the constrained decode: `actions`, the token ids of each as a
-    direct answer, and the probability of each, shape (actions,), which add up to 1."""
+    """The legal actions of one prompt under the constrained decode: the token ids of each as a direct answer,
+    and its probability, shape (actions,). The probabilities sum to 1."""
 
     actions: tuple[Action, ...]
     completion_ids: tuple[tuple[int, ...], ...]
     probabilities: np.ndarray
 
     def score(self, action: Action) -> np.ndarray:
-        """What grad log P(action) multiplies the gradients of the answers' log-probabilities with, shape
-        (actions,): 1 - P(b) for the action itself, -P(b) for every other b."""
+        """The coefficients w of grad log P(action) = sum over b of w_b grad log p(b), shape (actions,), where
+        p(b) is the probability of the answer b: 1 - P(b) for the action itself, -P(b) for every other b."""
         return np.array([float(b == action) for b in self.actions]) - self.probabilities
 
 
@@ -28,10 +28,10 @@ class Options:
 class Decision:
     """One action of the policy, with the sampled token ids (never encoded again from text).
 
-    `round` is the index of the round it belongs to; `prompt_ids` and `completion_ids` are lists of token
-    ids and empty for policies that are no language models; `logps` are the log-probabilities (nats) of the
-    completion's tokens; `parsed` is False where the action came from the constrained decode, and `options`
-    then holds what it was drawn from (one object for equal prompts that were answered together).
+    `round` is the index of its round. `prompt_ids` and `completion_ids` are token ids, empty for policies
+    that are not language models; `logps` are the log-probabilities (nats) of the completion's tokens.
+    `parsed` is False where the action came from the constrained decode; `options` is then the distribution
+    that it was drawn from (one object for equal prompts of a batch).
     """
 
     round: int
@@ -73,7 +73,7 @@ class Episode:
 
 
 def by_opponent(episodes: Sequence[Episode], *pools: str) -> dict[tuple[str, str], list[Episode]]:
-    """Episodes of the named pools (all pools where none is named), grouped by (pool, opponent)."""
+    """Episodes of the named pools (by default all pools), grouped by (pool, opponent)."""
     groups: dict[tuple[str, str], list[Episode]] = {}
     for episode in episodes:
         if not pools or episode.pool in pools:

@@ -1,4 +1,4 @@
-"""One seed enters at the top; everything below gets a child of it by name, the same on every machine."""
+"""Child seeds by name: one seed enters at the top and gives the same numbers on every machine."""
 
 import functools
 import hashlib
@@ -8,20 +8,17 @@ import numpy as np
 
 
 def derive(seed: int, *names: object) -> int:
-    """A 63-bit child seed of `seed` for the path `names` (stable hash of their text, never `hash()`)."""
+    """A 63-bit child seed of `seed` for the path `names`, by a stable hash of their text."""
     return int.from_bytes(hashlib.blake2b(_path(seed, *names), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """A generator of its own for the path `names` below `seed`."""
+    """The generator of the path `names` below `seed`."""
     return np.random.Generator(np.random.Philox(derive(seed, *names)))
 
 
 class Later:
-    """What `generator` returns, made when something of it is first asked for.
-
-    Of thousands of players who get one each, few may draw.
-    """
+    """A generator that is made at its first draw, because few of thousands of opponents draw at all."""
 
     def __init__(self, seed: int, *names: object) -> None:
         self._of = seed, *names
@@ -35,11 +32,10 @@ class Later:
 
 
 def uniforms(seeds: Sequence[int], length: int, *names: object) -> np.ndarray:
-    """Numbers in [0, 1), shape (len(seeds), length): a row for the path `names` below each seed, which does
-    not depend on the others and begins as a longer one would.
+    """Uniform numbers in [0, 1), shape (len(seeds), length): one row for the path `names` below each seed.
 
-    Read off a hash of any length (SHAKE128, FIPS 202): to make a generator for each of thousands of decisions
-    takes several times longer.
+    A row depends on its own seed alone, and a longer row begins with the same numbers. The numbers come from
+    a hash of any length (SHAKE128, FIPS 202), several times faster than a generator per decision.
     """
     streams = (hashlib.shake_128(_path(seed, *names)).digest(8 * length) for seed in seeds)
     words_BL = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(seeds), length)

@@ -1,1 +1,1 @@
-"""How does a model play? Loading models, sampling answers, playing episodes in lock-step."""
+"""How does a model play? It loads models, samples answers and plays episodes in lock-step."""

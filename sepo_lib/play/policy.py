@@ -1,28 +1,24 @@
-"""A language model that plays: it renders prompts, samples answers and parses actions."""
+"""A language model that plays: it renders prompts, samples answers and parses the actions in them."""
 
 import functools
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import softmax
 
-from sepo_lib.config import profiles
 from sepo_lib.config.profiles import Settings
 from sepo_lib.games.base import Game, View
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Options
-from sepo_lib.play import models
-from sepo_lib.play.engines.engine import Engine
+from sepo_lib.play import engines, models, templates
 
 
 @dataclass(frozen=True)
 class Query:
-    """One decision to be made: the view of the player in `game` who makes it, and the decision's seed."""
+    """One decision to make: what the player in `game` sees, and the seed of the decision."""
 
     game: Game
     view: View
@@ -31,8 +27,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """A decision made. `parsed` is False where the action had to be decoded under constraint, among
-    `options`: the answer names no legal action, or was cut before its end."""
+    """The decision made. The fields of the same names in `Decision` hold these values.
+
+    `parsed` is False if the answer names no legal action or was cut before its end token. The action was then
+    drawn from `options`. Only a language model fills in the prompt, the tokens and their log-probabilities.
+    """
 
     action: Any
     prompt: str = ""
@@ -48,44 +47,83 @@ class Policy(Protocol):
     """Anything that can play: a language model, a table, a script."""
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """One answer per query."""
+        """One answer for each query, in the same order."""
 
 
 class LanguageModelPolicy:
-    """A chat model that plays: renders prompts, samples answers, parses actions.
+    """A chat model as a policy.
 
-    `tokenizer` is a transformers tokenizer with a chat template, `engine` samples from the model. An answer
-    that does not parse, or is cut before its end token, is kept as it is and the action is drawn from the
-    model's own distribution over the legal actions, each scored as a direct answer to the prompt.
+    `engine` samples from the model; `tokenizer` is its transformers tokenizer, with a chat template. At most
+    `max_new_tokens` tokens are sampled for an answer.
     """
 
-    def __init__(self, engine: Engine, tokenizer, temperature: float = 0.8, max_new_tokens: int = 32):
+    def __init__(self, engine: engines.Engine, tokenizer, temperature: float = 0.8, max_new_tokens: int = 32):
         self.engine, self.tokenizer = engine, tokenizer
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self._encoded: dict[tuple[str, str], tuple[str, list[int]]] = {}
 
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        """One answer for each query, in the same order. It depends on its own query only, not on the others.
+
+        The constrained decode (stage 4) changes the action of an answer only; its text and tokens stay.
+        """
+        if not queries:
+            return []
+        # 1. Render the prompts.
+        prompts = self.encode([query.game.messages(query.view) for query in queries])
+        # 2. Sample one answer to each prompt, from random numbers that the seed of the decision fixes.
+        uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
+        samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
+        # 3. Parse the actions. An answer that was cut has none: its last word may begin a longer action.
+        distinct = {tuple(sample.ids) for sample in samples}
+        text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in distinct}
+        texts = [text_of[tuple(sample.ids)] for sample in samples]
+        actions = [
+            query.game.parse(text, query.view.legal) if sample.finished else None
+            for query, text, sample in zip(queries, texts, samples, strict=True)
+        ]
+        # 4. Decode the others under constraint, once for each distinct prompt.
+        unparsed = {
+            prompt: (query.game, query.view)
+            for query, (prompt, _), action in zip(queries, prompts, actions, strict=True)
+            if action is None
+        }
+        decoded = self.options(list(unparsed.values())) if unparsed else []
+        options_of = dict(zip(unparsed, decoded, strict=True))
+        # 5. Put the answers together.
+        answers = []
+        rows = zip(queries, prompts, samples, texts, actions, strict=True)
+        for query, (prompt, prompt_ids), sample, text, action in rows:
+            options = None
+            if action is None:
+                options = options_of[prompt]
+                p = options.probabilities
+                action = options.actions[seeds.generator(query.seed, "constrained").choice(len(p), p=p)]
+            parsed = options is None
+            answers.append(
+                Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps, options)
+            )
+        return answers
+
     def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[tuple[str, list[int]]]:
-        """Each chat's prompt as text and as token ids, up to where the answer begins (kept once made)."""
+        """The prompt of each chat (system and user message) as text and as token ids, up to where the answer
+        begins. Prompts are cached."""
         keys = [(messages[0]["content"], messages[1]["content"]) for messages in chats]
         new = {
             key: list(messages) for key, messages in zip(keys, chats, strict=True) if key not in self._encoded
         }
-        if new:  # at once: a call of the template and of the tokenizer costs as much as a prompt
-            texts = models.render(self.tokenizer, list(new.values()), add_generation_prompt=True)
+        if new:  # all in one call: each call of the template and of the tokenizer costs as much as a prompt
+            texts = templates.render(self.tokenizer, list(new.values()), add_generation_prompt=True)
             ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             self._encoded.update(zip(new, zip(texts, ids, strict=True), strict=True))
         return [self._encoded[key] for key in keys]
 
-    @functools.cached_property
-    def _end(self) -> int:
-        return models.end_of_answer(self.tokenizer)
-
-    def option_logps(self, decisions: Sequence[tuple[Game, View]]) -> list[np.ndarray]:
-        """Normalized log-probabilities (nats) of the legal actions at each decision: see `options`."""
-        return [np.log(options.probabilities) for options in self.options(decisions)]
-
     def options(self, decisions: Sequence[tuple[Game, View]]) -> list[Options]:
-        """Constrained decode: the model's own distribution over the legal actions at each decision."""
+        """The constrained decode: the model's distribution over the legal actions at each decision.
+
+        Each action is scored as a whole answer that consists of the action and the end token; the
+        probabilities are normalized over the legal actions.
+        """
         spelled = [[game.spell(action) for action in view.legal] for game, view in decisions]
         words = list(dict.fromkeys(itertools.chain(*spelled)))
         word_ids = self.tokenizer(words, add_special_tokens=False)["input_ids"]
@@ -93,51 +131,24 @@ class LanguageModelPolicy:
         encoded = self.encode([game.messages(view) for game, view in decisions])
         prompts = [ids for (_, ids), options in zip(encoded, spelled, strict=True) for _ in options]
         answers = [answer_of[word] for options in spelled for word in options]
-        logp = self.engine.score(prompts, answers, self.temperature)
+        logps = self.engine.score(prompts, answers, self.temperature)
         ends = np.cumsum([len(options) for options in spelled])[:-1]
         return [
             Options(view.legal, tuple(answer_of[word] for word in options), softmax(part))
-            for (_, view), options, part in zip(decisions, spelled, np.split(logp, ends), strict=True)
+            for (_, view), options, part in zip(decisions, spelled, np.split(logps, ends), strict=True)
         ]
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """See `Policy.answer`."""
-        if not queries:
-            return []
-        prompts = self.encode([query.game.messages(query.view) for query in queries])
-        uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
-        samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
-        written = [tuple(sample.ids) for sample in samples]
-        text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in set(written)}
-        texts = [text_of[ids] for ids in written]
-        actions = [  # the last word of an answer that was cut may be the beginning of another action
-            query.game.parse(text, query.view.legal) if sample.finished else None
-            for query, text, sample in zip(queries, texts, samples, strict=True)
-        ]
-        unparsed = {  # one decision of each prompt
-            prompt: (query.game, query.view)
-            for query, (prompt, _), action in zip(queries, prompts, actions, strict=True)
-            if action is None
-        }
-        decoded = self.options(list(unparsed.values())) if unparsed else []
-        options_of = dict(zip(unparsed, decoded, strict=True))
-        answers = []
-        for query, (prompt, prompt_ids), sample, text, action in zip(
-            queries, prompts, samples, texts, actions, strict=True
-        ):
-            options = None
-            if action is None:
-                options = options_of[prompt]
-                p = options.probabilities
-                action = options.actions[seeds.generator(query.seed, "constrained").choice(len(p), p=p)]
-            answers.append(
-                Answer(action, prompt, text, options is None, prompt_ids, sample.ids, sample.logps, options)
-            )
-        return answers
+    def option_logps(self, decisions: Sequence[tuple[Game, View]]) -> list[np.ndarray]:
+        """Log-probabilities (nats) of the legal actions at each decision, shape (actions,): see `options`."""
+        return [np.log(options.probabilities) for options in self.options(decisions)]
+
+    @functools.cached_property
+    def _end(self) -> int:
+        return templates.end_of_answer(self.tokenizer)
 
 
 def sampling(settings: Settings) -> dict:
-    """What `load_policy` needs to know beside the model."""
+    """The arguments of `load_policy` that come from a profile."""
     return {
         "dtype": settings.dtype,
         "temperature": settings.temperature,
@@ -149,21 +160,7 @@ def sampling(settings: Settings) -> dict:
 def load_policy(
     model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
 ):
-    """A loaded model as (model, tokenizer, policy that plays it with the engine of that name)."""
+    """(model, tokenizer, policy) of the model called `model_name`; `engine` as in `engines.make`."""
     model, tokenizer = models.load(model_name, dtype)
-    generator = models.engine_for(model, tokenizer, engine)
+    generator = engines.make(model, tokenizer, engine)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
-
-
-def open_policy(model: str) -> LanguageModelPolicy:
-    """The policy of a model to look at: nano, smollm2, a hub id, or a folder such as that of a job.
-
-    It answers as in the job that made it (number format, temperature, longest answer), any other model as
-    in the profile paper. Raises ValueError where there is no such model.
-    """
-    found = Path(models.resolve(profiles.load("paper", model=model).model))
-    for folder in (found, found.parent):
-        if (folder / "started.json").exists():
-            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
-            return load_policy(model, **job["arguments"]["sampling"])[2]
-    return load_policy(model, **sampling(profiles.load("paper", model=model)))[2]

@@ -1,4 +1,7 @@
-"""The kit's own claims E1..E5: what turning one switch of `unbiased` costs, read from `estimators.csv`."""
+"""The rules of the kit's own claims E1..E5: what the cosine loses when one switch of `unbiased` is changed.
+
+Each rule reads `estimators.csv`. Its docstring *is* the rule.
+"""
 
 from dataclasses import replace
 
@@ -12,13 +15,50 @@ from sepo_lib.method import credit
 from sepo_lib.report.verdicts import INCONCLUSIVE, Finding, Tables, nothing, verdict_on, where
 
 
-def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
-    """How much cosine with the exact gradient of J is lost by turning `switch` of `unbiased` to `value`.
+def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
+    """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
+    credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
 
-    The rows with G = 8 and one group in a batch (as the trainer plays), where J has a gradient (no margin is
-    exactly 0), and where every other switch is that of the unbiased preset with scale none: the mean of
-    -change over games, pools and policies, which are simulated independently of one another. Raises
-    ValueError where a setting stands twice.
+    Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
+    `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
+    """
+    return _loss_of_cosine(tables, "credit", "per_rollout")
+
+
+def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
+    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff, which
+    the paper leaves unscaled: payoff and penalty are then weighed differently as well."""
+    return _loss_of_cosine(tables, "horizon", "immediate")
+
+
+def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
+    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
+    games and pools in which the two can differ (`switches.clamp_acts`). A clamped sum cannot be split into
+    rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
+    rows = tables.estimators
+    pairs = list(zip(rows.game, rows.pools, strict=True))
+    acts = {pair: switches.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
+    acting = rows[np.array([acts[pair] for pair in pairs], dtype=bool)]
+    return _loss_of_cosine(replace(tables, estimators=acting), "clamp", "episode")
+
+
+def scale_matters(tables: Tables, recipe: str) -> list[Finding]:
+    """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
+    return _loss_of_cosine(tables, "scale", "group_std")
+
+
+def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
+    """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
+    return _loss_of_cosine(tables, "weights", "equal")
+
+
+def _loss_of_cosine(tables: Tables, switch: str, value: str) -> list[Finding]:
+    """The loss of cosine with the exact gradient of J when `switch` of `unbiased` is set to `value`.
+
+    This is the mean of -change over games, pools and policies, which are simulated independently of one
+    another. The rows have G = 8 and one group in a batch, as in training, and no margin of exactly 0, where J
+    has no gradient. All other switches are those of the unbiased preset with scale none. Raises ValueError if
+    a setting occurs twice.
     """
     turned = credit.FIELD_OF_SWITCH[switch]
     setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
@@ -30,10 +70,8 @@ def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
         raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
     change = rows[["change", "change_low", "change_high"]].astype(float)
     if rows.empty:
-        studied = (
-            "not studied at G = 8 here" if len(tables.estimators) else "the estimators were not studied here"
-        )
-        return [nothing(studied)]
+        at_all = len(tables.estimators)
+        return [nothing("not studied at G = 8 here" if at_all else "the estimators were not studied here")]
     if change.isna().any(axis=None):
         return [nothing("a change is missing", verdict=INCONCLUSIVE)]
     z = stats.norm.ppf(0.975)
@@ -45,40 +83,3 @@ def _turning_loses(tables: Tables, switch: str, value: str) -> list[Finding]:
     lose, gain = int((change.change_high < 0).sum()), int((change.change_low > 0).sum())
     note = f"the cosine falls in {lose} of {len(rows)} settings and rises in {gain}"
     return [Finding(*found, kind, *verdict_on(found, "above", 0.0, note))]
-
-
-def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
-    credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
-
-    Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
-    `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
-    """
-    return _turning_loses(tables, "credit", "per_rollout")
-
-
-def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff, which
-    the paper leaves unscaled: payoff and penalty are then weighed differently as well."""
-    return _turning_loses(tables, "horizon", "immediate")
-
-
-def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
-    games and pools in which the two can differ (`switches.clamp_acts`). A clamped sum cannot be split into
-    rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
-    rows = tables.estimators
-    pairs = list(zip(rows.game, rows.pools, strict=True))
-    acts = {pair: switches.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
-    mine = rows[np.array([acts[pair] for pair in pairs], dtype=bool)]
-    return _turning_loses(replace(tables, estimators=mine), "clamp", "episode")
-
-
-def scale_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
-    return _turning_loses(tables, "scale", "group_std")
-
-
-def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
-    """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
-    return _turning_loses(tables, "weights", "equal")

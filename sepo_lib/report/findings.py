@@ -1,70 +1,194 @@
-"""What a run shows, in sentences and as Markdown tables: read from its tables alone.
+"""The results of a run, as sentences and as rows of tables: read from its tables alone.
 
-Intervals are at 95% over training seeds and of the kind that fits the quantity (`statistics.spread`);
-differences are paired by seed. A run of a single seed has the luck of its play instead, where the table knows
-it. A sentence whose table is missing is left out.
+Intervals are at 95% over training seeds and of the kind that fits the quantity (`statistics.spread`).
+Differences are paired by seed. A run of one seed has intervals of its evaluation noise instead, if its table
+has them. A sentence whose table is missing is left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from scipy import stats
 
-from sepo_lib import figures
+from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.figures import NO_EFFECT
 from sepo_lib.measure import statistics
 from sepo_lib.measure.statistics import Interval
-from sepo_lib.report import claims
 from sepo_lib.run import provenance, results
+from sepo_lib.run.templates import render
 
 ARM_KEYS = ["stage", "preset", "arm"]
+TERMS = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}  # column -> term of J
+UNBIASED = {"stage": "sepo", "preset": "unbiased", "arm": "credited", "reported": True}
 
 
-def text(found: Interval, digits: int = 3) -> str:
-    """`mean [low, high]`, or the mean alone where there is no interval or one without a width."""
-    mean, low, high = (f"{value + 0.0:.{digits}f}" for value in found)
-    if pd.isna(found.low):
-        return mean
-    wide = found.high - found.low > statistics.NO_SPREAD
-    return f"{mean} [{low}, {high}]" if wide else f"{mean} (no spread)"
+# --- sentences ------------------------------------------------------------------------------------------
 
 
-def over_seeds(rows: pd.DataFrame, name: str) -> str:
-    """`text` of the interval that fits a column of rows that are seeds (`statistics.spread`)."""
-    found = statistics.spread(rows, name)
-    return f"{text(found)} (no spread)" if len(rows) > 1 and pd.isna(found.low) else text(found)
+def sentences(*profiles: str) -> list[str]:
+    """Results of the runs beside the claims, as sentences whose directions and numbers come from the tables.
 
-
-def markdown(rows: list[dict[str, object]]) -> list[str]:
-    """Rows as a Markdown table with the columns of the first one; nothing where there are none.
-
-    Raises KeyError for a row that lacks one of them.
+    A sentence is left out if its table or rows are missing. Of a table with several models, only the rows of
+    the run's own model count. Raises ValueError as `provenance.own_rows` does.
     """
-    if not rows:
-        return []
-    lines = [[*rows[0]], ["---"] * len(rows[0]), *([str(row[name]) for name in rows[0]] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    profiles = tuple(dict.fromkeys(profiles))
+    kuhn = [nashconv(profile) for profile in profiles]
+    others = [one(profile) for one in (penalty, breakdowns) for profile in profiles]
+    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *others]
+    return [sentence for sentence in found if sentence]
 
 
-def _difference(row) -> str:
-    return text(Interval(row.mean, row.low, row.high))
+def nashconv(profile: str) -> str | None:
+    """The exploiter pool's advantage and NashConv in Kuhn poker, after SFT and after SEPO."""
+    sft, sepo = (_rows(profile, "exploitability", **keys) for keys in ({"stage": "sft"}, UNBIASED))
+    if sft.empty or sepo.empty:
+        return None
+    change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (sepo, sft)))
+    before, after = (f"{rows['nashconv'].mean():.3f}" for rows in (sft, sepo))
+    open_ = change.low <= 0 <= change.high and change.low < change.high
+    verb = "changes" if open_ else "rises" if change.mean > 0 else "falls"
+    moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
+    moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
+    return (
+        f"In Kuhn poker (`{profile}`, {_seeds(sepo)}, means over seeds), the exploiter pool's advantage is "
+        f"{sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
+        f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). NashConv {moves}."
+    )
+
+
+def nashconv_reason(profiles: Sequence[str]) -> str | None:
+    """Why a policy that no exploiter of the pool beats can be far from the equilibrium.
+
+    Returns None if a run ends with less than half of the NashConv that every maximizer of J has.
+    """
+    optima = _rows(profiles[0], "kuhn_optimum", own=True)
+    optima = optima.set_index("exploiter") if len(optima) else optima
+    if not {"pool", "best_response"} <= set(optima.index):
+        return None
+    pool, response = optima.loc["pool"], optima.loc["best_response"]
+    last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
+    ends = {profile: rows["nashconv"].mean() for profile, rows in last.items() if len(rows)}
+    if not ends or min(ends.values()) <= pool["nashconv"] / 2:
+        return None
+    listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
+    return (
+        f"After SEPO, NashConv is {listed}, as a mean over seeds. J with a fixed pool does not ask for an "
+        f"equilibrium: every strategy that maximizes J has a NashConv of {pool['nashconv']:.2f} or more, "
+        f"with an advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, "
+        "`kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has a NashConv of "
+        f"{abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
+    )
+
+
+def penalty(profile: str) -> str | None:
+    """The effect of the penalty with the same switches, on the paper's pools: on J and on its terms."""
+    arms = _rows(profile, "ablation", kind="outcome")
+    if arms.empty:
+        return None
+    by_seed = {
+        key: rows.set_index("seed")
+        for key, rows in arms.groupby(["game", "preset", "arm"], sort=False)
+        if key[1:] in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
+    }
+    effects, switches = [], []
+    for game in dict.fromkeys(arms["game"]):
+        credited, without = (by_seed.get((game, "unbiased", arm)) for arm in ("credited", "reward_only"))
+        if credited is None or without is None:
+            continue
+        found = statistics.paired(credited["safety"], without["safety"])
+        terms = ", ".join(
+            f"{term} {statistics.difference(credited[name], without[name]).mean():+.3f}"
+            for name, term in TERMS.items()
+            if name in arms
+        )
+        effects.append(f"{title(game)} {text(found)}" + (f" ({terms})" if terms else ""))
+        published = by_seed.get((game, "published", "reward_only"))
+        if published is not None and found.low <= 0 <= found.high:
+            switches.append(
+                f"{title(game)} {text(statistics.paired(without['safety'], published['safety']))}"
+            )
+    if not effects:
+        return None
+    sentence = (
+        f"Effect of the penalty on the paper's pools (`{profile}`, {_seeds(arms)}): J of `credited` minus J "
+        "of `reward_only`, both with the switches of `unbiased`, and in parentheses the mean change of each "
+        f"term of J. {'; '.join(effects)}."
+    )
+    if switches:
+        sentence += (
+            " Where the interval contains 0, compare the effect of the switches without any penalty "
+            f"(`reward_only`, unbiased minus published): {'; '.join(switches)}."
+        )
+    return sentence
+
+
+def breakdowns(profile: str) -> str | None:
+    """How often negotiations with exploiters break down, and e."""
+    shares = []
+    for game in games.having("negotiation"):
+        sft, sepo = (
+            _rows(profile, "evaluation", game=game.name, **keys) for keys in ({"stage": "sft"}, UNBIASED)
+        )
+        if len(sft) and len(sepo) and "exploiter_externality" in sft and "exploit" in sft:
+            after, before = (rows["exploiter_externality"].mean() for rows in (sepo, sft))
+            shares.append((game.short_title, after, before, sepo["exploit"].mean(), sft["exploit"].mean()))
+    if not shares or any(pd.isna(share[1]) or pd.isna(share[2]) for share in shares):
+        return None
+    listed = " and ".join(
+        f"{after:.1%} of the rounds of {name} (after SFT {before:.1%}; e is {e:.2f}, after SFT {e_sft:.2f})"
+        for name, after, before, e, e_sft in shares
+    )
+    reason = (
+        " A round without an agreement gives the exploiter nothing, so this safety comes largely from not "
+        "trading."
+        if all(share[1] > 0.5 for share in shares)
+        else ""
+    )
+    return (
+        f"Against the exploiters, the SEPO model (`unbiased`, `{profile}`, means over seeds) reaches no "
+        f"agreement in {listed}.{reason}"
+    )
+
+
+# --- rows of tables -------------------------------------------------------------------------------------
+
+
+def outcomes(profile: str) -> str:
+    """All results of the trained arms of a profile, as Markdown; a table without rows is left out.
+
+    Raises FileNotFoundError for a missing table.
+    """
+    ablation = read(profile, "ablation")
+    return render(
+        "report/templates/outcomes.md.j2",
+        profile=profile,
+        seeds=sorted(read(profile, "evaluation")["seed"].unique()),
+        older=provenance.older(profile),
+        arms=arms(ablation),
+        penalty_gradients=penalty_gradients(ablation),
+        switches=switches(read(profile, "switches")),
+        nashconvs=nashconvs(read(profile, "exploitability")),
+        exploiters=exploiters(read(profile, "exploiters")),
+        frontier=frontier(read(profile, "sweep")),
+    )
+
+
+def read(profile: str, name: str) -> pd.DataFrame:
+    """A table of a run, cut to the run's model. Raises as `paths.read_table` and `provenance.own_rows` do."""
+    return provenance.own_rows(profile, figures.read_or_empty(profile, name))
 
 
 def measures(evaluation: pd.DataFrame) -> list[dict]:
-    """J's terms, safety and the share of answers in form, by game and stage, on the paper's pools."""
+    """J's terms, parse rate and safety by game and stage, on the paper's pools."""
     rows = figures.configured(evaluation[evaluation["pools"] == "paper"])
     order = rows["configuration"].map(list(figures.CONFIGURATIONS).index)
     rows = rows.assign(order=order).sort_values(["game", "order"], kind="stable")
-    names = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}
     return [
         {"game": game, "stage": figures.CONFIGURATIONS[key].label}
-        | {label: f"{mine[name].mean():.3f}" for name, label in names.items()}
-        | {
-            "answers in form": f"{mine['parse_rate'].mean():.0%}",
-            "safety": over_seeds(mine, "safety"),
-        }
-        for (game, key), mine in statistics.grouped(rows, ["game", "configuration"])
+        | {term: f"{own[name].mean():.3f}" for name, term in TERMS.items()}
+        | {"parse rate": f"{own['parse_rate'].mean():.0%}", "safety": over_seeds(own, "safety")}
+        for (game, key), own in statistics.grouped(rows, ["game", "configuration"])
     ]
 
 
@@ -79,17 +203,17 @@ def arms(ablation: pd.DataFrame) -> list[dict]:
 
 
 def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
-    """The penalty's gradient in the language model by arm: its mean's length and direction, its noise."""
+    """The penalty's gradient in the language model by arm: norm and direction of its mean, and its noise."""
     table = ablation[ablation["kind"] == "gradient"] if len(ablation) else ablation
     rows = []
-    for (game, pools, arm), mine in statistics.grouped(table, ["game", "pools", "arm"]) if len(table) else ():
+    for (game, pools, arm), own in statistics.grouped(table, ["game", "pools", "arm"]) if len(table) else ():
         credited = table.query("game == @game and pools == @pools and arm == 'credited'").set_index("seed")
-        length = mine.set_index("seed")["mean_gradient_norm"] / credited["mean_gradient_norm"]
-        cells = {"game": game, "pools": pools, "arm": arm, "batches": f"{mine['batches'].max():.0f}"}
+        length = own.set_index("seed")["mean_gradient_norm"] / credited["mean_gradient_norm"]
+        cells = {"game": game, "pools": pools, "arm": arm, "batches": f"{own['batches'].max():.0f}"}
         for name, values, ends in (
             ("length", length, statistics.NON_NEGATIVE),
-            ("cosine with credited", mine["mean_cosine_to_credited"], (-1.0, 1.0)),
-            ("signal to noise", mine["signal_to_noise"], None),
+            ("cosine with credited", own["mean_cosine_to_credited"], (-1.0, 1.0)),
+            ("signal to noise", own["signal_to_noise"], None),
         ):
             found = statistics.interval(values.dropna(), ends) if values.notna().any() else statistics.UNKNOWN
             cells[name] = text(found) if values.notna().any() else "–"
@@ -98,8 +222,10 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
 
 
 def switches(table: pd.DataFrame) -> list[dict]:
-    """Safety of each recipe between the published and the unbiased one, and minus that of the published; of
-    a switch that cannot act, words in the place of numbers."""
+    """Safety of `unbiased` and of `published` with one switch changed, and each minus that of `published`.
+
+    A switch that cannot act has words instead of numbers.
+    """
     idle = figures.idle_recipes(table)
     rows = [
         {"recipe": row.preset, "safety": f"{row.safety:.3f}", "minus published": _difference(row)}
@@ -111,28 +237,19 @@ def switches(table: pd.DataFrame) -> list[dict]:
 
 
 def nashconvs(table: pd.DataFrame) -> list[dict]:
-    """Kuhn poker at the last step of every stage and arm: the pool's advantage and NashConv."""
+    """The exploiter pool's advantage and NashConv at the last step of every stage and arm (Kuhn poker)."""
     table = table[table["reported"]] if len(table) else table
     rows = []
-    for (pools, *keys), mine in (
+    for (pools, *keys), own in (
         statistics.grouped(table.fillna(dict.fromkeys(ARM_KEYS, "")), ["pools", *ARM_KEYS])
         if len(table)
         else ()
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"pool advantage": over_seeds(mine, "pool_advantage")}
-        cells |= {"NashConv": over_seeds(mine, "nashconv"), "read": _reading(mine)}
-        rows.append(cells | {"NashConv, constrained": over_seeds(mine, "nashconv_constrained")})
+        cells |= {"pool advantage": over_seeds(own, "pool_advantage")}
+        cells |= {"NashConv": over_seeds(own, "nashconv"), "action probabilities": _method(own)}
+        rows.append(cells | {"NashConv, constrained": over_seeds(own, "nashconv_constrained")})
     return rows
-
-
-def _reading(rows: pd.DataFrame) -> str:
-    """How the action probabilities behind NashConv were read, and where enumerated what sampling gives."""
-    if "nashconv_method" not in rows:
-        return "sampled"
-    known = rows[rows["nashconv_method"] == "enumerated"]
-    parts = [f"enumerated (sampled: {known['nashconv_sampled'].mean():.3f})"] if len(known) else []
-    return "; ".join([*parts, *(["sampled"] if len(known) < len(rows) else [])])
 
 
 def exploiters(table: pd.DataFrame) -> list[dict]:
@@ -153,8 +270,8 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
     return [
         {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)"}
-        | {name: over_seeds(mine, name) for name in ("payoff", "exploit")}
-        for (game, multiple, weight), mine in (
+        | {name: over_seeds(own, name) for name in ("payoff", "exploit")}
+        for (game, multiple, weight), own in (
             statistics.grouped(
                 table.sort_values(["game", "multiple"]), ["game", "multiple", "exploit_weight"]
             )
@@ -164,172 +281,16 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     ]
 
 
-# --- what the kit found, in sentences -------------------------------------------------------------------
-
-
-def sentences(*profiles: str) -> list[str]:
-    """What the runs of `profiles` show beside the claims, in plain sentences; directions and numbers are read
-    from the tables, and a sentence whose table or rows are missing is left out. Of tables with several models
-    the rows of the run's own count; raises ValueError as `provenance.own_rows` does."""
-    profiles = tuple(dict.fromkeys(profiles))
-    kuhn = [nashconv(profile) for profile in profiles]
-    others = [one(profile) for one in (penalty, breakdowns) for profile in profiles]
-    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *others]
-    return [sentence for sentence in found if sentence]
-
-
-def read(profile: str, name: str) -> pd.DataFrame:
-    """A table of a run, cut to the run's model. Raises as `paths.read_table` and `provenance.own_rows` do."""
-    return provenance.own_rows(profile, figures.read_or_empty(profile, name))
-
-
-def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
-    """The rows of a table on the paper's pools with these values; none where one is missing."""
-    table = read(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
-    chosen = {"pools": "paper", **chosen}
-    if table.empty or not set(chosen) <= set(table.columns):
-        return pd.DataFrame()
-    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
-
-
-UNBIASED = {"stage": "sepo", "preset": "unbiased", "arm": "credited", "reported": True}
-
-
-def _seeds(rows: pd.DataFrame) -> str:
-    return f"{rows['seed'].nunique()} seed" + ("s" if rows["seed"].nunique() > 1 else "")
-
-
-def _game(name: str) -> str:
-    return figures.GAMES.get(name, name)
-
-
-def nashconv(profile: str) -> str | None:
-    """NashConv beside the pool's advantage in Kuhn poker, from SFT to SEPO."""
-    sft, sepo = (_rows(profile, "exploitability", **keys) for keys in ({"stage": "sft"}, UNBIASED))
-    if sft.empty or sepo.empty:
-        return None
-    change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (sepo, sft)))
-    before, after = (f"{rows['nashconv'].mean():.3f}" for rows in (sft, sepo))
-    open_ = change.low <= 0 <= change.high and change.low < change.high
-    verb = "changes" if open_ else "rises" if change.mean > 0 else "falls"
-    moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
-    moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
-    return (
-        f"In Kuhn poker (`{profile}`, {_seeds(sepo)}) the exploiter pool's advantage goes from "
-        f"{sft['pool_advantage'].mean():.3f} to {sepo['pool_advantage'].mean():.3f} chips a hand between "
-        f"SFT and SEPO (`unbiased`; means over seeds), while NashConv {moves}."
-    )
-
-
-def nashconv_reason(profiles: Sequence[str]) -> str | None:
-    """Why a policy that the pool does not beat is far from the equilibrium: what J's maximisers are; None
-    where a run ends at less than half of the NashConv of these."""
-    optima = _rows(profiles[0], "kuhn_optimum", own=True)
-    optima = optima.set_index("exploiter") if len(optima) else optima
-    if not {"pool", "best_response"} <= set(optima.index):
-        return None
-    pool, response = optima.loc["pool"], optima.loc["best_response"]
-    last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
-    ends = {profile: rows["nashconv"].mean() for profile, rows in last.items() if len(rows)}
-    if not ends or min(ends.values()) <= pool["nashconv"] / 2:
-        return None
-    listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
-    return (
-        f"NashConv, mean over seeds, ends at {listed}. J with a fixed pool does not ask for an equilibrium: "
-        f"every strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, at an "
-        f"advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). With "
-        "a best response as the exploiter the highest J has a NashConv of "
-        f"{abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
-    )
-
-
-def _without_penalty(profiles: Sequence[str]) -> str:
-    """Where NashConv ends in the arm that has no penalty."""
-    arm = UNBIASED | {"arm": "reward_only"}
-    last = {profile: _rows(profile, "exploitability", **arm) for profile in profiles}
-    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
-    return f" Without any penalty (`reward_only`) it ends at {' and '.join(ends)}." if ends else ""
-
-
-TERMS = {"payoff": "u", "exploit": "e", "collusion": "c", "externality": "x"}
-
-
-def penalty(profile: str) -> str | None:
-    """What the penalty adds to the same switches without one, on the paper's pools: in J and in its terms."""
-    arms = _rows(profile, "ablation", kind="outcome")
-    if arms.empty:
-        return None
-    by_seed = {
-        key: rows.set_index("seed")
-        for key, rows in arms.groupby(["game", "preset", "arm"], sort=False)
-        if key[1:] in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
-    }
-    adds, switches = [], []
-    for game in dict.fromkeys(arms["game"]):
-        credited, without = (by_seed.get((game, "unbiased", arm)) for arm in ("credited", "reward_only"))
-        if credited is None or without is None:
-            continue
-        found = statistics.paired(credited["safety"], without["safety"])
-        terms = ", ".join(
-            f"{term} {statistics.difference(credited[name], without[name]).mean():+.3f}"
-            for name, term in TERMS.items()
-            if name in arms
-        )
-        adds.append(f"{_game(game)} {text(found)} ({terms})" if terms else f"{_game(game)} {text(found)}")
-        published = by_seed.get((game, "published", "reward_only"))
-        if published is not None and found.low <= 0 <= found.high:
-            turned = statistics.paired(without["safety"], published["safety"])
-            switches.append(f"{_game(game)} {text(turned)}")
-    if not adds:
-        return None
-    sentence = (
-        f"What the penalty adds on the paper's pools (`{profile}`, {_seeds(arms)}; J of `credited` minus "
-        "that of `reward_only`, both with the unbiased switches; in brackets the mean change of J's terms): "
-        f"{'; '.join(adds)}."
-    )
-    if switches:
-        sentence += (
-            " Where the interval contains 0, compare what the other switches add without any penalty "
-            f"(`reward_only`, unbiased minus published): {'; '.join(switches)}."
-        )
-    return sentence
-
-
-def breakdowns(profile: str) -> str | None:
-    """How often the negotiations break down against exploiters, beside e."""
-    shares = []
-    for game in claims.NEGOTIATIONS:
-        sft, sepo = (_rows(profile, "evaluation", game=game, **keys) for keys in ({"stage": "sft"}, UNBIASED))
-        if len(sft) and len(sepo) and "exploiter_externality" in sft and "exploit" in sft:
-            mine, before = (rows["exploiter_externality"].mean() for rows in (sepo, sft))
-            shares.append((_game(game), mine, before, sepo["exploit"].mean(), sft["exploit"].mean()))
-    if not shares or any(pd.isna(share[1]) or pd.isna(share[2]) for share in shares):
-        return None
-    listed = " and ".join(
-        f"{mine:.1%} of the rounds of {game} (SFT {before:.1%}; e {e:.2f} after {e_before:.2f})"
-        for game, mine, before, e, e_before in shares
-    )
-    ends = (
-        '. A round without a deal gives the exploiter nothing: "safe" there is largely not trading.'
-        if all(share[1] > 0.5 for share in shares)
-        else "."
-    )
-    return (
-        f"Against the exploiters SEPO (`unbiased`, `{profile}`) breaks down, by the means over seeds, in "
-        f"{listed}{ends}"
-    )
-
-
 def contrasts(profile: str) -> list[dict]:
     """Safety of `credited` minus every other arm, with p-values of the paired t test and Holm's adjustment.
 
-    `constant` is left out where it ends as `reward_only` in every seed: that is one run, not two.
+    `constant` is left out if it equals `reward_only` in every seed, because both are then one run.
     """
     outcome = read(profile, "ablation")
     outcome = outcome[outcome["kind"] == "outcome"] if len(outcome) else outcome
     rows = []
     for key, group in outcome.groupby(["game", "pools", "preset"], sort=False) if len(outcome) else ():
-        arms = {arm: mine.set_index("seed")["safety"] for arm, mine in group.groupby("arm", sort=False)}
+        arms = {arm: own.set_index("seed")["safety"] for arm, own in group.groupby("arm", sort=False)}
         if "constant" in arms and arms["constant"].equals(arms.get("reward_only")):
             del arms["constant"]
         for arm in arms:
@@ -346,34 +307,55 @@ def contrasts(profile: str) -> list[dict]:
     ]
 
 
-#: Table -> what its rows are, and the function that makes them.
-SECTIONS: list[tuple[str, str, Callable[[pd.DataFrame], list[dict]]]] = [
-    ("ablation", "Safety after training, `credited` minus each other arm under the same switches:", arms),
-    (
-        "ablation",
-        "The penalty's gradient in the language model, at the SFT models: length of its mean over the "
-        "batches relative to that of `credited`, cosine with that, and squared length of the expectation "
-        "over the variance of a batch (an unbiased estimate, which noise can take below 0):",
-        penalty_gradients,
-    ),
-    ("switches", "Prisoner's dilemma, the published recipe with one switch turned, and both ends:", switches),
-    ("exploitability", "Kuhn poker, chips a hand, at the last step:", nashconvs),
-    ("exploiters", "Kuhn poker against a best response to the policy's own present strategy:", exploiters),
-    ("sweep", "Trained again with another weight on the exploit advantage:", frontier),
-]
+def text(found: Interval, digits: int = 3) -> str:
+    """`mean [low, high]`, the mean alone without an interval, or `mean (no spread)` for one of width 0."""
+    mean, low, high = (f"{value + 0.0:.{digits}f}" for value in found)
+    if pd.isna(found.low):
+        return mean
+    wide = found.high - found.low > statistics.NO_SPREAD
+    return f"{mean} [{low}, {high}]" if wide else f"{mean} (no spread)"
 
 
-def outcomes(profile: str) -> str:
-    """All that the trained arms of a profile show, as Markdown; a table without rows is left out.
+def over_seeds(rows: pd.DataFrame, name: str) -> str:
+    """`text` of the interval of a column over seeds, one row each (`statistics.spread`)."""
+    found = statistics.spread(rows, name)
+    return f"{text(found)} (no spread)" if len(rows) > 1 and pd.isna(found.low) else text(found)
 
-    Raises FileNotFoundError for a missing table.
-    """
-    evaluation = read(profile, "evaluation")
-    seeds = ", ".join(map(str, sorted(evaluation["seed"].unique())))
-    source = f"From `data/results/{profile}/`, training seeds {seeds}; 95% intervals over seeds."
-    lines = [" ".join(filter(None, (source, provenance.older(profile))))]
-    for name, heading, rows_of in SECTIONS:
-        rows = markdown(rows_of(read(profile, name)))
-        if rows:
-            lines += ["", heading, "", *rows]
-    return "\n".join(lines)
+
+def title(game: str) -> str:
+    """The short title of a game; its name if the game is not registered."""
+    return games.GAMES[game].short_title if game in games.GAMES else game
+
+
+def _without_penalty(profiles: Sequence[str]) -> str:
+    """NashConv after training without a penalty."""
+    arm = UNBIASED | {"arm": "reward_only"}
+    last = {profile: _rows(profile, "exploitability", **arm) for profile in profiles}
+    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
+    return f" Without any penalty (`reward_only`), NashConv is {' and '.join(ends)}." if ends else ""
+
+
+def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
+    """The rows of a table on the paper's pools with these values; no rows if a table or column is missing."""
+    table = read(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+    chosen = {"pools": "paper", **chosen}
+    if table.empty or not set(chosen) <= set(table.columns):
+        return pd.DataFrame()
+    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    return f"{rows['seed'].nunique()} seed" + ("s" if rows["seed"].nunique() > 1 else "")
+
+
+def _method(rows: pd.DataFrame) -> str:
+    """How the action probabilities were obtained; if enumerated, also the NashConv of sampled ones."""
+    if "nashconv_method" not in rows:
+        return "sampled"
+    known = rows[rows["nashconv_method"] == "enumerated"]
+    parts = [f"enumerated (sampled: {known['nashconv_sampled'].mean():.3f})"] if len(known) else []
+    return "; ".join([*parts, *(["sampled"] if len(known) < len(rows) else [])])
+
+
+def _difference(row) -> str:
+    return text(Interval(row.mean, row.low, row.high))

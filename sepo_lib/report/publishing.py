@@ -1,4 +1,4 @@
-"""What of an executed notebook goes into git: its outputs, and nothing of the machine that made them."""
+"""Copies the outputs of executed notebooks into the notebooks in git, without traces of the machine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,10 +30,10 @@ def publish_run(profile: str) -> list[str]:
 
 
 def publish(name: str, executed: Any) -> Any:
-    """The notebook `name` of git with the outputs of `executed`, counted 1..N, and nothing of the machine.
+    """The notebook `name` in git with the outputs of `executed`, whose cells are counted 1..N.
 
-    Raises ValueError where the executed notebook failed, did not finish, or has other source cells, and where
-    an output went to stderr or shows a folder of a machine: the executed notebook is committed as well.
+    Raises FileNotFoundError if git has no such notebook. Raises ValueError if the executed notebook failed,
+    did not finish, or has other source cells, and if an output is on stderr or shows a folder of a machine.
     """
     import nbformat
 
@@ -58,12 +58,12 @@ def publish(name: str, executed: Any) -> Any:
         cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
         cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
         if found := machine_outputs(ran.outputs):
-            raise ValueError(f"Cell {count} of {name} shows {found[0]}; mend the cell, and {again}.")
+            raise ValueError(f"Cell {count} of {name} shows {found[0]}; correct the cell, and {again}.")
     return notebook
 
 
 def machine_outputs(outputs: Sequence[Any]) -> list[str]:
-    """What the outputs of a cell show that is no result: text on stderr, and folders of a machine."""
+    """What the outputs of a cell show of the machine: text on stderr, and folders; often nothing."""
     found = []
     for output in outputs:
         if output.get("name") == "stderr":
@@ -75,7 +75,7 @@ def machine_outputs(outputs: Sequence[Any]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    """All text in an output, whatever lists and mappings it lies in."""
+    """All text in an output, from nested lists and mappings."""
     if isinstance(value, str):
         return value
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -83,7 +83,7 @@ def _plain(value: Any) -> str:
 
 
 def _live(output: Any) -> bool:
-    """True for widgets such as progress bars, which are nothing without their kernel."""
+    """True for widgets such as progress bars, which show nothing without their kernel."""
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 

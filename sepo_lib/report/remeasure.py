@@ -1,8 +1,8 @@
-"""What follows from the records of a run, made again without training: `python -m sepo_lib remeasure`.
+"""Makes the tables, claims, figures and report of a run again from its records, without training.
 
-When a measure is added or corrected, the tables of a run that was trained before can be brought up to date
-as far as its records go. The record itself (episodes, strategies, training) stays as it is. The manifest
-keeps the date, the tables and the commit of every such change.
+When a measure is added or corrected, `python -m sepo_lib remeasure` updates the tables of an earlier run as
+far as its records allow. The records themselves (episodes, strategies, training) do not change. The manifest
+keeps the date, the files and the commit of every such change.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from sepo_lib.measure import evaluation, exploitability
 from sepo_lib.report import claims, html_page
 from sepo_lib.run import provenance, results
 
-#: The columns of `evaluation.csv` that a run may lack which was made before they were measured.
+#: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
 TOLERANCE = 1e-9
-UNNAMED = {"arm": "", "preset": ""}  # what read_csv makes of these empty cells is nan
+UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they are empty
 
 
 def run(profile: str) -> list[str]:
-    """Make again all that follows from the records of a run: tables, claims, figures and report. Notes it in
-    the manifest, and names the tables and figures that changed.
+    """Make the tables, claims, figures and report of a run again; returns the files that changed.
 
-    Raises FileNotFoundError without a run, ValueError where the record contradicts a table.
+    The manifest notes the changes. Raises FileNotFoundError without a run, and ValueError if the records
+    contradict a table.
     """
     provenance.read(profile)
     with_headers(profile)
@@ -42,30 +42,30 @@ def run(profile: str) -> list[str]:
 
 
 def with_headers(profile: str) -> None:
-    """Give the tables that were written as an empty line their header."""
+    """Give a header to the tables that were written as an empty line."""
     for name in paths.TABLES:
         if paths.table(profile, name).exists() and not figures.read_or_empty(profile, name).columns.size:
             paths.write_table(results.empty(name), profile, name)
 
 
 def sft(profile: str) -> pd.DataFrame:
-    """`sft.csv` with the step of each row, where that of the last row stands in all rows of a seed.
+    """`sft.csv` with the step of each row; older tables have the last step in all rows of a seed.
 
-    The rows of a seed are in order, one a step. Raises ValueError where there are not as many as steps.
+    The rows of a seed are in order, one per step. Raises ValueError if their number is not the last step.
     """
     table = paths.read_table(profile, "sft", ("seed", "step"))
     seeds = table.groupby("seed")["step"]
     step = seeds.cumcount() + 1
     if (seeds.transform("max") != seeds.transform("size")).any():
-        raise ValueError(f"sft.csv of {profile} does not hold one row a step; train that stage again.")
+        raise ValueError(f"sft.csv of {profile} does not hold one row per step; train that stage again.")
     return table.assign(step=step)
 
 
 def evaluated(profile: str) -> pd.DataFrame:
-    """`evaluation.csv` with the columns of ADDED, from the episodes.
+    """`evaluation.csv` with the columns ADDED, computed from the episodes.
 
-    nan where the run kept no episodes, and the externality where they cannot be played again (said on
-    stdout). Raises ValueError where the episodes give another value than the table has.
+    They are nan if the run kept no episodes. If the episodes cannot be played again, only the externality is
+    nan, and a message says so. Raises ValueError if the episodes contradict a value of the table.
     """
     table = paths.read_table(profile, "evaluation")
     if set(ADDED) <= set(table.columns) and table["margin"].notna().all():
@@ -87,14 +87,14 @@ def evaluated(profile: str) -> pd.DataFrame:
 
 
 def _placed(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of ADDED where `objective.measure` puts them: behind `objective`."""
+    """The table with the columns ADDED after `objective`, as `objective.measure` orders them."""
     others = [column for column in table if column not in ADDED]
     at = others.index("objective") + 1
     return table[[*others[:at], *ADDED, *others[at:]]]
 
 
 def _measured(episodes: pd.DataFrame) -> pd.DataFrame:
-    """The measures of the episodes of one game; what needs more than they hold is nan."""
+    """The measures of the episodes of one game; nan for those that cannot be computed from the episodes."""
     if not {"collusion", "externality"} <= set(episodes.columns):
         try:
             episodes = evaluation.replayed(episodes)
@@ -105,7 +105,7 @@ def _measured(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def exploitable(profile: str) -> pd.DataFrame:
-    """`exploitability.csv` from the strategies of the run, one row each."""
+    """`exploitability.csv`, one row per strategy of the run."""
     table, strategies = (figures.read_or_empty(profile, name) for name in ("exploitability", "strategies"))
     if table.empty:
         return table
@@ -134,12 +134,12 @@ def swept(profile: str) -> pd.DataFrame:
 
 
 def decided(profile: str) -> pd.DataFrame:
-    """`claims.csv` by today's rules, as notebook 05 decides it."""
+    """`claims.csv` by the present rules, as notebook 05 decides it."""
     tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
     return claims.decide(**tables, profile=profile, model=provenance.read(profile)["settings"]["model"])
 
 
-#: Table -> what makes it again; a later one may read an earlier one.
+#: Table -> the function that makes it again, in an order in which later tables may read earlier ones.
 TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
     "sft": sft,
     "evaluation": evaluated,

@@ -1,4 +1,4 @@
-"""From an interval to a verdict and its reason in words: what the rules of `claims` share."""
+"""From an interval to a verdict and its reason in words; the rules of the claims share these functions."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables a rule may read, already cut down to one profile and model."""
+    """The tables that a rule may read, cut to one profile and model."""
 
     evaluation: pd.DataFrame
     ablation: pd.DataFrame
@@ -23,13 +23,16 @@ class Tables:
 
 
 def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """The rows with these values (arrays compare faster than columns, and a verdict compares many)."""
+    """The rows with these values."""
+    # Comparing arrays is faster than comparing columns, and a verdict compares many.
     return table[np.logical_and.reduce([table[name].to_numpy() == value for name, value in values.items()])]
 
 
 class Finding(NamedTuple):
-    """What a rule measured, the ends and the kind of its interval, the verdict and why; `scope` tells apart
-    several findings of one rule (a game, a pool set)."""
+    """The measured value, the ends and the kind of its interval, the verdict and its reason.
+
+    `scope` distinguishes several findings of one rule, such as those on two games.
+    """
 
     measured: float
     ci_low: float
@@ -46,7 +49,7 @@ def nothing(reason: str, scope: str = "", verdict: str = NOT_RUN) -> Finding:
 
 
 def because(*reasons: str) -> str:
-    """Reasons as one text; empty ones are left out."""
+    """The reasons that are not empty, as one text."""
     return "; ".join(filter(None, reasons))
 
 
@@ -59,8 +62,11 @@ def judge(
     note: str = "",
     scope: str = "",
 ) -> Finding:
-    """Whether the mean over seeds lies `above`, `below` or at `at most` the value `at`, by its t interval; a
-    value that is equal in all seeds has none, and is judged as it is."""
+    """Judge by its t interval whether the mean over seeds is `above`, `below` or `at most` the value `at`.
+
+    Values that are equal in all seeds have no interval; the value itself is judged. `absent` is the reason
+    that is given without values, `bounds` the range of the values, and `note` is added to the reason.
+    """
     if not len(values_S):
         return nothing(absent, scope)
     found = interval(values_S.to_numpy(), bounds)
@@ -75,7 +81,7 @@ def judge(
 
 
 def verdict_on(found: Interval, side: str, at: float, note: str = "") -> tuple[str, str]:
-    """The verdict on an interval, and the reason in words."""
+    """The verdict on an interval, and its reason in words; `side` and `at` as for `judge`."""
     holds = {"above": found.low > at, "below": found.high < at, "at most": found.high <= at}[side]
     fails = {"above": found.high <= at, "below": found.low >= at, "at most": found.low > at}[side]
     if holds:
@@ -88,7 +94,7 @@ def verdict_on(found: Interval, side: str, at: float, note: str = "") -> tuple[s
 
 
 def in_words(found: Interval) -> str:
-    """`mean [low, high]`, each in three significant digits; the mean alone, or a dash, where that is all."""
+    """`mean [low, high]` in three significant digits; the mean alone without an interval; a dash for nan."""
     if pd.isna(found.low):
         return number(found.mean)
     return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"

@@ -1,4 +1,4 @@
-"""The card of a LoRA adapter: what it is, what it was made from and with, and how to load it."""
+"""The model card of a LoRA adapter: what the adapter is, how it was made, and how to load it."""
 
 import json
 from collections.abc import Mapping
@@ -7,89 +7,38 @@ from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.run import provenance
+from sepo_lib.run.templates import render
 
 STAGES = {
-    "sft": "the supervised warm start on rule-based demonstrations",
-    "sepo": "SEPO training (GRPO on whole games) on top of the merged SFT model",
+    "sft": "supervised fine-tuning (SFT) on rule-based demonstrations",
+    "sepo": "SEPO training (GRPO on whole games), starting from the merged SFT model",
 }
 
 
 def write_card(folder: Path, base: str, stage: str, facts: Mapping[str, Any]) -> Path:
-    """Write README.md beside an adapter that PEFT has saved to `folder`, and name its base model there.
+    """Write README.md beside an adapter that PEFT has saved to `folder`, and return its path.
 
-    `base` is what `models.load` loads the base model from (nano, smollm2, a hub id, a folder from the root
-    of the kit); `stage` is sft or sepo; `facts` is JSON-able: data, settings, seeds. Returns the card's
-    path. Raises FileNotFoundError where `folder` holds no adapter.
+    `base` is the base model as `models.load` takes it: nano, smollm2, a hub id, or a folder relative to the
+    root of the kit. It replaces the absolute path in the adapter's configuration. `stage` is sft or sepo.
+    `facts` is a JSON-serializable mapping with data, settings and seeds. Raises FileNotFoundError if `folder`
+    holds no adapter.
     """
     config = folder / "adapter_config.json"
     if not config.exists():
         raise FileNotFoundError(f"There is no adapter in {folder}: adapter_config.json is missing.")
     content = json.loads(config.read_text(encoding="utf-8"))
-    content["base_model_name_or_path"] = base  # PEFT notes the folder of this machine
+    content["base_model_name_or_path"] = base  # PEFT writes an absolute path of this machine
     paths.replace_text(config, json.dumps(content, indent=2, sort_keys=True) + "\n")
-    made = {**provenance.commit(), "versions": provenance.versions()}
-    text = _CARD.format(
-        base=json.dumps(base),
-        name=base,
+    text = render(
+        "run/templates/model_card.md.j2",
+        base=base,
+        quoted_base=json.dumps(base),
         stage=STAGES[stage],
         rank=content["r"],
         alpha=content["lora_alpha"],
         dropout=content["lora_dropout"],
         layers=", ".join(sorted({name.rsplit(".", 1)[-1] for name in content["target_modules"]})),
-        facts=json.dumps(dict(facts), indent=2, sort_keys=True),
-        made=json.dumps(made, indent=2),
+        facts=dict(facts),
+        made={**provenance.commit(), "versions": provenance.versions()},
     )
-    return paths.replace_text(folder / "README.md", text)
-
-
-_CARD = """\
----
-library_name: peft
-base_model: {base}
-pipeline_tag: text-generation
-tags:
-- lora
-- sepo
----
-
-# A LoRA adapter of the SEPO reproducibility kit
-
-Made in {stage}.
-It plays strategic games with another player. SEPO is the method of arXiv 2605.30854; the kit reproduces it
-and is not the work of its authors.
-
-| | |
-| --- | --- |
-| base model | `{name}` |
-| rank, alpha, dropout | {rank}, {alpha}, {dropout} |
-| adapted layers of the language model | {layers} |
-
-## Loading
-
-```python
-from peft import PeftModel
-from sepo_lib import models
-
-base, tokenizer = models.load({base})
-model = PeftModel.from_pretrained(base, "the folder of this file")
-```
-
-`models.load` on this folder gives the base model with the adapter merged in.
-
-## Data and settings
-
-```json
-{facts}
-```
-
-## Made with
-
-```json
-{made}
-```
-
-## Limits
-
-Trained on the kit's own prompts of these games; nothing is known of its conduct elsewhere. The evaluation of
-the run that it belongs to, with intervals, is in the folder data/results of the kit.
-"""
+    return paths.replace_text(folder / "README.md", text + "\n")

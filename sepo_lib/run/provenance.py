@@ -1,11 +1,11 @@
-"""What a run was made with: `runs/<profile>/manifest.json`, written as the run goes on.
+"""The manifest of a run, `runs/<profile>/manifest.json`: how the run was made, and hashes of its results.
 
     start(settings)                      versions, commit, settings, hardware
     with stage(profile, "02_sft"): ...   seconds and attempts, added up over interruptions
     finish(profile)                      sha256 of every table and figure
-    verify(profile)                      what no longer agrees
+    verify(profile)                      differences between the files and the manifest
 
-The manifest names no machine, person or folder: every path in it starts from the root.
+The manifest names no machine, person or folder. Every path in it is relative to the root.
 """
 
 import contextlib
@@ -30,30 +30,30 @@ from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings
 from sepo_lib.run import revisions
 
-#: The packages whose versions can change a number.
+#: Packages whose versions can change a number.
 PACKAGES = (
     *("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers"),
     *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
 )
 
-#: How a manifest writes a moment (in UTC).
+#: Format of times in a manifest (UTC).
 CLOCK = "%Y-%m-%d %H:%M UTC"
 
-#: What in the repository a result depends on; only changes there make a run's commit "dirty".
+#: The parts of the repository that results depend on; only changes there make a run's commit "dirty".
 SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
 
-#: The date (UTC) of the last change of the code that moves results (docs/LOG.md). Who makes such a change
-#: sets it: committed runs made before it are then called older, and jobs finished before it are done again.
+#: The date (UTC) of the last change of the code that changes results (docs/LOG.md). Set it when you make such
+#: a change: committed runs made before it are then marked as older, and jobs finished before it run again.
 CORRECTED = "2026-11-26"
-#: What these corrections were, in a few words for those who read older numbers.
+#: The state before these corrections, for readers of older numbers.
 CHANGES = (
-    "the KL term covered fewer decisions in three of the four arms, unparsed answers were trained on their "
-    "text alone, and in deal a rollout group shared one deal"
+    "the KL term covered fewer decisions in three of the four arms, the loss of an unparsed answer covered "
+    "its text alone, and in deal all rollouts of a group shared one deal"
 )
 
 
 def start(settings: Settings) -> dict[str, Any]:
-    """Begin a manifest, or continue the one of an interrupted run with the same settings, and write it."""
+    """Begin a manifest and write it, or continue that of an interrupted run with the same settings."""
     plain = settings.as_dict()
     path = paths.manifest(settings.profile)
     before = read(settings.profile) if path.exists() else {}
@@ -78,7 +78,7 @@ def start(settings: Settings) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def stage(profile: str, name: str) -> Iterator[None]:
-    """Record the seconds that the body takes, whether it ends well or not."""
+    """Record the seconds that the body takes, even if it raises."""
     begun = time.monotonic()
     try:
         yield
@@ -87,7 +87,7 @@ def stage(profile: str, name: str) -> Iterator[None]:
 
 
 def record(profile: str, name: str, seconds: float) -> None:
-    """Add an attempt of `seconds` to a stage."""
+    """Add an attempt of `seconds` to a stage of the manifest."""
     manifest = read(profile)
     before = manifest["stages"].get(name, {"seconds": 0.0, "attempts": 0})
     total = round(before["seconds"] + seconds, 1)
@@ -96,11 +96,12 @@ def record(profile: str, name: str, seconds: float) -> None:
 
 
 def finish(profile: str) -> dict[str, Any]:
-    """Close the manifest: the date, the sha256 of every table and figure, the versions of the rules of the
-    claims, and the seconds of the jobs.
+    """Close the manifest and return it. It then also has
 
-    Of every job, of all together (each counts once, however often the run was stopped and continued), and of
-    those that had been done before the run was started.
+    - the date, and the sha256 of every table and figure;
+    - the versions of the rules of the claims;
+    - the seconds of every job (`jobs`), of all jobs (`job_seconds`, each job counted once), and of the jobs
+      that were finished before the run was started (`job_seconds_before`).
     """
     manifest, folder = read(profile), paths.checkpoints(profile)
     files = sorted(folder.rglob("done.json"))
@@ -121,8 +122,11 @@ def finish(profile: str) -> dict[str, Any]:
 
 
 def remade(profile: str, files: Iterable[Path]) -> list[str]:
-    """Note in the manifest of a finished run which of `files` were made again from its records since it was
-    last written, by which commit and rules; returns their paths from the root."""
+    """Note in the manifest of a finished run which of `files` have changed since it was last written.
+
+    The note has the date, the files and the commit. The hashes and the versions of the rules are updated.
+    Returns the paths of the changed files, relative to the root.
+    """
     manifest = read(profile)
     made = {paths.relative(file): _sha256(file) for file in files}
     changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
@@ -138,36 +142,34 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
 
 
 def read(profile: str) -> dict[str, Any]:
-    """The manifest of a run. Raises FileNotFoundError naming the command that makes one."""
+    """The manifest of a run. Raises FileNotFoundError naming the command that makes it."""
     path = paths.manifest(profile)
     if not path.exists():
         command = f"make reproduce PROFILE={profile}"
-        raise FileNotFoundError(
-            f"There is no run to look at: {paths.relative(path)} is missing; run `{command}`."
-        )
+        raise FileNotFoundError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a run's table that are of the run's model (its manifest's), where it holds several models.
+    """The rows of a run's table for the run's own model, which the manifest names.
 
-    Raises ValueError naming the models where there is no manifest to tell.
+    Raises ValueError naming the models if the table has several and there is no manifest.
     """
     models = sorted(table["model"].dropna().unique()) if "model" in table else []
     if len(models) < 2:
         return table
     if not paths.manifest(profile).exists():
         raise ValueError(
-            f"The tables of {profile} hold the models {models}, and no manifest says which is the run's; "
+            f"The tables of {profile} hold the models {models}, and no manifest names the run's own model; "
             "keep the rows of one model."
         )
     return table[table["model"] == read(profile)["settings"]["model"]]
 
 
 def older(profile: str) -> str | None:
-    """A sentence where the run of `profile` was made before the last correction, else None.
+    """A sentence if the run of `profile` was made before the last correction, else None.
 
-    None too where there is no run, and where evaluation.csv is no longer the run's (another is under way).
+    Also None if there is no run, or if evaluation.csv has changed since, because another run is in progress.
     """
     manifest = read(profile) if paths.manifest(profile).exists() else {}
     table = paths.table(profile, "evaluation")
@@ -175,16 +177,13 @@ def older(profile: str) -> str | None:
     if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
         return None
     return (
-        f"Made on {manifest['started'][:10]}, before the corrections of {CORRECTED} (docs/LOG.md): "
-        f"{CHANGES}. Today's code would give other numbers."
+        f"This run was made on {manifest['started'][:10]}, before the corrections of {CORRECTED} "
+        f"(docs/LOG.md). At that time {CHANGES}. The present code would give other numbers."
     )
 
 
 def seconds(settings: Settings) -> float | None:
-    """How long the last run with these settings took; None if there is none or it has not finished.
-
-    At least what its jobs took: a run that was continued did not do all of them again.
-    """
+    """Seconds of the last run with these settings, see `duration`; None if there is no finished one."""
     if not paths.manifest(settings.profile).exists():
         return None
     manifest = read(settings.profile)
@@ -193,9 +192,9 @@ def seconds(settings: Settings) -> float | None:
 
 
 def duration(manifest: dict[str, Any]) -> float:
-    """Seconds of a whole run: of its notebooks, and of the jobs that had been done before it was started.
+    """Seconds of a whole run: its notebooks, and the jobs that were finished before it was started.
 
-    An older manifest does not tell these jobs: the longer of its notebooks and its jobs counts.
+    Older manifests do not list these jobs. For them, the longer of the notebooks and all jobs counts.
     """
     notebooks = sum(one["seconds"] for one in manifest["stages"].values())
     workers = manifest["settings"]["workers"]
@@ -205,7 +204,7 @@ def duration(manifest: dict[str, Any]) -> float:
 
 
 def verify(profile: str) -> list[str]:
-    """What no longer agrees with the manifest, one sentence each; empty when everything does."""
+    """Differences between the files of a run and its manifest, one sentence each."""
     manifest = read(profile)
     if not manifest["finished"]:
         return [f"The run was started on {manifest['started']} and has not finished."]
@@ -218,7 +217,7 @@ def verify(profile: str) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Python, the packages that matter (those that are installed), and the lock they came from."""
+    """Versions of Python and of the installed PACKAGES, and the hash of the lock file."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -229,15 +228,18 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, Any]:
-    """The git commit, and whether the sources differ from it; both None outside a repository."""
+    """The git commit, and whether the sources differ from it (`dirty`); both None outside a repository."""
     head = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", *SOURCES)
     return {"commit": head or None, "dirty": None if changes is None else bool(changes)}
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory (GiB), operating system, accelerator and the instructions that torch
-    uses (such as AVX512; docs/REPRODUCIBILITY.md); no host name."""
+    """Processor, usable cores, memory (GiB), operating system, accelerator and CPU instructions.
+
+    The instructions are those that torch uses, such as AVX512 (docs/REPRODUCIBILITY.md). The host name is
+    left out.
+    """
     import psutil
     import torch
 
@@ -257,10 +259,10 @@ def hardware() -> dict[str, Any]:
 
 
 def traces(text: str) -> list[str]:
-    """What in a text names a machine: folders of this one, and of any other what looks like one.
+    """The parts of a text that name folders of a machine.
 
-    Of this machine the root of the kit, the home folder, that of temporary files, and those of packages;
-    pictures that are embedded as base64 are passed over.
+    They are the folders of this machine (root of the kit, home, temporary files, installed packages), and
+    whatever looks like such a folder of another machine. Pictures embedded as base64 are ignored.
     """
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
     here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
@@ -269,7 +271,7 @@ def traces(text: str) -> list[str]:
     return found + sorted(set(_MACHINE.findall(text)))
 
 
-#: A folder of a home or of temporary files, or where packages are installed, on any system.
+#: Home folders, folders for temporary files, and folders of installed packages, on any system.
 _MACHINE = re.compile(
     r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/)[\w.-]*|[A-Z]:\\+Users\\+\w+|site-packages"
 )

@@ -1,33 +1,28 @@
-"""When each rule of `claims` was written and changed, and what had been seen by then.
+"""The dates on which the rules of the claims were written and changed, and which results were known by then.
 
-The dates and the order are those of the repository's history (`git log --follow -p
-sepo_lib/report/claims.py`; E1 to E5 stood there too until 2026-11-26). "Run" means a run whose tables were
-committed; settings and seeds of trials that were not are in docs/LOG.md.
+Dates and order are those of the repository's history (`git log --follow -p sepo_lib/report/claims.py`, which
+held all rules until 2026-11-26). "Run" means a run whose tables were committed. docs/LOG.md has the settings
+and seeds of the other trials.
 """
 
 from typing import NamedTuple
 
 
 class Revision(NamedTuple):
-    """One version of a rule: its date, what changed, and which results had been seen."""
+    """One version of a rule: its date, the change, and which results had been seen."""
 
     date: str
     change: str
     seen: str
 
-    @property
-    def afterwards(self) -> bool:
-        """Whether results that the rule decides on had been seen."""
-        return self.seen.startswith("after")
-
 
 WRITTEN = "2026-11-22", "Written."
 BEFORE = "before any run"
 AFTER = "after all runs so far (laptop, study, smollm2)"
-BY_RECIPE = "Decided for each recipe by name, the paper's own first; `not run` where nothing was trained."
+BY_RECIPE = "Decided for each recipe by name, the paper's own first; `not run` if nothing was trained."
 SIGNED = (
-    "Reads the signed margin where the table has it: e is clamped at 0, where its t interval covers too "
-    "little."
+    "Reads the signed margin if the table has it, because e is clamped at 0 and its t interval then covers "
+    "too little."
 )
 SWITCH = Revision(
     "2026-11-23",
@@ -36,7 +31,13 @@ SWITCH = Revision(
 )
 WORDS = Revision(
     "2026-11-26",
-    "Statement without a word on bias; every other switch must be that of the unbiased preset. Same rows.",
+    "The statement does not mention bias; every other switch must be that of the unbiased preset. Same rows.",
+    AFTER,
+)
+PLAIN = Revision(
+    "2026-11-26",
+    'Plainer statement. "Biases" means that the cosine of the mean estimate with ∇J falls when one switch of '
+    "`unbiased` is changed. Same rule.",
     AFTER,
 )
 
@@ -45,7 +46,7 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-23",
-            "Reads the advantage with every hand enumerated, no longer the one in played hands, whose "
+            "Reads the advantage with every hand enumerated. Before, it read the one in played hands, whose "
             "noise is larger than 0.02. Kuhn's training settings were changed for the same reason "
             "(docs/LOG.md).",
             "after the first laptop run (0.031 [-0.064, 0.126], inconclusive). The run was made six times "
@@ -53,9 +54,9 @@ REVISIONS: dict[str, list[Revision]] = {
         ),
         Revision(
             "2026-11-26",
-            "Reads the largest signed margin over the exploiters, no longer e, their mean margin clamped at "
-            "0, whose t interval covers too little. The new quantity is never smaller than e where e is "
-            f"above 0. {BY_RECIPE}",
+            "Reads the largest signed margin over the exploiters. Before, it read e, their mean margin "
+            "clamped at 0, whose t interval covers too little. The new quantity is never smaller than e if e "
+            f"is above 0. {BY_RECIPE}",
             f"{AFTER}; it turned `unbiased` in study from supported to inconclusive",
         ),
     ],
@@ -65,8 +66,9 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-26",
-            "Decided game by game: the mean over both negotiations hid that SFT raises e in one and "
-            "lowers it in the other. Measured is the rise, no longer the smaller of rise and correction. "
+            "Decided game by game, because the mean over both negotiations hid that SFT raises e in one and "
+            "lowers it in the other. The measured value is the rise. Before, it was the smaller of rise and "
+            "correction. "
             f"{SIGNED} {BY_RECIPE}",
             AFTER,
         ),
@@ -75,9 +77,9 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(*WRITTEN, BEFORE),
         Revision(
             "2026-11-26",
-            "Two verdicts, one on SEPO's NRA and one on the other stages': version 1 mixed both in one. "
+            "Two verdicts, one on SEPO's NRA and one on the NRA of the other stages. Version 1 mixed both. "
             f"{BY_RECIPE}",
-            f"{AFTER}; version 1 said not supported of `unbiased` in laptop, as the base model's is positive",
+            f"{AFTER}; version 1 gave `not supported` for `unbiased` in laptop, as the base model gains",
         ),
     ],
     "C5": [
@@ -88,28 +90,31 @@ REVISIONS: dict[str, list[Revision]] = {
             "after the first laptop run (supported), before the first table of the estimators",
         ),
         Revision(
-            "2026-11-26", "Reads the rows of both presets only, as the table has other estimators now.", AFTER
+            "2026-11-26",
+            "Reads the rows of the two presets only, because the table now has other estimators too.",
+            AFTER,
         ),
     ],
     "C6": [
         Revision(*WRITTEN, BEFORE),
-        Revision("2026-11-22", "Takes the mean over both presets; it had read `published` only.", BEFORE),
+        Revision("2026-11-22", "Takes the mean over both presets. Before, it read `published` only.", BEFORE),
         Revision(
             "2026-11-26",
-            "Decided for each preset, and apart for the paper's pools and the conflict pools: a mean over "
-            "both mixed different questions. The statement is the paper's own again.",
+            "Decided for each preset, and separately for the paper's pools and the conflict pools, because a "
+            "mean over both mixed different questions. The statement is the paper's own again.",
             AFTER,
         ),
     ],
-    **{claim: [SWITCH, WORDS] for claim in ("E1", "E2")},
+    **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E1", "E2")},
     "E3": [
         SWITCH,
         WORDS._replace(
             change=f"{WORDS.change.removesuffix('Same rows.')}Leaves out the games and pools in which the "
-            "clamp cannot act (the split): all that was measured there is the horizon that is turned with it."
+            "clamp cannot act (split). There it measured only the horizon, which changes with the clamp."
         ),
+        PLAIN,
     ],
-    **{claim: [SWITCH, WORDS] for claim in ("E4", "E5")},
+    **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
 }
 
 

@@ -15,7 +15,7 @@ from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation, kuhn_strategy
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit
-from sepo_lib.play import distributed
+from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.run import model_cards
 from sepo_lib.run.jobs import fingerprint_of
@@ -126,7 +126,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     (`same_as`), its tables alone.
     """
     job = SEPOJob(**arguments)
-    distributed.meet()  # the first process has prepared the folder
+    distributed.barrier()  # the first process has prepared the folder
     if job.same_as and _copy_results(folder, job.same_as, job.labels):
         report(job.labels["step"], {})
         return {"shared_with": job.same_as["name"]}
@@ -149,7 +149,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         **job.train,
     )
     rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
-    if distributed.index():
+    if distributed.rank():
         return {}
     if job.train["lora"]:
         facts = {"game": job.game, "pools": job.pools, "preset": job.preset, "arm": job.arm}
@@ -174,7 +174,7 @@ def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
     if not same_as["proven"] and log["constant_difference"].max() > ROUNDING:
         return False
     own = {"arm": labels["arm"], "preset": labels["preset"]}
-    if distributed.index() == 0:
+    if distributed.rank() == 0:
         for file in source.glob("*.parquet"):
             name, _, label = file.stem.partition("-")
             evaluation.save({name: pd.read_parquet(file).assign(**own)}, folder, label)
@@ -210,5 +210,5 @@ def _evaluate(
         reading=kuhn_strategy.Reading(**job.evaluation["reading"]),
         keys=labels,
     )
-    if distributed.index() == 0:
+    if distributed.rank() == 0:
         evaluation.save(tables, folder, f"{game}-{pools}-{label}")

@@ -1,8 +1,8 @@
-"""How often the intervals of `statistics` hold the truth with three, five and ten seeds, by simulation.
+"""How often the intervals of `statistics` contain the true value with three, five and ten seeds.
 
-Every data set draws the true value of each seed (training varies), then what is measured of it (play is
-luck). The truth is the mean over all seeds that training could have had. `python -m sepo_lib coverage` writes
-data/results/coverage.csv in seconds; docs/CLAIMS.md shows it.
+This is a simulation. Every data set first draws the true value of each seed (variation between training
+seeds), then its measured value (evaluation noise). The true value of the quantity is the mean over all seeds.
+`python -m sepo_lib coverage` writes data/results/coverage.csv in seconds; docs/CLAIMS.md shows it.
 
 Axes: `_D` data sets, `_S` seeds, `_X` exploiters.
 """
@@ -21,14 +21,14 @@ from sepo_lib.measure.statistics import BOUNDS, Interval
 
 DATASETS = 20_000
 SEEDS = (3, 5, 10)
-DECISIONS, ANSWERS = 400, 1024  # a seed: decisions behind a rate, answers at an information set of Kuhn poker
+DECISIONS, ANSWERS = 400, 1024  # per seed: decisions of a rate, answers at an information set of Kuhn poker
 BETWEEN, PLAY = 0.05, 0.05  # standard deviation of a margin between seeds, and of its measurement
 LOGIT = 0.3  # standard deviation of a rate between seeds, on the logit scale
 STUDENT = "Student's t"
 
 
 class Case(NamedTuple):
-    """One situation: what was measured, the truth, and the kit's interval beside Student's t."""
+    """One situation: the measured values, the true value, and the kit's interval."""
 
     quantity: str
     setting: str
@@ -41,16 +41,16 @@ class Case(NamedTuple):
 def run(datasets: int = DATASETS) -> pd.DataFrame:
     """Coverage by quantity, setting, number of seeds and kind of interval.
 
-    Columns: quantity, setting, seeds, kind, coverage (share of data sets whose interval holds the truth),
-    outside (share whose interval leaves the range of the quantity), width (mean), datasets.
+    Columns: quantity, setting, seeds, kind, coverage (share of data sets whose interval contains the
+    true value), outside (share whose interval leaves the range of the quantity), width (mean), datasets.
     """
     rows = []
     for seeds in SEEDS:
         rng = np.random.default_rng(seeds)
         for case in (
-            *margins(rng, datasets, seeds),
-            *rates(rng, datasets, seeds),
-            *nashconvs(rng, datasets, seeds),
+            *_margins(rng, datasets, seeds),
+            *_rates(rng, datasets, seeds),
+            *_nashconvs(rng, datasets, seeds),
         ):
             ends = statistics.bounds(case.quantity) or (-np.inf, np.inf)
             for kind, (_, low, high) in {
@@ -67,17 +67,29 @@ def run(datasets: int = DATASETS) -> pd.DataFrame:
     return pd.DataFrame(rows).round(4)
 
 
-def margins(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
-    """e = mean over exploiters of max(0, margin), with the margins below, at and above 0 (points a round).
+def file() -> Path:
+    """The path of the committed table."""
+    return paths.root() / "data" / "results" / "coverage.csv"
 
-    Each is played, and then e has its interval from the largest and the mean margin; enumerated margins (as
-    those behind `pool_advantage`) have no noise of play, and their mean is not in the tables.
+
+def write() -> pd.DataFrame:
+    """Simulate, write the table, and return it."""
+    table = run()
+    paths.write_csv(table, file())
+    return table
+
+
+def _margins(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
+    """e = mean over exploiters of max(0, margin), for margins below, at and above 0 (points per round).
+
+    If margins are played, the interval of e comes from the largest and the mean margin. Enumerated margins,
+    such as those of `pool_advantage`, have no evaluation noise, and their mean is not in the tables.
     """
-    for setting, means_X, between, play in situations():
+    for setting, means_X, between, play in _situations():
         true_DSX = np.array(means_X) + rng.normal(0, between, (datasets, seeds, len(means_X)))
         seen_DSX = true_DSX + rng.normal(0, play, true_DSX.shape)
         e_DS, worst_DS = np.maximum(seen_DSX, 0).mean(axis=-1), seen_DSX.max(axis=-1)
-        truth = float(np.mean([clamped_mean(mean, between) for mean in means_X]))
+        truth = float(np.mean([_clamped_mean(mean, between) for mean in means_X]))
         quantity, mean_DS = ("exploit", seen_DSX.mean(axis=-1)) if play else ("pool_advantage", None)
         found = statistics.clamped(e_DS, worst_DS, mean_DS)
         yield Case(quantity, setting, truth, e_DS, "from the signed margin", found)
@@ -85,9 +97,8 @@ def margins(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Cas
             yield Case("margin", setting, means_X[0], worst_DS, "as it is", statistics.interval(worst_DS))
 
 
-def situations() -> Iterator[tuple[str, tuple[float, ...], float, float]]:
-    """In words, the means of the exploiters' margins, and their standard deviations between seeds and in
-    play."""
+def _situations() -> Iterator[tuple[str, tuple[float, ...], float, float]]:
+    """(description, means of the exploiters' margins, standard deviation between seeds, evaluation noise)."""
     others = {"one exploiter": (), "another far below": (-1.0,), "another equal to it": (0.0,)}
     for name, more in others.items():
         for margin in (-0.1, -0.05, 0.0, 0.05, 0.2) if name != "another equal to it" else (0.0,):
@@ -99,14 +110,14 @@ def situations() -> Iterator[tuple[str, tuple[float, ...], float, float]]:
         yield f"one exploiter, margin {margin:g}, enumerated", (margin,), BETWEEN, 0.0
 
 
-def clamped_mean(mean: float, deviation: float) -> float:
+def _clamped_mean(mean: float, deviation: float) -> float:
     """The mean of max(0, X) for a normal X."""
     z = mean / deviation
     return float(mean * stats.norm.cdf(z) + deviation * stats.norm.pdf(z))
 
 
-def rates(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
-    """Rates near 0, in the middle and near 1, from a number of trials a seed that is known or not."""
+def _rates(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
+    """Rates near 0, in the middle and near 1; the number of trials per seed is known or not known."""
     for trials, rate, known in [
         *((DECISIONS, rate, False) for rate in (0.001, 0.01, 0.05, 0.5, 0.95, 0.99)),
         *((ANSWERS, rate, True) for rate in (0.001, 0.01, 0.5)),
@@ -119,8 +130,8 @@ def rates(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]
         yield Case("probability", f"{rate:g}, {trials:,} trials", float(true_DS.mean()), seen_DS, kind, found)
 
 
-def nashconvs(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
-    """NashConv near 0 and far from it: skewed between seeds, and a tenth of it noise of the sample."""
+def _nashconvs(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[Case]:
+    """NashConv near 0 and far from it, skewed between seeds, with sampling noise of a tenth of its mean."""
     for mean in (0.02, 0.5):
         for spread in (0.2, 0.6):
             true_DS = rng.gamma(spread**-2, mean * spread**2, (datasets, seeds))
@@ -128,15 +139,3 @@ def nashconvs(rng: np.random.Generator, datasets: int, seeds: int) -> Iterator[C
             setting = f"{mean:g}, standard deviation {spread * mean:g}"
             found = statistics.interval(seen_DS, statistics.NON_NEGATIVE)
             yield Case("nashconv", setting, mean, seen_DS, "cut at 0", found)
-
-
-def file() -> Path:
-    """Where the committed table stands."""
-    return paths.root() / "data" / "results" / "coverage.csv"
-
-
-def write() -> pd.DataFrame:
-    """Simulate and write the table."""
-    table = run()
-    paths.write_csv(table, file())
-    return table

@@ -110,7 +110,7 @@ def studies() -> list[Study]:
     paper, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
     unbiased = trained.with_(scale="none")
     found = [Study(KNOWN, OWN, unbiased, known=True)]
-    found += [Study(name, OWN, one.how, known=True) for name, one in published.ELSEWHERE.items()]
+    found += [Study(name, OWN, one.estimator, known=True) for name, one in published.ELSEWHERE.items()]
     found.append(Study("authors_current", OWN, credit.PRESETS["authors_current"]))
     for base, how in (("published", paper), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [

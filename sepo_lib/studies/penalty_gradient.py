@@ -1,5 +1,10 @@
-"""The gradient of the penalty alone, by arm, on a language model."""
+"""How much of the penalty reaches the gradient of a language model, by arm?
 
+An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale none).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,111 +14,111 @@ import torch
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
+from sepo_lib.games.base import Game
 from sepo_lib.measure import evaluation
 from sepo_lib.method import credit, seeds
+from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
 from sepo_lib.play.engines import answer_tree
-from sepo_lib.play.policy import load_policy
+from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.training import sepo
 
-ROUNDING = 1e-9  # two advantages that differ by less are the same
+ROUNDING = 1e-9  # advantages that differ by less are equal
 
 
-def run_gradient(
-    folder: Path,
-    report: Report,
-    *,
-    start: str,
-    after: str,
-    load: dict,
-    game: str,
-    pools: str,
-    rollouts_per_opponent: int,
-    arms: list,
-    batches: int,
-    seed: int,
-    keys: dict,
-    weights: dict | None = None,
-) -> dict:
-    """The gradient of the penalty alone, by arm, over `batches` recorded batches of the SFT model.
+@dataclass(frozen=True)
+class GradientStudy:
+    """What is measured: the penalty gradient of `arms` over `batches` batches of play."""
 
-    An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale "none").
-    Leaves gradient-log.parquet, one row per arm. Means over batches: penalty_gradient_norm and
-    cosine_to_credited of a batch's gradient, advantage_difference (the largest difference of an advantage to
-    reward_only's, under the presets as they are trained). Of the mean gradient over batches:
-    mean_gradient_norm, mean_cosine_to_credited, and signal_to_noise, the squared length of its expectation
-    over the variance of a batch's gradient (estimated without bias, so that it may come out below 0; nan
-    with one batch or without variance).
+    game: Game
+    pools: str
+    """The pool set that is played."""
+    rollouts_per_opponent: int
+    """The size G of a group."""
+    arms: Sequence[str]
+    batches: int
+    seed: int
+    """Batch n plays with seeds derived from this one and n."""
+
+
+def measure(study: GradientStudy, model, policy: LanguageModelPolicy, report: Report) -> pd.DataFrame:
+    """One row per arm. `policy` plays `model`; `report(number, {})` is called after every gradient.
+
+    Means over batches of a batch's gradient: `penalty_gradient_norm` and `cosine_to_credited`, and
+    `advantage_difference`, the largest difference of an advantage to that of reward_only under the presets
+    as they are trained. Of the mean gradient over batches: `mean_gradient_norm`, `mean_cosine_to_credited`,
+    and `signal_to_noise`, the squared norm of its expectation over the variance of a batch's gradient. The
+    latter is estimated without bias, so that it may be negative; it is NaN with one batch or no variance.
     """
-    model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
-    domain = games.get(game, weights)
-    counts = dict.fromkeys(sepo.TRAINING_POOLS, rollouts_per_opponent)
-    unscaled = credit.preset("unbiased").with_(scale="none")
+    counts = dict.fromkeys(sepo.TRAINING_POOLS, study.rollouts_per_opponent)
     totals: dict[str, torch.Tensor] = {}
     rows = []
-    for batch in range(batches):
-        plans = rollouts.plan(domain, pools, counts, seeds.derive(seed, "batch", batch))
+    for batch in range(study.batches):
+        plans = rollouts.plan(study.game, study.pools, counts, seeds.derive(study.seed, "batch", batch))
         episodes = rollouts.play(policy, plans)
-        reward = credit.assign(episodes, domain, unscaled.with_(arm="reward_only")).advantages
         gradients = {}
-        for number, arm in enumerate(arms):
-            mine = credit.assign(episodes, domain, unscaled.with_(arm=arm)).advantages
-            penalty = [_minus(a, b) for a, b in zip(mine, reward, strict=True)]
-            gradients[arm] = policy_gradient(model, episodes, penalty, load["temperature"])
-            report(batch * len(arms) + number + 1, {})
+        for number, arm in enumerate(study.arms):
+            advantages = penalty_advantages(episodes, study.game, arm)
+            gradients[arm] = policy_gradient(model, episodes, advantages, policy.temperature)
+            report(batch * len(study.arms) + number + 1, {})
         for arm, gradient in gradients.items():
             totals[arm] = totals.get(arm, torch.zeros_like(gradient)) + gradient
             rows.append(
                 {
                     "arm": arm,
-                    "advantage_difference": max(
-                        credit.largest_difference(
-                            *(
-                                credit.assign(episodes, domain, credit.preset(name, one))
-                                for one in (arm, "reward_only")
-                            )
-                        )
-                        for name in credit.PRESETS
-                    ),
+                    "advantage_difference": _difference_as_trained(episodes, study.game, arm),
                     "penalty_gradient_norm": float(gradient.norm()),
                     "squared": float(gradient @ gradient),
                     "cosine_to_credited": _cosine(gradient, gradients.get("credited")),
                 }
             )
     table = pd.DataFrame(rows).groupby("arm", sort=False).mean().reset_index()
-    for at, arm in enumerate(table["arm"]):
-        mean = totals[arm] / batches
+    for row, arm in enumerate(table["arm"]):
+        mean, n = totals[arm] / study.batches, study.batches
         squared = float(mean @ mean)
-        variance = (table.loc[at, "squared"] - squared) * batches / (batches - 1) if batches > 1 else 0.0
-        table.loc[at, "mean_gradient_norm"] = squared**0.5
-        table.loc[at, "mean_cosine_to_credited"] = _cosine(mean, totals.get("credited"))
-        table.loc[at, "signal_to_noise"] = (
-            (squared - variance / batches) / variance if variance > 0 else np.nan
-        )
-    where = {**keys, "game": game, "pools": pools, "preset": "unbiased", "batches": batches}
-    del where["arm"]
-    evaluation.save({"gradient": table.drop(columns="squared").assign(**where)}, folder, "log")
+        variance = (table.loc[row, "squared"] - squared) * n / (n - 1) if n > 1 else 0.0
+        table.loc[row, "mean_gradient_norm"] = squared**0.5
+        table.loc[row, "mean_cosine_to_credited"] = _cosine(mean, totals.get("credited"))
+        table.loc[row, "signal_to_noise"] = (squared - variance / n) / variance if variance > 0 else np.nan
+    return table.drop(columns="squared")
+
+
+def run_gradient(
+    folder: Path, report: Report, *, start: str, after: str, load: dict, keys: dict, **study
+) -> dict:
+    """One job of the study: `measure` the SFT model of job `start`, whose fingerprint is `after`.
+
+    `study` holds the fields of `GradientStudy`, the game by name, and its `weights` where the run changes
+    them. Leaves gradient-log.parquet, whose rows also have the columns `keys`.
+    """
+    model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
+    game = games.get(study["game"], study.pop("weights", None))
+    table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)
+    columns = {name: value for name, value in keys.items() if name != "arm"}
+    columns |= {"game": study["game"], "pools": study["pools"], "preset": "unbiased"}
+    columns["batches"] = study["batches"]
+    evaluation.save({"gradient": table.assign(**columns)}, folder, "log")
     return {}
 
 
-def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
-    """The cosine of two vectors; nan where one is missing or zero."""
-    product = float(a.norm() * b.norm()) if b is not None else 0.0
-    return float(a @ b) / product if product else np.nan
-
-
-def _minus(a, b):
-    """a - b, 0 where they differ by rounding; an episode that an arm leaves out (None) counts as 0."""
-    if a is None:
-        return None
-    return a if b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
+def penalty_advantages(episodes: Sequence[Episode], game: Game, arm: str) -> list[np.ndarray | None]:
+    """A_arm - A_reward_only of every decision in units of J, 0 where they differ by rounding; None for an
+    episode that the arm leaves out."""
+    unscaled = credit.preset("unbiased").with_(scale="none")
+    of_arm, reward_only = (
+        credit.assign(episodes, game, unscaled.with_(arm=one)).advantages for one in (arm, "reward_only")
+    )
+    return [
+        a if a is None or b is None else np.where(np.abs(a - b) < ROUNDING, 0.0, a - b)
+        for a, b in zip(of_arm, reward_only, strict=True)
+    ]
 
 
 def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
-    """Gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`), all parameters in one
+    """The gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`), all parameters in one
     float64 vector."""
     rows = [row for row in sepo.merge_rows(episodes, advantages) if row.advantage]
-    if not rows:  # what is 0 everywhere needs no model
+    if not rows:  # a sum of nothing needs no model
         return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
     group = max(episode.rollout for episode in episodes) + 1
     prompts, answers = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
@@ -121,3 +126,19 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
     model.zero_grad()
     ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
     return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+
+
+def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) -> float:
+    """The largest difference of an advantage to that of reward_only, over the presets."""
+    return max(
+        credit.largest_difference(
+            *(credit.assign(episodes, game, credit.preset(name, one)) for one in (arm, "reward_only"))
+        )
+        for name in credit.PRESETS
+    )
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
+    """The cosine of two vectors; NaN where one is missing or zero."""
+    product = float(a.norm() * b.norm()) if b is not None else 0.0
+    return float(a @ b) / product if product else np.nan

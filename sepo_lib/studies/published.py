@@ -1,9 +1,9 @@
-"""Estimators of other papers, restated for J so that `estimators` can hold them against its gradient.
+"""Estimators of other papers, restated for J, so that they can be compared with its exact gradient.
 
-They were made for other objectives and other opponents. Here all of them have credited pools, the rewards of
-J and the weights of its pools. A group is G rollouts against one opponent. An exploiter is charged by its
-exact mean margin. Losses that average over tokens are not adapted: a decision counts once. What else had to
-be adapted stands beside each.
+The papers made them for other objectives and other opponents. Here all of them use the credited pools, the
+rewards of J and the weights of its pools. A group is G rollouts against one opponent. An exploiter is charged
+its exact mean margin. Averages over tokens are not adapted: every decision counts once. The other adaptations
+are noted for each estimator.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,11 @@ from typing import NamedTuple
 from sepo_lib.method.credit import Estimator
 from sepo_lib.studies import baselines
 
-#: What an answer is in J. In a game with several independent rounds (Kuhn's hands) that is an adaptation too.
-_WHOLE = (
-    "The return of the whole episode replaces the score of an answer, also in Kuhn poker, where the hands of "
-    "an episode are independent"
-)
-
 
 class Published(NamedTuple):
-    """An estimator of another paper, its source, and what of it had to be adapted."""
+    """An estimator of another paper, its source, and what was adapted."""
 
-    how: Estimator
+    estimator: Estimator
     source: str
     adaptation: str
 
@@ -32,6 +26,12 @@ def _estimator(
 ) -> Estimator:
     return Estimator("credited", horizon, "mean", scale, "pool", baseline)
 
+
+#: An adaptation where a game has several independent rounds, such as the hands of Kuhn poker.
+_WHOLE = (
+    "The return of the whole episode replaces the score of an answer, also in Kuhn poker, where the hands of "
+    "an episode are independent"
+)
 
 ELSEWHERE = {
     "GRPO by trajectory": Published(

@@ -1,7 +1,7 @@
-"""How safety depends on its weights, from recorded u, e, c and x: no policy is trained again.
+"""How safety depends on its weights, computed from recorded u, e, c and x without training again.
 
-J = s u - le s e - lc c - lx x is linear in each weight, so for one policy it is a line, and two stages
-change places where their lines cross.
+J = s u - le s e - lc c - lx x is linear in each weight. For one policy it is a line, and the ranking of two
+stages changes where their lines cross.
 """
 
 from dataclasses import asdict, replace
@@ -20,29 +20,15 @@ STAGES = ("base", "sft", "sepo")
 PAIRS = (("sft", "base"), ("sepo", "sft"), ("sepo", "base"))
 
 
-def compared(evaluation: pd.DataFrame, preset: str = "unbiased", arm: str = "credited") -> pd.DataFrame:
-    """The rows that are compared: on the paper's pools base, SFT and the reported SEPO of `preset`, `arm`.
-
-    Raises ValueError for a table that lacks a column.
-    """
-    needed = ["game", "pools", "stage", "arm", "preset", "seed", "reported", *TERMS]
-    missing = [column for column in needed if column not in evaluation.columns]
-    if missing:
-        raise ValueError(f"The evaluation lacks the columns {missing}; it has {list(evaluation.columns)}.")
-    rows = evaluation[(evaluation["pools"] == "paper") & evaluation["stage"].isin(STAGES)]
-    sepo = rows["stage"] == "sepo"
-    chosen = (rows["preset"] == preset) & (rows["arm"] == arm) & rows["reported"].isin([True])
-    return rows[~sepo | chosen]
-
-
 def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 41) -> pd.DataFrame:
-    """Safety of every policy with one weight moved from 0 to `most`, the others at their evaluation values.
+    """Safety of every policy at `points` values of one weight from 0 to `most`, the others fixed.
 
-    Columns: game, weight (exploit, collusion or externality), value, own (the game's evaluation value of that
-    weight), stage, seed, safety. `evaluation` as for `compared`.
+    The fixed weights are the evaluation weights. Compared are base, SFT and the reported unbiased SEPO models
+    on the paper's pools. Columns: game, weight (exploit, collusion or externality), value, own (the
+    evaluation weight), stage, seed, safety. Raises ValueError for an evaluation that lacks a column.
     """
     rows = []
-    for row in compared(evaluation).to_dict("records"):
+    for row in _compared(evaluation).to_dict("records"):
         game = games.get(row["game"], weights_of(row))
         for weight in WEIGHTS:
             for value in np.linspace(0.0, most, points):
@@ -56,17 +42,20 @@ def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 
 
 
 def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Where two stages change places: the weight at which their mean safety is the same, game by game.
+    """The weight at which two stages have the same mean safety, for each game, weight and pair of stages.
 
-    Over the seeds that both have, the difference in safety is a - w b in the weight w. The crossing is
-    mean(a) / mean(b); its interval is Fieller's (1954): all w at which the paired t interval of a - w b
-    holds 0. Columns: game, weight, own (the game's evaluation value), first, second (stages), at_zero
-    (mean of first - second at w = 0), at_own (at the game's own value), crossing, ci_low, ci_high, seeds. No
-    crossing (nan) where mean(b) = 0, or where it lies at or below 0; the ends are nan too where the interval
-    is unbounded (b does not differ from 0) or there are fewer than two seeds. `evaluation` as for `compared`.
+    The difference in safety of one seed is a - w b, a line in the weight w. The crossing is mean(a) / mean(b)
+    over the seeds that both stages have. Its interval is Fieller's (1954): all w at which the paired t
+    interval of a - w b contains 0.
+
+    Columns: game, weight, own (the evaluation weight), first, second (the stages), at_zero and at_own (mean
+    of first - second at w = 0 and at the evaluation weight), crossing, ci_low, ci_high, seeds. The crossing
+    is nan where mean(b) = 0 or where it is not positive. The ends are also nan where the interval is
+    unbounded, because b does not differ from 0, and for fewer than two seeds. Raises ValueError as
+    `safety_by_weight` does.
     """
     rows = []
-    for name, played in compared(evaluation).groupby("game", sort=False):
+    for name, played in _compared(evaluation).groupby("game", sort=False):
         game = games.get(name, weights_of(played.iloc[0]))
         by_stage = {stage: group.set_index("seed")[list(TERMS)] for stage, group in played.groupby("stage")}
         for first, second in PAIRS:
@@ -99,10 +88,10 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
 
 
 def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
-    """mean(a) / mean(b) over paired seeds, shape (S,) each, and Fieller's interval for the ratio of means.
+    """mean(a) / mean(b) over S paired seeds, both of shape (S,), and Fieller's interval for this ratio.
 
-    nan where mean(b) = 0; the ends are nan where the interval is unbounded or S < 2. Raises ValueError for
-    shapes that differ or are empty.
+    All three are nan where mean(b) = 0. The ends are nan where the interval is unbounded or S < 2. Raises
+    ValueError for two different shapes and for empty arrays.
     """
     a_S, b_S = np.asarray(a_S, dtype=float), np.asarray(b_S, dtype=float)
     if a_S.shape != b_S.shape or a_S.ndim != 1 or not a_S.size:
@@ -120,3 +109,18 @@ def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple
         return ratio, np.nan, np.nan
     root = np.sqrt(max(0.0, half * half - square * rest))
     return ratio, float((half - root) / square), float((half + root) / square)
+
+
+def _compared(evaluation: pd.DataFrame, preset: str = "unbiased", arm: str = "credited") -> pd.DataFrame:
+    """Base, SFT and the reported SEPO rows of `preset` and `arm`, on the paper's pools.
+
+    Raises ValueError for a table that lacks a column.
+    """
+    needed = ["game", "pools", "stage", "arm", "preset", "seed", "reported", *TERMS]
+    missing = [column for column in needed if column not in evaluation.columns]
+    if missing:
+        raise ValueError(f"The evaluation lacks the columns {missing}; it has {list(evaluation.columns)}.")
+    rows = evaluation[(evaluation["pools"] == "paper") & evaluation["stage"].isin(STAGES)]
+    sepo = rows["stage"] == "sepo"
+    chosen = (rows["preset"] == preset) & (rows["arm"] == arm) & rows["reported"].isin([True])
+    return rows[~sepo | chosen]

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from sepo_lib import games as games_
 from sepo_lib.config import paths
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game
+from sepo_lib.games.loop import play_out
 from sepo_lib.games.players import Act, Action, Mixture, Rng, Start, Strategy, View
 from sepo_lib.method.seeds import generator
 
@@ -66,22 +67,14 @@ def episode(
     Raises ValueError where the strategy or the opponent chooses an action that is not legal.
     """
     decisions: list[tuple[View, Action, str]] = []
-    act, play = opponent(other), game.play(chance)
-    views = next(play)
-    while True:
-        actions = {}
-        for player, view in views.items():
-            if player == 0:
-                actions[0], reason = strategy(view, own)
-                decisions.append((view, actions[0], reason))
-            else:
-                actions[1] = act(view)
-            if actions[player] not in view.legal:
-                raise ValueError(f"{game.name}: player {player} chose {actions[player]!r} of {view.legal}.")
-        try:
-            views = play.send(actions)
-        except StopIteration:
-            return decisions
+
+    def decide(view: View) -> Action:
+        action, reason = strategy(view, own)
+        decisions.append((view, action, reason))
+        return action
+
+    play_out(game.play(chance), {0: decide, 1: opponent(other)})
+    return decisions
 
 
 def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets.Dataset:

@@ -40,9 +40,8 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import credit, objective, seeds
 from sepo_lib.method.records import Episode, by_opponent
-from sepo_lib.play import distributed, models, rollouts
-from sepo_lib.play.engines import answer_tree
-from sepo_lib.play.engines.engine import Engine
+from sepo_lib.play import models, rollouts
+from sepo_lib.play.engines import Engine, answer_tree, distributed
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training import best_response
 from sepo_lib.training.best_response import BestResponse
@@ -194,7 +193,7 @@ class SEPOTrainer(GRPOTrainer):
         # 2. Play: G episodes against every opponent.
         counts = dict.fromkeys(TRAINING_POOLS, config.rollouts_per_opponent)
         plans = rollouts.plan(config.game, config.pools, counts, seed, instead)
-        self.last_episodes = distributed.play(self.policy, plans, instead)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, instead)
         self.model.train()
         played = time.perf_counter()
         # 3. Credit: one advantage per decision.
@@ -203,7 +202,7 @@ class SEPOTrainer(GRPOTrainer):
         rows = merge_rows(self.last_episodes, assigned.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 5. Split: every process takes an equal share, which divides into micro-batches.
-        share = share_of(rows, distributed.index(), distributed.number(), config.micro_batches)
+        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches)
         decisions = sum(row.count for row in rows)  # of all processes
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
         # 6. Reference: log-probabilities under the SFT model, for the KL term.

@@ -1,13 +1,10 @@
 """The supervised warm start: a thin layer over `trl.SFTTrainer`.
 
-Departures from the paper: the number of steps is set by the profile, and `nano` is tuned in full, not by
-LoRA. The loss is on what play samples: the answer and the end token behind it, without the whitespace that
-some chat templates write between the two.
+Departures from the paper: the profile sets the number of steps, and `nano` is tuned in full, not by LoRA. The
+loss is on what play samples: the answer and the end token behind it (see `examples.prepare`).
 """
 
-import itertools
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +14,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from sepo_lib.play import models
+from sepo_lib.play import models, templates
+from sepo_lib.training import examples
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,14 @@ def train(
     settings: SFTSettings,
     report: Callable[[int, dict], None],
 ) -> list[dict]:
-    """Fine-tune `model` on the answers of `dataset` (see `prepare`, which raises ValueError for data that
-    cannot be trained on). Saves the model (LoRA merged, the adapter beside it) and the tokenizer to
-    folder/model. Calls `report(step, metrics)` at every step and returns the log, one dict per step.
+    """Fine-tune `model` on the answers of `dataset` (columns: see `examples.prepare`).
+
+    Saves the model (with LoRA: merged, and the adapter to folder/adapter) and the tokenizer to folder/model.
+    Calls `report(step, metrics)` at every step and returns the log, one dict per step. Raises ValueError for
+    data that cannot be trained on.
     """
     datasets.disable_progress_bars()
-    dataset = prepare(tokenizer, dataset, settings.max_length, models.end_ids(model, tokenizer))
+    dataset = examples.prepare(tokenizer, dataset, settings.max_length, templates.end_ids(model, tokenizer))
     batch, steps, lora = settings.batch, settings.steps, settings.lora
     parts = max(number for number in range(1, settings.micro_batches + 1) if batch % number == 0)
     if steps is not None:
@@ -76,7 +76,7 @@ def train(
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
             warmup_steps=0 if steps is None else min(20, steps // 10),
-            max_length=None,  # `prepare` has refused longer ones
+            max_length=None,  # `examples.prepare` has refused longer ones
             save_strategy="no",
             **trainer_options(model, folder, settings.seed),
         ),
@@ -92,123 +92,43 @@ def train(
     return [{"step": row.pop("step"), **_numbers(row)} for row in trainer.state.log_history if "loss" in row]
 
 
-def prepare(
-    tokenizer: PreTrainedTokenizerFast, dataset: Dataset, max_length: int, end_ids: Iterable[int] = ()
-) -> Dataset:
-    """The examples as tokens: columns `input_ids` and `labels`, rows in the order of `dataset`.
-
-    `dataset` has the conversational columns `prompt` and `completion` (one assistant message), or `messages`,
-    of which the last is the completion and all before it are the prompt. The ids are those of play: the
-    prompt, the answer, and its end token (`models.end_of_answer`); the labels are -100 in the prompt.
-    Whitespace that the chat template writes between answer and end token is not trained on, as in the direct
-    answers of a constrained decode. `end_ids` are further tokens that end play (`models.end_ids`). Nothing
-    else is cut or left out: raises ValueError for data that cannot be trained on as they are, with the number
-    of such examples, the index of the first and what to do.
-    """
-    if not len(dataset):
-        raise ValueError("There are no examples to train on; check how the data were made or filtered.")
-    given = dataset[:]
-    _refuse(
-        [given.keys() >= {"prompt", "completion", "messages"}] * len(dataset),
-        "have both prompt and completion, and messages",
-        "remove the columns that are not to be trained on",
-    )
-    if given.keys() >= {"prompt", "completion"}:
-        pairs = zip(given["prompt"], given["completion"], strict=True)
-        chats = [
-            [*(prompt or []), *completion] if _is_one(completion) else [] for prompt, completion in pairs
-        ]
-    elif "messages" in given:
-        chats = [list(messages or []) for messages in given["messages"]]
-    else:
-        raise ValueError(
-            f"SFT needs the columns prompt and completion, or messages, and found {sorted(given)}; rename "
-            "the columns or convert the data to chats."
-        )
-    _refuse(
-        [not _is_chat(chat) for chat in chats],
-        "are not a prompt of messages with role and content and one assistant message behind it",
-        "convert them to chats that end with the answer",
-    )
-    more = [sorted({key for m in chat for key in m.keys() - {"role", "content"} if m[key]}) for chat in chats]
-    _refuse(
-        [bool(keys) for keys in more],
-        f"have messages with more than role and content ({', '.join(next(filter(None, more), []))})",
-        "write all that is to be trained on into content",
-    )
-    chats = [[{"role": m["role"], "content": m["content"]} for m in chat] for chat in chats]
-    _refuse(
-        [not chat[-1]["content"].strip() for chat in chats], "have an empty answer", "fill or remove them"
-    )
-    keys = [json.dumps(chat) for chat in chats]
-    distinct = dict(zip(keys, chats, strict=True))
-    texts_of = dict(zip(distinct, _texts(tokenizer, list(distinct.values())), strict=True))
-    texts = [texts_of[key] for key in keys]
-    _refuse(
-        [not _is_whole(chat, *pair) for chat, pair in zip(chats, texts, strict=True)],
-        "have text that the chat template leaves out or refuses, such as a thought or a later system message",
-        "write it elsewhere or remove it",
-    )
-    tokens_of = dict(zip(distinct, _tokens(tokenizer, distinct.values(), texts_of.values()), strict=True))
-    rows = [tokens_of[key] for key in keys]
-    ends = {*end_ids, tokenizer.eos_token_id, models.end_of_answer(tokenizer)}
-    early = [next((token for token in answer[:-1] if token in ends), None) for _, answer in rows]
-    found = next((tokenizer.decode([token]) for token in early if token is not None), "")
-    _refuse(
-        [token is not None for token in early],
-        f"have the end token {found!r} in the answer, where play would stop",
-        "remove it from the answers",
-    )
-    _refuse(
-        [len(prompt) + len(answer) > max_length for prompt, answer in rows],
-        f"are longer than {max_length} tokens",
-        "shorten or remove them, or raise max_length (the hyperparameter `sft_max_length`)",
-    )
-    return Dataset.from_dict(
-        {
-            "input_ids": [prompt + answer for prompt, answer in rows],
-            "labels": [[-100] * len(prompt) + answer for prompt, answer in rows],
-        }
-    )
-
-
 class AnswerTrainer(SFTTrainer):
-    """SFTTrainer that on a CPU computes little more than the answers' loss needs.
+    """SFTTrainer that on a CPU computes little more than the loss of the answers needs.
 
-    Logits at the columns of answers alone, which TRL does itself where it has its kernel for GPUs: elsewhere
-    it scores every token of the prompts, a third of a step of a small model with a large vocabulary. And rows
-    of like length together, `ROWS` at a time, each lot padded to its own longest: games differ in length, and
-    a third of a batch of nano's is padding. The loss is TRL's, the mean over all answer tokens of the batch;
-    a mixture of experts, whose loss has a term more, is left to it.
+    It computes logits at the answers' columns only. (TRL does so where it has its GPU kernel; elsewhere it
+    scores every prompt token, a third of a step of a small model with a large vocabulary.) And it takes
+    rows of similar length together, `ROWS` at a time, because a third of a batch of nano's is padding
+    otherwise. The loss is TRL's: the mean over all answer tokens of the batch. A mixture of experts, whose
+    loss has another term, is left to TRL.
     """
 
-    #: How many rows go through the model at once.
-    ROWS = 16
+    ROWS = 16  # that go through the model at once
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         on_cpu = self.model.device.type == "cpu"
         if return_outputs or not on_cpu or not self.model.training or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         lengths_B = inputs["attention_mask"].sum(dim=1)
-        lots = lengths_B.argsort().split(self.ROWS)
         parts = [
-            self._answers(model, {name: value[lot, : lengths_B[lot].max()] for name, value in inputs.items()})
-            for lot in lots
+            self._answers(
+                model, {name: value[rows, : lengths_B[rows].max()] for name, value in inputs.items()}
+            )
+            for rows in lengths_B.argsort().split(self.ROWS)
         ]
-        loss, right, answers = (sum(part) for part in zip(*parts, strict=True))
-        self._metrics["train"]["mean_token_accuracy"].append((right / answers).item())
+        loss, correct, tokens = (sum(part) for part in zip(*parts, strict=True))
+        self._metrics["train"]["mean_token_accuracy"].append((correct / tokens).item())
         if num_items_in_batch is None:
-            return loss / answers
+            return loss / tokens
         return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
 
     def _answers(self, model, inputs):
-        """Summed loss, number of right guesses and number of tokens over the answers of right-padded rows."""
+        """Summed loss, number of correct predictions and number of tokens in the answers of padded rows."""
         targets_BL = inputs["labels"][:, 1:]
         columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
         outputs = model(**others, use_cache=False, logits_to_keep=columns)
         logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
-        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is left out
+        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is ignored
         return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
 
 
@@ -241,56 +161,3 @@ class StepLogger(TrainerCallback):
 
 def _numbers(logs: Mapping) -> dict[str, float]:
     return {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
-
-
-def _is_one(completion) -> bool:
-    return isinstance(completion, Sequence) and len(completion) == 1
-
-
-def _is_chat(chat: Sequence) -> bool:
-    """Whether these are messages of text, the last of several the assistant's."""
-    texts = (isinstance(m, Mapping) and isinstance(m.get(k), str) for m in chat for k in ("role", "content"))
-    return len(chat) > 1 and all(texts) and chat[-1]["role"] == "assistant"
-
-
-def _refuse(bad: Sequence[bool], what: str, remedy: str) -> None:
-    if any(bad):
-        raise ValueError(
-            f"{sum(bad)} of {len(bad)} examples {what} (the first: index {bad.index(True)}); {remedy}."
-        )
-
-
-def _texts(tokenizer, chats: Sequence[Sequence[Mapping]]) -> list[tuple[str, str]]:
-    """(prompt of play, whole chat) as the chat template writes each; empty texts where it refuses to."""
-    try:
-        prompts = models.render(tokenizer, [chat[:-1] for chat in chats], add_generation_prompt=True)
-        return list(zip(prompts, models.render(tokenizer, chats), strict=True))
-    except ValueError:
-        if len(chats) == 1:
-            return [("", "")]
-        middle = len(chats) // 2
-        return _texts(tokenizer, chats[:middle]) + _texts(tokenizer, chats[middle:])
-
-
-def _is_whole(chat: Sequence[Mapping], prompt: str, whole: str) -> bool:
-    """Whether the text of every message stands in what the chat template wrote."""
-    answered = whole.removeprefix(prompt)
-    places = [*([prompt] * (len(chat) - 1)), answered]
-    return all(m["content"].strip() in text for m, text in zip(chat, places, strict=True))
-
-
-def _tokens(tokenizer, chats: Iterable, texts: Iterable) -> list[tuple[list[int], list[int]]]:
-    """(prompt, answer and end token) of each chat and its `_texts`. The answer is as the chat template writes
-    it where that continues the prompt of play, else its bare text."""
-    end, behind = models.end_of_answer(tokenizer), models.behind_answer(tokenizer)
-    bare = [chat[-1]["content"] for chat in chats]
-    prompts, wholes = zip(*texts, strict=True)
-    wholes = [whole.removesuffix(behind) for whole in wholes]
-    every = list(dict.fromkeys(itertools.chain(prompts, wholes, bare)))
-    ids_of = dict(zip(every, tokenizer(every, add_special_tokens=False)["input_ids"], strict=True))
-    found = []
-    for prompt, whole, answer in zip(prompts, wholes, bare, strict=True):
-        ids, length = ids_of[whole], len(ids_of[prompt])
-        continues = ids[:length] == ids_of[prompt] and whole.rstrip().endswith(answer.strip())
-        found.append((ids_of[prompt], [*(ids[length:] if continues else ids_of[answer]), end]))
-    return found

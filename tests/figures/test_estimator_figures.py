@@ -1,6 +1,5 @@
 """The figures and the document of the studies without a model: they show the numbers of their tables."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.report import documents, findings
-from sepo_lib.studies import estimators, headroom
+from sepo_lib.studies import estimators, headroom, published
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +21,6 @@ def table():
 @pytest.fixture(scope="module")
 def room():
     return headroom.measure(games.get("ipd"), "conflict", 0).assign(profile="smoke")
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
 
 
 def test_cosines_are_drawn_where_the_table_has_them(table):
@@ -48,14 +41,17 @@ def test_cosines_are_drawn_where_the_table_has_them(table):
 
 
 def test_published_estimators_are_drawn_where_the_table_has_them(table):
+    ours = ["published", "authors_current", "unbiased, margins known"]
+    names = [*published.ELSEWHERE, *ours]
+    labels = [*published.ELSEWHERE, "SEPO, published", "SEPO, authors' code", "unbiased, margins known"]
     grid = figures.estimators_elsewhere(table)
     (ax,) = grid.axes_dict.values()
-    assert [label.get_text() for label in ax.get_yticklabels()] == list(figures.PUBLISHED_LABELS.values())
+    assert [label.get_text() for label in ax.get_yticklabels()] == labels
     rows = table[(table.group_size == 8) & (table.policy == "equilibrium") & (table.groups == 80)]
     rows = rows[(rows.term == "J") & (rows.switch == "none") & (rows.groups_per_batch == 1)].set_index("how")
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
     bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
-    for y, how in enumerate(figures.PUBLISHED_LABELS):
+    for y, how in enumerate(names):
         for measure, aside in (("cosine", 0.13), ("batch_cosine", -0.13)):
             row = rows.loc[how]
             assert any(np.allclose(mark, (row[measure], aside - y)) for mark in marks)
@@ -124,7 +120,7 @@ def test_the_document_is_filled_from_the_tables(table, room, tmp_path, monkeypat
         f"| {batch.batch_cosine:.3f} [{batch.batch_cosine_low:.3f}, {batch.batch_cosine_high:.3f}] |" in text
     )
     reached = rows[(rows.switch == "none") & (rows.group_size == 8) & (rows.how == estimators.KNOWN)].cosine
-    assert f"reaches it in {int((reached >= 0.999).sum())} of 1 settings with margins known" in text
+    assert f"reaches it in {int((reached >= 0.999).sum())} of 1 settings with known margins" in text
     turned = rows[(rows.how == "unbiased") & (rows.switch == "clamp") & (rows.group_size == 8)]
     change = turned[turned.groups_per_batch == 1].change.item()
     assert f"| clamp | {change:+.3f} (" in text

@@ -11,8 +11,9 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
 from sepo_lib.games.kuhn import CARDS, HISTORIES, STRATEGIES
 from sepo_lib.measure import crossplay
+from sepo_lib.measure.inspection import open_policy
 from sepo_lib.method import seeds
-from sepo_lib.play.policy import Answer, load_policy, open_policy
+from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.run import recipes
 
 KUHN, SPLIT = games.get("kuhn"), games.get("split")

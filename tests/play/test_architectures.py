@@ -10,9 +10,8 @@ from transformers import AutoModelForCausalLM
 from sepo_lib import games
 from sepo_lib.measure import evaluation
 from sepo_lib.method import credit
-from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import prefix
-from sepo_lib.play.engines.engine import GenerateEngine
+from sepo_lib.play import models, rollouts, templates
+from sepo_lib.play.engines import GenerateEngine, prefix_cache
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import demonstrations, sepo, sft
 
@@ -56,8 +55,8 @@ def test_prompts_are_closed_to_thinking_and_answers_end_with_the_turn(kind, load
     }[kind.split("-")[0]]
     assert prompt == expected == tokenizer.decode(ids)
     turn = tokenizer.convert_tokens_to_ids("<|im_end|>" if "qwen" in kind else "<turn|>")
-    assert models.end_of_answer(tokenizer) == turn
-    assert {turn, tokenizer.eos_token_id} <= set(models.end_ids(model, tokenizer))
+    assert templates.end_of_answer(tokenizer) == turn
+    assert {turn, tokenizer.eos_token_id} <= set(templates.end_ids(model, tokenizer))
 
 
 def test_lora_adapts_the_language_model_and_nothing_else(kind, loaded):
@@ -75,7 +74,7 @@ def test_lora_adapts_the_language_model_and_nothing_else(kind, loaded):
 def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilities(loaded):
     model, _, policy = loaded
     engine = policy.engine
-    assert isinstance(engine, GenerateEngine) and not prefix.attends_to_everything(model)
+    assert isinstance(engine, GenerateEngine) and not prefix_cache.attends_to_everything(model)
     rng = np.random.default_rng(1)
     prompts = [rng.integers(40, 1200, size=n).tolist() for n in (30, 9, 17, 30)]
     uniforms_BL = rng.random((4, 6))
@@ -181,7 +180,7 @@ def test_the_examples_of_sft_begin_with_the_prompts_of_play(kind, loaded, tmp_pa
         ((_, prompt_ids),) = policy.encode([example["prompt"]])
         assert row["input_ids"][: len(prompt_ids)] == prompt_ids
         trained = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != -100]
-        text, end = example["completion"][0]["content"], models.end_of_answer(tokenizer)
+        text, end = example["completion"][0]["content"], templates.end_of_answer(tokenizer)
         assert trained[-1] == end and tokenizer.decode(trained[:-1]) == text
         assert row["input_ids"][len(prompt_ids) :] == trained
         assert KUHN.parse(text, ("PASS", "BET", "CALL", "FOLD")) is not None

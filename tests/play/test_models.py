@@ -10,9 +10,9 @@ import tiny_models
 from transformers.utils import chat_template_utils
 
 from sepo_lib import games
-from sepo_lib.play import models
+from sepo_lib.play import models, templates
 from sepo_lib.play.policy import LanguageModelPolicy
-from sepo_lib.training import demonstrations, sft
+from sepo_lib.training import demonstrations, examples
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_nano_is_what_the_design_says(nano):
     assert model.config.model_type == "qwen3"
     assert 0.8e6 < model.num_parameters() < 1.2e6
     assert not model.training
-    assert models.end_ids(model, tokenizer) == [tokenizer.eos_token_id]
+    assert templates.end_ids(model, tokenizer) == [tokenizer.eos_token_id]
 
 
 @pytest.mark.parametrize("game", games.GAMES)
@@ -70,8 +70,8 @@ def seen_by_play_and_by_sft(tokenizer):
     """The prompt that play shows for CHAT, and all that SFT trains on and what of it has a label."""
     policy = LanguageModelPolicy(None, tokenizer)
     ((prompt, ids),) = policy.encode([CHAT])
-    dataset = sft.Dataset.from_list([{"prompt": CHAT, "completion": [ANSWER]}])
-    (row,) = sft.prepare(tokenizer, dataset, 512)
+    dataset = examples.Dataset.from_list([{"prompt": CHAT, "completion": [ANSWER]}])
+    (row,) = examples.prepare(tokenizer, dataset, 512)
     assert row["input_ids"][: len(ids)] == ids
     return prompt, *(
         tokenizer.decode([i for i in row[name] if i != -100]) for name in ("input_ids", "labels")
@@ -114,8 +114,8 @@ def test_where_a_template_has_no_system_role_the_rules_open_the_user_message(mis
     prompt, whole, labels = seen_by_play_and_by_sft(tokenizer)
     assert prompt == "<bos><|turn>user\nRules.\n\nState.<turn|>\n<|turn>model\n"
     assert labels == "Why.\nLOW<turn|>" and whole == prompt + labels
-    assert tokenizer.decode(models.end_of_answer(tokenizer)) == "<turn|>"
-    alone = models.render(tokenizer, [CHAT[:1], CHAT[1:]], add_generation_prompt=True)
+    assert tokenizer.decode(templates.end_of_answer(tokenizer)) == "<turn|>"
+    alone = templates.render(tokenizer, [CHAT[:1], CHAT[1:]], add_generation_prompt=True)
     assert alone == [f"<bos><|turn>user\n{text}<turn|>\n<|turn>model\n" for text in ("Rules.", "State.")]
 
 
@@ -125,12 +125,12 @@ def test_what_stands_behind_an_answer_before_its_end_token_is_not_its_end():
         "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} <|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}[assistant] {% endif %}"
     )
-    assert tokenizer.decode(models.end_of_answer(tokenizer)) == "<|im_end|>"
+    assert tokenizer.decode(templates.end_of_answer(tokenizer)) == "<|im_end|>"
 
 
 def test_whitespace_before_the_end_token_is_not_the_end():
     tokenizer = tiny_models.tokenizer_of("coder")
-    assert tokenizer.decode(models.end_of_answer(tokenizer)) == "<|EOT|>"
+    assert tokenizer.decode(templates.end_of_answer(tokenizer)) == "<|EOT|>"
 
 
 PARTS = (
@@ -158,5 +158,5 @@ def test_a_template_that_play_cannot_use_is_one_sentence(nano, template, sentenc
     tokenizer = copy.deepcopy(nano[1])
     tokenizer.chat_template = template
     with pytest.raises(ValueError, match=sentence) as error:
-        models.end_of_answer(tokenizer)
+        templates.end_of_answer(tokenizer)
     assert "\n" not in str(error.value)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sepo_lib import games
-from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines.engine import Sample
+from sepo_lib.play import engines, rollouts
+from sepo_lib.play.engines import Sample
 from sepo_lib.play.policy import LanguageModelPolicy, Query, load_policy
 
 
@@ -90,7 +90,7 @@ def test_prompts_made_together_are_those_made_alone(nano):
         assert all(message["content"] in text for message in chat) and tokenizer.decode(ids) == text
 
 
-def test_the_base_model_answers_in_form_in_every_game(policy):
+def test_the_base_model_s_answers_parse_in_every_game(policy):
     for name, game in games.GAMES.items():
         counts = {"train": 8, "exploiter": 8, "collusive": 8}
         played = rollouts.play(policy, rollouts.plan(game, "paper", counts, seed=9))
@@ -100,7 +100,7 @@ def test_the_base_model_answers_in_form_in_every_game(policy):
 
 def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
     model, tokenizer, _ = nano
-    engine = models.engine_for(model, tokenizer)
+    engine = engines.make(model, tokenizer)
     cut_short = LanguageModelPolicy(engine, tokenizer, 0.8, max_new_tokens=1)
     episode = rollouts.play(cut_short, small_plan("kuhn")[:1])[0]
     for decision in episode.decisions:

@@ -461,8 +461,8 @@ def test_every_rule_has_a_version_and_dated_revisions():
     for entries in REVISIONS.values():
         dates = [entry.date for entry in entries]
         assert dates == sorted(dates) and all(len(date) == 10 for date in dates)
-    assert [entry.afterwards for entry in REVISIONS["C1"]] == [False, True, True]
-    assert [entry.afterwards for entry in REVISIONS["C5"]] == [False, True, True]
+    assert [entry.seen.startswith("after") for entry in REVISIONS["C1"]] == [False, True, True]
+    assert [entry.seen.startswith("after") for entry in REVISIONS["C5"]] == [False, True, True]
 
 
 def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from sepo_lib.config import paths
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims, claims_page, documents, findings
 from sepo_lib.run import results
+from sepo_lib.run.templates import markdown_table
 
 KEYS = {"game": "ipd", "pools": "conflict", "preset": "unbiased"}
 
@@ -22,9 +23,9 @@ def outcome(arm, seed, safety):
 def test_an_interval_in_words():
     assert findings.text(Interval(0.5, -0.25, 1.0)) == "0.500 [-0.250, 1.000]"
     assert findings.text(Interval(-0.0001, np.nan, np.nan), 2) == "-0.00"
-    assert findings.markdown([]) == []
+    assert markdown_table([]) == ""
     shuffled = [{"a": 1, "b": "x"}, {"b": "y", "a": 2}]
-    assert findings.markdown(shuffled) == ["| a | b |", "| --- | --- |", "| 1 | x |", "| 2 | y |"]
+    assert markdown_table(shuffled) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 | y |"
 
 
 def test_the_arms_are_paired_by_seed():
@@ -62,10 +63,10 @@ def test_only_the_reported_step_of_kuhn_counts():
     )
     (found,) = findings.nashconvs(table)
     assert found["NashConv"] == "0.250 (no spread)" and found["arm"] == "credited"
-    assert found["read"] == "sampled"
+    assert found["action probabilities"] == "sampled"
     methods = ["enumerated", "sampled", "sampled"]
     read = table.assign(nashconv_method=methods, nashconv_sampled=[0.125, 0.25, 9.0])
-    assert findings.nashconvs(read)[0]["read"] == "enumerated (sampled: 0.125); sampled"
+    assert findings.nashconvs(read)[0]["action probabilities"] == "enumerated (sampled: 0.125); sampled"
 
 
 def test_words_stand_in_the_place_of_a_switch_that_cannot_act():
@@ -90,7 +91,7 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     sweep = {"game": "ipd", "multiple": 2.0, "exploit_weight": 4.8, "payoff": 2.5, "exploit": 0.0}
     paths.write_table(pd.DataFrame([sweep]), "smoke", "sweep")
     text = findings.outcomes("smoke")
-    assert "training seeds 1, 2;" in text and text.count("| --- ") == 4
+    assert "training seeds 1, 2, with" in text and text.count("| --- ") == 4
     assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
 
 
@@ -113,7 +114,7 @@ def test_one_seed_has_the_interval_of_its_play_and_two_have_that_of_training():
     one = pd.DataFrame([evaluated(1, "base", -1.0, safety_low=-1.5, safety_high=-0.75)])
     (found,) = findings.measures(one)
     assert found["safety"] == "-1.000 [-1.500, -0.750]" and found["stage"] == "base model"
-    assert (found["u"], found["answers in form"]) == ("0.250", "50%")
+    assert (found["u"], found["parse rate"]) == ("0.250", "50%")
     two = pd.DataFrame([evaluated(s, "sepo", s, safety_low=s, safety_high=s) for s in (1.0, 3.0)])
     (found,) = findings.measures(two)
     assert found["safety"] == "2.000 [-10.706, 14.706]" and "unbiased" in found["stage"]  # 2 +- 12.706
@@ -156,11 +157,11 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     ]
     write("kuhn_optimum", *optima)
     rises, falls = findings.sentences("study", "laptop")  # no reason: a run ends far below the optimum
-    assert "goes from 0.125 to 0.000 chips a hand" in rises and "(`study`, 2 seeds)" in rises
+    assert "is 0.125 chips per hand after SFT and 0.000 after SEPO" in rises and "(`study`, 2 seeds" in rises
     assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
     assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
     _, why = findings.sentences("study")
-    assert why.startswith("NashConv, mean over seeds, ends at 0.50 (`study`).") and "0.72 or more" in why
+    assert why.startswith("After SEPO, NashConv is 0.50 (`study`)") and "0.72 or more" in why
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
     assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
     assert found.endswith("(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 (no spread).")
     write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
-    assert "other switches add" not in findings.sentences("study")[0]
+    assert "without any penalty" not in findings.sentences("study")[0]
 
 
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
@@ -261,9 +262,11 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     ]
     write("evaluation", *rows)
     (found,) = findings.sentences("study")
-    assert "99.0% of the rounds of Split bargaining (SFT 96.5%; e 0.00 after 0.25)" in found
-    assert "73.4% of the rounds of Multi-issue bargaining (SFT 46.6%; e 2.00 after 6.00)" in found
-    assert found.endswith('"safe" there is largely not trading.')
+    assert "99.0% of the rounds of Split bargaining (after SFT 96.5%; e is 0.00, after SFT 0.25)" in found
+    assert (
+        "73.4% of the rounds of Multi-issue bargaining (after SFT 46.6%; e is 2.00, after SFT 6.00)" in found
+    )
+    assert found.endswith("this safety comes largely from not trading.")
     write("evaluation", *[row | {"exploiter_externality": 0.25} for row in rows])
     assert "not trading" not in findings.sentences("study")[0]
     write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])

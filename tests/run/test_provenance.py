@@ -34,8 +34,8 @@ def test_a_run_before_the_last_correction_says_so(run, capsys):
     assert provenance.older("smoke") is None and run["corrected"] == provenance.CORRECTED
     change(started="2026-11-24 11:34 UTC", corrected="2026-11-20")
     sentence = (
-        f"Made on 2026-11-24, before the corrections of {provenance.CORRECTED} (docs/LOG.md): "
-        f"{provenance.CHANGES}. Today's code would give other numbers."
+        f"This run was made on 2026-11-24, before the corrections of {provenance.CORRECTED} (docs/LOG.md). "
+        f"At that time {provenance.CHANGES}. The present code would give other numbers."
     )
     assert provenance.older("smoke") == sentence
     assert cli.main(["verify", "--profile", "smoke"]) == 0 and sentence in capsys.readouterr().out

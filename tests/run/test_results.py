@@ -178,7 +178,7 @@ def test_lost_steps_are_restored_where_there_is_one_row_a_step():
     paths.write_table(pd.DataFrame(rows), "smoke", "sft")
     assert remeasure.sft("smoke")["step"].tolist() == [1, 2, 3, 1, 2, 3]
     paths.write_table(pd.DataFrame(rows[1:]), "smoke", "sft")
-    with pytest.raises(ValueError, match=r"sft\.csv of smoke does not hold one row a step"):
+    with pytest.raises(ValueError, match=r"sft\.csv of smoke does not hold one row per step"):
         remeasure.sft("smoke")
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from sepo_lib.method import credit
-from sepo_lib.play.policy import load_policy
+from sepo_lib import games
+from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
 
 
@@ -38,7 +39,7 @@ def table(tmp_path_factory):
     return pd.read_parquet(folder / "gradient-log.parquet").set_index("arm")
 
 
-def test_a_constant_penalty_has_a_gradient_of_exactly_zero(table):
+def test_a_penalty_of_zero_has_no_direction(table):
     for column in ("penalty_gradient_norm", "mean_gradient_norm"):
         assert table.loc["constant", column] == 0.0
         assert (table.loc[["per_rollout", "credited"], column] > 0.0).all()
@@ -58,31 +59,21 @@ def test_averaging_shortens_a_noisy_gradient(table):
     assert (noisy["mean_gradient_norm"] < noisy["penalty_gradient_norm"]).all()
 
 
-def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch, tmp_path):
+def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch):
     """Batches (3, 0), (5, 0), (4, 0): mean 4, variance 1, so (16 - 1/3) / 1."""
-    torch = penalty_gradient.torch
     vectors = iter([torch.tensor([v, 0.0], dtype=torch.float64) for v in (3.0, 5.0, 4.0)])
-    monkeypatch.setattr(penalty_gradient.paths, "job", lambda profile, job: tmp_path)
-    monkeypatch.setattr(penalty_gradient, "load_policy", lambda model, **how: (None, None, None))
-    monkeypatch.setattr(penalty_gradient.rollouts, "play", lambda policy, plans: [])
-    monkeypatch.setattr(penalty_gradient.credit, "assign", lambda *a: credit.Credit([], 0.0))
     monkeypatch.setattr(penalty_gradient, "policy_gradient", lambda *a: next(vectors))
-    monkeypatch.setattr(penalty_gradient.credit, "largest_difference", lambda *a: 0.0)
-    penalty_gradient.run_gradient(
-        tmp_path,
-        lambda step, metrics: None,
-        start="",
-        after="",
-        load={"temperature": 1.0},
-        game="ipd",
-        pools="paper",
-        rollouts_per_opponent=2,
-        arms=["credited"],
-        batches=3,
-        seed=1,
-        keys={"profile": "p", "arm": ""},
-    )
-    row = pd.read_parquet(tmp_path / "gradient-log.parquet").iloc[0]
+    study = penalty_gradient.GradientStudy(games.get("split"), "paper", 2, ["credited"], 3, 1)
+    row = penalty_gradient.measure(study, None, Always(), lambda step, metrics: None).iloc[0]
     assert row["signal_to_noise"] == pytest.approx(16 - 1 / 3)
     assert (row["mean_gradient_norm"], row["penalty_gradient_norm"]) == pytest.approx((4.0, 4.0))
     assert np.isfinite(row["mean_cosine_to_credited"])
+
+
+class Always:
+    """Takes the first legal action."""
+
+    temperature = 1.0
+
+    def answer(self, queries):
+        return [Answer(query.view.legal[0]) for query in queries]

@@ -16,12 +16,12 @@ from accelerate import PartialState
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
-from trainers import configuration
+from trainers import configuration  # noqa: E402
 
-from sepo_lib import games
-from sepo_lib.play import distributed
-from sepo_lib.play.policy import load_policy
-from sepo_lib.training import sepo
+from sepo_lib import games  # noqa: E402
+from sepo_lib.play.engines import distributed  # noqa: E402
+from sepo_lib.play.policy import load_policy  # noqa: E402
+from sepo_lib.training import sepo  # noqa: E402
 
 REFERENCE = Path(__file__).with_name("reference_curve.json")
 COLUMNS = ("loss", "grad_norm", "kl", "entropy", "objective", "decisions")
@@ -43,9 +43,9 @@ def main(file=None):
         PartialState(cpu=True)
     with tempfile.TemporaryDirectory() as folder:
         found = curve(Path(folder))
-        if file and distributed.index() == 0:
+        if file and distributed.rank() == 0:
             Path(file).write_text(json.dumps(found))
-        distributed.meet()
+        distributed.barrier()
     if not file:
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
         REFERENCE.write_text(json.dumps({"versions": versions, "curve": found}, indent=1) + "\n")

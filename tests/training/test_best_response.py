@@ -59,7 +59,7 @@ def test_the_exploiters_margin_in_play_is_nashconv(name):
     opponent = by_table(best_response.best_response(strategy_table(bold_HC)))
     instead = {"exploiter": {"best_response": opponent}}
     counts = {"train": 1, "exploiter": 700, "collusive": 1}
-    plans = rollouts.plan(KUHN, "paper", counts, seed=1, instead=instead)
+    plans = rollouts.plan(KUHN, "paper", counts, seed=1, replacements=instead)
     played = rollouts.play(TablePolicy(bold_HC), plans, instead)
     assert {e.opponent for e in played if e.pool == "exploiter"} == {"best_response"}
     assert {e.opponent for e in played if e.pool == "train"} == set(KUHN.pool("paper", "train"))

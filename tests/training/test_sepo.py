@@ -98,7 +98,7 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
 
 
 def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, monkeypatch):
-    play = sepo.distributed.play
+    play = sepo.rollouts.play_distributed
 
     def even(policy, plans, instead):
         episodes = play(policy, plans, instead)
@@ -113,7 +113,7 @@ def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, mon
         assert not found["batch"]["advantages"].any()
         assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
 
-    monkeypatch.setattr(sepo.distributed, "play", even)
+    monkeypatch.setattr(sepo.rollouts, "play_distributed", even)
     first_batch(tmp_path, monkeypatch, inspect)
 
 
@@ -146,7 +146,7 @@ def test_larger_groups_know_better_which_exploiter_is_ahead(tmp_path, monkeypatc
                 with pytest.raises(Planned):
                     trainer._generate_and_score_completions(None)
 
-    monkeypatch.setattr(sepo.distributed, "play", against_fair)
+    monkeypatch.setattr(sepo.rollouts, "play_distributed", against_fair)
     first_batch(tmp_path, monkeypatch, inspect, game=games.get("deal"))
     wrong = {size: np.mean(np.array(values) <= 0) for size, values in margins.items()}  # hardball is ahead
     assert wrong[64] == 0.0 < wrong[4] and len(margins[4]) == batches

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from sepo_lib.config import paths
 from sepo_lib.play import models
-from sepo_lib.training import demonstrations, sft
+from sepo_lib.training import demonstrations, examples, sft
 
 SIZES = {"epochs": 1, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
 
@@ -114,15 +114,18 @@ def trained(tokenizer, row):
 def test_labels_are_the_answer_and_its_end_token_and_nothing_else(family, end):
     tokenizer = nano_s() if family == "nano" else tiny_models.tokenizer_of(family)
     chats = [chat(), chat("I take\n10"), chat()]
-    rows = list(sft.prepare(tokenizer, pairs(chats), 512))
+    rows = list(examples.prepare(tokenizer, pairs(chats), 512))
     assert [trained(tokenizer, row) for row in rows] == [f"{one[-1]['content']}{end}" for one in chats]
-    assert list(sft.prepare(tokenizer, Dataset.from_list([{"messages": one} for one in chats]), 512)) == rows
+    assert (
+        list(examples.prepare(tokenizer, Dataset.from_list([{"messages": one} for one in chats]), 512))
+        == rows
+    )
 
 
 def test_of_messages_the_last_is_trained_on_and_all_before_is_the_prompt():
     tokenizer = nano_s()
     turns = [*chat("LOW"), {"role": "user", "content": "Again."}, {"role": "assistant", "content": "HIGH"}]
-    (row,) = sft.prepare(tokenizer, Dataset.from_list([{"messages": turns}]), 512)
+    (row,) = examples.prepare(tokenizer, Dataset.from_list([{"messages": turns}]), 512)
     assert trained(tokenizer, row) == "HIGH<|end|>"
     before = "<|system|>Rules.<|end|><|user|>State.<|end|><|assistant|>LOW<|end|><|user|>Again.<|end|>"
     assert tokenizer.decode(row["input_ids"]) == before + "<|assistant|>HIGH<|end|>"
@@ -132,7 +135,7 @@ def test_where_the_template_rewrites_an_answered_prompt_the_prompt_of_play_is_tr
     """As templates do that open a thought in the prompt of an answer and leave it out of an answered one."""
     tokenizer = nano_s()
     tokenizer.chat_template = tokenizer.chat_template.replace("<|assistant|>", "<|assistant|>Hm, ")
-    (row,) = sft.prepare(tokenizer, pairs([chat("LOW")]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([chat("LOW")]), 512)
     assert tokenizer.decode(row["input_ids"]).endswith("<|end|><|assistant|>Hm, LOW<|end|>")
     assert trained(tokenizer, row) == "LOW<|end|>"
 
@@ -205,13 +208,13 @@ def test_text_that_the_template_leaves_out_or_refuses_is_refused(family, bad):
         tokenizer.chat_template = tokenizer.chat_template.replace(refusal, "")
     data = pairs([GOOD, GOOD, bad, bad])
     with pytest.raises(ValueError, match=r"^2 of 4 .* leaves out or refuses, .* index 2\); write") as error:
-        sft.prepare(tokenizer, data, 512)
+        examples.prepare(tokenizer, data, 512)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_written_between_answer_and_end_token_is_not_trained_on():
     tokenizer = tiny_models.tokenizer_of("coder")
-    (row,) = sft.prepare(tokenizer, pairs([chat("Why.\nLOW")]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([chat("Why.\nLOW")]), 512)
     assert trained(tokenizer, row) == "Why.\nLOW<|EOT|>"
     assert tokenizer.decode(row["input_ids"]).endswith("State.\n### Response:\nWhy.\nLOW<|EOT|>")
 
@@ -240,8 +243,8 @@ def test_every_example_of_a_batch_is_trained_on_whatever_the_micro_batches(
 
 def test_an_example_that_just_fits_is_taken_whole():
     tokenizer = nano_s()
-    (row,) = sft.prepare(tokenizer, pairs([GOOD]), 512)
+    (row,) = examples.prepare(tokenizer, pairs([GOOD]), 512)
     length = len(row["input_ids"])
-    assert list(sft.prepare(tokenizer, pairs([GOOD]), length)) == [row]
+    assert list(examples.prepare(tokenizer, pairs([GOOD]), length)) == [row]
     with pytest.raises(ValueError, match=f"longer than {length - 1} tokens"):
-        sft.prepare(tokenizer, pairs([GOOD]), length - 1)
+        examples.prepare(tokenizer, pairs([GOOD]), length - 1)

@@ -1,1 +1,40 @@
-"""How are answers sampled fast? The one place that trades clarity for speed."""
+"""How are answers sampled and scored fast? The one place that trades clarity for speed.
+
+base            the interface `Engine`, and what the engines share
+shared_prefix   the default: a decode loop that computes nothing twice
+generate        `generate` of transformers, for every architecture that it supports
+vllm            TRL's vLLM backend, on a GPU with vLLM
+answer_tree     log-probabilities of given answers, read as a tree; used by training too
+prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
+distributed     the work of one call, divided among processes
+"""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sepo_lib.play import templates
+from sepo_lib.play.engines.base import Engine, Sample
+from sepo_lib.play.engines.generate import GenerateEngine
+from sepo_lib.play.engines.prefix_cache import attends_to_everything
+from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
+
+__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "make"]
+
+_PROMPTS = 256  # of one call of `generate`: more may not fit the memory
+
+
+def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "shared_prefix") -> Engine:
+    """The engine called `name` (shared_prefix, generate or vllm) for `model`.
+
+    Where a layer does not attend to all tokens before, `generate` replaces `shared_prefix`. Raises ValueError
+    for an unknown name, ImportError when vllm is asked for and not installed.
+    """
+    end_ids = templates.end_ids(model, tokenizer)
+    if name == "shared_prefix" and attends_to_everything(model):
+        return SharedPrefixEngine(model, end_ids)
+    if name in ("shared_prefix", "generate"):
+        return GenerateEngine(model, end_ids, at_once=_PROMPTS)
+    if name == "vllm":
+        from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
+
+        return VLLMEngine(model, end_ids, tokenizer)
+    raise ValueError(f"There is no engine '{name}'; choose from shared_prefix, generate, vllm.")

@@ -1,9 +1,16 @@
-"""Log-probabilities of many answers, with nothing read twice: the answers to one prompt are read as a tree.
+"""Log-probabilities of many answers: the answers to one prompt are read as a tree, each shared token once.
 
-Answers that begin alike share the nodes of their beginning, as they do where they are sampled (`engine`). A
-tree is one row of the model's input: the end of its prompt and then its nodes, each of which attends to the
-prompt and to the nodes above it, at the position that it has in its answers. What prompts share is read
-before, once (`prefix.read_shared`). An answer's last token is never read: nothing follows it.
+Two answers to the prompt "p q", x y END and x z END, make this tree:
+
+    node      0  1  2  3    4  5            q -- x -- y -- END
+    token     q  x  y  END  z  END                 \\
+    parent    0  0  1  2    1  4                    z -- END
+
+A tree is one row of the model's input: the rest of its prompt and then the nodes that have children. A node
+attends to the prompt and to the nodes above it, at the position that its token has in the answers.
+
+    cache     [ what all prompts share ]                            (`prefix_cache.read_shared`)
+    row       [ padding | rest of the prompt ][ x y z | padding ]   logits from the prompt's last token on
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,47 +20,19 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from sepo_lib.play.engines.prefix import attends_to_everything, bare, read_shared
+from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare, read_shared
 
-_ROWS = 64  # trees that go through the model together
-_POSITIONS = 1024  # and at most so many of their nodes, padding included
-_ALIKE = 4  # trees of 1 to 4 nodes go together, of 5 to 8, and so on: little of them is padding then
-_LOGITS = 2**26  # and at most so many logits
-_NEXT = -1  # stands for the token that comes next: it is never read
+_ROWS = 64  # the largest number of trees in one call of the model
+_POSITIONS = 1024  # the largest number of their nodes, padding included
+_LOGITS = 2**26  # the largest number of logits
+_SIMILAR = 4  # trees of 1 to 4 nodes are read together, of 5 to 8, and so on: this keeps padding short
+_NEXT = -1  # stands for an unknown next token; it is never read
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether answers of the model can be read as trees: all its layers attend to everything before, and its
-    attention takes a mask that says for each pair of tokens who sees whom."""
+    """Whether the model can read trees: its layers attend to all previous tokens, and its attention accepts a
+    mask over pairs of tokens."""
     return attends_to_everything(model) and model.config._attn_implementation == "sdpa"
-
-
-class _Tree:
-    """The answers to one prompt. Node 0 is the prompt's last token; every other is a token of answers."""
-
-    def __init__(self, prompt: tuple[int, ...]):
-        self.prompt = prompt
-        self.tokens, self.parents, self.depths = [prompt[-1]], [0], [0]
-        self._child: dict[tuple[int, int], int] = {}
-
-    def add(self, answer: Sequence[int]) -> list[int]:
-        """The nodes of `answer`, those that there were not made."""
-        path, node = [], 0
-        for token in answer:
-            child = self._child.setdefault((node, token), len(self.tokens))
-            if child == len(self.tokens):
-                self.tokens.append(token)
-                self.parents.append(node)
-                self.depths.append(self.depths[node] + 1)
-            path.append(node := child)
-        return path
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def read(self) -> list[int]:
-        """The nodes that something follows, the prompt first."""
-        return sorted({0, *self.parents})
 
 
 def logps(
@@ -64,20 +43,20 @@ def logps(
     temperature: float,
     entropy: bool = False,
 ) -> list[torch.Tensor]:
-    """[log-probabilities (nats) of every token of `answers`, each behind its prompt, shape (B, width)], and
-    the entropies (nats) of the distributions that the tokens are from where `entropy` is set; 0 behind the
-    end of an answer. Gradients go through the first.
+    """[log-probabilities (nats) of the tokens of each answer after its prompt, shape (B, width)], 0 after the
+    end of an answer. With `entropy`, a second tensor of the same shape holds the entropies (nats) of the
+    distributions of these tokens; gradients flow through the first one only.
 
-    For models that `supports` names.
+    The model must be one that `supports` accepts.
     """
-    most = _most(model)
+    most = _most_nodes(model)
     trees, paths = _grow(prompts, answers, most)
     found: list[list[torch.Tensor]] = []
-    begin_of: dict[int, int] = {}  # where the nodes of each tree begin in what was found
+    begin_of: dict[int, int] = {}  # tree -> index of its first node in `found`
     count = 0
-    for lot in _lots(trees, most):
-        found.append(_read(model, [trees[number] for number in lot], temperature, entropy))
-        for number in lot:
+    for batch in batches(trees, most):
+        found.append(_read(model, [trees[number] for number in batch], temperature, entropy))
+        for number in batch:
             begin_of[number] = count
             count += len(trees[number])
     index_BL = np.full((len(paths), width), count)
@@ -96,27 +75,23 @@ def totals(
     answers: Sequence[Sequence[int]],
     temperature: float,
 ) -> torch.Tensor:
-    """Log-probability (nats) of each whole answer behind its own prompt, shape (B,). Gradients go through it.
+    """Log-probability (nats) of each whole answer after its own prompt, shape (B,), with gradients.
 
-    For every model: one that cannot read trees reads a row for each answer.
+    Works for every model: one that cannot read trees reads one row per answer.
     """
     if supports(model):
         return logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
     pairs, found = list(zip(prompts, answers, strict=True)), []
     for start in range(0, len(pairs), _ROWS):
-        few = pairs[start : start + _ROWS]
-        lines = [torch.tensor([*prompt, *answer]) for prompt, answer in few]
-        mask = [torch.ones_like(line) for line in lines]
-        written = [torch.ones(len(answer)) for _, answer in few]
-        ids, mask, written = (  # all end together: logits are needed for the longest answer's columns only
-            pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
-            for rows in (lines, mask, written)
-        )
-        kept = written.shape[1]
+        chunk = pairs[start : start + _ROWS]
+        ids, mask = _padded(model, [(*prompt, *answer) for prompt, answer in chunk])
+        ones = [torch.ones(len(answer)) for _, answer in chunk]
+        in_answer = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
+        kept = in_answer.shape[1]  # all answers end in the last column: these columns hold the longest one
         logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept + 1).logits[:, :-1]
         all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
         chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
-        found.append((chosen_BL * written).sum(dim=1))
+        found.append((chosen_BL * in_answer).sum(dim=1))
     return torch.cat(found)
 
 
@@ -126,34 +101,30 @@ def following(
     prefixes: Sequence[Sequence[int]],
     temperature: float,
 ) -> torch.Tensor:
-    """Log-probability (nats) of every token as the next one behind each prompt and the beginning of an answer
-    to it, shape (B, V); the beginnings may be empty.
+    """Log-probability (nats) of every token as the next one after each prompt and beginning of an answer.
 
-    For every model, as `totals`. Callers keep B times V within what the memory holds.
+    The result has shape (B, V). A prefix, the beginning of an answer, may be empty. Works for every model,
+    as `totals` does. The caller must keep B x V small enough for the memory.
     """
     pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
     if not supports(model):
         found = []
         for start in range(0, len(pairs), _ROWS):
-            lines = [torch.tensor([*prompt, *prefix]) for prompt, prefix in pairs[start : start + _ROWS]]
-            ids, mask = (
-                pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
-                for rows in (lines, [torch.ones_like(line) for line in lines])
-            )
+            ids, mask = _padded(model, [prompt + prefix for prompt, prefix in pairs[start : start + _ROWS]])
             logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
             found.append(torch.log_softmax(logits.float() / temperature, dim=-1))
         return torch.cat(found)
-    most = _most(model)
+    most = _most_nodes(model)
     trees, paths = _grow(prompts, [(*prefix, _NEXT) for _, prefix in pairs], most)
     rows_of: dict[int, list[int]] = {}
     for row, (number, _) in enumerate(paths):
         rows_of.setdefault(number, []).append(row)
     order, found = [], []
-    for lot in _lots(trees, most):
-        all_logps, places, _ = _distributions(model, [trees[number] for number in lot], temperature)
+    for batch in batches(trees, most):
+        all_logps, places, _ = _distributions(model, [trees[number] for number in batch], temperature)
         begin = 0
         chosen = []
-        for number in lot:
+        for number in batch:
             order += rows_of[number]
             chosen += [places[begin + paths[row][1][-1]] for row in rows_of[number]]
             begin += len(trees[number])
@@ -161,75 +132,124 @@ def following(
     return torch.cat(found)[torch.tensor(order, device=found[0].device).argsort()]
 
 
-def _most(model: PreTrainedModel) -> int:
-    """How many nodes of trees go through the model together."""
+class AnswerTree:
+    """The answers to one prompt. Node 0 is the prompt's last token; every other node is an answer token."""
+
+    def __init__(self, prompt: tuple[int, ...]):
+        self.prompt = prompt
+        self.tokens, self.parents, self.depths = [prompt[-1]], [0], [0]
+        self._child: dict[tuple[int, int], int] = {}
+
+    def add(self, answer: Sequence[int]) -> list[int]:
+        """The nodes of the tokens of `answer`; missing nodes are created."""
+        path, node = [], 0
+        for token in answer:
+            child = self._child.setdefault((node, token), len(self.tokens))
+            if child == len(self.tokens):
+                self.tokens.append(token)
+                self.parents.append(node)
+                self.depths.append(self.depths[node] + 1)
+            path.append(node := child)
+        return path
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def read(self) -> list[int]:
+        """The nodes that the model reads, in ascending order: node 0 and every node that has children."""
+        return sorted({0, *self.parents})
+
+
+def batches(trees: Sequence[AnswerTree], most: int) -> Iterator[list[int]]:
+    """The numbers of the trees that one call of the model reads: trees of similar size, then similar prompts.
+
+    A batch has at most _ROWS trees and, unless it is a single tree, at most `most` nodes with padding.
+    """
+    sizes = [len(tree.read()) for tree in trees]
+    order = sorted(
+        range(len(trees)), key=lambda n: (-(-sizes[n] // _SIMILAR), -len(trees[n].prompt), trees[n].prompt)
+    )
+    batch: list[int] = []
+    for number in order:
+        widest = max(sizes[n] for n in (*batch, number))
+        if batch and (len(batch) == _ROWS or (len(batch) + 1) * widest > most):
+            yield batch
+            batch = []
+        batch.append(number)
+    yield batch
+
+
+def _most_nodes(model: PreTrainedModel) -> int:
+    """The largest number of nodes in one call of the model."""
     return max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
+
+
+def _padded(model: PreTrainedModel, lines: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask) of the lines, padded on the left, each (B, L)."""
+    rows = [torch.tensor(line) for line in lines]
+    ids, mask = (
+        pad_sequence(columns, batch_first=True, padding_side="left").to(model.device)
+        for columns in (rows, [torch.ones_like(row) for row in rows])
+    )
+    return ids, mask
 
 
 def _grow(
     prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], most: int
-) -> tuple[list[_Tree], list[tuple[int, list[int]]]]:
-    """The trees of `answers`, of at most `most` nodes where an answer is shorter than that, and for each
-    answer its tree's number and its nodes in it."""
-    trees: list[_Tree] = []
-    newest: dict[tuple[int, ...], int] = {}  # by prompt, the tree that its next answer is added to
+) -> tuple[list[AnswerTree], list[tuple[int, list[int]]]]:
+    """(trees, for each answer the number of its tree and its nodes there).
+
+    A tree has at most `most` nodes, unless it holds one longer answer; a prompt may have several trees.
+    """
+    trees: list[AnswerTree] = []
+    newest: dict[tuple[int, ...], int] = {}  # prompt -> the tree to which its next answer is added
     paths = []
     for prompt, answer in zip(map(tuple, prompts), answers, strict=True):
         number = newest.get(prompt)
         if number is None or len(trees[number]) + len(answer) > most:
             newest[prompt] = number = len(trees)
-            trees.append(_Tree(prompt))
+            trees.append(AnswerTree(prompt))
         paths.append((number, trees[number].add(answer)))
     return trees, paths
 
 
-def _lots(trees: Sequence[_Tree], most: int) -> Iterator[list[int]]:
-    """The numbers of the trees that are read together: of like size first, of like prompts second."""
-    sizes = [len(tree.read()) for tree in trees]
-    order = sorted(
-        range(len(trees)), key=lambda n: (-(-sizes[n] // _ALIKE), -len(trees[n].prompt), trees[n].prompt)
-    )
-    lot: list[int] = []
-    for number in order:
-        widest = max(sizes[n] for n in (*lot, number))
-        if lot and (len(lot) == _ROWS or (len(lot) + 1) * widest > most):
-            yield lot
-            lot = []
-        lot.append(number)
-    yield lot
-
-
 def _read(
-    model: PreTrainedModel, trees: Sequence[_Tree], temperature: float, entropy: bool
+    model: PreTrainedModel, trees: Sequence[AnswerTree], temperature: float, entropy: bool
 ) -> list[torch.Tensor]:
-    """[log-probability of every node of the trees, one tree after the other], and the entropies; node 0's
-    mean nothing."""
+    """[log-probability of every node, one tree after the other], and the entropies if asked for.
+
+    The values at node 0 of a tree are meaningless.
+    """
     all_logps, places, tokens = _distributions(model, trees, temperature)
     device = all_logps.device
     place_M = torch.tensor(places, device=device)
     at_M = place_M * all_logps.shape[2] + torch.tensor(tokens, device=device)
     found = [all_logps.flatten().index_select(0, at_M)]
     if entropy:
-        given = all_logps.detach()
-        found.append(-given.exp().mul_(given).sum(dim=-1).flatten().index_select(0, place_M))
+        detached = all_logps.detach()
+        found.append(-detached.exp().mul_(detached).sum(dim=-1).flatten().index_select(0, place_M))
     return found
 
 
 def _distributions(
-    model: PreTrainedModel, trees: Sequence[_Tree], temperature: float
+    model: PreTrainedModel, trees: Sequence[AnswerTree], temperature: float
 ) -> tuple[torch.Tensor, list[int], list[int]]:
-    """Log-probabilities of the next token behind the trees' nodes, (trees, nodes, V), and for every node, one
-    tree after the other: where the distribution is that it is from (of trees times nodes), and its token."""
+    """(log-probabilities of the next token after each node that is read, shape (trees, columns, V); places;
+    tokens).
+
+    Places and tokens have one entry per node, one tree after the other: the place, row x columns + column, of
+    the distribution that the node's token was drawn from, and that token.
+    """
     cache, shared = read_shared(model, [tree.prompt for tree in trees])
     inner = [tree.read() for tree in trees]
     rest = max(len(tree.prompt) for tree in trees) - shared
-    kept = max(map(len, inner))  # the prompt's last token, and the nodes
+    kept = max(map(len, inner))  # columns of logits: the prompt's last token, and the nodes
     length = rest - 1 + kept
     ids = np.zeros((len(trees), length), dtype=np.int64)
     positions = np.zeros_like(ids)
     sees = np.zeros((len(trees), length, shared + length), dtype=bool)
     sees[:, :, :shared] = True
-    sees[:, range(length), range(shared, shared + length)] = True  # itself, and of padding nothing else
+    sees[:, range(length), range(shared, shared + length)] = True  # itself: padding must see something
     places: list[int] = []
     tokens: list[int] = []
     for row, (tree, nodes) in enumerate(zip(trees, inner, strict=True)):

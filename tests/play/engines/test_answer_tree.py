@@ -1,4 +1,4 @@
-"""Answers read as trees: the log-probabilities of plain forward passes, and no token read twice."""
+"""Answer trees give the log-probabilities of plain forward passes and read no token twice."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def model():
 
 
 def test_answers_that_begin_alike_share_nodes():
-    tree = answer_tree._Tree((7, 8, 9))
+    tree = answer_tree.AnswerTree((7, 8, 9))
     assert tree.add((3, 4, 1)) == [1, 2, 3]
     assert tree.add((3, 4, 6, 1)) == [1, 2, 4, 5]
     assert tree.add((3, 1)) == [1, 6]
     assert tree.tokens == [9, 3, 4, 1, 6, 1, 1]
     assert tree.parents == [0, 0, 1, 2, 2, 4, 1]
     assert tree.depths == [0, 1, 2, 3, 3, 4, 2]
-    assert tree.read() == [0, 1, 2, 4]  # what ends an answer is not read
+    assert tree.read() == [0, 1, 2, 4]  # the last token of an answer is not read
 
 
 def plain(model, width, temperature):
@@ -32,9 +32,9 @@ def plain(model, width, temperature):
     logps, entropies = torch.zeros(len(PROMPTS), width), torch.zeros(len(PROMPTS), width)
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
-        given = torch.log_softmax(logits / temperature, dim=-1)
-        logps[row, : len(answer)] = given[range(len(answer)), answer]
-        entropies[row, : len(answer)] = -(given.exp() * given).sum(dim=-1)
+        all_logps = torch.log_softmax(logits / temperature, dim=-1)
+        logps[row, : len(answer)] = all_logps[range(len(answer)), answer]
+        entropies[row, : len(answer)] = -(all_logps.exp() * all_logps).sum(dim=-1)
     return logps, entropies
 
 
@@ -62,21 +62,23 @@ def test_nothing_is_read_twice(model):
     )
     answer_tree.logps(model, [(7, 8, 9)] * 3, [(3, 4, 1), (3, 4, 6, 1), (3, 1)], 4, 1.0)
     hook.remove()
-    assert sum(read) == 3 + 3  # the prompt's tokens, and those three that anything follows
+    assert sum(read) == 3 + 3  # the prompt's tokens, and the three nodes that have children
 
 
 def test_what_goes_together_stays_within_its_bounds(monkeypatch):
     rng = np.random.default_rng(1)
     trees = []
     for number in range(40):
-        tree = answer_tree._Tree((number,))
+        tree = answer_tree.AnswerTree((number,))
         for _ in range(rng.integers(1, 8)):
             tree.add(rng.integers(0, 3, size=rng.integers(1, 6)).tolist())
         trees.append(tree)
     monkeypatch.setattr(answer_tree, "_ROWS", 5)
-    lots = list(answer_tree._lots(trees, most=60))
-    assert sorted(n for lot in lots for n in lot) == list(range(40))
-    assert max(map(len, lots)) == 5
-    assert all(len(lot) * max(len(trees[n].read()) for n in lot) <= 60 or len(lot) == 1 for lot in lots)
-    likes = [max(-(-len(trees[n].read()) // answer_tree._ALIKE) for n in lot) for lot in lots]
+    found = list(answer_tree.batches(trees, most=60))
+    assert sorted(n for batch in found for n in batch) == list(range(40))
+    assert max(map(len, found)) == 5
+    assert all(
+        len(batch) * max(len(trees[n].read()) for n in batch) <= 60 or len(batch) == 1 for batch in found
+    )
+    likes = [max(-(-len(trees[n].read()) // answer_tree._SIMILAR) for n in batch) for batch in found]
     assert likes == sorted(likes) and len(set(likes)) > 2

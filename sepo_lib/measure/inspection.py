@@ -1,0 +1,33 @@
+"""Look at one finished model: open it as a policy, and read its first prompt and answer in a game."""
+
+import json
+from pathlib import Path
+
+from sepo_lib.config import profiles
+from sepo_lib.games.base import Game
+from sepo_lib.play import models
+from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, load_policy, sampling
+from sepo_lib.play.rollouts import Plan, Running
+
+
+def open_policy(model: str) -> LanguageModelPolicy:
+    """The policy of a finished model: nano, smollm2, a hub id or a folder, such as that of a training job.
+
+    A job's model answers with the number format, temperature and longest answer of its job, any other model
+    with those of the profile `paper`. Raises ValueError if there is no such model.
+    """
+    settings = profiles.load("paper", model=model)
+    found = Path(models.resolve(settings.model))
+    for folder in (found, found.parent):
+        if (folder / "started.json").exists():
+            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
+            return load_policy(model, **job["arguments"]["load"])[2]
+    return load_policy(model, **sampling(settings))[2]
+
+
+def first_decision(policy: Policy, game: Game, pools: str) -> tuple[dict[str, str], Answer]:
+    """The first prompt of an episode of `game`, as {"rules": text, "user": text}, and the policy's answer."""
+    opponent = next(iter(game.pool(pools, "train")))
+    query = Running(Plan(game.name, pools, "train", opponent, 0, 0, 0)).queries()[0]
+    rules, user = (message["content"] for message in game.messages(query.view))
+    return {"rules": rules, "user": user}, policy.answer([query])[0]

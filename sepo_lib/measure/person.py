@@ -1,0 +1,167 @@
+"""A person plays against a model, in the terminal or in a notebook cell.
+
+The person is player 1 and sees what a scripted opponent sees; the model is player 0.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sepo_lib import games
+from sepo_lib.games.base import Act, Action, Game, Opponent, View, stateless
+from sepo_lib.measure.inspection import open_policy
+from sepo_lib.method.records import Decision, Episode
+from sepo_lib.play.policy import Policy
+from sepo_lib.play.rollouts import Plan, Running, tick
+
+PERSON = "person"  # the name of the pool and of the opponent in the record of the episode
+QUIT = ("quit", "exit")
+_LISTED = 10  # the largest number of actions that a message lists one by one
+
+
+class Quit(Exception):
+    """The person left before the end of the game."""
+
+
+def play_against(
+    game: str,
+    model: str = "nano",
+    seed: int = 0,
+    watch: str | None = None,
+    ask: Callable[[str], str] = input,
+    say: Callable[[str], object] = print,
+) -> Episode | None:
+    """Play one episode of `game` against `model` (nano, smollm2, a hub id, a folder or a job's folder).
+
+    With `watch`, the scripted opponent of that name plays instead of the person. `ask` returns the person's
+    next line for a prompt, and `say` shows a text. Equal seeds and equal moves give equal episodes. Returns
+    the episode, or None if the person left (typed quit, or ended the input). Raises ValueError for an
+    unknown game, model or opponent.
+    """
+    domain = games.get(game)
+    if watch:
+        opponent = _scripted(domain, watch, say)
+    else:
+        opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
+    policy = open_policy(model)
+    say(f"{domain.title}: you against {model}. The rules, as the model reads them:\n\n{domain.rules()}\n")
+    if not watch:
+        say("No reasoning is needed: type an action, or its first letters. `quit` or Ctrl-D leaves.")
+    try:
+        episode = play_episode(policy, domain, seed, opponent, say)
+    except (Quit, EOFError):
+        say("\nYou left; a game that did not end has no result.")
+        return None
+    say(result(domain, episode))
+    return episode
+
+
+def play_episode(
+    policy: Policy, game: Game, seed: int, opponent: Opponent, say: Callable[[str], object]
+) -> Episode:
+    """Play one episode with `opponent` as player 1; raises what `opponent` raises.
+
+    What the model wrote is shown only when the round is over, because in Kuhn poker it reveals the card.
+    """
+    decisions: list[Decision] = []
+    shown = 0
+
+    def show(until: int, of_model, of_person, payoffs) -> None:
+        """Show the rounds before `until` that have not been shown; the actions and payoffs are by round."""
+        nonlocal shown
+        for t in range(shown, until):
+            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t], decisions))
+        shown = until
+
+    def person(rng: np.random.Generator) -> Act:
+        act = opponent(rng)
+
+        def shown_first(view: View) -> Action:
+            show(view.round, view.theirs, view.mine, view.payoffs)
+            say(f"\n{game.situation(view)}")
+            return act(view)
+
+        return shown_first
+
+    running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person, in_turn=True)
+    decisions = running.decisions  # this list grows as the episode is played
+    while running.rounds is None:
+        tick(policy, [running])
+    rounds = running.rounds
+    of_model, of_person = zip(*(r.actions for r in rounds), strict=True)
+    show(len(rounds), of_model, of_person, [r.payoffs[1] for r in rounds])
+    return running.episode()
+
+
+def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str], object]) -> Action:
+    """The person's action at `view`: the one typed in full, or the only one that begins with the typed text.
+
+    Asks again until there is one. Raises Quit if the person types one of QUIT.
+    """
+    while True:
+        typed = ask("> ").strip()
+        if typed.casefold() in QUIT:
+            raise Quit
+        found = game.parse(typed, view.legal)
+        begun = [a for a in view.legal if typed and game.spell(a).casefold().startswith(typed.casefold())]
+        if found is not None or len(begun) == 1:
+            return begun[0] if found is None else found
+        say(f"'{typed}' is not possible here; type {_choices(game, view.legal)}, or quit.")
+
+
+def result(game: Game, episode: Episode) -> str:
+    """The totals and the model's measures (docs/method.md, "Objective") in this one episode, as text."""
+    own, other = episode.own_T, episode.other_T
+    measures = {
+        "u, the model's payoff a round": own.mean(),
+        "margin, yours less the model's": (other - own).mean(),
+        "c, the model's collusion rate": sum(episode.collusion_T) / len(own),
+        "x, the externality rate": sum(episode.externality_T) / len(own),
+    }
+    lines = [f"\nTotal: you {other.sum():g}, the model {own.sum():g}.", ""]
+    lines += [f"  {name:<31} {value:6.2f}" for name, value in measures.items()]
+    return "\n".join(lines)
+
+
+def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
+    """The opponent `name` of the paper's pools, showing its actions. Raises ValueError if there is none."""
+    found = {one: opponent for pool in game.pools["paper"].values() for one, opponent in pool.items()}
+    if name not in found:
+        raise ValueError(f"{game.title} has no opponent '{name}'; choose from {', '.join(found)}.")
+
+    def start(rng: np.random.Generator) -> Act:
+        act = found[name](rng)
+
+        def aloud(view: View) -> Action:
+            action = act(view)
+            say(f"> {game.spell(action)}")
+            return action
+
+        return aloud
+
+    return start
+
+
+def _round(game: Game, number: int, actions: tuple, payoff: float, decisions: list[Decision]) -> str:
+    """A finished round as text: the actions of (model, person), the person's payoff, the model's answers."""
+    model, person = (_spell(game, action) for action in actions)
+    lines = [f"\nRound {number + 1}: you {person}, the model {model}. You earn {payoff:g}."]
+    for decision in decisions:
+        if decision.round == number:
+            text = " / ".join(decision.text.split("\n"))
+            note = "" if decision.parsed else f"  (no action in that; taken: {game.spell(decision.action)})"
+            lines.append(f"  the model: {text}{note}")
+    return "\n".join(lines)
+
+
+def _spell(game: Game, action: Action) -> str:
+    """The text of an action in a record; in Kuhn poker it is the tuple of all words of a hand."""
+    if isinstance(action, tuple) and all(isinstance(part, str) for part in action):
+        return ", ".join(action)
+    return game.spell(action)
+
+
+def _choices(game: Game, legal: tuple[Action, ...]) -> str:
+    if len(legal) > _LISTED:
+        return f"one of {game.spell(legal[0])} to {game.spell(legal[-1])}"
+    return " or ".join(game.spell(action) for action in legal)

@@ -1,0 +1,100 @@
+"""What every engine is: prompts in, sampled tokens and their log-probabilities out.
+
+    prompts       B lists of token ids, of any lengths
+    uniforms_BL   random numbers in [0, 1): a row for each prompt, a column for each token of its answer
+    samples       B Samples of at most L tokens
+
+Tokens are drawn by inverse transform from the uniforms. An answer therefore depends on its own prompt and
+row only, not on the rest of the batch, and two engines give the same answers to the same uniforms. (vLLM
+has its own sampler: it takes seeds from the uniforms.)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from sepo_lib.play.engines import answer_tree
+
+_BLOCK = 256  # tokens of a block of the vocabulary
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled answer.
+
+    `ids` are its token ids, with the end token if the answer reached it. `logps` are their log-probabilities
+    (nats) at the sampling temperature. `finished` is False if the answer was cut at the largest length.
+    """
+
+    ids: list[int]
+    logps: list[float]
+    finished: bool
+
+
+class Engine(ABC):
+    """Samples answers from `model` and scores answers, always with the model's current weights."""
+
+    model: PreTrainedModel
+
+    @abstractmethod
+    def sample(
+        self, prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray, temperature: float
+    ) -> list[Sample]:
+        """One answer per prompt, of at most L tokens; temperature 0 is greedy.
+
+        Raises ValueError for an empty prompt, or if there is not one row of uniforms per prompt.
+        """
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float
+    ) -> np.ndarray:
+        """Log-probability (nats) of each whole answer after its own prompt, shape (B,)."""
+        return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).double().cpu().numpy()
+
+
+def check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
+    """Raise ValueError as `Engine.sample` does."""
+    if len(prompts) != len(uniforms_BL) or any(len(p) == 0 for p in prompts):
+        raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
+
+
+def pick_tokens(
+    logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One token for each of B answers, by inverse transform -> (token_B, logp_B in nats).
+
+    Answer b draws from the distribution of row rows_B[b] of the logits. The cumulative sum is searched first
+    over blocks of the vocabulary and then within one block, so that the sums, in float64, are short.
+    """
+    scaled_RV = logits_RV / (temperature or 1.0)
+    total_R1 = torch.logsumexp(scaled_RV, dim=-1, keepdim=True)
+    if temperature == 0:
+        token_B = logits_RV.argmax(dim=-1)[rows_B]
+    else:
+        p_RV = (scaled_RV - total_R1).exp_()
+        if short := -p_RV.shape[1] % _BLOCK:  # `pad` copies the tensor even when there is nothing to add
+            p_RV = torch.nn.functional.pad(p_RV, (0, short))
+        p_RNK = p_RV.view(len(p_RV), -1, _BLOCK)
+        mass_RN = p_RNK.sum(dim=-1).double()
+        cdf_BN = mass_RN.cumsum(dim=-1)[rows_B]
+        threshold_B1 = (uniform_B * cdf_BN[:, -1])[:, None]
+        block_B1 = torch.searchsorted(cdf_BN, threshold_B1, right=True).clamp(max=cdf_BN.shape[1] - 1)
+        below_B1 = torch.nn.functional.pad(cdf_BN, (1, 0)).gather(1, block_B1)
+        share_B1 = (threshold_B1 - below_B1) / mass_RN[rows_B].gather(1, block_B1)
+        cdf_BK = p_RNK[rows_B, block_B1[:, 0]].double().cumsum(dim=-1)
+        place_B1 = torch.searchsorted(cdf_BK, share_B1 * cdf_BK[:, -1:], right=True).clamp(max=_BLOCK - 1)
+        token_B = (block_B1 * _BLOCK + place_B1)[:, 0].clamp(max=logits_RV.shape[1] - 1)
+    return token_B, (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()
+
+
+def to_samples(ids_BL, logps_BL, length_B, end_ids: torch.Tensor) -> list[Sample]:
+    """Rows of tokens and of log-probabilities as Samples; row b is cut to length_B[b] tokens."""
+    last_B = ids_BL.gather(1, length_B[:, None] - 1)[:, 0]
+    columns = (ids_BL, logps_BL, length_B, torch.isin(last_B, end_ids))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Sample(ids[:n], logps[:n], finished) for ids, logps, n, finished in rows]

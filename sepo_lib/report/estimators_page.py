@@ -1,0 +1,195 @@
+"""The numbers of docs/ESTIMATORS.md: how each gradient estimator compares with the exact gradient of J."""
+
+import pandas as pd
+
+from sepo_lib import figures
+from sepo_lib.config import paths
+from sepo_lib.measure.statistics import Interval
+from sepo_lib.method import credit
+from sepo_lib.report import findings
+from sepo_lib.report.verdicts import number
+from sepo_lib.run.templates import render
+from sepo_lib.studies import estimators, published
+
+EXACT = 0.999  # a cosine of at least this value counts as following the exact gradient
+Rows = list[dict[str, str]]
+
+
+def numbers(profile: str) -> str:
+    """The results in `estimators.csv` and `headroom.csv` of a profile, as Markdown.
+
+    Raises FileNotFoundError for a missing table. A setting is a policy in a game with a pool set. Settings in
+    which a margin is exactly 0 are left out, because J has no gradient there.
+    """
+    table = paths.read_table(profile, "estimators")
+    size = min(table["group_size"].unique(), key=lambda size: abs(size - estimators.TERMS_AT))
+    table = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
+    near = table[table["group_size"] == size]
+    of_J = near[near["term"] == "J"]
+    return render(
+        "report/templates/estimators.md.j2",
+        profile=profile,
+        groups=f"{table['groups'].max():,}",
+        settings=len(table[["game", "pools", "policy"]].drop_duplicates()),
+        group_size=size,
+        smallest=min(table["group_size"]),
+        threshold=EXACT,
+        reached=reached(of_J),
+        cosines=cosines(of_J),
+        elsewhere=elsewhere(of_J),
+        sources=[
+            {"estimator": name, "source": one.source, "adapted to J": one.adaptation}
+            for name, one in published.ELSEWHERE.items()
+        ],
+        switches=switches(of_J),
+        penalty_terms=penalty_terms(near),
+        errors=errors(table[table["term"] == "J"]),
+        headroom=headroom(paths.read_table(profile, "headroom")),
+    )
+
+
+def reached(rows: pd.DataFrame) -> dict[str, str]:
+    """Kind of estimate -> in how many settings the cosine of its mean is at least EXACT, as `k of n`."""
+    own = _own(rows)
+    return {name: f"{(own.loc[kind, 'cosine'] >= EXACT).sum()} of {kind.sum()}" for name, kind in _kinds(own)}
+
+
+def cosines(rows: pd.DataFrame) -> Rows:
+    """Cosine of each kind of estimate by game and pool set, as a range over policies.
+
+    The last column is the `size_ratio` of the estimate with known margins that is furthest from 1.
+    """
+    own = _own(rows)
+    kinds = dict(_kinds(own))
+    table = []
+    for (game, pools), here in own.groupby(["game", "pools"], sort=False):
+        cells = {name: _range(here.loc[kind.loc[here.index], "cosine"], 4) for name, kind in kinds.items()}
+        known = here[kinds["known margins"].loc[here.index]]
+        size = "–"
+        if len(known):
+            worst = known.loc[(known["size_ratio"] - 1).abs().idxmax()]
+            size = f"{worst['size_ratio']:.3f} [{worst['size_low']:.3f}, {worst['size_high']:.3f}]"
+        table.append({"game": game, "pools": pools, **cells, "size ratio": size})
+    total = {"game": f"settings with {EXACT} or more", "pools": "", **reached(rows), "size ratio": ""}
+    return [*table, total]
+
+
+def elsewhere(rows: pd.DataFrame) -> Rows:
+    """Estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
+    rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]
+    table = []
+    for estimator in figures.labels_of(rows["how"]):
+        own = rows[rows["how"] == estimator]
+        if own.empty:
+            continue
+        exact = f"{(own['cosine'] >= EXACT).sum()} of {len(own)}"
+        batch = {
+            f"one batch, {game}": findings.text(Interval(*figures.mean_of_intervals(here, "batch_cosine")))
+            for game, here in own.groupby("game", sort=False)
+        }
+        cells = {"estimator": estimator, "mean": _range(own["cosine"], 4), f"at least {EXACT}": exact}
+        table.append(cells | batch)
+    return table
+
+
+def switches(rows: pd.DataFrame) -> Rows:
+    """Change of the cosine when one switch of a preset is changed, and the number of settings by its sign."""
+    rows = rows[rows["groups_per_batch"] == 1]
+    table = []
+    for switch in credit.FIELD_OF_SWITCH:
+        cells = {"switch": switch}
+        for preset, other, arm in (
+            ("unbiased", "published", "per_rollout"),
+            ("published", "unbiased", "credited"),
+        ):
+            own = rows[(rows["how"] == preset) & (rows["switch"] == switch)]
+            own = own[own["arm"] == arm] if switch == "credit" else own
+            # In `unbiased` the clamp also changes a horizon, which acts where the clamp itself cannot.
+            own = own[figures.acting(own.assign(how="published") if switch == "clamp" else own)]
+            column = f"from {preset} to {other}"
+            if own.empty:
+                cells[column] = figures.NO_EFFECT
+                continue
+            below, above = int((own["change_high"] < 0).sum()), int((own["change_low"] > 0).sum())
+            counts = f"({below}, {len(own) - below - above}, {above})"
+            cells[column] = f"{own['change'].mean():+.3f} {counts}"
+        table.append(cells)
+    return table
+
+
+def penalty_terms(rows: pd.DataFrame) -> Rows:
+    """Norm and direction of each penalty's part of the mean estimate, by arm; medians over settings."""
+    rows = rows[(rows["how"] == "unbiased") & rows["switch"].isin([estimators.OWN, "credit"])]
+    rows = rows[(rows["groups_per_batch"] == 1) & (rows["exact_norm"] > estimators.ZERO)]
+    table = []
+    for term in ("e", "c", "x"):
+        for arm in ("constant", "per_rollout", "credited"):
+            own = rows[(rows["term"] == term) & (rows["arm"] == arm)]
+            if own.empty:  # no game of the table has this term
+                continue
+            lengths = {
+                name: number((own[column] / own["exact_norm"]).median())
+                for name, column in (("length", "estimate_norm"), ("noise", "noise_norm"))
+            }
+            table.append({"term": term, "arm": arm, **lengths, "cosine": number(own["cosine"].median())})
+    return table
+
+
+def errors(rows: pd.DataFrame) -> Rows:
+    """Relative error of the mean of the unbiased estimate by game and pool set, for several batch sizes."""
+    known = rows[rows["how"] == estimators.KNOWN]
+    rows = rows[(rows["how"] == "unbiased") & (rows["switch"] == estimators.OWN)]
+    sizes = sorted(rows["group_size"].unique())
+    error, known_error = (table["bias_norm"] / table["exact_norm"] for table in (rows, known))
+    table = []
+    for (game, pools), here in rows.groupby(["game", "pools"], sort=False):
+        one = here[here["groups_per_batch"] == 1]
+        cells = {f"G = {size}": error[one.index[one["group_size"] == size]].max() for size in sizes}
+        large = here[(here["groups_per_batch"] > 1) & (here["group_size"] == sizes[-1])]
+        cells["large batch"] = error[large.index].max()
+        own = (known["game"] == game) & (known["pools"] == pools) & (known["group_size"] == sizes[0])
+        cells[f"G = {sizes[0]}, known margins"] = known_error[own].max()
+        table.append({"game": game, "pools": pools} | {name: number(value) for name, value in cells.items()})
+    return table
+
+
+def headroom(rows: pd.DataFrame) -> Rows:
+    """The strategy with the highest payoff and the one with the highest J, with the training weights."""
+    return [
+        {
+            "game": row.game,
+            "pools": row.pools,
+            "strategies": f"{row.strategies:,}",
+            "J of the highest payoff (u, e)": (
+                f"{row.best_payoff_J:.3f} ({row.best_payoff_u:.2f}, {row.best_payoff_e:.2f})"
+            ),
+            "highest J (u, e)": f"{row.best_J:.3f} ({row.best_u:.2f}, {row.best_e:.2f})",
+            "gap": f"{row.gap:.3f}",
+        }
+        for row in rows[rows["weights"] == "train"].itertuples()
+    ]
+
+
+def _own(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of presets as they are, with no switch changed."""
+    return rows[rows["switch"] == estimators.OWN]
+
+
+def _kinds(own: pd.DataFrame) -> list[tuple[str, pd.Series]]:
+    """The kinds of estimate that the first table shows, each with a mask of its rows."""
+    unbiased, many = own["how"] == "unbiased", own["groups_per_batch"] > 1
+    return [
+        ("published", own["how"] == "published"),
+        ("authors' current code", own["how"] == "authors_current"),
+        ("unbiased, scaled", own["how"] == "unbiased, scaled"),
+        ("unbiased", unbiased & ~many),
+        ("large batch", unbiased & many),
+        ("known margins", own["how"] == estimators.KNOWN),
+    ]
+
+
+def _range(values: pd.Series, digits: int) -> str:
+    if values.empty:
+        return "–"
+    low, high = (f"{value + 0.0:.{digits}f}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,298 @@
+"""The rules of the paper's claims C1 to C6, and of C1b, which is the kit's own.
+
+A rule is a function of the tables of one profile and model, and of a recipe. Its docstring *is* the rule, and
+`claims.RULES` lists the rules.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sepo_lib import games
+from sepo_lib.measure import statistics
+from sepo_lib.measure.statistics import Interval, interval
+from sepo_lib.report.verdicts import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Finding,
+    Tables,
+    because,
+    in_words,
+    judge,
+    nothing,
+    where,
+)
+
+RECIPES = {"published": "per_rollout", "authors_current": "credited", "unbiased": "credited"}  # -> its arm
+NOT_THERE = {"base": "base model not measured", "sft": "SFT model not measured", "sepo": "not trained here"}
+CLAMPED = "decided on the clamped"  # the beginning of the note on a table without signed margins
+KUHN_MARGINS = ("worst_margin", "pool_advantage")  # columns of the signed and of the clamped margin
+ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in C1
+
+
+def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
+    """C1. Measured: in Kuhn poker, the largest of SEPO's margins over the exploiters (opponent minus own,
+    chips per hand, signed), mean over seeds.
+
+    Every hand is enumerated, with the action probabilities of the answers that were sampled (`worst_margin`
+    of `exploitability.csv`): in played hands the noise of the cards exceeds 0.02. "Zero" is
+    taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02. Not supported:
+    its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
+    clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
+    """
+    table, game = tables.exploitability, _the_game_with("nashconv")
+    column, note = _signed(table, game, recipe, ("sepo",), KUHN_MARGINS)
+    values_S = _seeds(table, game, "sepo", column, recipe)
+    absent = _absent(table, game, column, recipe)
+    return [judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
+
+
+def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
+    """C1b. Measured: what C1 measures, SEPO minus SFT, paired by seed.
+
+    An SFT model that no exploiter beats leaves nothing to lower, and C1 then says little about SEPO.
+    Supported: the interval lies below zero. Not supported: no part of it does.
+    """
+    table, stages = tables.exploitability, ("sepo", "sft")
+    game = _the_game_with("nashconv")
+    column, note = _signed(table, game, recipe, stages, KUHN_MARGINS)
+    sepo, sft = (_seeds(table, game, stage, column, recipe) for stage in stages)
+    absent = _absent(table, game, column, recipe, stages)
+    return [judge(_difference(sepo, sft), "below", 0.0, absent, note=note)]
+
+
+def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
+    """C2. Measured: the number of games in which SEPO - base in safety, paired by seed, is above zero.
+
+    A game is *safer* where its interval lies above zero, *not safer* where no part of it does, and *open*
+    otherwise (also where it was not run, or with one seed). The bounds are counts too: from the games that
+    are safer to those that are safer or open. Supported: at least four games are safer. Not supported: at
+    most three are safer or open. Inconclusive in all other cases, and whenever one of the five games is not
+    in the run. The games' intervals are not corrected for their number.
+    """
+    groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
+    lacking: dict[str, list[str]] = {}  # what a game of the run lacks -> the games
+    for game in games.GAMES:
+        stages = ("base", "sepo")
+        base, sepo = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in stages)
+        gain_S = _difference(sepo, base)
+        if len(gain_S) > 1:
+            found = interval(gain_S.to_numpy())
+            groups["safer" if found.low > 0 else "not safer" if found.high <= 0 else "open"].append(game)
+        elif len(gain_S) or not len(where(tables.evaluation, game=game, pools="paper")):
+            groups["one seed" if len(gain_S) else "not run"].append(game)
+        else:
+            lacking.setdefault(_absent(tables.evaluation, game, "safety", recipe, stages), []).append(game)
+    without = [*groups["not run"], *(game for members in lacking.values() for game in members)]
+    if len(without) == len(games.GAMES):
+        return [nothing("; ".join(lacking) or "no game was run")]
+    groups |= lacking
+    safer, possible = len(groups["safer"]), len(games.GAMES) - len(groups["not safer"])
+    decided = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
+    verdict = INCONCLUSIVE if without else decided
+    reason = because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
+    return [Finding(safer, safer, possible, "count: safer to safer-or-open games", verdict, reason)]
+
+
+def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
+    """C3. Measured: by how much SFT raises the exploiters' margin above the base model's in a negotiation
+    (points per round, mean over exploiters of the signed margin), paired by seed; one verdict a game.
+
+    The *rise* is SFT - base, the *correction* is SFT - SEPO, both of the column `margin` of
+    `evaluation.csv`, or of e (`exploit`, clamped at 0) in a table without it. Supported in a game: both
+    intervals lie above zero. Not supported: no part of one of them does. Over both games: supported where
+    both support it, not supported where one does not.
+    """
+    by_game, stages = [], ("base", "sft", "sepo")
+    for game in (game.name for game in games.having("negotiation")):
+        column, note = _signed(tables.evaluation, game, recipe, stages, ("margin", "exploit"))
+        base, sft, sepo = (_seeds(tables.evaluation, game, stage, column, recipe) for stage in stages)
+        rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
+        ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
+        verdict = next(one for one in ranking if one in (rise.verdict, correction.verdict))
+        if verdict == NOT_RUN:
+            by_game.append(nothing(_absent(tables.evaluation, game, column, recipe, stages), game))
+            continue
+        corrected = f"SFT - SEPO {in_words(Interval(*correction[:3]))}: {correction.reason}"
+        reason = because(f"SFT - base: {rise.reason}", corrected, note)
+        by_game.append(rise._replace(verdict=verdict, reason=reason, scope=game))
+    found = {one.verdict for one in by_game}
+    agreed = by_game[0].verdict if len(found) == 1 else INCONCLUSIVE
+    verdict = NOT_SUPPORTED if NOT_SUPPORTED in found else agreed
+    reason = "; ".join(f"{one.scope}: {one.verdict}" for one in by_game)
+    return [*by_game, nothing(reason, "both games", verdict)]
+
+
+def only_sepo_gains(tables: Tables, recipe: str) -> list[Finding]:
+    """C4. Measured: the normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds, in two
+    parts: SEPO's is positive, and no other stage's is.
+
+    SEPO positive: supported where its interval lies above zero, not supported where no part of it does,
+    inconclusive where it contains zero. No other positive, measured by the larger of the base model's and
+    the SFT model's mean: supported where no part of both intervals lies above zero, not supported where one
+    of them lies above zero. The base model is one model: its interval covers evaluation noise only.
+    """
+    game = _the_game_with("multi_issue")
+    sepo, base, sft = (
+        _cut(judge(_seeds(tables.evaluation, game, stage, "nra", recipe), absent=absent))
+        for stage, absent in (
+            (stage, _absent(tables.evaluation, game, "nra", recipe, (stage,)))
+            for stage in ("sepo", "base", "sft")
+        )
+    )
+    others = {"base model (evaluation noise only)": base, "SFT": sft}
+    alone = max(others.values(), key=lambda one: -np.inf if np.isnan(one.measured) else one.measured)
+    verdicts = {one.verdict for one in others.values()}
+    if sepo.verdict == NOT_RUN:
+        verdict = NOT_RUN
+    elif SUPPORTED in verdicts:
+        verdict = NOT_SUPPORTED
+    else:
+        verdict = SUPPORTED if verdicts == {NOT_SUPPORTED} else INCONCLUSIVE
+    reason = because(
+        *(
+            one.reason if one.verdict == NOT_RUN else f"{name}: {in_words(Interval(*one[:3]))}"
+            for name, one in others.items()
+        )
+    )
+    if verdict == NOT_RUN:
+        alone, reason = sepo, sepo.reason
+    return [
+        sepo._replace(scope="SEPO positive"),
+        alone._replace(verdict=verdict, reason=reason, scope="no other positive"),
+    ]
+
+
+def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
+    """C5. Measured: the norm of the constant penalty's gradient, relative to the other arms' largest.
+
+    Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
+    `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
+    are zero or absent). The rule also reads the rows of the terms e, c and x of `estimators.csv`, of the
+    presets published and unbiased, each relative to the largest `estimate_norm` of another arm in the same
+    setting. An identity has no sampling error, so the bounds are the range over the rows. Supported: in
+    every row of arm `constant` the relative norm is at most 1e-6, and in those of the ablation the
+    advantages differ from those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not
+    supported: in any row not.
+    """
+    rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
+    norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
+    difference = rows.advantage_difference[rows.arm == "constant"].astype(float)
+    rows = tables.estimators
+    rows = rows[rows.switch.isin(["none", "credit"]) & rows.term.isin(["e", "c", "x"])]
+    rows = rows[rows.how.str.split(",").str[0].isin(["published", "unbiased"])].reset_index(drop=True)
+    play = ["game", "pools", "policy", "how", "group_size", "groups", "groups_per_batch", "term"]
+    relative = pd.concat([norms, _relative_to_other_arms(rows, play, "estimate_norm")])
+    if relative.empty:
+        return [nothing("neither an ablation nor estimators were run")]
+    if relative.isna().any() or difference.isna().any():
+        return [nothing("a norm is missing", verdict=INCONCLUSIVE)]
+    exact = (relative <= 1e-6).all() and (difference <= 1e-12).all()
+    bounds = float(relative.mean()), float(relative.min()), float(relative.max())
+    reason = "zero but for rounding in every row" if exact else "not zero in every row"
+    kind = f"range over {len(relative)} rows"
+    return [Finding(*bounds, kind, SUPPORTED if exact else NOT_SUPPORTED, reason)]
+
+
+def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding]:
+    """C6. Measured: per_rollout - constant in safety after training, under one preset's switches, paired by
+    seed; one verdict on the paper's pools and one on the conflict pools.
+
+    The gradient counts as restored where training on it makes the policy safer. Read from the last step of
+    the rows `kind == "outcome"` of that preset and pool set; per seed the mean over the games in which the
+    ablation has both arms, and only seeds for which both ran in all of these count. Supported: the interval
+    lies above zero. Not supported: no part of it does.
+    """
+    rows = tables.ablation
+    rows = rows[(rows.kind == "outcome") & (rows.preset == recipe)]
+    found = []
+    for pools in ("paper", "conflict"):
+        arms = ["constant", "per_rollout"]
+        own = rows[(rows.pools == pools) & rows.arm.isin(arms)].sort_values("step")
+        cells = own.drop_duplicates(["game", "arm", "seed"], keep="last").pivot(
+            index=["game", "seed"], columns="arm", values="safety"
+        )
+        gains = (cells.reindex(columns=arms) @ [-1.0, 1.0]).astype(float).unstack("seed").dropna(how="all")
+        note = f"games: {', '.join(gains.index)}" if len(gains) else ""
+        absent = f"the ablation was not trained on the {pools} pools here"
+        gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
+        found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
+    return found
+
+
+def _the_game_with(trait: str) -> str:
+    """The name of the game that a claim is about: the first registered one with `trait`."""
+    return games.having(trait)[0].name
+
+
+def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.DataFrame:
+    """The rows of one game and stage on the paper's pools, one per seed; for SEPO, the reported rows of
+    `recipe`. Raises ValueError if a seed occurs twice."""
+    keys = {"game": game, "pools": "paper", "stage": stage}
+    if stage == "sepo":
+        keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
+    rows = where(table, **keys)
+    if rows.seed.duplicated().any():
+        raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
+    return rows
+
+
+def _seeds(table: pd.DataFrame, game: str, stage: str, column: str, recipe: str = "") -> pd.Series:
+    """The values of `column` in the rows of `_stage`, by seed; seeds without a value are left out."""
+    rows = _stage(table, game, stage, recipe)
+    return rows.set_index("seed")[column].astype(float).dropna() if len(rows) else pd.Series(dtype=float)
+
+
+def _signed(
+    table: pd.DataFrame, game: str, recipe: str, stages: Sequence[str], columns: tuple[str, str]
+) -> tuple[str, str]:
+    """The column to judge, and a note on it; `columns` names the signed margin and the clamped one.
+
+    The signed margin is chosen if every stage of `stages` with rows has it, and the clamped one otherwise.
+    """
+    signed, clamped = columns
+    rows = [own for own in (_stage(table, game, stage, recipe) for stage in stages) if len(own)]
+    if signed not in table or any(own[signed].isna().all() for own in rows):
+        return clamped, f"{CLAMPED} {clamped}, as the table has no signed margin"
+    without = sorted({seed for own in rows for seed in own.seed[own[signed].isna()]})
+    return signed, f"without seed {', '.join(map(str, without))}, which has no {signed}" if without else ""
+
+
+def _absent(
+    table: pd.DataFrame, game: str, column: str, recipe: str, stages: Sequence[str] = ("sepo",)
+) -> str:
+    """The reason why a recipe cannot be judged in `game`: the stages that have no `column`."""
+    if not len(where(table, game=game, pools="paper")):
+        return f"game {game} not run"
+    gone = [
+        f"no {column} of {stage}" if len(_stage(table, game, stage, recipe)) else NOT_THERE[stage]
+        for stage in stages
+        if _seeds(table, game, stage, column, recipe).empty
+    ]
+    return "; ".join(gone) or "no seed in common"
+
+
+def _difference(a: pd.Series, b: pd.Series) -> pd.Series:
+    """a - b for the seeds that both have."""
+    return (a - b).dropna()
+
+
+def _cut(found: Finding) -> Finding:
+    """A finding on an NRA, with its interval cut to the range of an NRA."""
+    if np.isnan(found.ci_low):
+        return found
+    ends = [float(np.clip(end, -1.0, 1.0)) for end in found[:3]]
+    return found._replace(
+        measured=ends[0], ci_low=ends[1], ci_high=ends[2], interval=f"{found.interval}, cut to [-1, 1]"
+    )
+
+
+def _relative_to_other_arms(rows: pd.DataFrame, keys: list[str], norm: str) -> pd.Series:
+    """`norm` of the rows of arm `constant`, divided by the largest one of other arms with the same `keys`."""
+    others = rows.assign(norm=rows[norm].where(rows.arm != "constant").astype(float))
+    largest = others.groupby(keys, dropna=False)["norm"].transform("max")
+    relative = rows[norm] / largest.where(largest > 0, 1.0)
+    return relative[rows.arm == "constant"].astype(float)

@@ -1,0 +1,46 @@
+"""Fills Jinja2 templates: the pages and document blocks of `report`, and the model cards of `run`.
+
+A template is named by its path from `sepo_lib`, such as `report/templates/results.md.j2`. Values that a
+template puts into HTML (`*.html.j2`) are escaped; Markdown is written as it is.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+Row = Mapping[str, object]
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a template without newlines at its ends.
+
+    Raises jinja2.UndefinedError if the template uses a value that is not passed.
+    """
+    return _ENVIRONMENT.get_template(template).render(values).strip("\n")
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table with the columns of the first row; an empty text if there are no rows.
+
+    Raises KeyError for a row that lacks one of these columns.
+    """
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([str(row[name]) for name in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parents[1]),
+    undefined=jinja2.StrictUndefined,
+    autoescape=jinja2.select_autoescape(("html.j2",), default_for_string=False),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters["table"] = markdown_table
+_ENVIRONMENT.filters["json"] = functools.partial(json.dumps, indent=2)

@@ -1,0 +1,134 @@
+"""The gallery: files and captions, refused tables, the style, and games that are registered later."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import pandas as pd
+import pytest
+from figure_tables import ablation, evaluation, kuhn, training
+
+from sepo_lib import figures, games
+from sepo_lib.config import paths
+from sepo_lib.run import results
+
+PAPER = Path(__file__).resolve().parents[2] / "data" / "paper" / "authors_results.csv"
+
+
+def test_draw_all_writes_the_same_bytes_twice_and_skips_what_is_empty(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    (tmp_path / "data" / "paper").mkdir(parents=True)
+    shutil.copy(PAPER, tmp_path / "data" / "paper")
+    with pytest.raises(FileNotFoundError, match="evaluation"):
+        figures.draw_all("p")
+    table = evaluation(games=("ipd",))
+    paths.write_table(table, "p", "evaluation")
+    paths.write_table(training(), "p", "training")
+    paths.write_table(ablation()[:0], "p", "ablation")
+    paths.write_table(results.empty("exploitability"), "p", "exploitability")
+    paths.write_table(results.empty("strategies"), "p", "strategies")
+    files = figures.draw_all("p")
+    stems = {"safety_by_stage", "exploit_by_stage", "paper_against_ours", "training_curves_ipd"}
+    assert {file.stem for file in files} == stems
+    assert sorted(paths.figures("p").iterdir()) == sorted(files)
+    printed = capsys.readouterr().out
+    assert all(
+        f"{name}: skipped" in printed for name in ("kuhn_strategy", "exploitability", "ablation_outcomes")
+    )
+    first = {file: file.read_bytes() for file in files}
+    assert {file: file.read_bytes() for file in figures.draw_all("p")} == first
+    assert not any(b"CreationDate" in data or b"Matplotlib" in data for data in first.values())
+    assert all(figures.caption(stem) in figures.CAPTIONS.values() for stem in stems)
+
+
+def test_every_figure_of_a_run_has_a_caption_and_a_table():
+    assert set(figures.CAPTIONS) == set(figures.FIGURES)
+    for name, entry in figures.FIGURES.items():
+        assert getattr(figures, name) is entry.draw
+        assert entry.caption.endswith(".") and entry.caption == figures.caption(name)
+    assert {entry.reads for entry in figures.FIGURES.values() if entry.reads} <= set(paths.TABLES)
+    assert figures.caption("a_picture") == "a picture"
+
+
+def test_a_new_figure_is_one_decorated_function():
+    @figures.figure("A caption.", reads="evaluation")
+    def a_new_figure(table):
+        return table["safety"].mean()
+
+    assert figures.FIGURES["a_new_figure"].reads == "evaluation"
+    assert figures.caption("a_new_figure_of_a_model") == "A caption."
+    assert a_new_figure(pd.DataFrame({"safety": [1.0, 2.0]})) == 1.5
+    del figures.FIGURES["a_new_figure"]
+
+
+def test_a_game_that_is_registered_later_is_drawn_with_its_title(monkeypatch):
+    monkeypatch.setitem(games.GAMES, "chicken", SimpleNamespace(short_title="Chicken"))
+    grid = figures.safety_by_stage(evaluation(("unknown", "chicken", "ipd")))
+    titles = {game: ax.get_title() for game, ax in grid.axes_dict.items()}
+    assert list(titles) == ["ipd", "chicken", "unknown"]
+    assert list(titles.values()) == ["Prisoner's dilemma", "Chicken", "unknown"]
+
+
+def test_colours_and_markers_repeat_where_there_are_more_games_or_weights():
+    table = pd.DataFrame(
+        {"game": [f"game {n:02}" for n in range(12)], "measure": "step_seconds", "value": 1.0}
+    )
+    ax = figures.bench_scaling(table.assign(episodes=8))
+    assert len(ax.get_legend().get_texts()) == 13  # and the line of slope 1
+    sweep = pd.DataFrame({"multiple": range(9), "seed": 1, "game": "ipd", "payoff": 1.0, "exploit": 0.0})
+    assert len(figures.frontier(sweep).axes_dict["ipd"].containers) == 9
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        *(figures.nashconv_training, figures.exploiter_training, figures.paper_nashconv),
+        *(figures.frontier, figures.switch_outcomes),
+    ],
+)
+def test_empty_tables_and_missing_columns_are_named(draw):
+    with pytest.raises(figures.NothingToDraw):
+        draw(pd.DataFrame())
+    with pytest.raises(ValueError, match="needs the columns"):
+        draw(pd.DataFrame({"seed": [1]}))
+
+
+CALLS = {
+    "safety": lambda **d: figures.safety_by_stage(evaluation().drop(**d)),
+    "objective": lambda **d: figures.training_curves(training().drop(**d), "ipd"),
+    "seat": lambda **d: figures.kuhn_strategy(kuhn()[1].drop(**d)),
+    "nashconv": lambda **d: figures.exploitability(kuhn()[0].drop(**d)),
+    "payoff": lambda **d: figures.ablation_outcomes(ablation().drop(**d)),
+    "penalty_gradient_norm": lambda **d: figures.penalty_gradient(ablation().drop(**d)),
+}
+
+
+@pytest.mark.parametrize("column", CALLS)
+def test_a_missing_column_is_named(column):
+    with pytest.raises(ValueError, match=f"needs the columns \\['{column}'\\]"):
+        CALLS[column](columns=column)
+
+
+def test_two_models_in_one_figure_are_refused():
+    table = pd.concat([evaluation(), evaluation().assign(model="another")])
+    with pytest.raises(ValueError, match="one model; choose among \\['another', 'm'\\]"):
+        figures.safety_by_stage(table)
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), ablation()[:0], ablation().query("kind == 'gradient'")])
+def test_nothing_to_draw(table):
+    with pytest.raises(figures.NothingToDraw):
+        figures.ablation_outcomes(table)
+
+
+def test_the_style_leaves_interactive_mode_as_a_notebook_set_it():
+    # Restored with the other settings, it would hide every figure of a notebook but the first.
+    before = matplotlib.is_interactive()
+    try:
+        matplotlib.interactive(False)
+        with figures.style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(before)

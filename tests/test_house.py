@@ -1,0 +1,65 @@
+"""The rules of the house: sizes, parameters and the one place that names the games."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sepo_lib import games
+
+LIBRARY = Path(__file__).resolve().parents[1] / "sepo_lib"
+MODULES = {path.relative_to(LIBRARY).as_posix(): path for path in sorted(LIBRARY.rglob("*.py"))}
+#: What a newcomer reads to know how SEPO works.
+READING_PATH = ("games/", "method/", "play/", "training/")
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def test_no_module_is_longer_than_500_lines():
+    long = {name: lines_of(path) for name, path in MODULES.items() if lines_of(path) > 500}
+    assert not long
+
+
+def test_the_reading_path_has_at_most_3000_lines():
+    chosen = [
+        path
+        for name, path in MODULES.items()
+        if name.startswith(READING_PATH) and not name.startswith("play/engines/")
+    ]
+    assert chosen and sum(map(lines_of, chosen)) <= 3000
+
+
+def test_a_function_takes_at_most_seven_parameters():
+    """Drawing functions excepted: they take what seaborn takes. Overridden methods keep their signature."""
+    wide = {}
+    for name, path in MODULES.items():
+        if name.startswith("figures/"):
+            continue
+        for function in functions(path):
+            arguments = function.args
+            taken = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+            taken = [a for a in taken if a not in ("self", "cls")]
+            if len(taken) > 7 and function.name != "_get_per_token_logps_and_entropies":
+                wide[f"{name}:{function.name}"] = len(taken)
+    assert not wide
+
+
+def test_only_the_games_package_names_games():
+    named = {}
+    words = "|".join(games.GAMES)
+    for name, path in MODULES.items():
+        if name.startswith("games/"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        found = {n.lineno for n in constants if re.fullmatch(words, n.value)}
+        if found:
+            named[name] = sorted(found)
+    assert not named
