@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sepo_lib.config import paths
+from sepo_lib.games import GAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +135,8 @@ def load(
         if isinstance(block["default"], list) or isinstance(values[key], list):
             values[key] = _several(key, values[key])
         for choice in _texts(values[key]) if "choices" in block and values[key] is not None else ():
-            _known(key.removesuffix("s"), choice, block["choices"])
+            choices = GAMES if block["choices"] == "games" else block["choices"]
+            _known(key.removesuffix("s"), choice, choices)
     for key in ("games", "seeds"):
         if not values[key]:
             raise ValueError(f"At least one of the {key} is needed.")

@@ -67,9 +67,17 @@ def having(trait: str) -> list[Game]:
 
 
 def load_modules() -> None:
-    """Import the modules that SEPO_GAMES names; each of them registers its games."""
+    """Import the modules that SEPO_GAMES names; each of them registers its games.
+
+    Raises ImportError, naming the module, where one cannot be found.
+    """
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{MODULES} names '{module}', but {error}; put its folder on PYTHONPATH."
+            ) from error
 
 
 def _check_pools(game: Game) -> None:

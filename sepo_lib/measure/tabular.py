@@ -75,6 +75,8 @@ def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     queue: list[tuple[Round, ...]] = [()]
     rows = []
     for state, rounds in enumerate(queue):  # grows while it is read
+        if len(rounds) == game.rounds:
+            continue  # the episode is over, and no earlier round leads to this state
         for branch in how.branches(game, met, rounds):
             after = (*rounds, branch.round)
             memory = how.memory(after)
