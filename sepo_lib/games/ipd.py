@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
 from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
@@ -31,7 +32,7 @@ _AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by 
 
 
 @functools.cache
-def axelrod_class(name: str) -> type:
+def axelrod_class(name: str) -> Any:
     """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
 
     Raises ModuleNotFoundError or AttributeError for a name that the library does not have.

@@ -46,8 +46,8 @@ class Chain:
     """One opponent as a finite Markov chain over rounds that starts in state 0.
 
     Branch m leads from state `state_M` (ascending) to `next_M`. Its probability is `chance_M` times the
-    policy's probability of the decisions `decisions_MD`, which are indices into the flat (I * A) table, padded
-    with `I * A`. `own_M`, `other_M` (points), `collusion_M` and `externality_M` are those of the round.
+    policy's probability of the decisions `decisions_MD`, indices into the flat (I * A) table, padded with
+    `I * A`. `own_M`, `other_M` (points), `collusion_M` and `externality_M` are those of the round.
     """
 
     states: int
@@ -135,7 +135,7 @@ def margins(game: Game, pools: str, probabilities: torch.Tensor) -> torch.Tensor
 
 
 def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The exact u, e, c and x of policies given by their probabilities of shape (..., I, A); shape (...) each.
+    """The exact u, e, c and x, of shape (...), of policies whose probabilities have the shape (..., I, A).
 
     `objective.payoff`, `exploit`, `collusion` and `externality` estimate them. e is the mean over exploiters
     of max(0, expected margin). Raises ValueError for a game without an enumeration.

@@ -356,7 +356,7 @@ def _measure(
                     flat = estimate.reshape(len(estimate), -1)
                     means.setdefault(key, []).append(flat.mean(axis=0))
                     squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
-                    one = _batch_cosine(flat, exact.gradients[term].ravel()) if term == "J" else np.nan
+                    one = batch_cosine(flat, exact.gradients[term].ravel()) if term == "J" else np.nan
                     cosines.setdefault(key, []).append(one)
     return {
         key: Measured(*(np.array(of[key]) for of in (means, squares, cosines)), per_block // key[2])
@@ -364,7 +364,7 @@ def _measure(
     }
 
 
-def _batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
+def batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
     """Mean over batches of the cosine of one batch's estimate with the exact gradient.
 
     nan where the exact gradient is zero. An estimate of zero has no direction and counts as 0.
