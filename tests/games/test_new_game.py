@@ -131,7 +131,10 @@ def test_a_missing_member_is_named(chicken, member):
     ("member", "value"),
     [
         ("name", "Two Words"),
+        ("name", 5),
         ("title", " "),
+        ("max_payoff", "3"),
+        ("experts", {"answer": 1.0}),
         ("rounds", 0),
         ("max_payoff", -1.0),
         ("train_weights", (1.0, 1.0, 1.0)),
