@@ -21,7 +21,7 @@ def open_policy(model: str) -> LanguageModelPolicy:
     for folder in (found, found.parent):
         if (folder / "started.json").exists():
             job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
-            return load_policy(model, **job["arguments"]["load"])[2]
+            return load_policy(model, **job["arguments"]["sampling"])[2]
     return load_policy(model, **sampling(settings))[2]
 
 

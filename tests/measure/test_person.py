@@ -38,7 +38,7 @@ def quiet(text):
 
 def sitting(game, ask, say=quiet):
     """That somebody in the seat of player 1."""
-    return games.base.stateless(lambda view, rng: person.choose(game, view, ask, say))
+    return games.players.stateless(lambda view, rng: person.choose(game, view, ask, say))
 
 
 def test_a_person_is_what_a_scripted_opponent_is(policy):
