@@ -92,6 +92,6 @@ def test_a_baseline_by_turn_depends_on_how_many_turns_were_taken():
 def test_presets_keep_the_baseline_of_their_group():
     assert {how.baseline for how in credit.PRESETS.values()} == {"group"}
     for one in published.ELSEWHERE.values():
-        assert (one.how.arm, one.how.weights, one.how.clamp) == ("credited", "pool", "mean")
+        assert (one.estimator.arm, one.estimator.weights, one.estimator.clamp) == ("credited", "pool", "mean")
     with pytest.raises(ValueError, match="Unknown baseline 'value'; choose from group"):
         credit.preset("unbiased").with_(baseline="value")
