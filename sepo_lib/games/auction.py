@@ -132,7 +132,7 @@ def _observe(view: View) -> tuple[int | str, ...]:
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
     act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
     wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
-    for values in itertools.product(VALUES, repeat=2):
+    for values in itertools.product(VALUES, VALUES):
         views = [game.view(rounds, p, ACTIONS, value=values[p], wins=wins[p]) for p in (0, 1)]
         seen, theirs = _observe(views[0]), act(views[1])
         for mine, coin in itertools.product(ACTIONS, (0, 1)):

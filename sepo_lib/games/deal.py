@@ -208,7 +208,8 @@ class Deal(Game):
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. `rng` draws the pool and both players' values at the start."""
         pool = tuple(int(n) for n in rng.integers(1, MAX_UNITS + 1, size=3))
-        values = tuple(VALUES[i] for i in rng.integers(len(VALUES), size=2))
+        first, second = rng.integers(len(VALUES), size=2)
+        values = (VALUES[first], VALUES[second])
         facts = {"pool": pool, "values": values[0], "other_values": values[1]}
         rounds: list[Round] = []
         while len(rounds) < self.rounds:

@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
 from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
@@ -31,7 +32,7 @@ _AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by 
 
 
 @functools.cache
-def axelrod_class(name: str) -> type:
+def axelrod_class(name: str) -> Any:
     """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
 
     Raises ModuleNotFoundError or AttributeError for a name that the library does not have.
@@ -72,7 +73,7 @@ def axelrod_modules() -> Iterator[None]:
         sys.modules.update(outside)
 
 
-def axelrod_opponent(
+def axelrod_player(
     strategy: str, odds: Odds | None = None, description: str = "", **options: float
 ) -> Opponent:
     """An opponent that plays as Axelrod's `strategy` ("module.Class"), made with `options`.
@@ -105,6 +106,11 @@ def axelrod_opponent(
 
     name = strategy.rpartition(".")[2]
     return Opponent(start, description or f"Axelrod's {name}.", f"Axelrod library, {strategy}", odds)
+
+
+def _rate(p: float) -> Odds:
+    """Cooperates with probability `p`, whatever happened."""
+    return lambda theirs, own: p
 
 
 def _forgiving(p: float) -> Odds:
@@ -140,49 +146,43 @@ SHIFT_STRATEGIES = dict(
     """.split()
 )
 
-_TIT_FOR_TAT = axelrod_opponent("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
+_TIT_FOR_TAT = axelrod_player("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
 PAPER: dict[str, Mapping[str, Opponent]] = {
     "train": {
         "tit_for_tat": _TIT_FOR_TAT,
-        "generous_tit_for_tat": axelrod_opponent(
+        "generous_tit_for_tat": axelrod_player(
             "memoryone.GTFT", _forgiving(0.25), "Tit-for-tat that forgives 1 defection in 4.", p=0.25
         ),
-        "random": axelrod_opponent(
-            "rand.Random", lambda theirs, own: 0.5, "Cooperates with probability 0.5.", p=0.5
-        ),
-        "grim": axelrod_opponent(
+        "random": axelrod_player("rand.Random", _rate(0.5), "Cooperates with probability 0.5.", p=0.5),
+        "grim": axelrod_player(
             "grudger.Grudger", lambda theirs, own: float(DEFECT not in theirs), "Never forgives a defection."
         ),
     },
     "exploiter": {
-        "always_defect": axelrod_opponent("defector.Defector", lambda theirs, own: 0.0, "Always defects."),
-        "alternator": axelrod_opponent(
+        "always_defect": axelrod_player("defector.Defector", _rate(0.0), "Always defects."),
+        "alternator": axelrod_player(
             "alternator.Alternator",
             lambda theirs, own: float(not own or own[-1] == DEFECT),
             "Cooperates and defects in turn.",
         ),
     },
     "collusive": {
-        "always_cooperate": axelrod_opponent(
-            "cooperator.Cooperator", lambda theirs, own: 1.0, "Always cooperates."
-        )
+        "always_cooperate": axelrod_player("cooperator.Cooperator", _rate(1.0), "Always cooperates.")
     },
-    "shift": {name: axelrod_opponent(strategy) for name, strategy in SHIFT_STRATEGIES.items()},
+    "shift": {name: axelrod_player(strategy) for name, strategy in SHIFT_STRATEGIES.items()},
 }
 # A train pool in which the highest payoff and the highest J differ (docs/method.md, "Headroom").
 CONFLICT_TRAIN: dict[str, Opponent] = {
     "tit_for_tat": _TIT_FOR_TAT,
-    "very_generous_tit_for_tat": axelrod_opponent(
+    "very_generous_tit_for_tat": axelrod_player(
         "memoryone.GTFT", _forgiving(0.6), "Tit-for-tat that forgives 6 defections in 10.", p=0.6
     ),
-    "tit_for_two_tats": axelrod_opponent(
+    "tit_for_two_tats": axelrod_player(
         "titfortat.TitFor2Tats",
         lambda theirs, own: float(tuple(theirs[-2:]) != (DEFECT, DEFECT)),
         "Defects after two defections in a row.",
     ),
-    "mostly_cooperate": axelrod_opponent(
-        "rand.Random", lambda theirs, own: 0.9, "Cooperates with probability 0.9.", p=0.9
-    ),
+    "mostly_cooperate": axelrod_player("rand.Random", _rate(0.9), "Cooperates with probability 0.9.", p=0.9),
 }
 
 # Experts -------------------------------------------------------------------------------------------------

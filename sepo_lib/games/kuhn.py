@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyspiel
 
@@ -58,14 +59,14 @@ _DESCRIBED = {
 STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
-def view_of(card: str, history: tuple[str, ...], first: bool, **past: object) -> View:
+def view_of(card: str, history: tuple[str, ...], first: bool, **past: Any) -> View:
     """The view of a player that holds `card` after the words `history`; `first`: whether it moved first.
 
     `past` holds further fields of `View` (round, mine, theirs, payoffs); without them it is the first hand.
     """
-    legal = FACING if "BET" in history else FREE
     facts = {"card": card, "history": history, "first": first}
-    return View(**{"round": 0, "rounds": ROUNDS, "legal": legal, "facts": facts, **past})
+    known: dict[str, Any] = {"round": 0, **past}
+    return View(rounds=ROUNDS, legal=FACING if "BET" in history else FREE, facts=facts, **known)
 
 
 def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a table.") -> Opponent:

@@ -29,7 +29,7 @@ def register(game: Game) -> Game:
     for member, meaning, is_right in _MEMBERS:
         if not hasattr(game, member):
             raise ValueError(f"The game '{name}' has no `{member}`; give it {meaning}.")
-        if not is_right(getattr(game, member)):
+        if not _holds(is_right, getattr(game, member)):
             raise ValueError(f"The game '{name}' has a wrong `{member}`; it must be {meaning}.")
     for method in dir(game):
         if getattr(getattr(type(game), method, None), "__isabstractmethod__", False):
@@ -70,9 +70,17 @@ def having(trait: str) -> list[Game]:
 
 
 def load_modules() -> None:
-    """Import the modules that SEPO_GAMES names; each of them registers its games."""
+    """Import the modules that SEPO_GAMES names; each of them registers its games.
+
+    Raises ImportError, naming the module, where one cannot be found.
+    """
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{MODULES} names '{module}', but {error}; put its folder on PYTHONPATH."
+            ) from error
 
 
 def _check_pools(game: Game) -> None:
@@ -88,6 +96,13 @@ def _check_pools(game: Game) -> None:
             raise ValueError(f"{wrong} has {sorted(held_out)} in shift and in another pool.")
 
 
+def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
+    try:
+        return is_right(value)
+    except (AttributeError, TypeError, ValueError):  # a value of another type
+        return False
+
+
 def _is_mixture(value: Any) -> bool:
     return bool(value) and abs(sum(share for share, _ in value.values()) - 1) < 1e-9
 
@@ -96,25 +111,19 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+_MIXTURE = "strategy name -> (share of the episodes, strategy), with shares that sum to 1"
+_KINDS = [trait for trait in TRAITS if trait not in ("enumerable", "nashconv")]  # what a game has to state
 #: The attributes that a game must have: name, meaning, and the check of a value.
 _MEMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    (
-        "name",
-        "a short word of lower-case letters, digits and underscores",
-        lambda value: isinstance(value, str) and bool(re.fullmatch(r"[a-z][a-z0-9_]*", value)),
-    ),
+    ("name", "a word of lower-case letters", lambda n: bool(re.fullmatch(r"[a-z][a-z0-9_]*", n))),
     ("title", "a title for tables and figures", _is_text),
     ("short_title", "a short title for the panels of figures", _is_text),
     ("rounds", "the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
-    ("max_payoff", "a payoff in points per round above 0, which sets s = 3 / max_payoff", lambda p: p > 0),
+    ("max_payoff", "a payoff in points per round above 0, for s = 3 / max_payoff", lambda p: p > 0),
     ("train_weights", "the `Weights` of J in training", lambda w: isinstance(w, Weights)),
     ("evaluation_weights", "the `Weights` of J in evaluation", lambda w: isinstance(w, Weights)),
     ("pools", "a mapping of pool sets with the set 'paper' among them", lambda pools: "paper" in pools),
-    ("experts", "a mapping: strategy name -> (share, strategy), with shares that sum to 1", _is_mixture),
-    ("naive", "a mapping: strategy name -> (share, strategy), with shares that sum to 1", _is_mixture),
-    (
-        "kinds",
-        "a set of the traits " + ", ".join(list(TRAITS)[:3]),
-        lambda kinds: set(kinds) <= set(list(TRAITS)[:3]),
-    ),
+    ("experts", _MIXTURE, _is_mixture),
+    ("naive", _MIXTURE, _is_mixture),
+    ("kinds", f"a set with some of {', '.join(_KINDS)}", lambda kinds: set(kinds) <= set(_KINDS)),
 )

@@ -1,9 +1,9 @@
-"""The distribution of a language model's actions at a decision, summed over the answers that it may write.
+"""The probabilities of a language model's actions at a decision, summed over the answers that it may write.
 
-Nothing is sampled. The tree of answers is expanded from its most probable nodes, all decisions at once. An
-answer that has ended gives its probability to the action that it is parsed to. An answer without a legal
-action, or without an end after `max_new_tokens` tokens, is unparsed, and its probability is spread as the
-constrained decode does it (`LanguageModelPolicy`).
+Nothing is sampled. The tree of answers is expanded from its most probable nodes, for all decisions at once.
+The probability of an answer that has ended goes to the action that the answer is parsed to. An answer without
+a legal action, or without an end after `max_new_tokens` tokens, is unparsed. Its probability is distributed
+over the actions as the constrained decode does it (`LanguageModelPolicy`).
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from sepo_lib.games.base import Game, View
 from sepo_lib.play.engines import answer_tree
 from sepo_lib.play.policy import LanguageModelPolicy
 
-_NODES = 1024  # of a batch
-_ENTRIES = 2**23  # of a batch, nodes times vocabulary
+_NODES = 1024  # most nodes of a batch
+_ENTRIES = 2**23  # most entries of a batch: nodes times vocabulary
 
 
 @torch.inference_mode()
@@ -28,11 +28,11 @@ def action_distributions(
 ) -> list[np.ndarray]:
     """Probabilities of the legal actions at each decision, in the order of `View.legal`, shape (A,) each.
 
-    A decision's answers are summed until their probabilities add up to `mass` or `most_nodes` beginnings of
-    answers, of all decisions together, have been read. So the sum of an array is what was reached, and 1
-    minus it is the probability of the answers left out: each action may have up to so much more. Temperature,
-    end tokens and the longest answer are those of `policy`. Raises ValueError for a mass outside (0, 1) or
-    less than one node a decision.
+    A decision's answers are summed until their probabilities add up to `mass`, or until `most_nodes` nodes
+    (beginnings of answers) of all decisions together have been read. The sum of an array is the probability
+    that was reached. The rest up to 1 belongs to the answers left out, and could all be that of one action.
+    Temperature, end tokens and the longest answer are those of `policy`. Raises ValueError for a mass outside
+    (0, 1) or less than one node a decision.
     """
     if not 0 < mass < 1 or most_nodes < len(decisions):
         raise ValueError(

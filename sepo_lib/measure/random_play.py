@@ -1,4 +1,4 @@
-"""Random legal play: what a game can give, without a model. NumPy only."""
+"""Random legal play, which shows the payoffs and rates that a game can give without a model. NumPy only."""
 
 import numpy as np
 
@@ -7,17 +7,18 @@ from sepo_lib.games.loop import play_out
 
 
 def episode(game: Game, opponent: Opponent, rng: np.random.Generator) -> tuple[list[Round], np.ndarray]:
-    """The rounds of one episode of a player that draws legal actions, and its decisions in each, (T,).
+    """One episode of a player that draws legal actions: its rounds, and its decisions in each, shape (T,).
 
-    It leans, more or less, to one place in the list of legal actions: constant play is as likely as chaos.
+    In each episode the player prefers one position in the list of legal actions, with a strength that it
+    draws too. So nearly constant play is as likely as nearly uniform play.
     """
     rounds: list[Round] = []
     decisions_T = np.zeros(game.rounds)
-    place, lean = rng.random(2)
+    position, strength = rng.random(2)
 
     def own(view: View) -> Action:
         decisions_T[view.round] += 1
-        drawn = place if rng.random() < lean else rng.random()
+        drawn = position if rng.random() < strength else rng.random()
         return view.legal[int(drawn * len(view.legal))]
 
     for part in game.parts(rng):
@@ -27,11 +28,14 @@ def episode(game: Game, opponent: Opponent, rng: np.random.Generator) -> tuple[l
 
 
 def record(game: Game, opponent: Opponent, episodes: int, rng: np.random.Generator) -> np.ndarray:
-    """Episodes of random play as arrays, shape (5, episodes, T): own and other payoff (points), collusion and
-    externality (rates), and the decisions of the player, each by round."""
-    found = []
+    """Episodes of random play as one array, shape (5, episodes, T).
+
+    Its five parts are, by round, the own and the other payoff (points), collusion and externality (rates),
+    and the number of the player's decisions.
+    """
+    recorded = []
     for _ in range(episodes):
         rounds, decisions_T = episode(game, opponent, rng)
         payoffs = np.array([one.payoffs for one in rounds], dtype=float).T
-        found.append([*payoffs, game.collusion(rounds), game.externality(rounds), decisions_T])
-    return np.array(found, dtype=float).swapaxes(0, 1)
+        recorded.append([*payoffs, game.collusion(rounds), game.externality(rounds), decisions_T])
+    return np.array(recorded, dtype=float).swapaxes(0, 1)

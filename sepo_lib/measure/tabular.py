@@ -43,11 +43,11 @@ def enumeration(game: Game) -> Enumeration:
 
 @dataclass(frozen=True)
 class Chain:
-    """One opponent as a finite Markov chain over rounds, state 0 at the start.
+    """One opponent as a finite Markov chain over rounds that starts in state 0.
 
-    Branch m leaves state `state_M` (ascending) for `next_M` with `chance_M` times the policy's probability
-    of its decisions `decisions_MD`: indices into the flat (I * A) table, `I * A` where there is no more.
-    `own_M`, `other_M` (points), `collusion_M` and `externality_M` are those of the round.
+    Branch m leads from state `state_M` (ascending) to `next_M`. Its probability is `chance_M` times the
+    policy's probability of the decisions `decisions_MD`, indices into the flat (I * A) table, padded with
+    `I * A`. `own_M`, `other_M` (points), `collusion_M` and `externality_M` are those of the round.
     """
 
     states: int
@@ -75,6 +75,8 @@ def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     queue: list[tuple[Round, ...]] = [()]
     rows = []
     for state, rounds in enumerate(queue):  # grows while it is read
+        if len(rounds) == game.rounds:
+            continue  # the episode is over, and no earlier round leads to this state
         for branch in how.branches(game, met, rounds):
             after = (*rounds, branch.round)
             memory = how.memory(after)
@@ -133,10 +135,10 @@ def margins(game: Game, pools: str, probabilities: torch.Tensor) -> torch.Tensor
 
 
 def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The exact u, e, c and x of policies given by their probabilities, (..., I, A) to (...) each.
+    """The exact u, e, c and x, of shape (...), of policies whose probabilities have the shape (..., I, A).
 
-    They are what `objective.payoff`, `exploit`, `collusion` and `externality` estimate: e takes
-    max(0, expected margin) exploiter by exploiter. Raises ValueError for a game without an enumeration.
+    `objective.payoff`, `exploit`, `collusion` and `externality` estimate them. e is the mean over exploiters
+    of max(0, expected margin). Raises ValueError for a game without an enumeration.
     """
     mean = {
         pool: torch.stack(
@@ -148,12 +150,12 @@ def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torc
         )
         for pool in OBJECTIVE_POOLS
     }
-    hurt = torch.cat([mean["train"], mean["exploiter"]], dim=-2)
+    charged = torch.cat([mean["train"], mean["exploiter"]], dim=-2)
     return {
         "u": mean["train"][..., 0].mean(-1),
         "e": torch.relu(mean["exploiter"][..., 1] - mean["exploiter"][..., 0]).mean(-1),
         "c": mean["collusive"][..., 2].mean(-1),
-        "x": hurt[..., 3].mean(-1),
+        "x": charged[..., 3].mean(-1),
     }
 
 
@@ -202,9 +204,12 @@ class TabularPolicy:
 
 
 class Exact(NamedTuple):
-    """J and its terms at one policy. `values`: J, u, e, c, x. `gradients`: by the same names, the gradient
-    with respect to the logits, shape (I, A), of J and of each term's contribution to J (its coefficient and
-    sign included, so that the four add up to that of J). `margins`: exploiter -> expected margin."""
+    """J and its terms at one policy.
+
+    `values`: J, u, e, c, x. `gradients`: by the same names, the gradient with respect to the logits, shape
+    (I, A), of J and of each term's contribution to J. A contribution includes its coefficient and sign, so
+    that the four gradients add up to that of J. `margins`: exploiter -> expected margin.
+    """
 
     values: dict[str, float]
     gradients: dict[str, np.ndarray]
@@ -214,7 +219,7 @@ class Exact(NamedTuple):
 def exact(policy: TabularPolicy, pools: str, weights: Weights | None = None) -> Exact:
     """J (with `weights`, by default the training weights), its terms and their exact gradients.
 
-    Where a margin is exactly 0, e has no gradient; the one given is that of the side on which e is 0.
+    Where a margin is exactly 0, e has no gradient; the returned one is that of the side on which e is 0.
     """
     game = policy.game
     logits = torch.tensor(policy.logits_IA, requires_grad=True)

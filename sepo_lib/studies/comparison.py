@@ -1,4 +1,4 @@
-"""The mean of many estimates of a gradient against the exact one: cosines, sizes and their intervals.
+"""Compare the mean of many estimates of a gradient with the exact one: cosines, sizes and their intervals.
 
 Axes: `_K` blocks of batches, the unit of the bootstrap; `_R` resamples; `_P` the parameters of a policy.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from sepo_lib.method import seeds
 
 RESAMPLES = 1000
-ZERO = 1e-12  # a gradient shorter than this is rounding
+ZERO = 1e-12  # a gradient shorter than this is a rounding error
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -21,19 +21,13 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(norms > ZERO, product / np.where(norms > ZERO, norms, 1.0), np.nan)
 
 
-@functools.cache
-def _resamples(blocks: int, seed: int) -> np.ndarray:
-    """How often each block is drawn, as a share: shape (R, K). Every estimator gets the same draws."""
-    rng = seeds.generator(seed, "bootstrap")
-    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES) / blocks
-
-
 def resampled_cosines(means_KP: np.ndarray, exact_P: np.ndarray, draws_RK: np.ndarray) -> np.ndarray:
     """Resampled cosines of the mean with the exact gradient, without the noise of the mean: shape (R,).
 
-    Noise lengthens the part of the mean that is orthogonal to the exact gradient, so the cosine of a mean is
-    too small, and that of a resampled mean twice as much. Here an unbiased estimate of the noise is taken
-    off the squared length of that part, once before resampling and once after it. nan where a cosine is.
+    Noise lengthens the part of the mean that is orthogonal to the exact gradient. So the cosine of a mean is
+    too small, and the cosine of a resampled mean is too small by twice as much. Here an unbiased estimate of
+    the noise is subtracted from the squared length of that part, once before resampling and once after it.
+    nan where a cosine is nan.
     """
     unit_P = exact_P / max(float(np.linalg.norm(exact_P)), ZERO)
     along_K = means_KP @ unit_P
@@ -53,7 +47,7 @@ def resampled_cosines(means_KP: np.ndarray, exact_P: np.ndarray, draws_RK: np.nd
 
 
 def interval(name: str, values_R: np.ndarray, estimate: float) -> dict[str, float]:
-    """The columns of a percentile interval, widened where it has to be to hold the estimate."""
+    """The columns of a percentile interval, widened where necessary to contain the estimate."""
     low, high = np.quantile(values_R, [0.025, 0.975])
     return {
         f"{name}_low": float(np.minimum(low, estimate)),
@@ -63,8 +57,11 @@ def interval(name: str, values_R: np.ndarray, estimate: float) -> dict[str, floa
 
 @dataclass(frozen=True)
 class Measured:
-    """An estimate of block after block: block means, shape (K, P); of one batch's estimate the mean squared
-    norm and the mean cosine with the exact gradient, shape (K,) each; the number of batches in a block."""
+    """One estimator, measured in K blocks.
+
+    `means_KP`: the mean estimate of each block. `squares_K` and `cosines_K`: the mean squared norm of one
+    batch's estimate, and its mean cosine with the exact gradient. `batches`: batches in a block.
+    """
 
     means_KP: np.ndarray
     squares_K: np.ndarray
@@ -102,3 +99,10 @@ class Measured:
             row["size_ratio"] = float(mean_P @ exact_P) / norm**2
             row |= interval("size", resampled_RP @ exact_P / norm**2, row["size_ratio"])
         return row, cosine_R
+
+
+@functools.cache
+def _resamples(blocks: int, seed: int) -> np.ndarray:
+    """How often each block is drawn, as a share: shape (R, K). Every estimator gets the same draws."""
+    rng = seeds.generator(seed, "bootstrap")
+    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES) / blocks

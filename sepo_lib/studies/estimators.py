@@ -1,19 +1,20 @@
-"""Every estimator of credit against the exact gradient of J, for tabular policies (METHOD section 6).
+"""Every estimator of credit against the exact gradient of J, for tabular policies.
 
-Many batches are simulated from the chains of `tabular`, `credit.advantages` (the trainer's own code) turns
-them into advantages, and a batch's estimate is
+The study simulates many batches from the chains of `tabular`. `credit.advantages`, which is also the
+trainer's code, turns them into advantages. The gradient estimate of a batch is
 
     sum over decisions of A grad log pi / (G N)
 
-for groups of G rollouts and N groups an opponent in a batch. Its mean over batches is held against the
-exact gradient. With N = 1 a batch is what the trainer plays; with a large N the two things that look at a
-whole batch, the clamp `mean` and the scale `batch`, know the margins and the scale almost exactly. With
-KNOWN the clamp is told the exact margins, as the trainer nearly is in Kuhn (`exact.mean_margins`).
+for groups of G rollouts and N groups an opponent in a batch. The mean of the estimate over batches is
+compared with the exact gradient (docs/method.md, "What is wrong with the published estimator"). With N = 1 a
+batch is what the trainer plays. With a large N, the clamp `mean` and the scale `batch`, which look at a whole
+batch, know the margins and the scale almost exactly. With KNOWN the clamp gets the exact margins; the trainer
+nearly knows them in Kuhn poker (`kuhn_strategy.mean_margins`).
 
 Axes: `_K` blocks of groups, the unit of the bootstrap; `_R` resamples; the rest as in `tabular`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.config.profiles import FEWEST_GROUPS
 from sepo_lib.config.progress import Report
-from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
+from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, InformationSet, Weights
 from sepo_lib.measure import evaluation, tabular
 from sepo_lib.measure.tabular import Chain, Exact, TabularPolicy
 from sepo_lib.method import credit, seeds
@@ -31,67 +32,58 @@ from sepo_lib.method.credit import Estimator, Rollouts
 from sepo_lib.studies import published
 from sepo_lib.studies.comparison import ZERO, Measured, cosine, interval
 
-BLOCKS = 40  # the bootstrap's; of two groups each where there are fewer than twice as many groups
+BLOCKS = 40  # blocks of the bootstrap, of at least two groups each
 FEWEST = FEWEST_GROUPS
-TERMS_AT = 8  # the group size at which the terms are taken apart (the nearest one that is measured)
+TERMS_AT = 8  # the group size at which the terms are measured apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
-STUDY_SEED = 1  # no training seed: nothing is trained here
-MIX = 0.2  # the share of random play in the policies that have a plan
+STUDY_SEED = 1  # not a training seed: nothing is trained here
+MIX = 0.2  # the share of random play in the policies `cooperative` and `equilibrium`
 KNOWN = "unbiased, margins known"
-ORDER = "F"  # how arrays lie in memory: the batches side by side, as they are what there is most of
-OWN = "none"  # the `switch` of a preset with its own arm and no switch turned
-SWITCHES = [switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"]  # every arm is measured
-
-
-# ------------------------------------------------------------------------------------------- policies
-
-
-def _random(game: Game) -> np.ndarray:
-    """One draw of standard normal logits, shape (I, A); the same in every study."""
-    legal = tabular.enumeration(game).legal
-    shape = (len(legal), max(map(len, legal.values())))
-    return seeds.generator(0, "random policy", game.name).normal(size=shape)
-
-
-def _mostly(game: Game, action_of) -> TabularPolicy:
-    """1 - MIX on what `action_of` says of an information set (an action, or a probability of each legal
-    one), the rest on the random policy: no action is impossible, and no margin is 0 by symmetry."""
-    rows = []
-    for seen, legal in tabular.enumeration(game).legal.items():
-        wanted = action_of(seen)
-        rows.append(wanted if isinstance(wanted, list) else [float(action == wanted) for action in legal])
-    mixed_IA = (1 - MIX) * np.array(rows) + MIX * TabularPolicy(game, _random(game)).probabilities_IA
-    return TabularPolicy(game, np.log(mixed_IA))
-
-
+ORDER = "F"  # memory order of the arrays: batches are the longest axis and lie side by side
+OWN = "none"  # the `switch` of a preset with its own arm and all its own settings
+SWITCHES = [
+    switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"
+]  # for credit every arm is measured
 POLICIES = ("uniform", "random", "cooperative", "equilibrium")
+#: The columns that identify a row of the table, and the measured ones.
+KEYS = (
+    *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights", "baseline"),
+    *("group_size", "groups", "groups_per_batch", "term", "nearest_margin"),
+)
+MEASURES = (
+    *("cosine", "cosine_low", "cosine_high"),
+    *("batch_cosine", "batch_cosine_low", "batch_cosine_high"),
+    *("change", "change_low", "change_high", "bias_norm"),
+    *("size_ratio", "size_low", "size_high", "variance", "estimate_norm", "noise_norm", "exact_norm"),
+)
 
 
 def policy(name: str, game: Game) -> TabularPolicy:
     """A policy at which the estimators are measured.
 
-    `uniform`; `random` (one draw of standard normal logits); `cooperative` (always cooperates, bids LOW,
-    takes what the other leaves, bets and calls with the K only) and `equilibrium` (defects, bids half its
-    value, demands 5, Kuhn's alpha 1/3), both with a fifth of `random`. Raises ValueError for another
-    name or a game without an enumeration.
+    `uniform`; `random` (one draw of standard normal logits); `cooperative` and `equilibrium`, which are those
+    of the game's `Enumeration` with a share MIX of `random`. So no action is impossible, and no margin is 0
+    by symmetry. Raises ValueError for another name or a game without an enumeration.
     """
     if name not in POLICIES:
         raise ValueError(f"There is no policy '{name}'; choose from {', '.join(POLICIES)}.")
     if name == "uniform":
-        return TabularPolicy(game, np.zeros_like(_random(game)))
+        return TabularPolicy(game, np.zeros_like(_random_logits(game)))
+    random = TabularPolicy(game, _random_logits(game))
     if name == "random":
-        return TabularPolicy(game, _random(game))
-    return _mostly(game, getattr(tabular.enumeration(game), name))
-
-
-# ------------------------------------------------------------------------------------------ estimators
+        return random
+    wanted_IA = _probabilities(game, getattr(tabular.enumeration(game), name))
+    return TabularPolicy(game, np.log((1 - MIX) * wanted_IA + MIX * random.probabilities_IA))
 
 
 @dataclass(frozen=True)
 class Study:
-    """One estimator of the study: the preset it starts from (or KNOWN, or a name of `published.ELSEWHERE`),
-    the switch turned in it (or OWN), `pooled`: whether it is also measured with many groups in a batch, and
-    `known`: whether the clamp is told the exact margins."""
+    """One row of the study's list of estimators.
+
+    `base`: the preset it starts from, or KNOWN, or a name of `published.ELSEWHERE`. `switch`: the setting
+    that differs from the base, or OWN. `how`: the estimator. `pooled`: whether it is also measured with many
+    groups in a batch. `known`: whether the clamp gets the exact margins.
+    """
 
     base: str
     switch: str
@@ -101,11 +93,12 @@ class Study:
 
 
 def studies() -> list[Study]:
-    """Every arm under `published` and `unbiased`, every switch of the two turned alone to the other's value,
-    `authors_current`, and the estimators of other papers.
+    """All estimators of the study.
 
-    `unbiased` has scale none, so that its size can be compared, and so has KNOWN; `unbiased, scaled` is the
-    preset as it is trained. A switch is turned in the preset with its own arm.
+    They are every arm under `published` and `unbiased`, each switch of these two presets changed alone to the
+    other preset's value, `authors_current`, and the estimators of other papers. `unbiased` and KNOWN have
+    scale none, so that their size can be compared; `unbiased, scaled` is the preset that is trained. A switch
+    is changed in the preset with its own arm.
     """
     paper, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
     unbiased = trained.with_(scale="none")
@@ -123,9 +116,6 @@ def studies() -> list[Study]:
             for switch in SWITCHES
         ]
     return found
-
-
-# ---------------------------------------------------------------------------------------------- play
 
 
 def simulate(
@@ -150,7 +140,7 @@ def simulate(
 
 @dataclass(frozen=True)
 class Block:
-    """Simulated batches: what credit needs of them, and the flat index of every decision in the table."""
+    """Simulated batches, for `credit.advantages`, and the flat index of every decision in the table."""
 
     pools: credit.Pools
     decisions: Mapping[tuple[str, str], np.ndarray]  # (pool, opponent) -> (B, N, G, T, D)
@@ -199,13 +189,13 @@ def estimates(
 ) -> np.ndarray:
     """The gradient estimate of every batch, with respect to the logits: shape (B, I, A).
 
-    `means`: the exploiters' mean margins, where they are known (see `credit.advantages`).
+    `means`: the mean margins of the exploiters, where they are known (see `credit.advantages`).
     """
     p_IA = policy.probabilities_IA
-    given, _ = credit.advantages(block.pools, policy.game, how, weights, means)
-    places = p_IA.size + 1  # the last one takes what stands where a round has fewer decisions
+    advantages, _ = credit.advantages(block.pools, policy.game, how, weights, means)
+    places = p_IA.size + 1  # the last one takes the padding of rounds with fewer decisions
     total = 0.0
-    for key, advantage in given.items():
+    for key, advantage in advantages.items():
         batches = np.arange(len(advantage)).reshape(-1, 1, 1, 1, 1)
         index = block.decisions[key] + places * batches
         charged = np.broadcast_to(advantage[..., None], index.shape)
@@ -215,13 +205,6 @@ def estimates(
     return weight - weight.sum(axis=-1, keepdims=True) * p_IA  # grad log pi(a) = onehot(a) - pi
 
 
-def _parts(weights: Weights, term: str) -> Weights:
-    """Weights without `term`; without any penalty for u."""
-    if term == "u":
-        return Weights(0.0, 0.0, 0.0)
-    return replace(weights, **{{"e": "exploit", "c": "collusion", "x": "externality"}[term]: 0.0})
-
-
 def estimate_terms(
     block: Block,
     policy: TabularPolicy,
@@ -229,8 +212,11 @@ def estimate_terms(
     terms: Sequence[str],
     means: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
-    """`estimates` of J and of its `terms`: what the estimate is without penalties (u), and what a penalty
-    adds to it (e, c, x). Where the scale is none they add up to that of J. `means`: as in `estimates`."""
+    """`estimates` of J and of its `terms`.
+
+    That of u is the estimate without penalties. That of e, c or x is what its penalty adds to the estimate of
+    J. With the scale none they add up to the estimate of J. `means`: as in `estimates`.
+    """
     weights = policy.game.train_weights
     found = {"J": estimates(block, policy, how, weights, means)}
     for term in terms:
@@ -239,108 +225,42 @@ def estimate_terms(
     return found
 
 
-# ----------------------------------------------------------------------------------------- measuring
-
-
-#: The columns that a row of the table starts with, and those that are measured.
-KEYS = (
-    *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights", "baseline"),
-    *("group_size", "groups", "groups_per_batch", "term", "nearest_margin"),
-)
-MEASURES = (
-    *("cosine", "cosine_low", "cosine_high"),
-    *("batch_cosine", "batch_cosine_low", "batch_cosine_high"),
-    *("change", "change_low", "change_high", "bias_norm"),
-    *("size_ratio", "size_low", "size_high", "variance", "estimate_norm", "noise_norm", "exact_norm"),
-)
-
-
-def _measure(
-    policy: TabularPolicy,
-    pools: str,
-    groups: int,
-    size: int,
-    separate: bool,
-    exact: Exact,
-    seed: int,
-) -> dict[tuple[Study, str, int], Measured]:
-    """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
-    game = policy.game
-    blocks = min(BLOCKS, groups // 2)
-    per_block = groups // blocks
-    factor = tabular.coefficients(game, game.train_weights)
-    terms = [term for term in tabular.TERMS if separate and factor[term]]
-    means: dict[tuple, list[np.ndarray]] = {}
-    squares: dict[tuple, list[float]] = {}
-    cosines: dict[tuple, list[float]] = {}
-    every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
-    for number in range(blocks):
-        block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
-        pooled = block.pooled()
-        made: dict[tuple, dict[str, np.ndarray]] = {}  # an estimator that two studies share is made once
-        for study in every:
-            known = study.known
-            kinds = [(1, block, [] if known or study.base == "authors_current" else terms)] + (
-                [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
-            )
-            for together, played, wanted in kinds:
-                once = (study.how, known, together)
-                if once not in made:
-                    told = exact.margins if known else None
-                    made[once] = estimate_terms(played, policy, study.how, wanted, told)
-                for term, estimate in made[once].items():
-                    key = (study, term, together)
-                    flat = estimate.reshape(len(estimate), -1)
-                    means.setdefault(key, []).append(flat.mean(axis=0))
-                    squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
-                    one = _batch_cosine(flat, exact.gradients[term].ravel()) if term == "J" else np.nan
-                    cosines.setdefault(key, []).append(one)
-    return {
-        key: Measured(*(np.array(of[key]) for of in (means, squares, cosines)), per_block // key[2])
-        for key in means
-    }
-
-
-def _batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
-    """Mean over batches of the cosine of one batch's estimate with the exact gradient, nan where that is
-    zero. An estimate of zero has no direction and counts as 0."""
-    if np.linalg.norm(exact_P) <= ZERO:
-        return np.nan
-    return float(np.nan_to_num(cosine(estimates_BP, exact_P)).mean())
-
-
 def measure(
-    policy_name: str, game: Game, pools: str, groups: int, sizes: Sequence[int], seed: int
+    policy_name: str, game: Game, pools: str, groups: int, group_sizes: Sequence[int], seed: int
 ) -> pd.DataFrame:
     """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
 
-    `groups` of every size in `sizes` are played against every opponent, in blocks. `cosine` is that of the
-    estimate's mean with the exact gradient of the term's contribution to J, with a bootstrap interval over
-    blocks that is free of the noise of the mean (`comparison.resampled_cosines`); `batch_cosine`, for J
-    alone, is the mean over batches of the cosine of one batch's estimate: a biased estimator with little
-    noise can win there. Estimators of other papers are measured at one size, the one nearest to TERMS_AT.
-    `change` is the cosine less that of the same preset without its switch turned, on the same play.
-    `size_ratio` is the mean's component along the exact gradient over the length of that, and `bias_norm` the
-    length of the error of the mean, both where the scale is none; pure noise would make an error of
-    `noise_norm`. `variance` is the trace of the covariance of one batch's estimate. `nearest_margin` is the
-    exact margin (points per round) of the exploiter closest to even: at 0 J has a kink and no gradient. All
-    have six significant digits. Raises ValueError for an unknown policy, fewer groups than FEWEST, or a size
-    below 2.
+    `groups` groups of every size in `group_sizes` are played against every opponent, in blocks.
+
+    - `cosine`: that of the mean estimate with the exact gradient of the term's contribution to J. Its
+      interval is a bootstrap over blocks without the noise of the mean (`comparison.resampled_cosines`).
+    - `batch_cosine`, for J alone: the mean over batches of the cosine of one batch's estimate. A biased
+      estimator with little noise can have the highest.
+    - `change`: the cosine minus that of the same preset with its own settings, on the same play.
+    - `size_ratio`: the component of the mean along the exact gradient, over the length of that gradient;
+      `bias_norm`: the length of the error of the mean; `noise_norm`: the length of the error that noise alone
+      would cause. The first two are given where the scale is none.
+    - `variance`: the trace of the covariance of one batch's estimate.
+    - `nearest_margin`: the exact margin (points per round) of the exploiter closest to even. At 0 J has no
+      gradient.
+
+    Estimators of other papers are measured at one size, the one nearest to TERMS_AT. All numbers have six
+    significant digits. Raises ValueError for an unknown policy, fewer groups than FEWEST, or a size below 2.
     """
     start = policy(policy_name, game)
     if groups < FEWEST:
         raise ValueError(f"The study needs at least {FEWEST} groups against every opponent; got {groups}.")
-    if not sizes or min(sizes) < 2:
+    if not group_sizes or min(group_sizes) < 2:
         raise ValueError(
-            f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(sizes)}."
+            f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(group_sizes)}."
         )
     exact = tabular.exact(start, pools)
     nearest = min(exact.margins.values(), key=abs)
-    separated = min(sizes, key=lambda size: abs(size - TERMS_AT))
+    separated = min(group_sizes, key=lambda size: abs(size - TERMS_AT))
     blocks = min(BLOCKS, groups // 2)
     played = groups // blocks * blocks
     rows = []
-    for size in sizes:
+    for size in group_sizes:
         path = (policy_name, game.name, pools, size)
         measured = _measure(start, pools, groups, size, size == separated, exact, seeds.derive(seed, *path))
         compared = {
@@ -372,21 +292,94 @@ def measure(
 
 
 def run_estimators(
-    folder: Path,
-    report: Report,
-    *,
-    game: str,
-    pools: str,
-    policy_name: str,
-    groups: int,
-    group_sizes: list,
-    seed: int,
-    keys: dict,
-    weights: dict | None = None,
+    folder: Path, report: Report, *, game: str, keys: dict, weights: dict | None = None, **settings
 ) -> dict:
-    """One job of the study: `measure`. Leaves estimators-log.parquet, whose rows also have the columns
-    `keys`. Raises ValueError as `measure` does."""
-    table = measure(policy_name, games.get(game, weights), pools, groups, group_sizes, seed)
+    """One job of the study. `weights`: see `games.get`; `settings`: the other arguments of `measure`.
+
+    It leaves estimators-log.parquet, whose rows also have the columns `keys`. Raises ValueError as `measure`
+    does.
+    """
+    table = measure(game=games.get(game, weights), **settings)
     evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}
+
+
+def _random_logits(game: Game) -> np.ndarray:
+    """One draw of standard normal logits, shape (I, A); the same in every study."""
+    legal = tabular.enumeration(game).legal
+    shape = (len(legal), max(map(len, legal.values())))
+    return seeds.generator(0, "random policy", game.name).normal(size=shape)
+
+
+def _probabilities(game: Game, choice: Callable[[InformationSet], Action | list[float]]) -> np.ndarray:
+    """The probabilities of a policy that is given by its action, or by the probability of each legal action,
+    at every information set; shape (I, A)."""
+    rows = []
+    for seen, legal in tabular.enumeration(game).legal.items():
+        wanted = choice(seen)
+        rows.append(wanted if isinstance(wanted, list) else [float(action == wanted) for action in legal])
+    return np.array(rows)
+
+
+def _measure(
+    policy: TabularPolicy,
+    pools: str,
+    groups: int,
+    size: int,
+    separate: bool,
+    exact: Exact,
+    seed: int,
+) -> dict[tuple[Study, str, int], Measured]:
+    """All estimators on the same simulated groups, block by block, by (study, term, groups per batch)."""
+    game = policy.game
+    blocks = min(BLOCKS, groups // 2)
+    per_block = groups // blocks
+    factor = tabular.coefficients(game, game.train_weights)
+    terms = [term for term in tabular.TERMS if separate and factor[term]]
+    means: dict[tuple, list[np.ndarray]] = {}
+    squares: dict[tuple, list[float]] = {}
+    cosines: dict[tuple, list[float]] = {}
+    every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
+    for number in range(blocks):
+        block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
+        pooled = block.pooled()
+        estimated: dict[tuple, dict[str, np.ndarray]] = {}  # two studies may share an estimator
+        for study in every:
+            known = study.known
+            kinds = [(1, block, [] if known or study.base == "authors_current" else terms)] + (
+                [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
+            )
+            for together, played, wanted in kinds:
+                once = (study.how, known, together)
+                if once not in estimated:
+                    margins = exact.margins if known else None
+                    estimated[once] = estimate_terms(played, policy, study.how, wanted, margins)
+                for term, estimate in estimated[once].items():
+                    key = (study, term, together)
+                    flat = estimate.reshape(len(estimate), -1)
+                    means.setdefault(key, []).append(flat.mean(axis=0))
+                    squares.setdefault(key, []).append(float((flat**2).sum(axis=1).mean()))
+                    one = batch_cosine(flat, exact.gradients[term].ravel()) if term == "J" else np.nan
+                    cosines.setdefault(key, []).append(one)
+    return {
+        key: Measured(*(np.array(of[key]) for of in (means, squares, cosines)), per_block // key[2])
+        for key in means
+    }
+
+
+def batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
+    """Mean over batches of the cosine of one batch's estimate with the exact gradient.
+
+    nan where the exact gradient is zero. An estimate of zero has no direction and counts as 0.
+    """
+    if np.linalg.norm(exact_P) <= ZERO:
+        return np.nan
+    return float(np.nan_to_num(cosine(estimates_BP, exact_P)).mean())
+
+
+def _parts(weights: Weights, term: str) -> Weights:
+    """Weights without `term`; without any penalty for u."""
+    if term == "u":
+        return Weights(0.0, 0.0, 0.0)
+    return replace(weights, **{{"e": "exploit", "c": "collusion", "x": "externality"}[term]: 0.0})

@@ -1,17 +1,18 @@
-"""Headroom: how much J the strategy with the highest payoff leaves on the table (METHOD section 6).
+"""Headroom: how far the J of the strategy with the highest payoff is below the highest J.
 
-A penalty can matter only where payoff and safety conflict. For every game and pool set a whole family of
-strategies is valued, by enumeration where the game has one, and two of them are compared: the one with the
-highest payoff u (of several, the one with the highest J) and the one with the highest J.
+A penalty can matter only where payoff and safety conflict (docs/method.md, "Headroom"). For every game and
+pool set this study computes the value of a whole family of strategies, by enumeration where the game has one.
+It compares two of them: the strategy with the highest payoff u (of several, the one with the highest J) and
+the strategy with the highest J.
 
     game      family                                                                      strategies
     ipd       memory one, every probability of cooperating in 0, 1/4, 1/2, 3/4, 1               3,125
     auction   every deterministic table (own value, last opposing bid)                          6,561
     split     every deterministic table (last opposing demand, of those that occur)            59,049
     kuhn      every deterministic table (12 information sets)                                   4,096
-    deal      the demonstrations' strategies and the pools' opponents, played in its place          9
+    deal      the demonstrations' experts and the pools' opponents as the policy                    9
 
-The values of `deal` are means over episodes, all others are exact.
+The values of `deal` are means over episodes; all others are exact.
 """
 
 import itertools
@@ -32,13 +33,13 @@ from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, Query
 from sepo_lib.training import demonstrations
 
-AT_ONCE = 4096  # strategies that are valued together
+AT_ONCE = 4096  # strategies whose values are computed together
 TIE = 1e-9  # payoffs closer than this are the same
-SEED = 1  # no training seed: nothing is trained here
+SEED = 1  # not a training seed: nothing is trained here
 
 
 class ScriptedPolicy:
-    """A `Policy` that plays as an opponent does that keeps nothing between its decisions."""
+    """A `Policy` that plays as an opponent that remembers nothing between its decisions."""
 
     def __init__(self, opponent: Start):
         self._opponent = opponent
@@ -65,8 +66,8 @@ def scripts(game: Game) -> dict[str, Start]:
 def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
     """The family of an enumerated game, one strategy after the other: probabilities of shape (I, A).
 
-    Where an information set is one that no opponent of `pools` leads to, its first action stands for all.
-    Raises ValueError for a game without an enumeration.
+    At an information set that no opponent of `pools` leads to, only the first action is taken. Raises
+    ValueError for a game without an enumeration.
     """
     how = tabular.enumeration(game)
     width = max(map(len, how.legal.values()))
@@ -86,34 +87,12 @@ def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
 
 
 def spell(game: Game, p_IA: np.ndarray) -> str:
-    """A table in words: the action of every information set, or P(COOPERATE) in the dilemma."""
+    """A strategy in words: its action at every information set, or with a grid P(first action)."""
     how = tabular.enumeration(game)
     if how.grid:
         return " ".join(f"{p:g}" for p in p_IA[:, 0])
     legal = how.legal.values()
     return " ".join(game.spell(actions[int(p_A.argmax())]) for actions, p_A in zip(legal, p_IA, strict=True))
-
-
-def _enumerated(game: Game, pools: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    family = list(tables(game, pools))
-    parts = []
-    for start in range(0, len(family), AT_ONCE):
-        probabilities = torch.as_tensor(np.stack(family[start : start + AT_ONCE]))
-        found = tabular.terms(game, pools, probabilities)
-        parts.append(pd.DataFrame({term: value.numpy() for term, value in found.items()}))
-    return pd.concat(parts, ignore_index=True), family
-
-
-def _played(game: Game, pools: str, family: Mapping[str, Start], episodes: int) -> pd.DataFrame:
-    plans = rollouts.plan(
-        game, pools, dict.fromkeys(OBJECTIVE_POOLS, episodes), seeds.derive(SEED, "headroom")
-    )
-    rows = []
-    for opponent in family.values():
-        measured = objective.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
-        terms = ("payoff", "exploit", "collusion", "externality")
-        rows.append({short: measured[name] for short, name in zip(tabular.TERMS, terms, strict=True)})
-    return pd.DataFrame(rows)
 
 
 def best(values: pd.DataFrame, objective_: pd.Series) -> tuple[int, int]:
@@ -125,9 +104,9 @@ def best(values: pd.DataFrame, objective_: pd.Series) -> tuple[int, int]:
 def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
     """`headroom.csv` for one game and pool set: a row for the training and one for the evaluation weights.
 
-    Columns: game, pools, weights, family (enumerated, scripted), strategies (their number), the strategy, J,
-    u, e, c and x of the best payoff (`best_payoff_...`) and of the best J (`best_...`), and `gap`, the
-    difference of the two J. `episodes` per opponent are played where there is no enumeration.
+    Columns: game, pools, weights, family (enumerated, scripted) and strategies (their number); the strategy,
+    J, u, e, c and x with the highest payoff (`best_payoff_...`) and with the highest J (`best_...`); `gap`,
+    the difference of the two J. `episodes` per opponent are played where there is no enumeration.
     """
     if game.enumeration is not None:
         values, family = _enumerated(game, pools)
@@ -163,3 +142,25 @@ def run_headroom(
     evaluation.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}
+
+
+def _enumerated(game: Game, pools: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    family = list(tables(game, pools))
+    parts = []
+    for start in range(0, len(family), AT_ONCE):
+        probabilities = torch.as_tensor(np.stack(family[start : start + AT_ONCE]))
+        found = tabular.terms(game, pools, probabilities)
+        parts.append(pd.DataFrame({term: value.numpy() for term, value in found.items()}))
+    return pd.concat(parts, ignore_index=True), family
+
+
+def _played(game: Game, pools: str, family: Mapping[str, Start], episodes: int) -> pd.DataFrame:
+    plans = rollouts.plan(
+        game, pools, dict.fromkeys(OBJECTIVE_POOLS, episodes), seeds.derive(SEED, "headroom")
+    )
+    rows = []
+    for opponent in family.values():
+        measured = objective.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
+        terms = ("payoff", "exploit", "collusion", "externality")
+        rows.append({short: measured[name] for short, name in zip(tabular.TERMS, terms, strict=True)})
+    return pd.DataFrame(rows)

@@ -336,7 +336,7 @@ def test_ipd_payoffs_and_rates():
 
 def test_ipd_opponent_knows_the_number_of_rounds():
     """Back stabber defects in the last two rounds of a match, if it knows how long the match is."""
-    assert answers(ipd.axelrod_opponent("backstabber.BackStabber"), "CCCCCCCC") == "CCCCCCDD"
+    assert answers(ipd.axelrod_player("backstabber.BackStabber"), "CCCCCCCC") == "CCCCCCDD"
 
 
 # --- auction ------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_a_record_of_other_rules_is_not_played_again(column, value):
 
 
 def rates(table, game):
-    """(c, x) per decision of an older record, by METHOD section 3; x is nan where only the winner tells."""
+    """(c, x) per decision of an older record, by docs/method.md; x is nan where only the winner tells."""
     own, other = table["own_payoff"], table["other_payoff"]
     action, none = table["action"].astype(str), pd.Series(0.0, table.index)
     if game == "ipd":

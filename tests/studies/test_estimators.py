@@ -135,8 +135,8 @@ def test_the_cosine_of_one_batch_by_hand():
     exact = tabular.exact(estimators.policy("random", games.get("ipd")), "paper").gradients["J"].ravel()
     other = np.zeros_like(exact)
     batches = np.array([2 * exact, -exact, exact, other])  # the last one has no direction
-    assert estimators._batch_cosine(batches, exact) == pytest.approx(0.25)
-    assert np.isnan(estimators._batch_cosine(batches, other))
+    assert estimators.batch_cosine(batches, exact) == pytest.approx(0.25)
+    assert np.isnan(estimators.batch_cosine(batches, other))
 
 
 @pytest.mark.parametrize("true", [1.0, 0.9995, 0.9])

@@ -21,8 +21,8 @@ from sepo_lib.training import demonstrations as demos
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = tuple(games.GAMES)
-# METHOD section 4, typed in again.
-METHOD = {
+# The mixtures of docs/method.md, "Demonstrations", typed in again.
+SHARES = {
     "ipd": {
         "tit_for_tat": 0.33,
         "always_defect": 0.27,
@@ -303,7 +303,7 @@ def test_answers_are_short_and_prompts_are_the_games_own(built, game, kind):
 @pytest.mark.parametrize("game", NAMES)
 def test_mixture_is_the_methods_and_is_drawn_at_its_shares(game):
     shares = {name: share for name, (share, _) in demos.mixture(game).items()}
-    assert shares == METHOD[game]
+    assert shares == SHARES[game]
     assert sum(shares.values()) == pytest.approx(1)
     rows = demos.build(game, 1600, seed=2)
     episodes = dict(zip(rows["episode"], rows["strategy"], strict=True))
