@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
-from sepo_lib.run import jobs, provenance
+from sepo_lib.run import events, headless, jobs, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -158,17 +158,17 @@ def test_the_module_is_a_command():
 
 
 def test_a_line_of_progress():
-    progress = jobs.Progress("sepo", 12, 30, 740, 1800, 372.0, 520.0)
-    assert cli.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
+    progress = events.Progress("sepo", 12, 30, 740, 1800, 372.0, 520.0)
+    assert headless.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
         "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40"
     )
     progress.metrics = {"a": {"parse_rate": 0.96}, "b": {"parse_rate": 0.62}, "c": {"loss": 1.0}}
-    assert cli.line("x", progress, 372.0).endswith(
+    assert headless.line("x", progress, 372.0).endswith(
         "left about 8:40  parse rate 0.62: the actions of the other answers come from the constrained decode"
     )
     progress.metrics.pop("b")
-    assert cli.line("x", progress, 372.0).endswith("left about 8:40")
-    assert cli.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
+    assert headless.line("x", progress, 372.0).endswith("left about 8:40")
+    assert headless.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
 
 
 def test_profiles_are_printed_with_their_reasons(capsys):

@@ -1,10 +1,10 @@
-"""Every path of the project, from one root, and the only place that reads or writes result tables.
+"""Every path of the project, from one root, and the only code that reads or writes result tables.
 
-    runs/<profile>/           what a run was made with: manifest, events, executed notebooks, checkpoints
+    runs/<profile>/           manifest, events, executed notebooks and checkpoints of a run
     data/results/<profile>/   its tables                figures/<profile>/   its figures
     data/sft/                 demonstrations            data/models/<name>/  models that ship with the kit
 
-The root is the repository, or the folder named by the environment variable SEPO_ROOT.
+The root is the repository, or the folder that the environment variable SEPO_ROOT names.
 """
 
 import csv
@@ -48,37 +48,37 @@ TABLES = {
     "claims": "05_figures",
 }
 
-#: Tables too long for a text file.
+#: Tables that are too long for a text file.
 PARQUET = frozenset({"episodes"})
 
 
 def root() -> Path:
-    """The folder that every other path starts from."""
+    """The root folder: every other path starts there."""
     return Path(os.environ.get("SEPO_ROOT") or Path(__file__).resolve().parents[2])
 
 
 def relative(path: Path) -> str:
-    """`path` as it is shown to people and kept in files: from the root, with forward slashes."""
+    """`path` from the root, with forward slashes: how messages and files name it."""
     return path.relative_to(root()).as_posix()
 
 
 def shown(path: Path) -> str:
-    """`path` as an error message shows it: from the root where it lies there, else as it was given."""
+    """`path` for an error message: from the root if it lies below it, else unchanged."""
     return relative(path) if path.is_relative_to(root()) else str(path)
 
 
 def notebooks() -> Path:
-    """The notebooks as they stand in git."""
+    """The folder of the notebooks in git."""
     return root() / "notebooks"
 
 
 def notebook(name: str) -> Path:
-    """The notebook `name` as it stands in git."""
+    """The notebook `name` in git."""
     return notebooks() / f"{name}.ipynb"
 
 
 def run(profile: str) -> Path:
-    """Everything that a run leaves behind except its tables and figures."""
+    """Everything that a run writes, except its tables and figures."""
     return root() / "runs" / profile
 
 
@@ -88,22 +88,22 @@ def executed(profile: str) -> Path:
 
 
 def checkpoints(profile: str) -> Path:
-    """One folder per training job; not in git."""
+    """The checkpoints of a run: one folder per job; not in git."""
     return run(profile) / "checkpoints"
 
 
 def job(profile: str, name: str) -> Path:
-    """The folder of one training job."""
+    """The folder of one job."""
     return checkpoints(profile) / name
 
 
 def events(profile: str) -> Path:
-    """The log of a run's progress, one JSON object a line."""
+    """The log of a run's progress, one JSON object per line."""
     return run(profile) / "events.jsonl"
 
 
 def manifest(profile: str) -> Path:
-    """What a run was made with."""
+    """The manifest of a run: code, settings, versions, hardware and hashes."""
     return run(profile) / "manifest.json"
 
 
@@ -138,13 +138,13 @@ def models() -> Path:
 
 
 def model(name: str) -> Path | None:
-    """The folder of a model: one that ships with the kit, or a path from the root; None without either."""
+    """The folder of a model that ships with the kit, or at a path from the root; None if there is neither."""
     folders = (models() / name, root() / name)
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def crossplay(game: str) -> Path:
-    """What the command crossplay leaves behind; not in git."""
+    """The results of the command crossplay; not in git."""
     return root() / "runs" / "crossplay" / game
 
 
@@ -154,7 +154,10 @@ def lock() -> Path:
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file and move it to `path`, so that readers see all of it or nothing."""
+    """Write `path` in one step: `write` fills a temporary file, which is then moved there.
+
+    Readers see the old file or the whole new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -171,10 +174,10 @@ def replace_text(path: Path, text: str) -> Path:
 
 
 def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
-    """One result table of a run; with `columns`, those that the caller relies on must be there.
+    """One result table of a run. `columns` are those that the caller needs.
 
-    Raises FileNotFoundError naming the notebook to run first, ValueError naming a missing column, and as
-    pandas does where the file has no header (`write_table` writes none such).
+    Raises FileNotFoundError naming the notebook to run first, and ValueError naming a missing column. pandas
+    raises EmptyDataError for a file without a header, which `write_table` never writes.
     """
     import pandas as pd
 
@@ -205,14 +208,13 @@ def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
 
 
 def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
-    """Write a table to `path` in one step, without its index, so that `read_csv` reads the same columns and
-    rows back.
+    """Write a table to `path` in one step, without its index. `read_csv` reads the same table back.
 
-    Raises ValueError for a table without columns, or with a column name that is blank or there twice.
+    Raises ValueError for a table without columns, and for a column name that is blank or occurs twice.
     """
     _check_columns(frame, path)
     text = frame.to_csv(index=False, lineterminator="\n")
-    if "\r" in text:  # a line end for pandas when it reads, which it does not quote when it writes
+    if "\r" in text:  # pandas reads it as a line end, but does not quote it when it writes
         text = frame.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return replace(path, lambda file: file.write_text(text, encoding="utf-8", newline=""))
 

@@ -26,7 +26,7 @@ from sepo_lib.config.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Settings", "hyperparameters", "load", "names", "spell", "table"]
+__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "spell", "table"]
 
 #: A folder with one of these files holds a model, or an adapter of one.
 MODEL_FILES = ("config.json", "adapter_config.json")
@@ -100,6 +100,20 @@ def table() -> "pd.DataFrame":
         }
         for key, block in hyperparameters().items()
     )
+
+
+def as_text() -> str:
+    """All hyperparameters: meaning, the value in each profile, what the paper says, and why."""
+    lines = []
+    for row in table().to_dict("records"):
+        values = {row[name] for name in names()}
+        lines += [row["hyperparameter"], f"  {row['meaning']}"]
+        if len(values) == 1:
+            lines.append(f"  every profile  {values.pop()}")
+        else:
+            lines += [f"  {name:<13}  {row[name]}" for name in names()]
+        lines += [f"  the paper      {row['paper_says']}", f"  why            {row['why']}", ""]
+    return "\n".join(lines)
 
 
 def _value(name: str, profile: str, model: str | None) -> Any:

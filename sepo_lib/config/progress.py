@@ -1,6 +1,6 @@
-"""How a long computation says how far it is."""
+"""The type of the callback with which a long computation reports its progress."""
 
 from collections.abc import Callable, Mapping
 
-#: Called as report(step, metrics): the number of steps done, and the latest measures by name.
+#: Called as report(step, metrics): the number of finished steps, and the latest metrics by name.
 Report = Callable[[int, Mapping[str, float]], None]

@@ -8,6 +8,7 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM
 from sepo_lib.figures.theme import Look
+from sepo_lib.measure.rows import reported as reported
 
 
 class NothingToDraw(ValueError):
@@ -27,19 +28,6 @@ def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
         raise ValueError(f"This figure needs the columns {missing}; the table has {list(table.columns)}.")
     if "model" in table.columns and table["model"].nunique() > 1:
         raise ValueError(f"A figure shows one model; choose among {sorted(table['model'].unique())}.")
-
-
-def reported(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are reported: all rows of the base and SFT models, and one step of each SEPO run.
-
-    That step is marked in the column `reported`. Without this column it is the last step of each seed.
-    """
-    sepo = table["stage"] == "sepo"
-    if "reported" in table.columns:
-        return table[~sepo | table["reported"].isin([True])]
-    keys = [key for key in ("game", "pools", "arm", "preset", "seed") if key in table.columns]
-    last = table.groupby(keys, dropna=False)["step"].transform("max")
-    return table[~sepo | (table["step"] == last)]
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:

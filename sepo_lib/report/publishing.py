@@ -7,6 +7,28 @@ from sepo_lib.config import paths
 from sepo_lib.run import provenance
 
 
+def publish_run(profile: str) -> list[str]:
+    """Write the outputs of a run into the notebooks in git and return their names.
+
+    Writes all of them, or none if one is refused (`publish`). Raises ValueError if the report of the run
+    shows a folder of the machine, FileNotFoundError without executed notebooks.
+    """
+    import nbformat
+
+    runs = sorted(paths.executed(profile).glob("*.ipynb"))
+    if not runs:
+        raise FileNotFoundError(
+            f"{paths.relative(paths.executed(profile))}/ is empty; run `make reproduce PROFILE={profile}`."
+        )
+    published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
+    page = paths.report(profile)
+    if page.exists() and (found := provenance.traces(page.read_text(encoding="utf-8"))):
+        raise ValueError(f"{paths.relative(page)} shows folders of a machine ({found[0]}); build it again.")
+    for name, notebook in published.items():
+        paths.replace_text(paths.notebook(name), nbformat.writes(notebook) + "\n")
+    return list(published)
+
+
 def publish(name: str, executed: Any) -> Any:
     """The notebook `name` in git with the outputs of `executed`, whose cells are counted 1..N.
 

@@ -1,11 +1,10 @@
-"""`accelerate launch -m sepo_lib.run.launch ...`: one SEPO job of a run, trained by one process or several.
-
-The job is the one that notebook 03 (or, for the ablation, 04) would run, in the same folder, so the notebook
-finds it done. Its SFT model must be there.
+"""Train one SEPO job of a run with one process or with several.
 
     accelerate launch --num_processes 4 -m sepo_lib.run.launch --profile paper --game kuhn --seed 11
 
-On a CPU, several processes need `--multi_gpu` as well (accelerate's `--cpu` alone starts one).
+The job is one that notebook 03 (or 04, for the ablation) would run, in the same folder, so the notebook later
+skips it. The SFT model of the run must exist. On a CPU, accelerate starts several processes only with
+`--multi_gpu`.
 """
 
 import argparse
@@ -22,23 +21,24 @@ from sepo_lib.run import jobs, recipes, steps
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """The options of the command; their choices come from the registries."""
     made = argparse.ArgumentParser(prog="accelerate launch -m sepo_lib.run.launch", description=main.__doc__)
     made.add_argument("--profile", default="laptop", help=f"{', '.join(profiles.names())}")
     made.add_argument("--game", required=True, choices=games.GAMES, help="the game to train on")
-    made.add_argument("--seed", required=True, type=int, help="the training seed, one of the run's")
-    made.add_argument("--preset", help="unbiased, published or published+<switch> (default: the profile's)")
-    made.add_argument("--arm", help="the arm (default: the one that the preset is trained with)")
-    made.add_argument("--pools", help="paper or conflict (default: the pool set the run trains on)")
-    for name, text in (("model", "the model"), ("seeds", "seeds"), ("games", "games"), ("steps", "steps")):
-        made.add_argument(f"--{name}", help=f"the run's {text}, where make was given others")
+    made.add_argument("--seed", required=True, type=int, help="a training seed of the run")
+    presets = ", ".join(credit.PRESETS)
+    made.add_argument("--preset", help=f"{presets}, or published+<switch> (default: that of the profile)")
+    made.add_argument("--arm", help=f"{', '.join(credit.ARMS)} (default: the arm of the preset)")
+    made.add_argument("--pools", help="the pool set: paper or conflict (default: that of the run)")
+    for name in ("model", "seeds", "games", "steps"):
+        made.add_argument(f"--{name}", help=f"{name} of the run, if it was started with this option")
     return made
 
 
 def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
-    """The settings of the run and the job that the options name.
+    """The settings of the run and the job that the options describe.
 
-    Raises ValueError listing the run's jobs where it is none of them.
+    Raises ValueError listing the jobs of the run if there is no such job.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
     settings = profiles.load(options.profile, **given)
@@ -71,11 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train one SEPO job of a run with as many processes as accelerate launched."""
     try:
         settings, job = find(parser().parse_args(arguments))
-        recipes.require(
-            settings,
-            [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["sft_job"]],
-            "02_sft",
-        )
+        needed = [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["sft_job"]]
+        recipes.require(settings, needed, "02_sft")
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -88,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(settings: profiles.Settings, job: jobs.Job) -> None:
-    """The part of one process in the job."""
+    """What one of the processes does for the job."""
     state = PartialState(cpu=models.device().type == "cpu")
     done = jobs.finished(settings.profile, job)
     state.wait_for_everyone()

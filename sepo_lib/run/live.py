@@ -1,4 +1,4 @@
-"""Watching a stage from a notebook: a line of progress and a curve, redrawn below the cell while jobs run."""
+"""Progress below a notebook cell while jobs run: a line of text and a curve, redrawn every few seconds."""
 
 import os
 import time
@@ -6,13 +6,14 @@ import time
 import matplotlib.pyplot as plt
 from IPython.display import HTML, display
 
-from sepo_lib.run.jobs import HEADLESS, Progress
+from sepo_lib.run.events import Progress
+from sepo_lib.run.headless import HEADLESS
 
 _REDRAW_SECONDS = 5.0
 
 
 class Live:
-    """What `jobs.run` calls as watch(progress). `metric` is the training metric to draw, one line per job."""
+    """Called by `jobs.run` as watch(progress). Draws the training metric `metric`, one line per job."""
 
     def __init__(self, metric: str = "objective"):
         self.metric, self.curves, self.drawn = metric, {}, 0.0

@@ -17,7 +17,7 @@ from sepo_lib.play.policy import LanguageModelPolicy
 
 NAME = "best_response"
 
-#: The choices of `kuhn_exploiter`: the pools that the best response replaces, and the penalty weights of J
+#: The choices of `exploiter`: the pools that the best response replaces, and the penalty weights of J
 #: (None: the game's own). `best_response_only` leaves only NashConv in J: u is then -NashConv / 2 and e is
 #: NashConv, so that with the exploit weight 1/2 both terms count a chip the same.
 EXPLOITERS: dict[str, tuple[tuple[str, ...], Weights | None]] = {

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from sepo_lib.config import paths
-from sepo_lib.run import jobs
+from sepo_lib.run import events, jobs, workers
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def counting(name, steps=3, start=1):
     return jobs.Job(name, "toy_jobs:count", {"start": start, "steps": steps}, steps)
 
 
-def events():
+def logged():
     return [json.loads(line) for line in paths.events("smoke").read_text().splitlines()]
 
 
@@ -66,13 +66,13 @@ def test_processes_wait_for_the_next_stage(monkeypatch):
 
 
 def test_the_longest_jobs_are_handed_out_first(monkeypatch):
-    handed, start = [], jobs._Worker.start
+    handed, start = [], workers.Worker.start
 
     def watched(worker, job, *rest):
         handed.append(job.name)
         start(worker, job, *rest)
 
-    monkeypatch.setattr(jobs._Worker, "start", watched)
+    monkeypatch.setattr(workers.Worker, "start", watched)
     todo = [counting(f"count/{steps}", steps=steps) for steps in (2, 3, 40, 4)]
     results = jobs.run(todo, "smoke", "sft", workers=2)
     assert handed == ["count/40", "count/4", "count/3", "count/2"]
@@ -85,7 +85,7 @@ def test_a_finished_job_is_skipped_and_said_so_once(capsys):
     (paths.checkpoints("smoke") / "a" / "state.txt").write_text("99")
     assert jobs.run([counting("a"), counting("b")], "smoke", "sft")["a"] == first["a"]
     assert capsys.readouterr().out == "1 of 2 jobs of sft were finished before and are skipped.\n"
-    assert [event["job"] for event in events() if event["event"] == "job_start"] == ["a", "b"]
+    assert [event["job"] for event in logged() if event["event"] == "job_start"] == ["a", "b"]
 
 
 def test_other_arguments_start_in_an_empty_folder():
@@ -113,7 +113,7 @@ def test_a_failing_job_lets_the_others_finish_and_is_named(workers):
     )
     assert "Traceback" in (paths.checkpoints("smoke") / "bad" / "error.txt").read_text()
     assert (paths.checkpoints("smoke") / "good" / "done.json").exists()
-    assert events()[-1]["failed"] == ["bad"]
+    assert logged()[-1]["failed"] == ["bad"]
 
 
 def test_a_process_that_dies_is_a_failed_job():
@@ -139,7 +139,7 @@ def test_an_interrupt_ends_the_workers():
 
 def test_reports_are_throttled_but_the_last_one_is_kept():
     jobs.run([counting("a", steps=200)], "smoke", "sft")
-    steps = [event["step"] for event in events() if event["event"] == "step"]
+    steps = [event["step"] for event in logged() if event["event"] == "step"]
     assert steps[0] == 1 and steps[-1] == 200 and len(steps) < 20
 
 
@@ -149,12 +149,12 @@ def test_two_jobs_may_not_share_a_folder():
 
 
 def test_the_time_left_counts_only_steps_made_now():
-    follower = jobs.Follower("smoke")
+    follower = events.Follower("smoke")
     assert follower.read() is None
-    jobs.log_event("smoke", "stage_start", stage="sepo", jobs=2, steps=200, jobs_left=1, steps_left=100)
+    events.log_event("smoke", "stage_start", stage="sepo", jobs=2, steps=200, jobs_left=1, steps_left=100)
     follower.begun = 0.0
-    jobs.log_event("smoke", "step", stage="sepo", job="b", steps=100, step=51, metrics={})
-    jobs.log_event("smoke", "step", stage="sepo", job="b", steps=100, step=60, metrics={})
+    events.log_event("smoke", "step", stage="sepo", job="b", steps=100, step=51, metrics={})
+    events.log_event("smoke", "step", stage="sepo", job="b", steps=100, step=60, metrics={})
     progress = follower.read()
     assert (progress.jobs_done, progress.steps_done, progress.steps_total) == (1, 160, 200)
     assert progress.left == pytest.approx(progress.elapsed * 40 / 10)
@@ -162,14 +162,14 @@ def test_the_time_left_counts_only_steps_made_now():
 
 def test_events_of_many_writers_do_not_mix():
     writers = [
-        threading.Thread(target=lambda: [jobs.log_event("smoke", "x", text="y" * 500) for _ in range(50)])
+        threading.Thread(target=lambda: [events.log_event("smoke", "x", text="y" * 500) for _ in range(50)])
         for _ in range(4)
     ]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(events()) == 200
+    assert len(logged()) == 200
 
 
 @pytest.mark.parametrize(
@@ -186,5 +186,5 @@ def test_events_of_many_writers_do_not_mix():
 )
 def test_a_low_or_unknown_parse_rate_is_part_of_the_message(rates, note):
     metrics = {str(number): {"parse_rate": rate} for number, rate in enumerate(rates)}
-    said = jobs.Progress("sepo", 0, 2, 0, 2, 0.0, None, metrics).note
+    said = events.Progress("sepo", 0, 2, 0, 2, 0.0, None, metrics).note
     assert note in said and bool(said) == bool(note)

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from sepo_lib.run import jobs, live
+from sepo_lib.run import events, headless, live
 
 
 class Handle:
@@ -17,14 +17,14 @@ class Handle:
 @pytest.fixture
 def handle(monkeypatch):
     handle = Handle()
-    monkeypatch.delenv(jobs.HEADLESS, raising=False)
+    monkeypatch.delenv(headless.HEADLESS, raising=False)
     monkeypatch.setattr(live, "display", lambda *args, **kwargs: handle)
     monkeypatch.setattr(live, "_REDRAW_SECONDS", -1.0)
     return handle
 
 
 def progress(step, value, finished=False):
-    return jobs.Progress("SEPO", 0, 1, step, 10, 30.0, 60.0, {"a": {"objective": value}}, finished)
+    return events.Progress("SEPO", 0, 1, step, 10, 30.0, 60.0, {"a": {"objective": value}}, finished)
 
 
 def test_the_curve_grows_and_ends_as_a_line_of_text(handle):
@@ -44,6 +44,6 @@ def test_the_curve_grows_and_ends_as_a_line_of_text(handle):
 
 
 def test_nothing_is_drawn_where_nobody_looks(handle, monkeypatch):
-    monkeypatch.setenv(jobs.HEADLESS, "1")
+    monkeypatch.setenv(headless.HEADLESS, "1")
     live.Live()(progress(1, 0.5))
     assert handle.shown == []

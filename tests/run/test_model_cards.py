@@ -14,9 +14,9 @@ from sepo_lib.run import model_cards, steps
 from sepo_lib.training import demonstrations
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.05}
-LOAD = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
-PLAY = {"episodes": {"split": 1, "kuhn": 1}, "shift_episodes": 1, "reading": {"samples": 2}}
-KEYS = {"profile": "smoke", "model": "nano", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 2}
+SAMPLING = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
+SIZES = {"episodes": {"split": 1, "kuhn": 1}, "shift_episodes": 1, "reading": {"samples": 2}}
+LABELS = {"profile": "smoke", "model": "nano", "stage": "sft", "arm": "", "preset": "", "seed": 1, "step": 2}
 SFT, SEPO = "sft/seed-1", "sepo/split-paper/unbiased-credited/seed-1"
 SFT_FOLDER = f"runs/smoke/checkpoints/{SFT}"
 SEPO_FOLDER = f"runs/smoke/checkpoints/{SEPO}"
@@ -39,21 +39,21 @@ def root(tmp_path_factory):
             paths.job("smoke", SFT),
             silent,
             model="nano",
-            weights="",
-            load=LOAD,
+            model_sha256="",
+            sampling=SAMPLING,
             data="data/sft",
             data_sha256={"split": demonstrations.sha256(paths.demonstrations(), "split")},
             train={**train, "lora": LORA, "micro_batches": 1},
-            play=PLAY,
-            where=[["split", "paper"]],
-            keys=KEYS,
+            evaluation=SIZES,
+            evaluated_on=[["split", "paper"]],
+            labels=LABELS,
         )
         steps.run_sepo(
             paths.job("smoke", SEPO),
             silent,
-            start=SFT,
-            after="the fingerprint",
-            load=LOAD,
+            sft_job=SFT,
+            sft_fingerprint="the fingerprint",
+            sampling=SAMPLING,
             game="split",
             pools="paper",
             preset="unbiased",
@@ -71,8 +71,8 @@ def root(tmp_path_factory):
                 "seed": 5,
                 "lora": LORA | {"dropout": 0.0},
             },
-            play=PLAY,
-            keys={**KEYS, "stage": "sepo"},
+            evaluation=SIZES,
+            labels={**LABELS, "stage": "sepo"},
         )
         yield folder
 

@@ -1,0 +1,161 @@
+"""Worker processes, which run jobs one after the other with one thread each.
+
+They outlive a stage and wait for the next one, because their imports take longer than a small job.
+"""
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import connection
+from typing import TYPE_CHECKING, ClassVar
+
+from sepo_lib.run.events import INTERVAL
+
+if TYPE_CHECKING:
+    from sepo_lib.run.jobs import Job, Stage
+
+#: Set in the environment of a worker process.
+WORKER = "SEPO_WORKER"
+
+#: The environment of a worker process, set before it imports anything.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+#: Thresholds of the garbage collector. Play makes millions of objects without cycles, so it runs rarely.
+GC_THRESHOLD = (100_000, 50, 50)
+
+
+def run(todo: Sequence["Job"], stage: "Stage", number: int) -> dict[str, str]:
+    """Run jobs in `number` processes, those with the most steps first.
+
+    Returns the name and the error of every job that fails. If a process dies, its job has failed, and another
+    process takes its place.
+    """
+    from sepo_lib.run import jobs
+
+    errors: dict[str, str] = {}
+    waiting = sorted(todo, key=lambda job: -job.steps)  # the longest first, so that none is left for the end
+    pool: list[Worker] = []
+    try:
+        while waiting or any(worker.job for worker in pool):
+            while waiting and len(pool) < number:
+                pool.append(Worker.idle() or Worker())
+            for worker in pool:
+                if waiting and worker.job is None:
+                    worker.start(waiting.pop(0), stage)
+            busy = {worker.pipe: worker for worker in pool if worker.job}
+            for pipe in connection.wait(list(busy), timeout=INTERVAL):
+                worker = busy[pipe]
+                name = worker.job.name
+                try:
+                    error = worker.answer()
+                except (EOFError, OSError):
+                    error = f"its process ended with exit code {worker.end()}, out of memory perhaps"
+                    jobs.note_failure(name, stage, error)
+                    pool.remove(worker)
+                if error is not None:
+                    errors[name] = error
+            stage.look()
+    finally:
+        for worker in pool:
+            worker.rest()
+    return errors
+
+
+class Worker:
+    """A spawned process that runs jobs one after the other."""
+
+    #: Workers that wait for the next stage; they end with this process.
+    resting: ClassVar[list["Worker"]] = []
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.job: Job | None = None
+        self.surroundings = _surroundings()
+        self.pipe, theirs = context.Pipe()
+        with environment({**ONE_THREAD, WORKER: "1"}):
+            self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self.process.start()
+        theirs.close()
+
+    def start(self, job: "Job", stage: "Stage") -> None:
+        """Give the worker a job."""
+        self.job = job
+        with contextlib.suppress(OSError):  # answer() notices a dead process
+            self.pipe.send((job, stage.profile, stage.name))
+
+    @classmethod
+    def idle(cls) -> "Worker | None":
+        """A worker of an earlier stage, if one is alive and has the environment that a new one would have."""
+        while cls.resting:
+            worker = cls.resting.pop()
+            if worker.process.is_alive() and worker.surroundings == _surroundings():
+                return worker
+            worker.end()
+        return None
+
+    def rest(self) -> None:
+        """Wait for the next stage; end the process if it is in the middle of a job."""
+        if self.job is None:
+            self.resting.append(self)
+        else:
+            self.end()
+
+    def answer(self) -> str | None:
+        """The error of the finished job, None without one. Raises EOFError or OSError if the process died."""
+        error = self.pipe.recv()
+        self.job = None
+        return error
+
+    def end(self) -> int | None:
+        """Stop the process, by force after two seconds, and return its exit code."""
+        self.process.terminate()
+        self.process.join(2.0)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+        return self.process.exitcode
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within this context."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _serve(pipe: connection.Connection) -> None:
+    """The main function of a worker process."""
+    from sepo_lib.run import jobs
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
+    gc.set_threshold(*GC_THRESHOLD)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    while True:
+        job, profile, stage = pipe.recv()
+        pipe.send(jobs.execute(job, jobs.Stage(profile, stage)))
+
+
+def _die_with_parent() -> None:
+    """End with a killed parent: two processes must never train in one folder."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _surroundings() -> tuple:
+    """What a new process would inherit: the working folder and the environment."""
+    return os.getcwd(), dict(os.environ)
