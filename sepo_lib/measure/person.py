@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from sepo_lib import games
-from sepo_lib.games.base import Act, Action, Game, Opponent, View, stateless
+from sepo_lib.games.base import Act, Action, Game, Opponent, View
+from sepo_lib.games.players import stateless
 from sepo_lib.measure.inspection import open_policy
 from sepo_lib.method.records import Decision, Episode
 from sepo_lib.play.policy import Policy

@@ -19,7 +19,7 @@ def elsewhere(name, batch, game=IPD, batches=1):
         }
         for pool, groups in batch.items()
     }
-    given, _ = credit.advantages(pools, game, published.ELSEWHERE[name].how)
+    given, _ = credit.advantages(pools, game, published.ELSEWHERE[name].estimator)
     return {key: advantage[0, 0] for key, advantage in given.items()}
 
 
@@ -53,13 +53,13 @@ def test_the_return_of_a_role_is_that_of_its_hands_alone():
     nothing, ones = np.zeros_like(own), np.ones_like(own)
     group, idle = (credit.Rollouts(o, nothing, nothing, nothing, ones) for o in (own, nothing))
     pools = {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
-    given = credit.advantages(pools, KUHN, published.ELSEWHERE["SPIRAL (RAE)"].how)[0]["train", "a"]
+    given = credit.advantages(pools, KUHN, published.ELSEWHERE["SPIRAL (RAE)"].estimator)[0]["train", "a"]
     # returns 4 and 2 with the baselines 2 and 4 from the first seat; 0 with the baseline 0 from the other
     np.testing.assert_allclose(given[0, 0], [[1.5 / 4 * 2, 0] * 2] * 2)
     np.testing.assert_allclose(given[1, 0], [[1.5 / 4 * -2, 0] * 2] * 2)
-    whole = credit.advantages(pools, KUHN, published.ELSEWHERE["RLOO"].how)[0]["train", "a"]
+    whole = credit.advantages(pools, KUHN, published.ELSEWHERE["RLOO"].estimator)[0]["train", "a"]
     np.testing.assert_allclose(whole, 0.0)  # the six hands as one trajectory, in which all earned the same
-    one_role = credit.advantages(pools, IPD, published.ELSEWHERE["SPIRAL (RAE)"].how)[0]["train", "a"]
+    one_role = credit.advantages(pools, IPD, published.ELSEWHERE["SPIRAL (RAE)"].estimator)[0]["train", "a"]
     np.testing.assert_allclose(one_role[0, 0], 1 / 4 * 2 * np.ones((2, 4)))  # s / T = 1 / 4; every round
 
 
@@ -92,6 +92,6 @@ def test_a_baseline_by_turn_depends_on_how_many_turns_were_taken():
 def test_presets_keep_the_baseline_of_their_group():
     assert {how.baseline for how in credit.PRESETS.values()} == {"group"}
     for one in published.ELSEWHERE.values():
-        assert (one.how.arm, one.how.weights, one.how.clamp) == ("credited", "pool", "mean")
+        assert (one.estimator.arm, one.estimator.weights, one.estimator.clamp) == ("credited", "pool", "mean")
     with pytest.raises(ValueError, match="Unknown baseline 'value'; choose from group"):
         credit.preset("unbiased").with_(baseline="value")
