@@ -54,12 +54,17 @@ def test_a_function_takes_at_most_seven_parameters():
 def test_only_the_games_package_names_games():
     named = {}
     words = "|".join(games.GAMES)
+    splits = "training/demonstrations.py"  # data sets have a column called split
     for name, path in MODULES.items():
         if name.startswith("games/"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
-        found = {n.lineno for n in constants if re.fullmatch(words, n.value)}
+        found = {
+            n.lineno
+            for n in constants
+            if re.fullmatch(words, n.value) and (name, n.value) != (splits, "split")
+        }
         if found:
             named[name] = sorted(found)
     assert not named

@@ -294,7 +294,7 @@ def measure(
 def run_estimators(
     folder: Path, report: Report, *, game: str, keys: dict, weights: dict | None = None, **settings
 ) -> dict:
-    """One job of the study. `settings` are the other arguments of `measure`.
+    """One job of the study. `weights`: see `games.get`; `settings`: the other arguments of `measure`.
 
     It leaves estimators-log.parquet, whose rows also have the columns `keys`. Raises ValueError as `measure`
     does.

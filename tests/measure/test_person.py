@@ -7,6 +7,7 @@ import pytest
 
 from sepo_lib import __main__ as cli
 from sepo_lib import games
+from sepo_lib.games import players
 from sepo_lib.measure import person
 from sepo_lib.measure.inspection import open_policy
 from sepo_lib.play import models, rollouts
@@ -38,7 +39,7 @@ def quiet(text):
 
 def sitting(game, ask, say=quiet):
     """That somebody in the seat of player 1."""
-    return games.players.stateless(lambda view, rng: person.choose(game, view, ask, say))
+    return players.stateless(lambda view, rng: person.choose(game, view, ask, say))
 
 
 def test_a_person_is_what_a_scripted_opponent_is(policy):
