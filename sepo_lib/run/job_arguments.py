@@ -165,7 +165,7 @@ def game_of(settings: Settings, name: str) -> games.Game:
 def study_arguments(settings: Settings, game: str, pools: str, labels: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a study of one game and pool set; `labels` are columns of its rows."""
     changed = settings.changed_weights(game)
-    arguments = {"game": game, "pools": pools, "keys": dict(labels) | weight_columns(changed)}
+    arguments = {"game": game, "pools": pools, "labels": dict(labels) | weight_columns(changed)}
     return arguments | ({"weights": changed} if changed else {})
 
 

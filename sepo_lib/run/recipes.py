@@ -198,9 +198,9 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             f"gradient/{game}-{pools}/{seed_folder(start)}",
             "sepo_lib.studies.penalty_gradient:run_gradient",
             {
-                "start": start.name,
-                "after": start.fingerprint,
-                "load": sampling(settings),
+                "sft_job": start.name,
+                "sft_fingerprint": start.fingerprint,
+                "sampling": sampling(settings),
                 "rollouts_per_opponent": _ablation_size(settings, game, pools)[1],
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,

@@ -292,15 +292,15 @@ def measure(
 
 
 def run_estimators(
-    folder: Path, report: Report, *, game: str, keys: dict, weights: dict | None = None, **settings
+    folder: Path, report: Report, *, game: str, labels: dict, weights: dict | None = None, **settings
 ) -> dict:
     """One job of the study. `weights`: see `games.get`; `settings`: the other arguments of `measure`.
 
-    It leaves estimators-log.parquet, whose rows also have the columns `keys`. Raises ValueError as `measure`
-    does.
+    It leaves estimators-log.parquet, whose rows also have the columns `labels`. Raises ValueError as
+    `measure` does.
     """
     table = measure(game=games.get(game, weights), **settings)
-    evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
+    evaluation.save({"estimators": table.assign(**labels)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}
 

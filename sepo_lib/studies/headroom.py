@@ -134,11 +134,11 @@ def run_headroom(
     game: str,
     pools: str,
     episodes: int,
-    keys: dict,
+    labels: dict,
     weights: dict | None = None,
 ) -> dict:
-    """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `keys`."""
-    table = measure(games.get(game, weights), pools, episodes).assign(**keys)
+    """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `labels`."""
+    table = measure(games.get(game, weights), pools, episodes).assign(**labels)
     evaluation.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}

@@ -84,17 +84,17 @@ def measure(study: GradientStudy, model, policy: LanguageModelPolicy, report: Re
 
 
 def run_gradient(
-    folder: Path, report: Report, *, start: str, after: str, load: dict, keys: dict, **study
+    folder: Path, report: Report, *, sft_job: str, sft_fingerprint: str, sampling: dict, labels: dict, **study
 ) -> dict:
-    """One job of the study: `measure` the SFT model of job `start`, whose fingerprint is `after`.
+    """One job of the study: `measure` the model of `sft_job`, whose fingerprint is `sft_fingerprint`.
 
     `study` holds the fields of `GradientStudy`, the game by name, and its `weights` where the run changes
-    them. Leaves gradient-log.parquet, whose rows also have the columns `keys`.
+    them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.
     """
-    model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
+    model, _, policy = load_policy(str(paths.job(labels["profile"], sft_job) / "model"), **sampling)
     game = games.get(study["game"], study.pop("weights", None))
     table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)
-    columns = {name: value for name, value in keys.items() if name != "arm"}
+    columns = {name: value for name, value in labels.items() if name != "arm"}
     columns |= {"game": study["game"], "pools": study["pools"], "preset": "unbiased"}
     columns["batches"] = study["batches"]
     evaluation.save({"gradient": table.assign(**columns)}, folder, "log")

@@ -34,7 +34,7 @@ def finish(settings, jobs):
     """The folders of finished jobs: one evaluation for each pool set they play on, two rows of a log."""
     for job in jobs:
         folder = paths.job(settings.profile, job.name)
-        keys = job.arguments.get("labels") or job.arguments["keys"]
+        keys = job.arguments["labels"]
         where = job.arguments.get("evaluated_on", [[job.arguments.get("game"), job.arguments.get("pools")]])
         for game, pools in where:
             row = {"game": game, "pools": pools, **keys}

@@ -23,16 +23,16 @@ def table(tmp_path_factory):
     penalty_gradient.run_gradient(
         folder,
         lambda step, metrics: steps.append(step),
-        start="sft/seed-1",
-        after="",
-        load={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
+        sft_job="sft/seed-1",
+        sft_fingerprint="",
+        sampling={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
         game="ipd",
         pools="paper",
         rollouts_per_opponent=2,
         arms=["constant", "per_rollout", "credited"],
         batches=2,
         seed=1,
-        keys={"profile": "p", "model": "nano", "stage": "sft", "arm": "", "seed": 1, "step": 2},
+        labels={"profile": "p", "model": "nano", "stage": "sft", "arm": "", "seed": 1, "step": 2},
     )
     monkeypatch.undo()
     assert steps == list(range(1, 7))
