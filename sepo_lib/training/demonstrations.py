@@ -209,10 +209,9 @@ def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
         ]
         met = sorted(table["opponent"].unique().to_pylist())
         games.append({"name": game, "counts": counts, "opponents": met, "strategies": strategies})
-    text = Path(__file__).with_name("templates").joinpath("dataset_card.md.j2").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "templates" / "dataset_card.md.j2").read_text(encoding="utf-8")
     options = {"trim_blocks": True, "undefined": jinja2.StrictUndefined, "keep_trailing_newline": True}
-    template = jinja2.Template(text, **options)
-    return template.render(kind=kind, seed=seed, games=games, columns=COLUMNS)
+    return jinja2.Template(text, **options).render(kind=kind, seed=seed, games=games, columns=COLUMNS)
 
 
 def _file(folder: str | Path, game: str) -> Path:
