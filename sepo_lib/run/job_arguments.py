@@ -50,11 +50,10 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
         "samples": settings.exploiter_samples,
         "pools": list(replaced),
     }
-    same_as = copy and {
-        "name": copy.name,
-        "fingerprint": copy.fingerprint,
-        "proven": copy.arguments["preset"] != recipe.preset,
-    }
+    same_as = None
+    if copy is not None:
+        proven = copy.arguments["preset"] != recipe.preset
+        same_as = {"name": copy.name, "fingerprint": copy.fingerprint, "proven": proven}
     return policy_job(
         f"{name}/{seed_folder(start)}",
         "run_sepo",
