@@ -10,9 +10,10 @@ import tiny_models
 from transformers.utils import chat_template_utils
 
 from sepo_lib import games
-from sepo_lib.play import models, templates
+from sepo_lib.chat import examples, templates
+from sepo_lib.play import models
 from sepo_lib.play.policy import LanguageModelPolicy
-from sepo_lib.training import demonstrations, examples
+from sepo_lib.training import demonstrations
 
 
 @pytest.fixture(scope="module")

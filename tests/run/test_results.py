@@ -186,12 +186,11 @@ def evaluation_and_record(game="auction"):
     from test_evaluation import KEYS, played
 
     from sepo_lib import games
-    from sepo_lib.measure import evaluation
-    from sepo_lib.method import objective
+    from sepo_lib.measure import evaluation, measures
 
     episodes = played(game)
     keys = {"game": game, "pools": "paper", **KEYS}
-    row = {**keys, **objective.measure(games.get(game), episodes)}
+    row = {**keys, **measures.measure(games.get(game), episodes)}
     return pd.DataFrame([row]), evaluation.episode_table(episodes, keys)
 
 

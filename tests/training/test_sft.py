@@ -8,9 +8,10 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
+from sepo_lib.chat import examples
 from sepo_lib.config import paths
 from sepo_lib.play import models
-from sepo_lib.training import demonstrations, examples, sft
+from sepo_lib.training import demonstrations, sft
 
 SIZES = {"epochs": 1, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
 

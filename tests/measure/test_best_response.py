@@ -11,14 +11,14 @@ from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.games.base import Weights
 from sepo_lib.games.kuhn import CARDS, HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
-from sepo_lib.measure import evaluation, exploitability, kuhn_optimum, kuhn_strategy
+from sepo_lib.measure import best_response, evaluation, exploitability, kuhn_optimum, kuhn_strategy
+from sepo_lib.measure.best_response import BestResponse
+from sepo_lib.measure.measures import measure
 from sepo_lib.method import credit
-from sepo_lib.method.objective import measure
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.run import recipes, results
-from sepo_lib.training import best_response, sepo
-from sepo_lib.training.best_response import BestResponse
+from sepo_lib.training import sepo
 
 KUHN = games.get("kuhn")
 PAPER = KUHN.train_weights
