@@ -1,4 +1,4 @@
-"""The folders of models by name: nano, and SmolLM2-135M-Instruct, which a package index serves without a hub."""
+"""The folders of models by name: nano, and SmolLM2-135M-Instruct, which a package index serves."""
 
 import importlib.metadata
 import subprocess

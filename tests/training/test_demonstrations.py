@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from itertools import pairwise
 from math import ceil, floor, sqrt
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,6 @@ import pytest
 from sepo_lib import games
 from sepo_lib.training import demonstrations as demos
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = tuple(games.GAMES)
 # The mixtures of docs/method.md, "Demonstrations", typed in again.
 SHARES = {
