@@ -6,6 +6,7 @@ method. A package imports only from those above it in this list:
     config     With which hyperparameters does a run work, and where are its files?
     games      What is played?
     method     What is SEPO?
+    chat       How do chats become tokens?
     play       How does a model play?
     measure    What did a policy learn?
     training   How is a policy trained?

@@ -8,14 +8,13 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.config.profiles import Settings
+from sepo_lib.config.profiles import Settings, sampling
 from sepo_lib.measure import switches
+from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit, seeds
-from sepo_lib.play.policy import sampling
 from sepo_lib.run.jobs import Job
 from sepo_lib.run.steps import PolicyJob, SEPOJob
-from sepo_lib.training.best_response import EXPLOITERS
 
 
 @dataclass(frozen=True)

@@ -271,9 +271,10 @@ def measure(
             (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
         }
         for (study, term, together), (row, cosine_R) in compared.items():
+            switches = {name: str(value) for name, value in vars(study.how).items()}
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
-                **{"how": study.base, "switch": study.switch, **study.how.labels()},
+                **{"how": study.base, "switch": study.switch, **switches},
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }

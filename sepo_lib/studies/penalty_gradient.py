@@ -15,7 +15,7 @@ from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import Game
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import evaluation, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
@@ -131,7 +131,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
 def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) -> float:
     """The largest difference of an advantage to that of reward_only, over the presets."""
     return max(
-        credit.largest_difference(
+        switches.largest_difference(
             *(credit.assign(episodes, game, credit.preset(name, one)) for one in (arm, "reward_only"))
         )
         for name in credit.PRESETS
