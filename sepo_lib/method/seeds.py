@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,13 @@ class Later:
     """A generator that is made at its first draw, because few of thousands of opponents draw at all."""
 
     def __init__(self, seed: int, *names: object) -> None:
-        self._of = seed, *names
+        self._seed, self._names = seed, names
 
     @functools.cached_property
     def _made(self) -> np.random.Generator:
-        return generator(*self._of)
+        return generator(self._seed, *self._names)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)
 
 
