@@ -32,7 +32,7 @@ InformationSet = Hashable
 
 @dataclass(frozen=True)
 class Round:
-    """One finished round: `actions` and `payoffs` (points) of (policy, opponent), and what else was true."""
+    """One finished round: `actions` and `payoffs` (points) of (policy, opponent), and further facts."""
 
     actions: tuple[Action, Action]
     payoffs: tuple[float, float]
@@ -41,8 +41,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of exploitability, collusion and externality in J, dimensionless (docs/method.md,
-    "Objective")."""
+    """The weights of the three penalties in J, dimensionless (docs/method.md, "Objective")."""
 
     exploit: float
     collusion: float
@@ -54,35 +53,27 @@ Part = Callable[[Sequence[Round]], Play]
 
 
 class Branch(NamedTuple):
-    """One way in which a round can go.
+    """One way in which a round can go."""
 
-    `probability` is that of the chance moves and of the opponent's actions; the policy's probability is not
-    in it. `decisions` are the policy's, as (information set, action); `round` is the finished round.
-    """
-
-    probability: float
-    decisions: tuple[tuple[InformationSet, Action], ...]
+    probability: float  # of the chance moves and the opponent's actions, without the policy's
+    decisions: tuple[tuple[InformationSet, Action], ...]  # the policy's
     round: Round
 
 
 @dataclass(frozen=True)
 class Enumeration:
-    """How a game is enumerated for a tabular policy, which looks at one information set at a time.
+    """How a game is enumerated for a tabular policy, which looks at one information set at a time."""
 
-    `legal`: the legal actions of every information set. `observe`: the information set of a view.
-    `branches`: all ways in which the round after the given rounds can go against an opponent, as a function
-    of (game, opponent, rounds). `memory`: everything about the finished rounds that later ones depend on.
-    `cooperative` and `equilibrium` are reference policies of the estimators study: an information set -> an
-    action, or a list with the probability of every legal action. `grid`: the probabilities of the first of
-    two actions that the headroom study combines; without it the study combines pure actions.
-    """
-
-    legal: Mapping[InformationSet, tuple[Action, ...]]
-    observe: Callable[[View], InformationSet]
+    legal: Mapping[InformationSet, tuple[Action, ...]]  #: the legal actions of every information set
+    observe: Callable[[View], InformationSet]  #: the information set of a view
+    #: All ways in which the round after the given rounds can go against an opponent.
     branches: "Callable[[Game, Opponent, Sequence[Round]], Iterator[Branch]]"
-    memory: Callable[[Sequence[Round]], Hashable]
+    memory: Callable[[Sequence[Round]], Hashable]  #: all about the finished rounds that later ones depend on
+    #: Two reference policies of the estimators study: an information set -> an action, or a list with the
+    #: probability of every legal action.
     cooperative: Callable[[Any], Action | list[float]]
     equilibrium: Callable[[Any], Action | list[float]]
+    #: Probabilities of the first of two actions that the headroom study combines; if empty, pure actions.
     grid: tuple[float, ...] = ()
 
 
@@ -92,15 +83,11 @@ class Game:
     The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
     """
 
-    #: The word for the game in commands, tables and file names.
-    name: str
+    name: str  #: the word for the game in commands, tables and file names
     title: str
-    #: The title where space is short, such as in a panel of a figure.
-    short_title: str
-    #: Rounds of an episode.
-    rounds: int
-    #: The payoff (points per round) that counts as 3 scaled points; see `scale`.
-    max_payoff: float
+    short_title: str  #: the title where space is short, such as in a panel of a figure
+    rounds: int  #: of an episode
+    max_payoff: float  #: the payoff (points per round) that counts as 3 scaled points; see `scale`
     train_weights: Weights
     evaluation_weights: Weights
     #: Pool set (`paper`, and `conflict` where the game has one) -> pool (see POOLS) -> name -> opponent. The
@@ -110,24 +97,26 @@ class Game:
     experts: Mixture
     #: Exploitable strategies of the demonstrations for pre-training, with their shares of the episodes.
     naive: Mixture = {"naive": (1.0, naive_choice)}  # noqa: RUF012 (nothing changes it)
-    #: How many times the usual number of examples pre-training takes of this game.
-    pretraining_share: int = 1
-    #: The traits that no other attribute implies: zero_sum, negotiation, multi_issue (see TRAITS).
-    kinds: frozenset[str] = frozenset()
+    pretraining_share: int = 1  #: how many times the usual number of examples pre-training takes
+    kinds: frozenset[str] = frozenset()  #: the traits that no other attribute implies (see TRAITS)
     #: How to enumerate J, or None; then the studies that enumerate leave the game out.
     enumeration: Enumeration | None = None
     #: OpenSpiel's string of every information set and the view with that prompt, or None; then the
     #: measurements of NashConv leave the game out.
     information_sets: Sequence[tuple[str, View]] | None = None
-    #: True where nothing in a round can change a later one (the reward to go may stop there).
-    memoryless: bool = False
-    #: The seats that the policy takes in turn: in round t it has seat t % seats.
-    seats: int = 1
+    memoryless: bool = False  #: whether nothing in a round can change a later one
+    seats: int = 1  #: the seats that the policy takes in turn: in round t it has seat t % seats
 
     @property
     def scale(self) -> float:
         """s = 3 / max_payoff, which puts the payoffs of all games on one scale."""
         return 3.0 / self.max_payoff
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The traits of the game (see TRAITS): its `kinds`, and those that its other attributes imply."""
+        implied = {"enumerable": self.enumeration, "nashconv": self.information_sets}
+        return self.kinds | {trait for trait, given in implied.items() if given is not None}
 
     def with_weights(
         self, train: Mapping[str, float] | None = None, evaluation: Mapping[str, float] | None = None
@@ -143,12 +132,6 @@ class Game:
         changed.train_weights = replace(self.train_weights, **(train or {}))
         changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
         return changed
-
-    @property
-    def traits(self) -> frozenset[str]:
-        """The traits of the game (see TRAITS): its `kinds`, and those that its other attributes imply."""
-        implied = {"enumerable": self.enumeration, "nashconv": self.information_sets}
-        return self.kinds | {trait for trait, given in implied.items() if given is not None}
 
     @abstractmethod
     def play(self, rng: Rng) -> Play:
@@ -200,10 +183,9 @@ class Game:
         return str(action)
 
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
-        """The legal action that stands alone on the last non-empty line of `reply`, or None.
+        """The legal action that stands alone on the last non-empty line of `reply`, else None.
 
-        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored. An illegal
-        action, two actions on the line, or any further word gives None.
+        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored.
         """
         lines = [line.strip() for line in reply.splitlines() if line.strip()]
         if not lines:
@@ -211,12 +193,16 @@ class Game:
         last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
         return self._spelled(tuple(legal)).get(last)
 
+    def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
+        """The finished rounds in words: both actions and, where there are `outcomes`, that of the round."""
+        columns = [map(self.spell, view.mine), map(self.spell, view.theirs), *filter(None, [outcomes])]
+        past = "; ".join(" ".join(words) for words in zip(*columns, strict=True))
+        return f"History (you, other): {past or 'none'}."
+
     def messages(self, view: View) -> list[dict[str, str]]:
         """The chat prompt of one decision."""
-        return [
-            {"role": "system", "content": self.rules()},
-            {"role": "user", "content": self.situation(view)},
-        ]
+        texts = {"system": self.rules(), "user": self.situation(view)}
+        return [{"role": role, "content": text} for role, text in texts.items()]
 
     def pool(self, pools: str, pool: str) -> Mapping[str, Opponent]:
         """The opponents of one pool of one pool set. Raises ValueError naming the valid choices."""

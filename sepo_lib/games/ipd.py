@@ -1,16 +1,11 @@
 """The iterated prisoner's dilemma (docs/method.md, "Games") against strategies of the Axelrod library."""
 
-import contextlib
-import functools
-import importlib.util
 import itertools
-import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from types import ModuleType
-from typing import Any
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
 from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
+from sepo_lib.thirdparty import axelrod_class
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8
@@ -28,49 +23,6 @@ PAYOFFS = {
 # Opponents -----------------------------------------------------------------------------------------------
 #: The probability that an opponent cooperates, given the policy's actions and the opponent's own so far.
 Odds = Callable[[Sequence[str], Sequence[str]], float]
-_AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
-
-
-@functools.cache
-def axelrod_class(name: str) -> Any:
-    """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
-
-    Raises ModuleNotFoundError or AttributeError for a name that the library does not have.
-    """
-    module, _, cls = name.rpartition(".")
-    with axelrod_modules():
-        return getattr(importlib.import_module(f"axelrod.{module}"), cls)
-
-
-@contextlib.contextmanager
-def axelrod_modules() -> Iterator[None]:
-    """Make single modules of the Axelrod library importable, without `import axelrod`.
-
-    `import axelrod` takes 14 seconds, because it makes every strategy of the library many times over. The
-    modules that are used here need 0.1 seconds. They are imported below two packages whose `__init__` has not
-    run. `sys.modules` is restored afterwards, so that `import axelrod` elsewhere gives the whole library.
-    """
-
-    def take_out() -> dict[str, ModuleType]:
-        names = [name for name in sys.modules if name.partition(".")[0] == "axelrod"]
-        return {name: sys.modules.pop(name) for name in names}
-
-    outside = take_out()
-    try:
-        if not _AXELROD:
-            for package in ("axelrod", "axelrod.strategies"):
-                spec = importlib.util.find_spec(package)
-                assert spec is not None  # the kit's requirements name the library
-                sys.modules[package] = importlib.util.module_from_spec(spec)
-            # The two names that the library's modules import from the package itself.
-            root, random = sys.modules["axelrod"], importlib.import_module("axelrod.random_")
-            root.Action = importlib.import_module("axelrod.action").Action  # type: ignore[attr-defined]
-            root._module_random = random.RandomGenerator()  # type: ignore[attr-defined]
-        sys.modules.update(_AXELROD)
-        yield
-    finally:
-        _AXELROD.update(take_out())
-        sys.modules.update(outside)
 
 
 def axelrod_player(
@@ -114,8 +66,8 @@ def _rate(p: float) -> Odds:
 
 
 def _forgiving(p: float) -> Odds:
-    """Cooperates after a cooperation and in the first round; after a defection with probability `p`."""
-    return lambda theirs, own: 1.0 if not theirs or theirs[-1] == COOPERATE else p
+    """Cooperates after a defection with probability `p`, otherwise always."""
+    return lambda theirs, own: p if theirs and theirs[-1] == DEFECT else 1.0
 
 
 # The held-out opponents: classes of Axelrod. They are chosen so that no two deterministic ones play the same
@@ -219,30 +171,23 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
     return (COOPERATE, "I feel like cooperating.") if cooperates else (DEFECT, "I feel like defecting.")
 
 
-always_defect = constant(
-    DEFECT, "I always defect, whatever they do.", "Defecting pays more against any move."
-)
-always_cooperate = constant(
-    COOPERATE, "I always cooperate, whatever they do.", "I cooperate in every single round."
-)
+_ALWAYS = {
+    DEFECT: ("I always defect, whatever they do.", "Defecting pays more against any move."),
+    COOPERATE: ("I always cooperate, whatever they do.", "I cooperate in every single round."),
+}
 EXPERTS: Mixture = {
     "tit_for_tat": (0.33, tit_for_tat),
-    "always_defect": (0.27, always_defect),
+    "always_defect": (0.27, constant(DEFECT, *_ALWAYS[DEFECT])),
     "grim": (0.22, grim),
     "random": (0.08, random_expert),
-    "always_cooperate": (0.05, always_cooperate),
+    "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS[COOPERATE])),
     "generous_tit_for_tat": (0.05, generous_tit_for_tat),
 }
 
 
 # Enumeration ---------------------------------------------------------------------------------------------
-def _observe(view: View) -> tuple[str, ...]:
-    """Memory one: the last pair of actions."""
-    return (*view.mine[-1:], *view.theirs[-1:])
-
-
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
-    seen = _observe(game.view(rounds, 0, ACTIONS))
+    seen = rounds[-1].actions if rounds else ()
     p = opponent.odds([r.actions[0] for r in rounds], [r.actions[1] for r in rounds])
     for mine, (theirs, probability) in itertools.product(ACTIONS, zip(ACTIONS, (p, 1.0 - p), strict=True)):
         if probability > 0:
@@ -268,7 +213,7 @@ class IPD(Game):
     naive = {"friendly": (0.7, naive_friendly), "naive": (0.3, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(), *itertools.product(ACTIONS, repeat=2)], ACTIONS),
-        observe=_observe,
+        observe=lambda view: (*view.mine[-1:], *view.theirs[-1:]),
         branches=_branches,
         memory=_memory,
         cooperative=lambda seen: COOPERATE,
@@ -294,11 +239,8 @@ class IPD(Game):
         )
 
     def situation(self, view: View) -> str:
-        past = "; ".join(f"{mine} {theirs}" for mine, theirs in zip(view.mine, view.theirs, strict=True))
-        return (
-            f"Round {view.round + 1} of {view.rounds}. History (you, other): {past or 'none'}. "
-            f"Choose {' or '.join(view.legal)}."
-        )
+        choice = " or ".join(view.legal)
+        return f"Round {view.round + 1} of {view.rounds}. {self.history(view)} Choose {choice}."
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where the policy defects (its partner in the collusive pool always cooperates)."""

@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyspiel
 
@@ -20,20 +20,27 @@ OPENSPIEL_ACTION = {word: action for legal in (FREE, FACING) for action, word in
 # the own pass and a bet. The first mover acts at the first and the last.
 HISTORIES = ((), ("PASS",), ("BET",), ("PASS", "BET"))
 # Every complete hand.
-LINES = tuple(
-    tuple(line.split()) for line in ("PASS PASS", "PASS BET FOLD", "PASS BET CALL", "BET FOLD", "BET CALL")
-)
+LINES = [tuple(line.split("-")) for line in "PASS-PASS PASS-BET-FOLD PASS-BET-CALL BET-FOLD BET-CALL".split()]
 
 # Payoffs -------------------------------------------------------------------------------------------------
 ENGINE = pyspiel.load_game("kuhn_poker")
 
 
-def chips(deal: Sequence[int], words: Sequence[str]) -> list[float]:
-    """What the first and the second mover win (chips) who hold the cards `deal` and say `words` in turn."""
+def finish(deal: Sequence[int], words: tuple[str, ...], first: int) -> Round:
+    """The hand in which both hold the cards `deal` (first and second mover) and say `words` in turn.
+
+    `first` is the first mover: 0 for the policy, 1 for its opponent.
+    """
     state = ENGINE.new_initial_state()
     for action in (*deal, *(OPENSPIEL_ACTION[word] for word in words)):
         state.apply_action(action)
-    return state.returns()
+    chips = state.returns()
+    cards = (CARDS[deal[first]], CARDS[deal[1 - first]])
+    return Round(
+        actions=(words[first::2], words[1 - first :: 2]),
+        payoffs=(chips[first], chips[1 - first]),
+        facts={"cards": cards, "first": first, "history": words},
+    )
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -59,14 +66,11 @@ _DESCRIBED = {
 STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
-def view_of(card: str, history: tuple[str, ...], first: bool, **past: Any) -> View:
-    """The view of a player that holds `card` after the words `history`; `first`: whether it moved first.
-
-    `past` holds further fields of `View` (round, mine, theirs, payoffs); without them it is the first hand.
-    """
+def view_of(card: str, history: tuple[str, ...], first: bool) -> View:
+    """The view of a player that holds `card` after the words `history` of hand 0; `first`: whether it moves
+    first."""
     facts = {"card": card, "history": history, "first": first}
-    known: dict[str, Any] = {"round": 0, **past}
-    return View(rounds=ROUNDS, legal=FACING if "BET" in history else FREE, facts=facts, **known)
+    return View(0, ROUNDS, FACING if "BET" in history else FREE, facts=facts)
 
 
 def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a table.") -> Opponent:
@@ -75,9 +79,8 @@ def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a ta
 
     def rule(view: View, rng: Rng) -> str:
         bold = table[view.facts["history"]][CARDS.index(view.facts["card"])]
-        if bold in (0, 1):  # a certain action needs no draw
-            return view.legal[int(bold)]
-        return view.legal[int(rng.random() < bold)]
+        certain = bold in (0, 1)  # then no draw is needed
+        return view.legal[int(bold if certain else rng.random() < bold)]
 
     return stateless(rule, description, odds=table)
 
@@ -98,27 +101,17 @@ PAPER: dict[str, Mapping[str, Opponent]] = {
 
 
 # Experts -------------------------------------------------------------------------------------------------
-def _facing(view: View) -> bool:
-    """Whether the player has a bet to answer."""
-    return view.legal == FACING
+_RANKS = {"J": "worst", "Q": "middle", "K": "best"}
 
 
 def _by_card(view: View, rng: Rng, bluff: float, call: float) -> tuple[str, str]:
     """K bets and calls; Q passes and calls a bet at rate `call`; J folds and bets at rate `bluff`."""
-    card, facing, draw = view.facts["card"], _facing(view), rng.random()
-    if card == "K":
-        word = "CALL" if facing else "BET"
-        return word, f"I hold K, the best card, so I {word.lower()}."
-    if card == "Q" and not facing:
-        return "PASS", "I hold Q, the middle card, so I pass."
-    if card == "Q":
-        word = "CALL" if draw < call else "FOLD"
-        return word, f"I hold Q, and this time I {word.lower()}."
-    if facing:
-        return "FOLD", "I hold J, the worst card, so I fold."
-    if draw < bluff:
-        return "BET", "I hold J, and this time I bluff."
-    return "PASS", "I hold J, and this time I pass."
+    card = view.facts["card"]
+    rate = {"J": (bluff, 0), "Q": (0, call), "K": (1, 1)}[card][view.legal == FACING]
+    word = view.legal[int(rng.random() < rate)]
+    if rate in (0, 1):
+        return word, f"I hold {card}, the {_RANKS[card]} card, so I {word.lower()}."
+    return word, f"I hold {card}, and this time I {'bluff' if word == 'BET' else word.lower()}."
 
 
 def nash_expert(view: View, rng: Rng) -> tuple[str, str]:
@@ -129,13 +122,12 @@ def nash_expert(view: View, rng: Rng) -> tuple[str, str]:
 def tight_expert(view: View, rng: Rng) -> tuple[str, str]:
     if view.facts["card"] == "K":
         return _by_card(view, rng, bluff=0, call=0)
-    if _facing(view):
-        return "FOLD", "I only call with K, so I fold."
-    return "PASS", "I only bet with K, so I pass."
+    word = view.legal[0]
+    return word, f"I only {'call' if word == 'FOLD' else 'bet'} with K, so I {word.lower()}."
 
 
 def pot_control_expert(view: View, rng: Rng) -> tuple[str, str]:
-    if view.facts["card"] == "Q" and not _facing(view):
+    if view.facts["card"] == "Q" and view.legal == FREE:
         return "PASS", "I hold Q and keep the pot small."
     return _by_card(view, rng, bluff=1 / 5, call=1 / 3)
 
@@ -190,12 +182,10 @@ def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterat
                 p = opponent.odds[words[:number]][card]
                 probability *= p if word in BOLD else 1.0 - p
         if probability > 0:
-            won = chips(deal, words)
-            actions = (words[first::2], words[1 - first :: 2])
-            yield Branch(probability, tuple(decisions), Round(actions, (won[first], won[1 - first])))
+            yield Branch(probability, tuple(decisions), finish(deal, words, first))
 
 
-def _reference(strategy: str):
+def _reference(strategy: str) -> Callable[[tuple[tuple[str, ...], str]], list[float]]:
     """A strategy as a function of the information set: the probabilities of its two words."""
     table = dict(zip(HISTORIES, STRATEGIES[strategy], strict=True))
     return lambda seen: [1 - (p := table[seen[0]][CARDS.index(seen[1])]), p]
@@ -246,38 +236,16 @@ class Kuhn(Game):
 
     def _hand(self, number: int, deal: Sequence[int], finished: Sequence[Round]) -> Play:
         """Hand `number`, in which the first and the second mover hold the cards of `deal`."""
-        first = number % 2
-        state = ENGINE.new_initial_state()
-        for card in deal:
-            state.apply_action(card)
-        history: tuple[str, ...] = ()
-        while not state.is_terminal():
-            seat = state.current_player()
-            player = seat ^ first  # the first mover sits in OpenSpiel's seat 0
-            view = view_of(
-                CARDS[deal[seat]],
-                history,
-                first=seat == 0,
-                round=number,
-                mine=tuple(hand.actions[player] for hand in finished),
-                theirs=tuple(hand.actions[1 - player] for hand in finished),
-                payoffs=tuple(hand.payoffs[player] for hand in finished),
-            )
-            word = (yield {player: view})[player]
-            state.apply_action(view.legal.index(word))
+        first, history = number % 2, ()
+        while history in HISTORIES:
+            seat = len(history) % 2  # the first mover has seat 0
+            now = view_of(CARDS[deal[seat]], history, first=seat == 0)
+            view = replace(self.view(finished, seat ^ first, now.legal, **now.facts), round=number)
+            word = (yield {seat ^ first: view})[seat ^ first]
+            if word not in view.legal:
+                raise ValueError(f"Illegal word {word!r}; choose {' or '.join(view.legal)}.")
             history += (word,)
-        returns = state.returns()
-        return [
-            Round(
-                actions=(history[first::2], history[1 - first :: 2]),
-                payoffs=(returns[first], returns[1 - first]),
-                facts={
-                    "cards": (CARDS[deal[first]], CARDS[deal[1 - first]]),
-                    "first": first,
-                    "history": history,
-                },
-            )
-        ]
+        return [finish(deal, history, first)]
 
     def rules(self) -> str:
         return (

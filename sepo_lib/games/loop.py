@@ -34,14 +34,9 @@ def play_out(play: Play, players: Mapping[int, Act]) -> list[Round]:
     """
     loop = GameLoop(play)
     while loop.rounds is None:
-        actions = {}
-        for player, act in players.items():
-            if player in loop.views:
-                view = loop.views[player]
-                actions[player] = act(view)
-                if actions[player] not in view.legal:
-                    raise ValueError(
-                        f"Illegal action: player {player} chose {actions[player]!r} out of {view.legal}."
-                    )
+        actions = {player: players[player](loop.views[player]) for player in players if player in loop.views}
+        for player, action in actions.items():
+            if action not in (legal := loop.views[player].legal):
+                raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
         loop.advance(actions)
     return loop.rounds

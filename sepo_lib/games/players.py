@@ -75,20 +75,16 @@ def any_legal(view: View, rng: Rng) -> Action:
     return view.legal[int(rng.integers(len(view.legal)))]
 
 
-def random_expert(view: View, rng: Rng) -> tuple[Action, str]:
-    """Uniform over the legal actions."""
-    return any_legal(view, rng), one_of(
-        rng, "I choose at random this time.", "I leave this choice to chance."
-    )
-
-
-def naive_choice(view: View, rng: Rng) -> tuple[Action, str]:
-    """Uniform over the legal actions, with a reason that states nothing about the game."""
-    return any_legal(view, rng), one_of(
-        rng, "I just pick one.", "Let me try this one.", "I have no plan here."
-    )
+def explained(rule: Rule, *reasons: str) -> Strategy:
+    """A strategy that decides by `rule` and then states one of the `reasons`."""
+    return lambda view, rng: (rule(view, rng), one_of(rng, *reasons))
 
 
 def constant(action: Action, *reasons: str) -> Strategy:
     """A strategy that always chooses `action`, for one of the `reasons`."""
-    return lambda view, rng: (action, one_of(rng, *reasons))
+    return explained(lambda view, rng: action, *reasons)
+
+
+#: Uniform over the legal actions; the reasons of the second state nothing about the game.
+random_expert = explained(any_legal, "I choose at random this time.", "I leave this choice to chance.")
+naive_choice = explained(any_legal, "I just pick one.", "Let me try this one.", "I have no plan here.")
