@@ -1,14 +1,45 @@
-"""Single modules of the Axelrod library, imported without the rest of it."""
+"""Players of the Axelrod library, whose modules are imported one by one and not as a whole."""
 
 import contextlib
 import functools
+import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 _AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
+
+
+class AxelrodPlayer:
+    """One player in a match of `length` rounds, with the `strategy` "module.Class" made with `options`.
+
+    `words` are the names of cooperation and defection. Raises what `axelrod_class` raises.
+    """
+
+    def __init__(self, strategy: str, words: Sequence[str], length: int, seed: int, **options: float):
+        action = axelrod_class("action.Action")
+        self._moves = dict(zip(words, (action.C, action.D), strict=True))
+        self._words = {move: word for word, move in self._moves.items()}
+        self._player = axelrod_class(f"strategies.{strategy}")(**options)
+        self._other = axelrod_class("player.Player")()
+        self._player.set_match_attributes(length=length)
+        self._player.set_seed(seed)
+        self._strategy, self._due = strategy, 0
+
+    def act(self, number: int, own: Sequence[str], other: Sequence[str]) -> str:
+        """The action in round `number` (from 0), given both players' actions of the rounds before it.
+
+        Raises ValueError unless it is asked exactly once a round.
+        """
+        if number != self._due:
+            raise ValueError(f"{self._strategy} was asked for round {number} when round {self._due} was due.")
+        self._due += 1
+        for mine, theirs in zip(own[-1:], other[-1:], strict=True):
+            self._player.update_history(self._moves[mine], self._moves[theirs])
+            self._other.update_history(self._moves[theirs], self._moves[mine])
+        return self._words[self._player.strategy(self._other)]
 
 
 @functools.cache

@@ -125,10 +125,10 @@ class Game:
 
         Weights that are not named stay as they are. Raises ValueError for an unknown name.
         """
-        changed = copy.copy(self)
         for name in {**(train or {}), **(evaluation or {})}:
             if name not in Weights.__dataclass_fields__:
                 raise ValueError(f"J has no weight '{name}'; choose from exploit, collusion, externality.")
+        changed = copy.copy(self)
         changed.train_weights = replace(self.train_weights, **(train or {}))
         changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
         return changed
@@ -149,6 +149,22 @@ class Game:
         all parts in order are the rounds of `play`. Only a memoryless game has more than one part.
         """
         return [lambda finished: self.play(rng)]
+
+    def simultaneous(
+        self,
+        legal: tuple[Action, ...],
+        finish: Callable[[tuple[Action, Action]], Round],
+        facts: Sequence[Mapping[str, Any]] = ({}, {}),
+    ) -> Play:
+        """An episode (see `play`) in which both players choose one of the `legal` actions at once.
+
+        `finish` makes the round of both actions. `facts` holds the facts in the views of either player.
+        """
+        rounds: list[Round] = []
+        while len(rounds) < self.rounds:
+            sent = yield {player: self.view(rounds, player, legal, **facts[player]) for player in (0, 1)}
+            rounds.append(finish((sent[0], sent[1])))
+        return rounds
 
     def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
         """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""

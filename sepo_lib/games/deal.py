@@ -25,12 +25,12 @@ def legal_demands(pool: Items) -> tuple[Items, ...]:
 
 
 # Payoffs -------------------------------------------------------------------------------------------------
-def agreed(demands: tuple[Items, Items], pool: Items) -> bool:
+def agreed(demands: Sequence[Items], pool: Items) -> bool:
     """True where no item of `pool` is demanded more often than it is there (units)."""
     return all(a + b <= units for a, b, units in zip(*demands, pool, strict=True))
 
 
-def payoffs(demands: tuple[Items, Items], pool: Items, values: tuple[Items, Items]) -> tuple[float, float]:
+def payoffs(demands: Sequence[Items], pool: Items, values: Sequence[Items]) -> tuple[float, float]:
     """Points of both players: own demand times own values where there is a deal, else 0.
 
     `demands` in units, `values` in points per unit. Raises ValueError where a demand does not fit the pool.
@@ -40,8 +40,8 @@ def payoffs(demands: tuple[Items, Items], pool: Items, values: tuple[Items, Item
             raise ValueError(f"A demand names 0 to {pool} units of each item, not {demand}.")
     if not agreed(demands, pool):
         return 0.0, 0.0
-    own, other = (sum(map(mul, demand, worth)) for demand, worth in zip(demands, values, strict=True))
-    return float(own), float(other)
+    own, other = (float(sum(map(mul, *pair))) for pair in zip(demands, values, strict=True))
+    return own, other
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -187,15 +187,11 @@ class Deal(Game):
         first, second = rng.integers(len(VALUES), size=2)
         values = (VALUES[first], VALUES[second])
         facts = {"pool": pool, "values": values[0], "other_values": values[1]}
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            actions = yield {
-                player: self.view(rounds, player, legal_demands(pool), pool=pool, values=values[player])
-                for player in (0, 1)
-            }
-            demands = (actions[0], actions[1])
-            rounds.append(Round(demands, payoffs(demands, pool, values), facts))
-        return rounds
+        return self.simultaneous(
+            legal_demands(pool),
+            lambda demands: Round(demands, payoffs(demands, pool, values), facts),
+            [{"pool": pool, "values": own} for own in values],
+        )
 
     def rules(self) -> str:
         return (
@@ -207,9 +203,8 @@ class Deal(Game):
 
     def situation(self, view: View) -> str:
         pool = view.facts["pool"]
-        outcomes = [
-            "deal" if agreed(pair, pool) else "no deal" for pair in zip(view.mine, view.theirs, strict=True)
-        ]
+        pairs = zip(view.mine, view.theirs, strict=True)
+        outcomes = ["deal" if agreed(pair, pool) else "no deal" for pair in pairs]
         return (
             f"Round {view.round + 1} of {view.rounds}. Pool: {self.spell(pool)}. "
             f"Your values: {self.spell(view.facts['values'])}. {self.history(view, outcomes)} "
@@ -227,10 +222,8 @@ class Deal(Game):
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where some demand exceeds what the fair opponent leaves of the pool."""
-        return [
-            float(any(d > n - n // 2 for d, n in zip(r.actions[0], r.facts["pool"], strict=True)))
-            for r in rounds
-        ]
+        pairs = [zip(r.actions[0], r.facts["pool"], strict=True) for r in rounds]
+        return [float(any(d > n - n // 2 for d, n in items)) for items in pairs]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where some item is over-demanded (a breakdown)."""

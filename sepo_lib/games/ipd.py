@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
 from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
-from sepo_lib.thirdparty import axelrod_class
+from sepo_lib.thirdparty import AxelrodPlayer
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8
@@ -31,30 +31,12 @@ def axelrod_player(
     """An opponent that plays as Axelrod's `strategy` ("module.Class"), made with `options`.
 
     Every episode gets a fresh player, seeded from the episode's generator. As in an Axelrod match, it knows
-    the number of rounds. The opponent raises ValueError unless it is asked exactly once a round, and what
-    `axelrod_class` raises at the start of an episode.
+    the number of rounds. It raises what `AxelrodPlayer` raises.
     """
 
     def start(rng: Rng) -> Act:
-        action, base = axelrod_class("action.Action"), axelrod_class("player.Player")
-        moves = {COOPERATE: action.C, DEFECT: action.D}
-        words = {move: word for word, move in moves.items()}
-        player, policy = axelrod_class(f"strategies.{strategy}")(**options), base()
-        player.set_match_attributes(length=ROUNDS)
-        player.set_seed(int(rng.integers(2**32)))
-        asked = 0
-
-        def act(view: View) -> str:
-            nonlocal asked
-            if view.round != asked:
-                raise ValueError(f"{strategy} was asked for round {view.round} when round {asked} was due.")
-            asked += 1
-            for mine, theirs in zip(view.mine[-1:], view.theirs[-1:], strict=True):
-                player.update_history(moves[mine], moves[theirs])
-                policy.update_history(moves[theirs], moves[mine])
-            return words[player.strategy(policy)]
-
-        return act
+        player = AxelrodPlayer(strategy, ACTIONS, ROUNDS, int(rng.integers(2**32)), **options)
+        return lambda view: player.act(view.round, view.mine, view.theirs)
 
     name = strategy.rpartition(".")[2]
     return Opponent(start, description or f"Axelrod's {name}.", f"Axelrod library, {strategy}", odds)
@@ -73,30 +55,27 @@ def _forgiving(p: float) -> Odds:
 # The held-out opponents: classes of Axelrod. They are chosen so that no two deterministic ones play the same
 # against every sequence of 8 actions, and none plays as an opponent of another pool does. None inspects or
 # manipulates its opponent, and none is slow. The last seven are stochastic.
-SHIFT_STRATEGIES = dict(
-    pair.split("=")
-    for pair in """
-    adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
-    bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
-    delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
-    downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
-    fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
-    hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
-    grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
-    hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
-    nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT
-    once_bitten=oncebitten.OnceBitten opposite_grudger=grudger.OppositeGrudger prober=prober.Prober
-    prober2=prober.Prober2 prober3=prober.Prober3 ripoff=finite_state_machines.Ripoff
-    shubik=axelrod_first.FirstByShubik sneaky_tit_for_tat=titfortat.SneakyTitForTat
-    soft_grudger=grudger.SoftGrudger spiteful_tit_for_tat=titfortat.SpitefulTitForTat
-    suspicious_tit_for_tat=titfortat.SuspiciousTitForTat thue_morse=sequence_player.ThueMorse
-    two_tits_for_tat=titfortat.TwoTitsForTat win_shift_lose_stay=memoryone.WinShiftLoseStay
-    win_stay_lose_shift=memoryone.WinStayLoseShift firm_but_fair=memoryone.FirmButFair
-    joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
-    random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
-    willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
-    """.split()
-)
+_SHIFT = """
+adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
+bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
+delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
+downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
+fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
+hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
+grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
+hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
+nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT once_bitten=oncebitten.OnceBitten
+opposite_grudger=grudger.OppositeGrudger prober=prober.Prober prober2=prober.Prober2 prober3=prober.Prober3
+ripoff=finite_state_machines.Ripoff shubik=axelrod_first.FirstByShubik
+sneaky_tit_for_tat=titfortat.SneakyTitForTat soft_grudger=grudger.SoftGrudger
+spiteful_tit_for_tat=titfortat.SpitefulTitForTat suspicious_tit_for_tat=titfortat.SuspiciousTitForTat
+thue_morse=sequence_player.ThueMorse two_tits_for_tat=titfortat.TwoTitsForTat
+win_shift_lose_stay=memoryone.WinShiftLoseStay win_stay_lose_shift=memoryone.WinStayLoseShift
+firm_but_fair=memoryone.FirmButFair joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
+random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
+willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
+"""
+SHIFT_STRATEGIES = dict(pair.split("=") for pair in _SHIFT.split())
 
 _TIT_FOR_TAT = axelrod_player("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
 PAPER: dict[str, Mapping[str, Opponent]] = {
@@ -171,16 +150,14 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
     return (COOPERATE, "I feel like cooperating.") if cooperates else (DEFECT, "I feel like defecting.")
 
 
-_ALWAYS = {
-    DEFECT: ("I always defect, whatever they do.", "Defecting pays more against any move."),
-    COOPERATE: ("I always cooperate, whatever they do.", "I cooperate in every single round."),
-}
+_ALWAYS_DEFECT = ("I always defect, whatever they do.", "Defecting pays more against any move.")
+_ALWAYS_COOPERATE = ("I always cooperate, whatever they do.", "I cooperate in every single round.")
 EXPERTS: Mixture = {
     "tit_for_tat": (0.33, tit_for_tat),
-    "always_defect": (0.27, constant(DEFECT, *_ALWAYS[DEFECT])),
+    "always_defect": (0.27, constant(DEFECT, *_ALWAYS_DEFECT)),
     "grim": (0.22, grim),
     "random": (0.08, random_expert),
-    "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS[COOPERATE])),
+    "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS_COOPERATE)),
     "generous_tit_for_tat": (0.05, generous_tit_for_tat),
 }
 
@@ -223,12 +200,7 @@ class IPD(Game):
 
     def play(self, rng: Rng) -> Play:
         """One episode (see `Game.play`); the game has no chance moves. An illegal action raises KeyError."""
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            sent = yield {player: self.view(rounds, player, ACTIONS) for player in (0, 1)}
-            actions = (sent[0], sent[1])
-            rounds.append(Round(actions, PAYOFFS[actions]))
-        return rounds
+        return self.simultaneous(ACTIONS, lambda actions: Round(actions, PAYOFFS[actions]))
 
     def rules(self) -> str:
         return (

@@ -67,8 +67,7 @@ STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
 def view_of(card: str, history: tuple[str, ...], first: bool) -> View:
-    """The view of a player that holds `card` after the words `history` of hand 0; `first`: whether it moves
-    first."""
+    """What a player sees that holds `card` and moves `first`, after the words `history` of the first hand."""
     facts = {"card": card, "history": history, "first": first}
     return View(0, ROUNDS, FACING if "BET" in history else FREE, facts=facts)
 
@@ -165,11 +164,6 @@ INFORMATION_SETS: list[tuple[str, View]] = [
 ]
 
 
-def _observe(view: View) -> tuple[tuple[str, ...], str]:
-    """The words of the hand and the own card."""
-    return view.facts["history"], view.facts["card"]
-
-
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
     first = len(rounds) % 2
     for deal, words in itertools.product(itertools.permutations(range(3), 2), LINES):
@@ -187,8 +181,8 @@ def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterat
 
 def _reference(strategy: str) -> Callable[[tuple[tuple[str, ...], str]], list[float]]:
     """A strategy as a function of the information set: the probabilities of its two words."""
-    table = dict(zip(HISTORIES, STRATEGIES[strategy], strict=True))
-    return lambda seen: [1 - (p := table[seen[0]][CARDS.index(seen[1])]), p]
+    odds = OPPONENTS[strategy].odds
+    return lambda seen: [1 - (p := odds[seen[0]][CARDS.index(seen[1])]), p]
 
 
 class Kuhn(Game):
@@ -210,8 +204,8 @@ class Kuhn(Game):
     naive = {"bettor": (0.5, naive_bettor), "naive": (0.5, naive_choice)}  # noqa: RUF012
     information_sets = INFORMATION_SETS
     enumeration = Enumeration(
-        legal={_observe(view): view.legal for _, view in INFORMATION_SETS},
-        observe=_observe,
+        legal={(v.facts["history"], v.facts["card"]): v.legal for _, v in INFORMATION_SETS},
+        observe=lambda view: (view.facts["history"], view.facts["card"]),
         branches=_branches,
         memory=lambda rounds: len(rounds) % 2,
         cooperative=_reference("tight_passive"),

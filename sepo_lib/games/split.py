@@ -129,12 +129,7 @@ class Split(Game):
 
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. The game has no chance moves, so `rng` is not used."""
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            sent = yield {player: self.view(rounds, player, DEMANDS) for player in (0, 1)}
-            demands = (sent[0], sent[1])
-            rounds.append(Round(demands, payoffs(demands)))
-        return rounds
+        return self.simultaneous(DEMANDS, lambda demands: Round(demands, payoffs(demands)))
 
     def rules(self) -> str:
         return (
