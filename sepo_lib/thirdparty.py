@@ -9,6 +9,33 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+# The held-out opponents of the prisoner's dilemma, as name=module.Class. They are chosen so that no two
+# deterministic ones play the same against every sequence of 8 actions, and none plays as an opponent of
+# another pool does. None inspects or manipulates its opponent, and none is slow. The last seven are
+# stochastic.
+_SHIFT = """
+adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
+bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
+delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
+downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
+fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
+hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
+grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
+hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
+nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT once_bitten=oncebitten.OnceBitten
+opposite_grudger=grudger.OppositeGrudger prober=prober.Prober prober2=prober.Prober2 prober3=prober.Prober3
+ripoff=finite_state_machines.Ripoff shubik=axelrod_first.FirstByShubik
+sneaky_tit_for_tat=titfortat.SneakyTitForTat soft_grudger=grudger.SoftGrudger
+spiteful_tit_for_tat=titfortat.SpitefulTitForTat suspicious_tit_for_tat=titfortat.SuspiciousTitForTat
+thue_morse=sequence_player.ThueMorse two_tits_for_tat=titfortat.TwoTitsForTat
+win_shift_lose_stay=memoryone.WinShiftLoseStay win_stay_lose_shift=memoryone.WinStayLoseShift
+firm_but_fair=memoryone.FirmButFair joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
+random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
+willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
+"""
+#: Name of the opponent -> strategy of `AxelrodPlayer`.
+SHIFT_STRATEGIES = dict(pair.split("=") for pair in _SHIFT.split())
+
 _AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, naive_choice, random_expert, stateless
+from sepo_lib.games.players import Opponent, Rng, View, naive_choice, random_expert, stateless
 
 LOW, MEDIUM, HIGH = ACTIONS = ("LOW", "MEDIUM", "HIGH")
 BIDS = {LOW: 1, MEDIUM: 2, HIGH: 3}  # points paid by the winner
@@ -100,14 +100,6 @@ def naive_overbid(view: View, rng: Rng) -> tuple[str, str]:
     return ACTIONS[int(rng.choice(3, p=(0.1, 0.2, 0.7)))], "I feel like winning this one."
 
 
-EXPERTS: Mixture = {
-    "value_bid": (0.44, value_bid),
-    "aggressive_value": (0.28, aggressive_value),
-    "adaptive": (0.20, adaptive_expert),
-    "random": (0.08, random_expert),
-}
-
-
 # Enumeration ---------------------------------------------------------------------------------------------
 def _views(game: Game, rounds: Sequence[Round], values: Sequence[int]) -> dict[int, View]:
     """What both players see: the own value, and which of the finished rounds they won."""
@@ -134,7 +126,12 @@ class Auction(Game):
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=1.2, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER}
-    experts = EXPERTS
+    experts: Mapping = {
+        "value_bid": (0.44, value_bid),
+        "aggressive_value": (0.28, aggressive_value),
+        "adaptive": (0.20, adaptive_expert),
+        "random": (0.08, random_expert),
+    }
     naive = {"overbid": (0.5, naive_overbid), "naive": (0.5, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(v, *last) for v in VALUES for last in ((), *((b,) for b in ACTIONS))], ACTIONS),

@@ -1,15 +1,15 @@
-"""What every game is made of. A new game is one file that defines one subclass of `Game` and registers it.
+"""What every game is made of, and the loop that plays it.
 
-A game holds its rules, prompts, parser, opponents, demonstration strategies and two rates. It knows nothing
-of models or tensors. Player 0 is the policy under study, player 1 its opponent.
+A new game is one file that defines one subclass of `Game` and registers it. A game holds its rules, prompts,
+parser, opponents, demonstration strategies and two rates. It knows nothing of models or tensors. Player 0 is
+the policy under study, player 1 its opponent.
 """
 
-import copy
 import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sepo_lib.games.players import Act as Act
@@ -118,21 +118,6 @@ class Game:
         implied = {"enumerable": self.enumeration, "nashconv": self.information_sets}
         return self.kinds | {trait for trait, given in implied.items() if given is not None}
 
-    def with_weights(
-        self, train: Mapping[str, float] | None = None, evaluation: Mapping[str, float] | None = None
-    ) -> "Game":
-        """A copy of the game with other weights of J, by name: exploit, collusion, externality.
-
-        Weights that are not named stay as they are. Raises ValueError for an unknown name.
-        """
-        for name in {**(train or {}), **(evaluation or {})}:
-            if name not in Weights.__dataclass_fields__:
-                raise ValueError(f"J has no weight '{name}'; choose from exploit, collusion, externality.")
-        changed = copy.copy(self)
-        changed.train_weights = replace(self.train_weights, **(train or {}))
-        changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
-        return changed
-
     @abstractmethod
     def play(self, rng: Rng) -> Play:
         """One episode, as a generator.
@@ -144,8 +129,8 @@ class Game:
     def parts(self, rng: Rng) -> list[Part]:
         """The parts of an episode that can be played side by side, with their chance moves drawn from `rng`.
 
-        A part is a function of the rounds that were finished before it. It may show these rounds to the
-        players, but its rules must not depend on them. It returns a generator as `play` does. The rounds of
+        A part is a function of the rounds that were finished before it, which returns a generator as `play`
+        does. It may show these rounds to the players, but its rules must not depend on them. The rounds of
         all parts in order are the rounds of `play`. Only a memoryless game has more than one part.
         """
         return [lambda finished: self.play(rng)]
@@ -168,15 +153,9 @@ class Game:
 
     def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
         """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=legal,
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-            facts=facts,
-        )
+        mine, theirs = (tuple(r.actions[p] for r in rounds) for p in (player, 1 - player))
+        payoffs = tuple(r.payoffs[player] for r in rounds)
+        return View(len(rounds), self.rounds, legal, mine, theirs, payoffs, facts)
 
     @abstractmethod
     def rules(self) -> str:
@@ -203,10 +182,8 @@ class Game:
 
         Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored.
         """
-        lines = [line.strip() for line in reply.splitlines() if line.strip()]
-        if not lines:
-            return None
-        last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
+        last = ["", *(line for line in reply.splitlines() if line.strip())][-1].strip()
+        last = re.sub(r"\s+", " ", last.strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
         return self._spelled(tuple(legal)).get(last)
 
     def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
@@ -233,3 +210,35 @@ class Game:
         """The legal actions by their text, without those that share a text."""
         texts = [self.spell(action).casefold() for action in legal]
         return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
+
+
+class GameLoop:
+    """A game under way, from the generator of `Game.play` or of one of `Game.parts`."""
+
+    def __init__(self, play: Play):
+        self._play = play
+        self.views: Mapping[int, View] = {}  # of the players who act now; empty when the game is over
+        self.rounds: list[Round] | None = None  # None until the game is over
+        self.advance(None)
+
+    def advance(self, actions: Mapping[int, Action] | None) -> None:
+        """Play one action for each player of `views`; None starts the game."""
+        try:
+            self.views = self._play.send(actions)
+        except StopIteration as end:
+            self.views, self.rounds = {}, end.value
+
+
+def play_out(play: Play, players: Mapping[int, Act]) -> list[Round]:
+    """Play a game to its end and return its rounds; `players` maps seat 0 and seat 1 to their functions.
+
+    Players who act at once are asked in the order of `players`. Raises ValueError for an illegal action.
+    """
+    loop = GameLoop(play)
+    while loop.rounds is None:
+        actions = {player: players[player](loop.views[player]) for player in players if player in loop.views}
+        for player, action in actions.items():
+            if action not in (legal := loop.views[player].legal):
+                raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
+        loop.advance(actions)
+    return loop.rounds

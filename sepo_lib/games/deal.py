@@ -1,13 +1,13 @@
 """Multi-issue bargaining (docs/method.md, "Games"): two demands on books, hats and balls, four times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 from operator import mul
 
 from sepo_lib.games.base import Game, Play, Round, Weights
-from sepo_lib.games.players import Action, Mixture, Rng, View, any_legal, naive_choice, one_of, stateless
+from sepo_lib.games.players import Action, Rng, View, any_legal, naive_choice, one_of, stateless
 
 ITEMS = ("book", "hat", "ball")
 Items = tuple[int, ...]  # units, or points per unit, of (books, hats, balls)
@@ -154,14 +154,6 @@ def naive_large_demand(view: View, rng: Rng) -> tuple[Items, str]:
     return tuple(map(max, any_legal(view, rng), any_legal(view, rng))), "I feel like taking these."
 
 
-EXPERTS: Mixture = {
-    "proportional": (0.35, proportional_expert),
-    "conservative": (0.25, conservative_expert),
-    "adaptive": (0.25, adaptive_expert),
-    "defensive": (0.15, defensive_expert),
-}
-
-
 class Deal(Game):
     """Four rounds over one pool of items with private values.
 
@@ -177,7 +169,12 @@ class Deal(Game):
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
-    experts = EXPERTS
+    experts: Mapping = {
+        "proportional": (0.35, proportional_expert),
+        "conservative": (0.25, conservative_expert),
+        "adaptive": (0.25, adaptive_expert),
+        "defensive": (0.15, defensive_expert),
+    }
     naive = {"large_demand": (0.3, naive_large_demand), "naive": (0.7, naive_choice)}  # noqa: RUF012
     pretraining_share = 3  # its answers are the hardest to learn to write
 

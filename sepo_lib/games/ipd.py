@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
-from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
-from sepo_lib.thirdparty import AxelrodPlayer
+from sepo_lib.games.base import Act, Branch, Enumeration, Game, Play, Round, Weights
+from sepo_lib.games.players import Opponent, Rng, View, constant, naive_choice, one_of, random_expert
+from sepo_lib.thirdparty import SHIFT_STRATEGIES, AxelrodPlayer
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8
@@ -25,21 +25,18 @@ PAYOFFS = {
 Odds = Callable[[Sequence[str], Sequence[str]], float]
 
 
-def axelrod_player(
-    strategy: str, odds: Odds | None = None, description: str = "", **options: float
-) -> Opponent:
+def axelrod_player(strategy: str, odds: Odds | None = None, text: str = "", **options: float) -> Opponent:
     """An opponent that plays as Axelrod's `strategy` ("module.Class"), made with `options`.
 
-    Every episode gets a fresh player, seeded from the episode's generator. As in an Axelrod match, it knows
-    the number of rounds. It raises what `AxelrodPlayer` raises.
+    Every episode gets a fresh player, seeded from the episode's generator. `text` is the description.
     """
 
     def start(rng: Rng) -> Act:
         player = AxelrodPlayer(strategy, ACTIONS, ROUNDS, int(rng.integers(2**32)), **options)
         return lambda view: player.act(view.round, view.mine, view.theirs)
 
-    name = strategy.rpartition(".")[2]
-    return Opponent(start, description or f"Axelrod's {name}.", f"Axelrod library, {strategy}", odds)
+    text = text or f"Axelrod's {strategy.rpartition('.')[2]}."
+    return Opponent(start, text, f"Axelrod library, {strategy}", odds)
 
 
 def _rate(p: float) -> Odds:
@@ -51,31 +48,6 @@ def _forgiving(p: float) -> Odds:
     """Cooperates after a defection with probability `p`, otherwise always."""
     return lambda theirs, own: p if theirs and theirs[-1] == DEFECT else 1.0
 
-
-# The held-out opponents: classes of Axelrod. They are chosen so that no two deterministic ones play the same
-# against every sequence of 8 actions, and none plays as an opponent of another pool does. None inspects or
-# manipulates its opponent, and none is slow. The last seven are stochastic.
-_SHIFT = """
-adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
-bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
-delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
-downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
-fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
-hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
-grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
-hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
-nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT once_bitten=oncebitten.OnceBitten
-opposite_grudger=grudger.OppositeGrudger prober=prober.Prober prober2=prober.Prober2 prober3=prober.Prober3
-ripoff=finite_state_machines.Ripoff shubik=axelrod_first.FirstByShubik
-sneaky_tit_for_tat=titfortat.SneakyTitForTat soft_grudger=grudger.SoftGrudger
-spiteful_tit_for_tat=titfortat.SpitefulTitForTat suspicious_tit_for_tat=titfortat.SuspiciousTitForTat
-thue_morse=sequence_player.ThueMorse two_tits_for_tat=titfortat.TwoTitsForTat
-win_shift_lose_stay=memoryone.WinShiftLoseStay win_stay_lose_shift=memoryone.WinStayLoseShift
-firm_but_fair=memoryone.FirmButFair joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
-random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
-willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
-"""
-SHIFT_STRATEGIES = dict(pair.split("=") for pair in _SHIFT.split())
 
 _TIT_FOR_TAT = axelrod_player("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
 PAPER: dict[str, Mapping[str, Opponent]] = {
@@ -117,14 +89,12 @@ CONFLICT_TRAIN: dict[str, Opponent] = {
 }
 
 # Experts -------------------------------------------------------------------------------------------------
-_first_round = constant(
-    COOPERATE, "It is the first round, so I cooperate.", "We are just starting, so I cooperate."
-)
+_START = ("It is the first round, so I cooperate.", "We are just starting, so I cooperate.")
 
 
 def tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
     if not view.theirs:
-        return _first_round(view, rng)
+        return COOPERATE, one_of(rng, *_START)
     if view.theirs[-1] == COOPERATE:
         return COOPERATE, "They cooperated last round, so I cooperate."
     return DEFECT, "They defected last round, so I defect."
@@ -138,7 +108,7 @@ def generous_tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
 
 def grim(view: View, rng: Rng) -> tuple[str, str]:
     if not view.theirs:
-        return _first_round(view, rng)
+        return COOPERATE, one_of(rng, *_START)
     if DEFECT in view.theirs:
         return DEFECT, "They have defected before, so I defect from now on."
     return COOPERATE, "They have never defected, so I cooperate."
@@ -152,14 +122,6 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
 
 _ALWAYS_DEFECT = ("I always defect, whatever they do.", "Defecting pays more against any move.")
 _ALWAYS_COOPERATE = ("I always cooperate, whatever they do.", "I cooperate in every single round.")
-EXPERTS: Mixture = {
-    "tit_for_tat": (0.33, tit_for_tat),
-    "always_defect": (0.27, constant(DEFECT, *_ALWAYS_DEFECT)),
-    "grim": (0.22, grim),
-    "random": (0.08, random_expert),
-    "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS_COOPERATE)),
-    "generous_tit_for_tat": (0.05, generous_tit_for_tat),
-}
 
 
 # Enumeration ---------------------------------------------------------------------------------------------
@@ -186,7 +148,14 @@ class IPD(Game):
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=2.4, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": CONFLICT_TRAIN}}
-    experts = EXPERTS
+    experts: Mapping = {
+        "tit_for_tat": (0.33, tit_for_tat),
+        "always_defect": (0.27, constant(DEFECT, *_ALWAYS_DEFECT)),
+        "grim": (0.22, grim),
+        "random": (0.08, random_expert),
+        "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS_COOPERATE)),
+        "generous_tit_for_tat": (0.05, generous_tit_for_tat),
+    }
     naive = {"friendly": (0.7, naive_friendly), "naive": (0.3, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(), *itertools.product(ACTIONS, repeat=2)], ACTIONS),

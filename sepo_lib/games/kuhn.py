@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyspiel
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Part, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, naive_choice, random_expert, stateless
+from sepo_lib.games.players import Opponent, Rng, View, naive_choice, random_expert, stateless
 
 ROUNDS = 6
 CARDS = ("J", "Q", "K")  # OpenSpiel's cards 0, 1, 2
@@ -27,20 +27,13 @@ ENGINE = pyspiel.load_game("kuhn_poker")
 
 
 def finish(deal: Sequence[int], words: tuple[str, ...], first: int) -> Round:
-    """The hand in which both hold the cards `deal` (first and second mover) and say `words` in turn.
-
-    `first` is the first mover: 0 for the policy, 1 for its opponent.
-    """
+    """The hand with the cards and words of (first, second) mover; `first` is 0 if the policy moves first."""
     state = ENGINE.new_initial_state()
     for action in (*deal, *(OPENSPIEL_ACTION[word] for word in words)):
         state.apply_action(action)
     chips = state.returns()
-    cards = (CARDS[deal[first]], CARDS[deal[1 - first]])
-    return Round(
-        actions=(words[first::2], words[1 - first :: 2]),
-        payoffs=(chips[first], chips[1 - first]),
-        facts={"cards": cards, "first": first, "history": words},
-    )
+    facts = {"cards": (CARDS[deal[first]], CARDS[deal[1 - first]]), "first": first, "history": words}
+    return Round((words[first::2], words[1 - first :: 2]), (chips[first], chips[1 - first]), facts)
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -78,8 +71,7 @@ def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a ta
 
     def rule(view: View, rng: Rng) -> str:
         bold = table[view.facts["history"]][CARDS.index(view.facts["card"])]
-        certain = bold in (0, 1)  # then no draw is needed
-        return view.legal[int(bold if certain else rng.random() < bold)]
+        return view.legal[int(bold if bold in (0, 1) else rng.random() < bold)]  # no draw if it is certain
 
     return stateless(rule, description, odds=table)
 
@@ -100,16 +92,14 @@ PAPER: dict[str, Mapping[str, Opponent]] = {
 
 
 # Experts -------------------------------------------------------------------------------------------------
-_RANKS = {"J": "worst", "Q": "middle", "K": "best"}
-
-
 def _by_card(view: View, rng: Rng, bluff: float, call: float) -> tuple[str, str]:
     """K bets and calls; Q passes and calls a bet at rate `call`; J folds and bets at rate `bluff`."""
     card = view.facts["card"]
+    rank = {"J": "worst", "Q": "middle", "K": "best"}[card]
     rate = {"J": (bluff, 0), "Q": (0, call), "K": (1, 1)}[card][view.legal == FACING]
     word = view.legal[int(rng.random() < rate)]
     if rate in (0, 1):
-        return word, f"I hold {card}, the {_RANKS[card]} card, so I {word.lower()}."
+        return word, f"I hold {card}, the {rank} card, so I {word.lower()}."
     return word, f"I hold {card}, and this time I {'bluff' if word == 'BET' else word.lower()}."
 
 
@@ -144,21 +134,10 @@ def naive_bettor(view: View, rng: Rng) -> tuple[str, str]:
     return (bold, "I feel like putting chips in.") if rng.random() < 0.8 else (timid, "I feel like waiting.")
 
 
-EXPERTS: Mixture = {
-    "nash": (0.45, nash_expert),
-    "tight_value": (0.25, tight_expert),
-    "pot_control": (0.20, pot_control_expert),
-    "random": (0.08, random_expert),
-    "passive_queen": (0.02, passive_queen_expert),
-}
-
 # Enumeration ---------------------------------------------------------------------------------------------
 #: The twelve decisions of the game: (OpenSpiel's information-state string, the view with that prompt).
 INFORMATION_SETS: list[tuple[str, View]] = [
-    (
-        f"{number}{''.join('pb'[OPENSPIEL_ACTION[word]] for word in history)}",
-        view_of(card, history, first=len(history) % 2 == 0),
-    )
+    (f"{number}{''.join(word[0] for word in history).lower()}", view_of(card, history, len(history) % 2 == 0))
     for history in HISTORIES
     for number, card in enumerate(CARDS)
 ]
@@ -200,7 +179,13 @@ class Kuhn(Game):
     memoryless = True
     seats = 2  # first mover in hands 0, 2, 4; second mover in hands 1, 3, 5
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": _pool("nash", "tight_passive")}}
-    experts = EXPERTS
+    experts: Mapping = {
+        "nash": (0.45, nash_expert),
+        "tight_value": (0.25, tight_expert),
+        "pot_control": (0.20, pot_control_expert),
+        "random": (0.08, random_expert),
+        "passive_queen": (0.02, passive_queen_expert),
+    }
     naive = {"bettor": (0.5, naive_bettor), "naive": (0.5, naive_choice)}  # noqa: RUF012
     information_sets = INFORMATION_SETS
     enumeration = Enumeration(
@@ -213,10 +198,10 @@ class Kuhn(Game):
     )
 
     def play(self, rng: Rng) -> Play:
-        """One episode (see `Game.play`); the policy moves first in hands 0, 2 and 4.
+        """One episode (see `Game.play`). An illegal word raises ValueError.
 
         `Round.actions`: both players' words in the hand. `Round.facts`: `cards` of (policy, opponent), the
-        `first` mover (0 or 1) and the `history` of words. An illegal word raises ValueError.
+        `first` mover (0 or 1) and the `history` of words.
         """
         hands: list[Round] = []
         for hand in self.parts(rng):

@@ -16,20 +16,15 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class View:
-    """What one player has seen when it is to act.
+    """What one player has seen when it is to act. Rounds that are played side by side show no past ones."""
 
-    `round` counts from 0 to `rounds` - 1. `mine`, `theirs` and `payoffs` hold the own action, the other
-    player's action and the own payoff (points) of every finished round; they are empty where rounds are
-    played side by side. `facts` holds everything else that this player may see, such as its card.
-    """
-
-    round: int
+    round: int  # from 0 to `rounds` - 1
     rounds: int
     legal: tuple[Action, ...]
-    mine: tuple[Action, ...] = ()
-    theirs: tuple[Action, ...] = ()
-    payoffs: tuple[float, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    mine: tuple[Action, ...] = ()  # the own action in every finished round
+    theirs: tuple[Action, ...] = ()  # the other player's
+    payoffs: tuple[float, ...] = ()  # the own payoffs, in points
+    facts: Mapping[str, Any] = field(default_factory=dict)  # everything else, such as the own card
 
 
 Act = Callable[[View], Action]
@@ -41,27 +36,19 @@ Mixture = Mapping[str, tuple[float, Strategy]]  # strategy name -> (share of the
 
 @dataclass(frozen=True)
 class Opponent:
-    """One opponent of a pool. Calling it with the generator of an episode returns its player of that episode.
+    """One opponent of a pool. Called with the generator of an episode, it returns a player."""
 
-    `start` makes that player. `description` says in one line what it does, and `source` where it comes from.
-    `odds` holds its action probabilities in the form that the game's `Enumeration` reads; an opponent that
-    `start` describes completely has none.
-    """
-
-    start: Start
-    description: str
+    start: Start  # makes that player
+    description: str  # what it does, in one line
     source: str = ""
-    odds: Any = None
+    odds: Any = None  # its action probabilities as the game's `Enumeration` reads them, if it needs them
 
     def __call__(self, rng: Rng) -> Act:
         return self.start(rng)
 
 
 def stateless(rule: Rule, description: str = "", odds: Any = None) -> Opponent:
-    """An opponent that decides by `rule`, a function of (view, generator), and remembers nothing else.
-
-    The docstring of `rule` is the description where none is given.
-    """
+    """An opponent that decides by `rule` alone. The docstring of `rule` is the default description."""
     return Opponent(lambda rng: lambda view: rule(view, rng), description or rule.__doc__ or "", odds=odds)
 
 

@@ -5,10 +5,12 @@ the file adds the game to this process and to every process that is started from
 kit import the modules that the environment variable SEPO_GAMES names, separated by commas.
 """
 
+import copy
 import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sepo_lib.games.base import OBJECTIVE_POOLS, POOLS, TRAITS, Game, Opponent, Weights
@@ -39,13 +41,21 @@ def register(game: Game) -> Game:
 
 
 def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> Game:
-    """The game called `name`; with `weights` a copy of it with other weights of J (`Game.with_weights`).
+    """The game called `name`; with `weights` a copy that has other weights of J, in training or evaluation.
 
+    `weights` is a mapping train, evaluation -> name of a weight -> value; other weights stay as they are.
     Raises ValueError with the valid choices for an unknown game or weight.
     """
     if name not in GAMES:
         raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
-    return GAMES[name].with_weights(**weights) if weights else GAMES[name]
+    if not weights:
+        return GAMES[name]
+    game, known = copy.copy(GAMES[name]), Weights.__dataclass_fields__
+    for kind, new in weights.items():
+        if unknown := [weight for weight in new if weight not in known]:
+            raise ValueError(f"J has no weight '{unknown[0]}'; choose from {', '.join(known)}.")
+        setattr(game, f"{kind}_weights", replace(getattr(game, f"{kind}_weights"), **new))
+    return game
 
 
 def having(trait: str) -> list[Game]:

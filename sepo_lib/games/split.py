@@ -1,11 +1,11 @@
 """Split bargaining (docs/method.md, "Games"): both players demand a part of 10 points, four times."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, constant, explained, naive_choice, stateless
+from sepo_lib.games.players import Opponent, Rng, View, constant, explained, naive_choice, stateless
 
 DEMANDS = tuple(range(1, 10))
 TOTAL = 10
@@ -65,6 +65,10 @@ PAPER = {
 
 
 # Experts -------------------------------------------------------------------------------------------------
+fair_expert = constant(EVEN, "I always ask for half of the points.", "An even split is fair to both.")
+balanced_expert = constant(6, "I always ask for one more than half.", "I want a bit more than half.")
+
+
 def conceding_expert(view: View, rng: Rng) -> tuple[int, str]:
     if not view.theirs:
         return 6, "It is the first round, so I try 6."
@@ -82,15 +86,6 @@ def complement_expert(view: View, rng: Rng) -> tuple[int, str]:
 def naive_high_demand(view: View, rng: Rng) -> tuple[int, str]:
     """1 to 9 with a probability in proportion to the demand."""
     return int(rng.choice(9, p=np.arange(1, 10) / 45)) + 1, "I feel like asking for this."
-
-
-EXPERTS: Mixture = {
-    "fair": (0.32, constant(EVEN, "I always ask for half of the points.", "An even split is fair to both.")),
-    "balanced": (0.27, constant(6, "I always ask for one more than half.", "I want a bit more than half.")),
-    "conceding": (0.18, conceding_expert),
-    "complement": (0.15, complement_expert),
-    "random": (0.08, explained(random_middle, "I pick a number from 3 to 7 at random.")),
-}
 
 
 # Enumeration ---------------------------------------------------------------------------------------------
@@ -113,16 +108,19 @@ class Split(Game):
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
-    experts = EXPERTS
+    experts: Mapping = {
+        "fair": (0.32, fair_expert),
+        "balanced": (0.27, balanced_expert),
+        "conceding": (0.18, conceding_expert),
+        "complement": (0.15, complement_expert),
+        "random": (0.08, explained(random_middle, "I pick a number from 3 to 7 at random.")),
+    }
     naive = {"high_demand": (0.5, naive_high_demand), "naive": (0.5, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(), *((demand,) for demand in DEMANDS)], DEMANDS),
         observe=lambda view: view.theirs[-1:],  # the opponent's last demand
         branches=_branches,
-        memory=lambda rounds: (
-            tuple(r.actions[1] for r in rounds[-1:]),
-            all(agreed(r.actions) for r in rounds),
-        ),
+        memory=lambda rounds: (*(r.actions[1] for r in rounds[-1:]), all(agreed(r.actions) for r in rounds)),
         cooperative=lambda seen: TOTAL - seen[0] if seen else EVEN,
         equilibrium=lambda seen: EVEN,
     )
