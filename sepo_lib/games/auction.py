@@ -17,8 +17,7 @@ VALUES = (2, 4)  # points, equally likely, drawn by each player for itself in ev
 def finish(actions: tuple[str, str], values: tuple[int, int], coin: int) -> Round:
     """The round in which the players bid `actions` on `values` (points); `coin` (0 or 1) wins a tie.
 
-    The winner gets its value less its bid, even when negative; the other gets 0. An action that is no bid
-    raises KeyError.
+    The winner gets its value less its bid, even when negative; the other gets 0. A wrong bid raises KeyError.
     """
     own, other = (BIDS[action] for action in actions)
     won = coin if own == other else int(other > own)

@@ -48,7 +48,7 @@ class Weights:
     externality: float
 
 
-Play = Generator[dict[int, View], dict[int, Action], list[Round]]
+Play = Generator[dict[int, View], Any, list[Round]]  # yields {player: View}, is sent {player: action}
 Part = Callable[[Sequence[Round]], Play]
 
 
@@ -78,11 +78,9 @@ class Enumeration:
 
 
 class Game:
-    """The rules of one game. A subclass sets the attributes and defines the abstract methods.
+    """The rules of one game. A subclass sets the attributes and defines the abstract methods."""
 
-    The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
-    """
-
+    # The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
     name: str  #: the word for the game in commands, tables and file names
     title: str
     short_title: str  #: the title where space is short, such as in a panel of a figure
@@ -136,10 +134,7 @@ class Game:
         return [lambda finished: self.play(rng)]
 
     def simultaneous(
-        self,
-        legal: tuple[Action, ...],
-        finish: Callable[[tuple[Action, Action]], Round],
-        facts: Sequence[Mapping[str, Any]] = ({}, {}),
+        self, legal: tuple[Action, ...], finish: Callable[[Any], Round], facts: Sequence[Mapping] = ({}, {})
     ) -> Play:
         """An episode (see `play`) in which both players choose one of the `legal` actions at once.
 

@@ -181,8 +181,7 @@ class Deal(Game):
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. `rng` draws the pool and both players' values at the start."""
         pool = tuple(int(n) for n in rng.integers(1, MAX_UNITS + 1, size=3))
-        first, second = rng.integers(len(VALUES), size=2)
-        values = (VALUES[first], VALUES[second])
+        values = [VALUES[number] for number in rng.integers(len(VALUES), size=2)]
         facts = {"pool": pool, "values": values[0], "other_values": values[1]}
         return self.simultaneous(
             legal_demands(pool),

@@ -89,6 +89,8 @@ CONFLICT_TRAIN: dict[str, Opponent] = {
 }
 
 # Experts -------------------------------------------------------------------------------------------------
+_ALWAYS_DEFECT = ("I always defect, whatever they do.", "Defecting pays more against any move.")
+_ALWAYS_COOPERATE = ("I always cooperate, whatever they do.", "I cooperate in every single round.")
 _START = ("It is the first round, so I cooperate.", "We are just starting, so I cooperate.")
 
 
@@ -118,10 +120,6 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
     """Cooperates nine times in ten, whatever happened."""
     cooperates = rng.random() < 0.9
     return (COOPERATE, "I feel like cooperating.") if cooperates else (DEFECT, "I feel like defecting.")
-
-
-_ALWAYS_DEFECT = ("I always defect, whatever they do.", "Defecting pays more against any move.")
-_ALWAYS_COOPERATE = ("I always cooperate, whatever they do.", "I cooperate in every single round.")
 
 
 # Enumeration ---------------------------------------------------------------------------------------------

@@ -209,13 +209,13 @@ class Kuhn(Game):
         return hands
 
     def parts(self, rng: Rng) -> list[Part]:
-        """The hands (see `Game.parts`)."""
         deals = [rng.permutation(3)[:2].tolist() for _ in range(self.rounds)]
         return [functools.partial(self._hand, number, deal) for number, deal in enumerate(deals)]
 
     def _hand(self, number: int, deal: Sequence[int], finished: Sequence[Round]) -> Play:
         """Hand `number`, in which the first and the second mover hold the cards of `deal`."""
-        first, history = number % 2, ()
+        first = number % 2
+        history: tuple[str, ...] = ()
         while history in HISTORIES:
             seat = len(history) % 2  # the first mover has seat 0
             now = view_of(CARDS[deal[seat]], history, first=seat == 0)

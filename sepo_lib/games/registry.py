@@ -41,9 +41,8 @@ def register(game: Game) -> Game:
 
 
 def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> Game:
-    """The game called `name`; with `weights` a copy that has other weights of J, in training or evaluation.
+    """The game called `name`; with `weights` (train, evaluation -> name -> value) a copy with other weights.
 
-    `weights` is a mapping train, evaluation -> name of a weight -> value; other weights stay as they are.
     Raises ValueError with the valid choices for an unknown game or weight.
     """
     if name not in GAMES:

@@ -20,10 +20,7 @@ def agreed(demands: tuple[int, int]) -> bool:
 
 
 def payoffs(demands: tuple[int, int]) -> tuple[float, float]:
-    """Points of both players: each its own demand where they fit, else 0.
-
-    Raises ValueError where a demand is not a whole number from 1 to 9.
-    """
+    """Points of both players: the own demand where both fit, else 0. Raises ValueError if one is illegal."""
     if any(demand not in DEMANDS for demand in demands):
         raise ValueError(f"Demands are whole numbers from 1 to 9, not {demands}.")
     return (float(demands[0]), float(demands[1])) if agreed(demands) else (0.0, 0.0)
