@@ -1,4 +1,4 @@
-"""Players of the Axelrod library, whose modules are imported one by one and not as a whole."""
+"""Players of the Axelrod library, without the import of all of it."""
 
 import contextlib
 import functools

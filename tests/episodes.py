@@ -1,5 +1,7 @@
 """Small hand-made episodes for the tests."""
 
+import numpy as np
+
 from sepo_lib.games.base import Round
 from sepo_lib.method.records import Decision, Episode
 
@@ -24,3 +26,23 @@ def episode(pool, opponent, rollout, own, other, collusion=None, externality=Non
         collusion_T=collusion or zeros,
         externality_T=externality or zeros,
     )
+
+
+def random_batch(seed=0, rollouts=4, rounds=3):
+    """Episodes of random payoffs and rates, `rollouts` against each of five opponents."""
+    rng = np.random.default_rng(seed)
+    pools = {"train": ["a", "b"], "exploiter": ["x", "y"], "collusive": ["z"]}
+    return [
+        episode(
+            pool,
+            opponent,
+            rollout,
+            own=rng.normal(size=rounds).tolist(),
+            other=(rng.normal(size=rounds) + 0.5).tolist(),
+            collusion=rng.integers(2, size=rounds).astype(float).tolist(),
+            externality=rng.random(rounds).tolist(),
+        )
+        for pool, names in pools.items()
+        for opponent in names
+        for rollout in range(rollouts)
+    ]

@@ -3,9 +3,9 @@
 import torch
 
 from sepo_lib import games
+from sepo_lib.chat import templates
 from sepo_lib.games import ipd
 from sepo_lib.method import credit
-from sepo_lib.play import templates
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import sepo
 

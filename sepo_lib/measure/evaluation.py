@@ -9,7 +9,7 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
-from sepo_lib.measure import exploitability, kuhn_strategy
+from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
 from sepo_lib.method import objective, seeds
@@ -41,18 +41,18 @@ def evaluate(
     seed = seeds.derive(keys["seed"], "evaluation")
     counts = {**dict.fromkeys(OBJECTIVE_POOLS, episodes), "shift": shift_episodes}
     played = play_distributed(policy, plan(game, pools, counts, seed))
-    measures = objective.measure(game, played)
+    measured = measures.measure(game, played)
     interval = safety_interval(game, played)
-    measures |= {"safety_low": interval.low, "safety_high": interval.high}
+    measured |= {"safety_low": interval.low, "safety_high": interval.high}
     keys = {"game": game.name, "pools": pools, **keys}
     tables = {
-        "evaluation": pd.DataFrame([{**keys, **measures}]),
+        "evaluation": pd.DataFrame([{**keys, **measured}]),
         "episodes": episode_table(played, keys),
     }
     if "nashconv" in game.traits:
         strategy = kuhn_strategy.read_strategy(policy, game, reading, seed)
         found = exploitability.row(strategy, game, pools)
-        row = {**keys, **found, "pool_advantage_played": measures["exploit"]}
+        row = {**keys, **found, "pool_advantage_played": measured["exploit"]}
         tables["exploitability"] = pd.DataFrame([row])
         tables["strategies"] = strategy.assign(**keys)
     return tables
@@ -157,8 +157,8 @@ def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:
 def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     """Every measure of `evaluation.csv` from a table of decisions alone (`episode_table`).
 
-    One row per evaluated policy, in the order of its first decision: KEYS, then what `objective.measure`
-    gives, then with `intervals` the ends of `safety_interval`. It shares no code with `objective.measure`
+    One row per evaluated policy, in the order of its first decision: KEYS, then what `measures.measure`
+    gives, then with `intervals` the ends of `safety_interval`. It shares no code with `measures.measure`
     except J itself, so that each checks the other. A rate that is missing in some round is nan for the whole
     policy, and so are the measures that need it. Raises ValueError for a table that lacks a column; older
     tables lack those that `replayed` adds.

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from sepo_lib.config import profiles
+from sepo_lib.config import bundled, profiles
 from sepo_lib.games.base import Game
-from sepo_lib.play import models
-from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, load_policy, sampling
+from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, load_policy
 from sepo_lib.play.rollouts import Plan, Running
 
 
@@ -17,12 +16,12 @@ def open_policy(model: str) -> LanguageModelPolicy:
     with those of the profile `paper`. Raises ValueError if there is no such model.
     """
     settings = profiles.load("paper", model=model)
-    found = Path(models.resolve(settings.model))
+    found = Path(bundled.resolve(settings.model))
     for folder in (found, found.parent):
         if (folder / "started.json").exists():
             job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
             return load_policy(model, **job["arguments"]["sampling"])[2]
-    return load_policy(model, **sampling(settings))[2]
+    return load_policy(model, **profiles.sampling(settings))[2]
 
 
 def first_decision(policy: Policy, game: Game, pools: str) -> tuple[dict[str, str], Answer]:

@@ -1,4 +1,4 @@
-"""Which switches of an estimator can act in a game? Decided by computing advantages on random play."""
+"""How far apart are the advantages of two estimators? Decides on random play which switches act in a game."""
 
 import functools
 import math
@@ -8,7 +8,7 @@ import numpy as np
 from sepo_lib.games.base import Game, Opponent
 from sepo_lib.measure import random_play
 from sepo_lib.method import credit
-from sepo_lib.method.credit import PRESETS, Estimator, Rollouts
+from sepo_lib.method.credit import PRESETS, Credit, Estimator, Rollouts
 
 _SHAPE = (8, 1, 8)  # batches, groups and rollouts of the random play
 _ENLARGED = 2.0**10  # payoffs and rates times this: credit's floor under a deviation then does not matter
@@ -47,6 +47,16 @@ def idle(name: str, game: Game, pools: str = "paper") -> list[str]:
     """The recipes `<preset>+<switch>` whose switch cannot act in the preset `name`."""
     estimator = credit.preset(name)
     return [f"{name}+{s}" for s in credit.FIELD_OF_SWITCH if not acts(estimator, s, game, pools)]
+
+
+def largest_difference(first: Credit, second: Credit) -> float:
+    """Largest absolute difference between the advantages of two estimators on the same episodes.
+
+    An episode that one of the two leaves out of the policy term counts as 0 there.
+    """
+    pairs = zip(first.advantages, second.advantages, strict=True)
+    both = [(0.0 if a is None else a, 0.0 if b is None else b) for a, b in pairs]
+    return max(float(np.max(np.abs(np.subtract(a, b)))) for a, b in both)
 
 
 @functools.cache

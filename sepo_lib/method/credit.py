@@ -15,9 +15,7 @@ The paper's estimator, that of its authors' current code and the unbiased one di
 
 Under both immediate horizons every round is charged the whole penalty of its episode. `immediate` leaves the
 payoff in points; `immediate_scaled` multiplies it by s, as J does. Where s is 1, `authors_current` therefore
-equals `published+credit`. Three details of the authors' code are not copied: the population standard
-deviation, which makes all advantages of a group of G longer by sqrt(G / (G - 1)), the 1e-8 that is added to
-it (here: 1e-4), and the treatment of Kuhn's rounds (docs/DEVIATIONS.md).
+equals `published+credit`. docs/DEVIATIONS.md lists what else differs from the authors' code.
 
 A sum that was clamped as a whole cannot be split into rounds. Under `to_go` the clamp `episode` therefore
 charges every round of an exploiter's episode the penalty of the whole episode.
@@ -78,10 +76,6 @@ class Estimator:
     def with_(self, **values: Any) -> "Estimator":
         """The same estimator with other values in some fields."""
         return replace(self, **values)
-
-    def labels(self) -> dict[str, str]:
-        """The name of every field's value, for tables."""
-        return {name: str(value) for name, value in vars(self).items()}
 
     def turned(self, switch: str, like: "Estimator") -> "Estimator":
         """The same estimator with one switch as in `like`. Raises ValueError for an unknown switch."""
@@ -223,24 +217,6 @@ def assign(
     return Credit([of_episode.get(id(episode)) for episode in episodes], frac_reward_zero_std)
 
 
-def largest_difference(first: Credit, second: Credit) -> float:
-    """Largest absolute difference between the advantages of two estimators on the same episodes.
-
-    An episode that one of the two leaves out of the policy term counts as 0 there.
-    """
-    pairs = zip(first.advantages, second.advantages, strict=True)
-    both = [(0.0 if a is None else a, 0.0 if b is None else b) for a, b in pairs]
-    return max(float(np.max(np.abs(np.subtract(a, b)))) for a, b in both)
-
-
-def sum_by_seat(values_NGT: np.ndarray, seats: int) -> np.ndarray:
-    """Every round's value replaced by the sum over all rounds that the policy has from the same seat."""
-    total_NGT = np.empty_like(values_NGT)
-    for seat in range(seats):
-        total_NGT[..., seat::seats] = values_NGT[..., seat::seats].sum(axis=-1, keepdims=True)
-    return total_NGT
-
-
 def _check(pools: Pools) -> None:
     for pool in POOLS:
         if not pools.get(pool):
@@ -303,7 +279,8 @@ def _credited_returns(
             payoff_NGT = payoff_NGT * rounds / (game.scale if estimator.horizon == "immediate" else 1.0)
             returns[key] = payoff_NGT - penalty_NGT.sum(axis=-1, keepdims=True)
         elif key[0] == "exploiter" and estimator.clamp == "episode":  # a clamped sum has no rounds
-            returns[key] = sum_by_seat(payoff_NGT - penalty_NGT, seats=1)
+            total_NG1 = (payoff_NGT - penalty_NGT).sum(axis=-1, keepdims=True)
+            returns[key] = np.broadcast_to(total_NG1, payoff_NGT.shape)
         else:
             returns[key] = _reward_to_go(payoff_NGT - penalty_NGT, estimator.horizon, game)
     return returns

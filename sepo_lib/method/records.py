@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Decision:
     round: int
     prompt: str
     text: str
-    action: Any
+    action: Action
     parsed: bool
     seed: int
     prompt_ids: list[int] = field(default_factory=list)

@@ -2,14 +2,13 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 
 
 def derive(seed: int, *names: object) -> int:
     """A 63-bit child seed of `seed` for the path `names`, by a stable hash of their text."""
-    return int.from_bytes(hashlib.blake2b(_path(seed, *names), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(hashlib.blake2b(path(seed, *names), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
@@ -31,16 +30,6 @@ class Later:
         return getattr(self._made, name)
 
 
-def uniforms(seeds: Sequence[int], length: int, *names: object) -> np.ndarray:
-    """Uniform numbers in [0, 1), shape (len(seeds), length): one row for the path `names` below each seed.
-
-    A row depends on its own seed alone, and a longer row begins with the same numbers. The numbers come from
-    a hash of any length (SHAKE128, FIPS 202), several times faster than a generator per decision.
-    """
-    streams = (hashlib.shake_128(_path(seed, *names)).digest(8 * length) for seed in seeds)
-    words_BL = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(seeds), length)
-    return (words_BL >> np.uint64(11)) * 2.0**-53
-
-
-def _path(seed: int, *names: object) -> bytes:
+def path(seed: int, *names: object) -> bytes:
+    """The path `names` below `seed` as the bytes that are hashed."""
     return "/".join(str(part) for part in (seed, *names)).encode()

@@ -5,15 +5,10 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib.config import bundled, paths
+from sepo_lib.config import bundled
 
 #: The linear layers that LoRA adapts, by their names in the architectures known here.
 LORA_LAYERS = (
@@ -28,9 +23,9 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
     natively). Raises OSError with one plain sentence when a hub id cannot be reached, and errors as
-    `resolve` does.
+    `bundled.resolve` does.
     """
-    where = resolve(name)
+    where = bundled.resolve(name)
     disable_progress_bar()
     if Path(where, "adapter_config.json").exists():
         model, tokenizer = load(PeftConfig.from_pretrained(where).base_model_name_or_path, dtype)
@@ -50,29 +45,6 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device()).eval(), tokenizer
-
-
-def resolve(name: str) -> str:
-    """The folder or hub id that `name` stands for.
-
-    A folder is searched for from the root of the kit, then from the working directory. The folder of a
-    training job stands for the model that the job saved in it. Raises FileNotFoundError when `nano` is
-    missing, RuntimeError when `smollm2` cannot be installed.
-    """
-    if name == "nano":
-        folder = paths.models() / "nano"
-        if not (folder / "config.json").exists():
-            raise FileNotFoundError(
-                f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
-                "with rebuild=True first."
-            )
-        return str(folder)
-    if name == "smollm2":
-        return str(bundled.smollm2())
-    folder = paths.model(name) or Path(name)
-    if (folder / "model").is_dir():  # the folder of a job
-        folder = folder / "model"
-    return str(folder) if folder.is_dir() else name
 
 
 def device() -> torch.device:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import softmax
 
-from sepo_lib.config.profiles import Settings
+from sepo_lib.chat import templates
 from sepo_lib.games.base import Game, View
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Options
-from sepo_lib.play import engines, models, templates
+from sepo_lib.play import engines, models
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,11 @@ class LanguageModelPolicy:
         # 1. Render the prompts.
         prompts = self.encode([query.game.messages(query.view) for query in queries])
         # 2. Sample one answer to each prompt, from random numbers that the seed of the decision fixes.
-        uniforms_BL = seeds.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
+        uniforms_BL = engines.uniforms([query.seed for query in queries], self.max_new_tokens, "tokens")
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
         # 3. Parse the actions. An answer that was cut has none: its last word may begin a longer action.
-        distinct = {tuple(sample.ids) for sample in samples}
-        text_of = {ids: self.tokenizer.decode(ids, skip_special_tokens=True) for ids in distinct}
-        texts = [text_of[tuple(sample.ids)] for sample in samples]
+        decode = functools.cache(functools.partial(self.tokenizer.decode, skip_special_tokens=True))
+        texts = [decode(tuple(sample.ids)) for sample in samples]
         actions = [
             query.game.parse(text, query.view.legal) if sample.finished else None
             for query, text, sample in zip(queries, texts, samples, strict=True)
@@ -94,24 +93,19 @@ class LanguageModelPolicy:
         answers = []
         rows = zip(queries, prompts, samples, texts, actions, strict=True)
         for query, (prompt, prompt_ids), sample, text, action in rows:
-            options = None
-            if action is None:
-                options = options_of[prompt]
+            options = options_of[prompt] if action is None else None
+            if options:
                 p = options.probabilities
                 action = options.actions[seeds.generator(query.seed, "constrained").choice(len(p), p=p)]
-            parsed = options is None
-            answers.append(
-                Answer(action, prompt, text, parsed, prompt_ids, sample.ids, sample.logps, options)
-            )
+            tokens = prompt_ids, sample.ids, sample.logps
+            answers.append(Answer(action, prompt, text, options is None, *tokens, options))
         return answers
 
     def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[tuple[str, list[int]]]:
         """The prompt of each chat (system and user message) as text and as token ids, up to where the answer
         begins. Prompts are cached."""
-        keys = [(messages[0]["content"], messages[1]["content"]) for messages in chats]
-        new = {
-            key: list(messages) for key, messages in zip(keys, chats, strict=True) if key not in self._encoded
-        }
+        keys = [(chat[0]["content"], chat[1]["content"]) for chat in chats]
+        new = {key: list(chat) for key, chat in zip(keys, chats, strict=True) if key not in self._encoded}
         if new:  # all in one call: each call of the template and of the tokenizer costs as much as a prompt
             texts = templates.render(self.tokenizer, list(new.values()), add_generation_prompt=True)
             ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -145,16 +139,6 @@ class LanguageModelPolicy:
     @functools.cached_property
     def _end(self) -> int:
         return templates.end_of_answer(self.tokenizer)
-
-
-def sampling(settings: Settings) -> dict:
-    """The arguments of `load_policy` that come from a profile."""
-    return {
-        "dtype": settings.dtype,
-        "temperature": settings.temperature,
-        "max_new_tokens": settings.max_new_tokens,
-        "engine": settings.engine,
-    }
 
 
 def load_policy(

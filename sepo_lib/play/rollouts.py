@@ -40,11 +40,7 @@ class Plan:
 
 
 def plan(
-    game: Game,
-    pools: str,
-    counts: Mapping[str, int],
-    seed: int,
-    replacements: Replacements | None = None,
+    game: Game, pools: str, counts: Mapping[str, int], seed: int, replacements: Replacements | None = None
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
@@ -55,10 +51,9 @@ def plan(
     for pool, count in counts.items():
         for opponent in (replacements or {}).get(pool) or game.pool(pools, pool):
             for rollout in range(count):
-                path = (game.name, pools, pool, opponent)
-                chance = seeds.derive(seed, "chance", *path, rollout)
-                episode = seeds.derive(seed, "episode", *path, rollout)
-                plans.append(Plan(game.name, pools, pool, opponent, rollout, episode, chance))
+                path = (game.name, pools, pool, opponent, rollout)
+                derived = (seeds.derive(seed, kind, *path) for kind in ("episode", "chance"))
+                plans.append(Plan(*path, *derived))
     return plans
 
 
@@ -160,8 +155,6 @@ class _Part(GameLoop):
 
     def take(self, action: Action) -> None:
         """Play player 0's action at the open decision."""
-        actions = {0: action}
-        if 1 in self.views:
-            actions[1] = self._act(self.views[1])
+        reply = {1: self._act(self.views[1])} if 1 in self.views else {}
         self.asked += 1
-        self.advance(actions)
+        self.advance({0: action, **reply})

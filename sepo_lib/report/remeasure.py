@@ -87,7 +87,7 @@ def evaluated(profile: str) -> pd.DataFrame:
 
 
 def _placed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the columns ADDED after `objective`, as `objective.measure` orders them."""
+    """The table with the columns ADDED after `objective`, as `measures.measure` orders them."""
     others = [column for column in table if column not in ADDED]
     at = others.index("objective") + 1
     return table[[*others[:at], *ADDED, *others[at:]]]

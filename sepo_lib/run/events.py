@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sepo_lib.config import paths
-from sepo_lib.method.objective import parse_note
+from sepo_lib.measure.measures import parse_note
 
 #: Seconds between two reports of one job, and between two reads of the log.
 INTERVAL = 1.0

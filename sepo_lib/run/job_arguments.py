@@ -8,14 +8,13 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.config.profiles import Settings
+from sepo_lib.config.profiles import Settings, sampling
 from sepo_lib.measure import switches
+from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit, seeds
-from sepo_lib.play.policy import sampling
 from sepo_lib.run.jobs import Job
 from sepo_lib.run.steps import PolicyJob, SEPOJob
-from sepo_lib.training.best_response import EXPLOITERS
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,10 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
         "samples": settings.exploiter_samples,
         "pools": list(replaced),
     }
-    same_as = copy and {
-        "name": copy.name,
-        "fingerprint": copy.fingerprint,
-        "proven": copy.arguments["preset"] != recipe.preset,
-    }
+    same_as = None
+    if copy is not None:
+        proven = copy.arguments["preset"] != recipe.preset
+        same_as = {"name": copy.name, "fingerprint": copy.fingerprint, "proven": proven}
     return policy_job(
         f"{name}/{seed_folder(start)}",
         "run_sepo",
@@ -165,7 +163,7 @@ def game_of(settings: Settings, name: str) -> games.Game:
 def study_arguments(settings: Settings, game: str, pools: str, labels: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a study of one game and pool set; `labels` are columns of its rows."""
     changed = settings.changed_weights(game)
-    arguments = {"game": game, "pools": pools, "keys": dict(labels) | weight_columns(changed)}
+    arguments = {"game": game, "pools": pools, "labels": dict(labels) | weight_columns(changed)}
     return arguments | ({"weights": changed} if changed else {})
 
 

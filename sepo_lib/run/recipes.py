@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.config.profiles import Settings, hyperparameters
+from sepo_lib.config.profiles import Settings, hyperparameters, sampling
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
-from sepo_lib.play.policy import sampling
+from sepo_lib.run import demonstration_files
+from sepo_lib.run.base_model import PRETRAIN_BATCH
 from sepo_lib.run.job_arguments import (
     Recipe,
     equal_job,
@@ -30,8 +31,6 @@ from sepo_lib.run.job_arguments import (
 from sepo_lib.run.jobs import Job, finished
 from sepo_lib.run.steps import BaseJob, SFTJob
 from sepo_lib.studies import estimators
-from sepo_lib.training import demonstrations
-from sepo_lib.training.pretraining import PRETRAIN_BATCH
 
 BASE_STEP = 0
 
@@ -43,7 +42,7 @@ def pretrain_job(settings: Settings) -> Job:
     """The job that makes `nano`."""
     return Job(
         "pretrain",
-        "sepo_lib.training.pretraining:pretrain",
+        "sepo_lib.run.base_model:pretrain",
         {
             "steps": settings.pretrain_steps,
             "examples": settings.demonstrations_per_game,
@@ -80,7 +79,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
     Raises FileNotFoundError naming notebook 01 if the demonstrations of a game are missing.
     """
     folder = demonstrations_folder(settings)
-    data = {game: demonstrations.sha256(folder, game) for game in settings.games}
+    data = {game: demonstration_files.sha256(folder, game) for game in settings.games}
     examples = settings.demonstrations_per_game * len(settings.games) * 4 // 5
     steps = settings.sft_steps or int(examples * settings.sft_epochs // settings.sft_batch)
     return [
@@ -198,9 +197,9 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             f"gradient/{game}-{pools}/{seed_folder(start)}",
             "sepo_lib.studies.penalty_gradient:run_gradient",
             {
-                "start": start.name,
-                "after": start.fingerprint,
-                "load": sampling(settings),
+                "sft_job": start.name,
+                "sft_fingerprint": start.fingerprint,
+                "sampling": sampling(settings),
                 "rollouts_per_opponent": _ablation_size(settings, game, pools)[1],
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,

@@ -13,14 +13,14 @@ from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation, kuhn_strategy
+from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
-from sepo_lib.run import model_cards
+from sepo_lib.run import demonstration_files, model_cards
 from sepo_lib.run.jobs import fingerprint_of
-from sepo_lib.training import demonstrations, sepo, sft
-from sepo_lib.training.best_response import BestResponse
+from sepo_lib.training import sepo, sft
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
 
@@ -106,7 +106,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     """
     job = SFTJob(**arguments)
     model, tokenizer, _ = load_policy(job.model, **job.sampling)
-    examples = demonstrations.load(paths.root() / job.data, sorted(job.data_sha256), "train")
+    examples = demonstration_files.load(paths.root() / job.data, sorted(job.data_sha256), "train")
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     evaluation.save({"sft": _log(rows, job.labels)}, folder, "log")
     if job.train["lora"]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepo_lib.method.credit import sum_by_seat
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -33,13 +31,13 @@ def named(name: str) -> Callable[[Callable], Rule]:
 @named("episode")
 def episode_return(rewards: np.ndarray, seats: int) -> np.ndarray:
     """Every round gets the return of the whole episode."""
-    return sum_by_seat(rewards, seats=1)
+    return _sum_by_seat(rewards, seats=1)
 
 
 @named("role")
 def role_return(rewards: np.ndarray, seats: int) -> np.ndarray:
     """Every round gets the sum of the rewards in all rounds of its role."""
-    return sum_by_seat(rewards, seats)
+    return _sum_by_seat(rewards, seats)
 
 
 @named("mean")
@@ -87,6 +85,14 @@ def other_batches_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -
         raise ValueError("The baseline other_batches needs at least two batches at once.")
     mean = _mean_by_seat(returns, np.ones_like(returns), seats, (-3, -2, -1))
     return (mean.sum(axis=0, keepdims=True) - mean) / (len(returns) - 1)
+
+
+def _sum_by_seat(values_NGT: np.ndarray, seats: int) -> np.ndarray:
+    """Every round's value replaced by the sum over all rounds that the policy has from the same seat."""
+    total_NGT = np.empty_like(values_NGT)
+    for seat in range(seats):
+        total_NGT[..., seat::seats] = values_NGT[..., seat::seats].sum(axis=-1, keepdims=True)
+    return total_NGT
 
 
 def _mean_by_seat(values: np.ndarray, decisions: np.ndarray, seats: int, axes: tuple[int, ...]) -> np.ndarray:

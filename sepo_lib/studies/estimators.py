@@ -271,9 +271,10 @@ def measure(
             (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
         }
         for (study, term, together), (row, cosine_R) in compared.items():
+            switches = {name: str(value) for name, value in vars(study.how).items()}
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
-                **{"how": study.base, "switch": study.switch, **study.how.labels()},
+                **{"how": study.base, "switch": study.switch, **switches},
                 **{"group_size": size, "groups_per_batch": together, "term": term},
                 "nearest_margin": nearest if abs(nearest) > ZERO else 0.0,
             }
@@ -292,15 +293,15 @@ def measure(
 
 
 def run_estimators(
-    folder: Path, report: Report, *, game: str, keys: dict, weights: dict | None = None, **settings
+    folder: Path, report: Report, *, game: str, labels: dict, weights: dict | None = None, **settings
 ) -> dict:
     """One job of the study. `weights`: see `games.get`; `settings`: the other arguments of `measure`.
 
-    It leaves estimators-log.parquet, whose rows also have the columns `keys`. Raises ValueError as `measure`
-    does.
+    It leaves estimators-log.parquet, whose rows also have the columns `labels`. Raises ValueError as
+    `measure` does.
     """
     table = measure(game=games.get(game, weights), **settings)
-    evaluation.save({"estimators": table.assign(**keys)}, folder, "log")
+    evaluation.save({"estimators": table.assign(**labels)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}
 

@@ -27,7 +27,7 @@ from sepo_lib import games
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game
 from sepo_lib.games.players import Start
-from sepo_lib.measure import evaluation, tabular
+from sepo_lib.measure import evaluation, measures, tabular
 from sepo_lib.method import objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, Query
@@ -134,11 +134,11 @@ def run_headroom(
     game: str,
     pools: str,
     episodes: int,
-    keys: dict,
+    labels: dict,
     weights: dict | None = None,
 ) -> dict:
-    """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `keys`."""
-    table = measure(games.get(game, weights), pools, episodes).assign(**keys)
+    """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `labels`."""
+    table = measure(games.get(game, weights), pools, episodes).assign(**labels)
     evaluation.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}
@@ -160,7 +160,7 @@ def _played(game: Game, pools: str, family: Mapping[str, Start], episodes: int) 
     )
     rows = []
     for opponent in family.values():
-        measured = objective.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
+        measured = measures.measure(game, rollouts.play(ScriptedPolicy(opponent), plans))
         terms = ("payoff", "exploit", "collusion", "externality")
         rows.append({short: measured[name] for short, name in zip(tabular.TERMS, terms, strict=True)})
     return pd.DataFrame(rows)

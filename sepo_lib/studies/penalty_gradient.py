@@ -15,7 +15,7 @@ from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import Game
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import evaluation, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
@@ -84,17 +84,17 @@ def measure(study: GradientStudy, model, policy: LanguageModelPolicy, report: Re
 
 
 def run_gradient(
-    folder: Path, report: Report, *, start: str, after: str, load: dict, keys: dict, **study
+    folder: Path, report: Report, *, sft_job: str, sft_fingerprint: str, sampling: dict, labels: dict, **study
 ) -> dict:
-    """One job of the study: `measure` the SFT model of job `start`, whose fingerprint is `after`.
+    """One job of the study: `measure` the model of `sft_job`, whose fingerprint is `sft_fingerprint`.
 
     `study` holds the fields of `GradientStudy`, the game by name, and its `weights` where the run changes
-    them. Leaves gradient-log.parquet, whose rows also have the columns `keys`.
+    them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.
     """
-    model, _, policy = load_policy(str(paths.job(keys["profile"], start) / "model"), **load)
+    model, _, policy = load_policy(str(paths.job(labels["profile"], sft_job) / "model"), **sampling)
     game = games.get(study["game"], study.pop("weights", None))
     table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)
-    columns = {name: value for name, value in keys.items() if name != "arm"}
+    columns = {name: value for name, value in labels.items() if name != "arm"}
     columns |= {"game": study["game"], "pools": study["pools"], "preset": "unbiased"}
     columns["batches"] = study["batches"]
     evaluation.save({"gradient": table.assign(**columns)}, folder, "log")
@@ -131,7 +131,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
 def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) -> float:
     """The largest difference of an advantage to that of reward_only, over the presets."""
     return max(
-        credit.largest_difference(
+        switches.largest_difference(
             *(credit.assign(episodes, game, credit.preset(name, one)) for one in (arm, "reward_only"))
         )
         for name in credit.PRESETS

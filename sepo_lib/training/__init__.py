@@ -1,5 +1,5 @@
 """How is a policy trained? Demonstrations by scripted strategies, supervised fine-tuning on them, then SEPO.
 
 Read `sepo` first: one step of SEPO plays episodes, computes advantages and updates the model. `sft` and
-`demonstrations` make the model that SEPO starts from, `best_response` an exploiter for Kuhn poker.
+`demonstrations` make the model that SEPO starts from.
 """

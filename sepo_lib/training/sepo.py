@@ -25,30 +25,28 @@ checkpoints are TRL's.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
-from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit, objective, seeds
+from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
+from sepo_lib.measure.best_response import BestResponse
+from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, answer_tree, distributed
+from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
-from sepo_lib.training import best_response
-from sepo_lib.training.best_response import BestResponse
 from sepo_lib.training.sft import StepLogger, trainer_options
 
 TRAINING_POOLS = OBJECTIVE_POOLS
-_KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,10 @@ def train(
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-class SEPOTrainer(GRPOTrainer):
+class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
+
+    `TreeLogps` makes it faster: it reads what prompts and answers share once, and changes no result.
 
     `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
     """
@@ -213,7 +213,7 @@ class SEPOTrainer(GRPOTrainer):
         if config.estimator.arm == "reward_only":
             # How far a penalty shared by the whole group is from changing an advantage: 0 but for rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
-            metrics["constant_difference"].append(credit.largest_difference(assigned, constant))
+            metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
         self._log_measures(assigned, len(rows))
         metrics["play_seconds"].append(played - began)
         metrics["reference_seconds"].append(time.perf_counter() - played)
@@ -240,20 +240,6 @@ class SEPOTrainer(GRPOTrainer):
         with self.accelerator.unwrap_model(self.model).disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
 
-    def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
-        """As GRPOTrainer's; by `answer_tree.logps` for models whose cache is keys and values."""
-        if not self.share_prefix:
-            return super()._get_per_token_logps_and_entropies(
-                model, ids_BL, mask_BL, logits_to_keep, *more, **options
-            )
-        prompts, answers = (
-            [ids[mask.bool()].tolist() for ids, mask in zip(ids_BL[:, part], mask_BL[:, part], strict=True)]
-            for part in (slice(-logits_to_keep), slice(-logits_to_keep, None))
-        )
-        entropy = options.get("compute_entropy", False)
-        found = answer_tree.logps(model, prompts, answers, logits_to_keep, self.temperature, entropy)
-        return found[0], found[1] if entropy else None, None
-
     def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
         """Log the measures of the latest batch: columns of training.csv.
 
@@ -262,32 +248,17 @@ class SEPOTrainer(GRPOTrainer):
         decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
         the direct answers of constrained decodes.
         """
-        metrics, measures = self._metrics["train"], objective.measure(self.config.game, self.last_episodes)
+        metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            metrics[key].append(measures[key])
+            metrics[key].append(found[key])
         for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
             margins = [(episode.other_T - episode.own_T).mean() for episode in group]
             metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := objective.parse_note(measures["parse_rate"]):
+        if note := measures.parse_note(found["parse_rate"]):
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
         metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
         metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
         metrics["rows"].append(float(rows))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One distinct (prompt, answer) of a batch.
-
-    `advantage` is the factor of its log-probability in the policy term, summed over the decisions that
-    sampled it. `count` is their number and the row's weight in the KL term: 0 where the row is only an
-    option of constrained decodes.
-    """
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-    advantage: float
-    count: int
 
 
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
@@ -316,44 +287,6 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     if not sums:
         raise ValueError("The batch holds no decision, so there is nothing to train on.")
     return [Row(*row, total, count) for row, (total, count) in sums.items()]
-
-
-def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
-    """Every `processes`-th row, from row `process` on.
-
-    Rows of advantage and count 0 fill the shares up to one length, a multiple of `multiple_of`.
-    """
-    filler = replace(rows[0], advantage=0.0, count=0)
-    filled = [*rows, *[filler] * (-len(rows) % (processes * multiple_of))]
-    return filled[process::processes]
-
-
-def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.device) -> dict:
-    """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
-
-    TRL multiplies both advantage and KL term by `tool_mask`, so that it carries the counts of the rows, and
-    divides by `num_items_in_batch`, the number of decisions. A row of count 0 with an advantage gets the
-    count _KL_WEIGHT_ZERO: its advantage remains what it is, and its KL term vanishes.
-    """
-
-    def pad(sequences: list[torch.Tensor], value: int, side: str) -> torch.Tensor:
-        return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
-
-    prompts = [torch.tensor(row.prompt_ids) for row in rows]
-    answers = [torch.tensor(row.completion_ids) for row in rows]
-    mask_BL = pad([torch.ones_like(ids) for ids in answers], 0, "right")
-    counts_B = torch.tensor([float(row.count or (_KL_WEIGHT_ZERO if row.advantage else 0)) for row in rows])
-    sums_B = torch.tensor([row.advantage for row in rows])
-    batch = {
-        "prompt_ids": pad(prompts, pad_id, "left"),
-        "prompt_mask": pad([torch.ones_like(ids) for ids in prompts], 0, "left"),
-        "completion_ids": pad(answers, pad_id, "right"),
-        "completion_mask": mask_BL,
-        "advantages": sums_B / counts_B.clamp(min=_KL_WEIGHT_ZERO),
-        "tool_mask": counts_B[:, None].expand_as(mask_BL).contiguous(),
-        "num_items_in_batch": torch.tensor(float(decisions)),
-    }
-    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 class _Checkpoints(TrainerCallback):

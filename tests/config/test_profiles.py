@@ -11,8 +11,8 @@ import pytest
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.method import credit
-from sepo_lib.training.best_response import EXPLOITERS
 
 GAMES = tuple(games.GAMES)
 

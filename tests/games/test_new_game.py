@@ -15,7 +15,7 @@ from sepo_lib.config import paths, profiles
 from sepo_lib.games.base import Game, Weights
 from sepo_lib.games.players import Opponent
 from sepo_lib.measure import tabular
-from sepo_lib.run import jobs, recipes, results
+from sepo_lib.run import demonstration_files, jobs, recipes, results
 from sepo_lib.studies import estimators, headroom
 from sepo_lib.training import demonstrations
 
@@ -44,7 +44,7 @@ def test_a_new_game_runs_from_demonstrations_to_a_figure(chicken, tmp_path, monk
         "smoke", games="chicken", seeds="11", steps=2, demonstrations_per_game=60, compare_with=[]
     )
     folder = recipes.demonstrations_folder(settings)
-    demonstrations.write(folder, ["chicken"], 60, seed=1)
+    demonstration_files.write(folder, ["chicken"], 60, seed=1)
     for stage in (recipes.sft_jobs, recipes.sepo_jobs):
         jobs.run(stage(settings), settings.profile, stage.__name__)
     tables = results.write_tables(settings)

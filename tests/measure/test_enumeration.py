@@ -10,7 +10,7 @@ from sepo_lib.measure import enumeration, exploitability, kuhn_strategy
 from sepo_lib.play import engines, models
 from sepo_lib.play.engines import answer_tree
 from sepo_lib.play.policy import LanguageModelPolicy, Query, load_policy
-from sepo_lib.training import pretraining
+from sepo_lib.run import base_model
 
 KUHN = games.get("kuhn")
 VIEWS = [INFORMATION_SETS[number][1] for number in (0, 4, 9)]  # J to open; Q after a pass; J facing a bet
@@ -23,7 +23,7 @@ def policy_of(max_new_tokens, temperature=0.8, end=0.0):
     `end` is added to the logit of the end token. Returns the policy and the token ids.
     """
     tokenizer = models.load("nano")[1]
-    model = pretraining.new_nano(tokenizer, seed=4).eval()
+    model = base_model.new_nano(tokenizer, seed=4).eval()
     written = [tokenizer(text)["input_ids"] for text in ("PASS", "BET", "CALL", "FOLD", "\n", "I")]
     ids = [*(token for (token,) in written), tokenizer.eos_token_id]
     others = torch.ones(len(tokenizer), dtype=torch.bool)

@@ -9,8 +9,8 @@ import pytest
 from episodes import episode
 
 from sepo_lib import games
-from sepo_lib.measure import evaluation
-from sepo_lib.method import objective, seeds
+from sepo_lib.measure import evaluation, measures
+from sepo_lib.method import seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
 
@@ -43,7 +43,7 @@ def record(game, pools="paper"):
 def test_every_measure_is_that_of_the_record_alone(game):
     episodes = played(game)
     luck = evaluation.safety_interval(games.get(game), episodes)
-    measured = objective.measure(games.get(game), episodes) | {
+    measured = measures.measure(games.get(game), episodes) | {
         "safety_low": luck.low,
         "safety_high": luck.high,
     }

@@ -7,6 +7,7 @@ import pytest
 
 from sepo_lib import __main__ as cli
 from sepo_lib import games
+from sepo_lib.config import bundled
 from sepo_lib.games import players
 from sepo_lib.measure import person
 from sepo_lib.measure.inspection import open_policy
@@ -153,4 +154,4 @@ def test_the_folder_of_a_job_is_played_as_the_job_played_it(tmp_path, monkeypatc
         policy = open_policy(folder)
         assert (policy.temperature, policy.max_new_tokens) == (0.5, 7)
         assert policy.engine.model.num_parameters() == model.num_parameters()
-    assert models.resolve("job") == "job/model"  # from where one stands
+    assert bundled.resolve("job") == "job/model"  # from where one stands

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from episodes import random_batch
 
 from sepo_lib import games
 from sepo_lib.measure import switches
@@ -85,3 +86,18 @@ def test_the_switches_that_cannot_act():
     )  # no hand knows another
     with pytest.raises(ValueError, match="Unknown switch 'arm'; choose from credit"):
         switches.acts(credit.preset("published"), "arm", ipd)
+
+
+@pytest.mark.parametrize("how", credit.PRESETS.values(), ids=list(credit.PRESETS))
+def test_the_largest_difference_between_two_arms(how):
+    batch = random_batch(3)
+    reward_only, per_rollout, credited = (
+        credit.assign(batch, games.get("ipd"), how.with_(arm=arm))
+        for arm in ("reward_only", "per_rollout", "credited")
+    )
+    pairs = zip(reward_only.advantages, per_rollout.advantages, strict=True)
+    by_hand = max(np.abs(a - b).max() for a, b in pairs if a is not None)
+    assert switches.largest_difference(reward_only, per_rollout) == by_hand > 1e-3
+    pairs = zip(credited.advantages, reward_only.advantages, strict=True)
+    alone = max(np.abs(a).max() for a, b in pairs if b is None)
+    assert switches.largest_difference(reward_only, credited) >= alone > 0.0

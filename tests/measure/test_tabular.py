@@ -9,8 +9,7 @@ import torch
 from sepo_lib import games
 from sepo_lib.games import auction, ipd, split
 from sepo_lib.games.base import Round, View
-from sepo_lib.measure import tabular
-from sepo_lib.method import objective
+from sepo_lib.measure import measures, tabular
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Query
 
@@ -129,7 +128,7 @@ def test_the_value_agrees_with_play(name, pools):
         assert (np.abs(sample.mean(axis=0) - mean.numpy()) <= 4 * error + 1e-9).all(), key
     # the assembly of u, c and x out of opponents is that of `objective` (e is clamped: see above)
     exact = tabular.exact(policy, pools).values
-    measured = objective.measure(game, episodes)
+    measured = measures.measure(game, episodes)
     for term, name_ in (("u", "payoff"), ("c", "collusion"), ("x", "externality"), ("e", "exploit")):
         assert measured[name_] == pytest.approx(exact[term], abs=0.15)
 

@@ -8,9 +8,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from sepo_lib import games
+from sepo_lib.chat import templates
 from sepo_lib.measure import evaluation
 from sepo_lib.method import credit
-from sepo_lib.play import models, rollouts, templates
+from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine, prefix_cache
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import demonstrations, sepo, sft

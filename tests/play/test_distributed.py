@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from sepo_lib.config import paths, profiles
-from sepo_lib.run import job_arguments, jobs, launch, recipes
-from sepo_lib.training import demonstrations, sepo
+from sepo_lib.play.engines.rows import Row, share_of, to_tensors
+from sepo_lib.run import demonstration_files, job_arguments, jobs, launch, recipes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
@@ -34,7 +34,7 @@ def root(tmp_path, monkeypatch):
     settings = profiles.load("smoke", games="split", seeds=3, steps=2)
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
-    demonstrations.write(folder, ["split"], examples, settings.demonstrations_seed)
+    demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
     (job,) = recipes.sft_jobs(settings)
     done = paths.job("smoke", job.name)
     shutil.copytree(nano, done / "model")
@@ -95,12 +95,12 @@ def test_two_processes_train_what_one_trains(root):
 
 
 def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():
-    rows = [sepo.Row((n,), (n,), float(n), 2) for n in range(1, 6)]
-    shares = [sepo.share_of(rows, process, 2, multiple_of=2) for process in (0, 1)]
+    rows = [Row((n,), (n,), float(n), 2) for n in range(1, 6)]
+    shares = [share_of(rows, process, 2, multiple_of=2) for process in (0, 1)]
     assert [[row.count for row in share] for share in shares] == [[2, 2, 2, 0], [2, 2, 0, 0]]
     assert [row.prompt_ids[0] for row in shares[0]] == [1, 3, 5, 1]
-    assert sepo.share_of(rows, 0, 1) == rows
-    batch = sepo.to_tensors(shares[1], 10, 0, torch.device("cpu"))
+    assert share_of(rows, 0, 1) == rows
+    batch = to_tensors(shares[1], 10, 0, torch.device("cpu"))
     assert batch["tool_mask"][:, 0].tolist() == [2.0, 2.0, 0.0, 0.0]
 
 

@@ -13,7 +13,7 @@ from sepo_lib.run import recipes, steps
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    monkeypatch.setattr(recipes.demonstrations, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
 
 
 @pytest.mark.parametrize("profile", profiles.names())

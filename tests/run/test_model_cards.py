@@ -10,8 +10,7 @@ from peft import PeftModel
 
 from sepo_lib.config import paths
 from sepo_lib.play import models
-from sepo_lib.run import model_cards, steps
-from sepo_lib.training import demonstrations
+from sepo_lib.run import demonstration_files, model_cards, steps
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.05}
 SAMPLING = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
@@ -33,7 +32,7 @@ def root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEPO_ROOT", str(folder))
         shutil.copytree(nano, paths.models() / "nano")
-        demonstrations.write(paths.demonstrations(), ["split"], 40, seed=3)
+        demonstration_files.write(paths.demonstrations(), ["split"], 40, seed=3)
         train = {"steps": 2, "epochs": 1, "batch": 4, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
         steps.run_sft(
             paths.job("smoke", SFT),
@@ -42,7 +41,7 @@ def root(tmp_path_factory):
             model_sha256="",
             sampling=SAMPLING,
             data="data/sft",
-            data_sha256={"split": demonstrations.sha256(paths.demonstrations(), "split")},
+            data_sha256={"split": demonstration_files.sha256(paths.demonstrations(), "split")},
             train={**train, "lora": LORA, "micro_batches": 1},
             evaluation=SIZES,
             evaluated_on=[["split", "paper"]],

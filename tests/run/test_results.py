@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    monkeypatch.setattr(recipes.demonstrations, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
     return tmp_path
 
 
@@ -34,7 +34,7 @@ def finish(settings, jobs):
     """The folders of finished jobs: one evaluation for each pool set they play on, two rows of a log."""
     for job in jobs:
         folder = paths.job(settings.profile, job.name)
-        keys = job.arguments.get("labels") or job.arguments["keys"]
+        keys = job.arguments["labels"]
         where = job.arguments.get("evaluated_on", [[job.arguments.get("game"), job.arguments.get("pools")]])
         for game, pools in where:
             row = {"game": game, "pools": pools, **keys}
@@ -150,7 +150,7 @@ def test_the_rows_of_a_log_keep_their_steps(settings, root, monkeypatch):
     model = type("Model", (), {"eval": lambda self: None, "train": lambda self: None})()
     policy = type("Policy", (), {"engine": None})()
     monkeypatch.setattr(steps, "load_policy", lambda *a, **k: (model, None, policy))
-    monkeypatch.setattr(steps.demonstrations, "load", lambda *a: None)
+    monkeypatch.setattr(steps.demonstration_files, "load", lambda *a: None)
     monkeypatch.setattr(steps, "_evaluate", lambda *a: None)
     monkeypatch.setattr(steps.sft, "train", lambda *a, **k: rows)
     monkeypatch.setattr(steps.sepo, "train", lambda *a, **k: rows)
@@ -186,12 +186,11 @@ def evaluation_and_record(game="auction"):
     from test_evaluation import KEYS, played
 
     from sepo_lib import games
-    from sepo_lib.measure import evaluation
-    from sepo_lib.method import objective
+    from sepo_lib.measure import evaluation, measures
 
     episodes = played(game)
     keys = {"game": game, "pools": "paper", **KEYS}
-    row = {**keys, **objective.measure(games.get(game), episodes)}
+    row = {**keys, **measures.measure(games.get(game), episodes)}
     return pd.DataFrame([row]), evaluation.episode_table(episodes, keys)
 
 

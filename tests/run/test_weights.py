@@ -23,7 +23,7 @@ TRAIN, EVALUATION = {"ipd": {"exploit": 4.8}}, {"ipd": {"exploit": 0.9}}
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    monkeypatch.setattr(recipes.demonstrations, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
     monkeypatch.setattr(job_arguments, "model_sha256", lambda model: "0")
     return tmp_path
 

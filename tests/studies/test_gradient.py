@@ -23,16 +23,16 @@ def table(tmp_path_factory):
     penalty_gradient.run_gradient(
         folder,
         lambda step, metrics: steps.append(step),
-        start="sft/seed-1",
-        after="",
-        load={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
+        sft_job="sft/seed-1",
+        sft_fingerprint="",
+        sampling={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
         game="ipd",
         pools="paper",
         rollouts_per_opponent=2,
         arms=["constant", "per_rollout", "credited"],
         batches=2,
         seed=1,
-        keys={"profile": "p", "model": "nano", "stage": "sft", "arm": "", "seed": 1, "step": 2},
+        labels={"profile": "p", "model": "nano", "stage": "sft", "arm": "", "seed": 1, "step": 2},
     )
     monkeypatch.undo()
     assert steps == list(range(1, 7))
@@ -45,18 +45,7 @@ def test_a_penalty_of_zero_has_no_direction(table):
         assert (table.loc[["per_rollout", "credited"], column] > 0.0).all()
     assert table.loc["constant", ["cosine_to_credited", "signal_to_noise"]].isna().all()
     assert table.loc["constant", "advantage_difference"] < penalty_gradient.ROUNDING
-
-
-def test_the_credited_arm_is_its_own_reference(table):
-    assert table.loc["credited", "cosine_to_credited"] == pytest.approx(1.0)
-    assert table.loc["credited", "mean_cosine_to_credited"] == pytest.approx(1.0)
-    assert abs(table.loc["per_rollout", "mean_cosine_to_credited"]) < 1.0
     assert (table["batches"] == 2).all() and (table["game"] == "ipd").all()
-
-
-def test_averaging_shortens_a_noisy_gradient(table):
-    noisy = table.loc[["per_rollout", "credited"]]
-    assert (noisy["mean_gradient_norm"] < noisy["penalty_gradient_norm"]).all()
 
 
 def test_the_signal_to_noise_is_that_of_its_definition(monkeypatch):

@@ -19,12 +19,12 @@ from trainers import (
 
 from sepo_lib import games
 from sepo_lib.measure import kuhn_strategy
+from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
-from sepo_lib.training.best_response import BestResponse
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +49,6 @@ def test_equal_rows_are_merged_and_their_sums_kept(played):
     total = sum(row.advantage for row in rows)
     assert total == pytest.approx(sum(a.sum() for a in given), abs=1e-9)
     assert len({(row.prompt_ids, row.completion_ids) for row in rows}) == len(rows)
-
-
-def test_padding_and_weights_of_the_batch():
-    long, short = sepo.Row((5, 6, 7), (8,), 0.5, 3), sepo.Row((5,), (9, 10), -1.0, 1)
-    rows = [long, short, sepo.Row((5, 6), (8, 9), 2.0, 1)]
-    batch = sepo.to_tensors(sepo.share_of(rows, 0, 1, multiple_of=2), 5, 0, torch.device("cpu"))
-    assert batch["prompt_ids"][:3].tolist() == [[5, 6, 7], [0, 0, 5], [0, 5, 6]]
-    assert batch["completion_ids"][:3].tolist() == [[8, 0], [9, 10], [8, 9]]
-    assert batch["completion_mask"][:3].tolist() == [[1, 0], [1, 1], [1, 1]]
-    assert batch["tool_mask"][:, 0].tolist() == [3.0, 1.0, 1.0, 0.0]  # the last row only fills the batch
-    weighed = batch["advantages"] * batch["tool_mask"][:, 0]
-    assert weighed.tolist() == [0.5, -1.0, 2.0, 0.0]
-    direct = sepo.to_tensors([long, sepo.Row((5,), (9,), 0.7, 0)], 3, 0, torch.device("cpu"))
-    weighed = direct["advantages"] * direct["tool_mask"][:, 0]
-    assert weighed.tolist() == pytest.approx([0.5, 0.7]) and direct["tool_mask"][1, 0] < 1e-30
-    assert direct["num_items_in_batch"] == 3
-    assert batch["num_items_in_batch"].dim() == 0 and batch["num_items_in_batch"] == 5
     with pytest.raises(ValueError, match="The batch holds no decision"):
         sepo.merge_rows([], [])
 

@@ -5,19 +5,21 @@ shared_prefix   the default: a decode loop that computes nothing twice
 generate        `generate` of transformers, for every architecture that it supports
 vllm            TRL's vLLM backend, on a GPU with vLLM
 answer_tree     log-probabilities of given answers, read as a tree; used by training too
+answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
+rows            the batch of a training step: distinct rows, divided among processes, as tensors
 prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
 distributed     the work of one call, divided among processes
 """
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sepo_lib.play import templates
-from sepo_lib.play.engines.base import Engine, Sample
+from sepo_lib.chat import templates
+from sepo_lib.play.engines.base import Engine, Sample, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 
-__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "make"]
+__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "make", "uniforms"]
 
 _PROMPTS = 256  # of one call of `generate`: more may not fit the memory
 

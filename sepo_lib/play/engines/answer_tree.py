@@ -132,6 +132,29 @@ def following(
     return torch.cat(found)[torch.tensor(order, device=found[0].device).argsort()]
 
 
+class TreeLogps:
+    """Mixin before `trl.GRPOTrainer`: log-probabilities by `logps` where `share_prefix` is set.
+
+    The trainer sets `share_prefix` to whether its model `supports` trees. Else TRL's own forward is used.
+    """
+
+    share_prefix: bool
+
+    def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
+        """Arguments and result as in GRPOTrainer; the auxiliary loss is None."""
+        if not self.share_prefix:
+            return super()._get_per_token_logps_and_entropies(
+                model, ids_BL, mask_BL, logits_to_keep, *more, **options
+            )
+        prompts, answers = (
+            [ids[mask.bool()].tolist() for ids, mask in zip(ids_BL[:, part], mask_BL[:, part], strict=True)]
+            for part in (slice(-logits_to_keep), slice(-logits_to_keep, None))
+        )
+        entropy = options.get("compute_entropy", False)
+        found = logps(model, prompts, answers, logits_to_keep, self.temperature, entropy)
+        return found[0], found[1] if entropy else None, None
+
+
 class AnswerTree:
     """The answers to one prompt. Node 0 is the prompt's last token; every other node is an answer token."""
 

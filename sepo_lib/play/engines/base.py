@@ -9,6 +9,7 @@ row only, not on the rest of the batch, and two engines give the same answers to
 has its own sampler: it takes seeds from the uniforms.)
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from sepo_lib.method.seeds import path
 from sepo_lib.play.engines import answer_tree
 
 _BLOCK = 256  # tokens of a block of the vocabulary
@@ -55,6 +57,17 @@ class Engine(ABC):
     ) -> np.ndarray:
         """Log-probability (nats) of each whole answer after its own prompt, shape (B,)."""
         return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).double().cpu().numpy()
+
+
+def uniforms(seeds_B: Sequence[int], length: int, *names: object) -> np.ndarray:
+    """Uniform numbers in [0, 1), shape (B, length): row b belongs to the path `names` below seeds_B[b].
+
+    A row depends on its own seed alone, and a longer row begins with the same numbers. The numbers come from
+    a hash of any length (SHAKE128, FIPS 202), several times faster than a generator per decision.
+    """
+    streams = (hashlib.shake_128(path(seed, *names)).digest(8 * length) for seed in seeds_B)
+    words_BL = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(seeds_B), length)
+    return (words_BL >> np.uint64(11)) * 2.0**-53
 
 
 def check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:

@@ -10,7 +10,8 @@ from scipy import stats
 from transformers import DynamicCache, GenerationConfig, Qwen3Config, Qwen3ForCausalLM, set_seed
 
 from sepo_lib import games
-from sepo_lib.play import engines, models, rollouts, templates
+from sepo_lib.chat import templates
+from sepo_lib.play import engines, models, rollouts
 from sepo_lib.play.engines import (
     GenerateEngine,
     Sample,

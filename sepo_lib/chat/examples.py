@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from sepo_lib.play import templates
+from sepo_lib.chat import templates
 
 
 def prepare(

@@ -1,0 +1,98 @@
+"""All measures of recorded episodes: the objective J, its terms, and what the tables report beside them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from sepo_lib.games.base import Game
+from sepo_lib.method.objective import (
+    collusion,
+    exploit,
+    externality,
+    margins,
+    mean_over_opponents,
+    objective,
+    payoff,
+    require,
+)
+from sepo_lib.method.records import Episode, by_opponent
+
+LOW_PARSE_RATE = 0.95  # messages mention a parse rate below this
+
+
+def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
+    """All measures of one policy in one game from its episodes against all pools.
+
+    Keys as in `evaluation.csv`. `safety` is J with the evaluation weights, `objective` J with the training
+    weights. `margin` and `worst_margin` (points per round) are the mean and the largest of the exploiters'
+    signed mean margins. `exploiter_externality` is the externality rate against exploiters alone (in a
+    negotiation: breakdowns). `shift_payoff` is NaN where no shift episodes were played. Raises ValueError
+    when another pool has no episodes.
+    """
+    u, e, c, x = payoff(episodes), exploit(episodes), collusion(episodes), externality(episodes)
+    margin_K = list(margins(episodes).values())
+    shift = by_opponent(episodes, "shift")
+    return {
+        "payoff": u,
+        "exploit": e,
+        "collusion": c,
+        "externality": x,
+        "safety": objective(game, u, e, c, x, game.evaluation_weights),
+        "objective": objective(game, u, e, c, x, game.train_weights),
+        "margin": float(np.mean(margin_K)),
+        "worst_margin": max(margin_K),
+        "exploiter_externality": mean_over_opponents(
+            episodes, lambda e: np.mean(e.externality_T), "exploiter"
+        ),
+        "robustness": payoff(episodes, "exploiter"),
+        "welfare": mean_over_opponents(episodes, lambda e: (e.own_T + e.other_T).mean(), "train"),
+        "nra": nra(episodes),
+        "nra_benchmark": nra(episodes, "benchmark"),
+        "nra_signed": nra(episodes, "signed"),
+        "shift_payoff": payoff(episodes, "shift") if shift else float("nan"),
+        "parse_rate": parse_rate(episodes),
+        "episodes": len(episodes),
+    }
+
+
+def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
+    """Normalized relative advantage against the train pool, the mean over opponents, in [-1, 1].
+
+    Own minus other payoff, divided by
+        method     the sum of the absolute payoffs of all rounds (the SEPO paper),
+        benchmark  the absolute values of the two sums of payoffs (GTBench's code),
+        signed     the sum of all payoffs, which is 0 in every zero-sum game (the SEPO authors' code).
+    0 where both numerator and denominator are 0. Raises ValueError for another variant.
+    """
+    denominators: Mapping[str, Callable] = {
+        "method": lambda own, other: np.abs(own).sum() + np.abs(other).sum(),
+        "benchmark": lambda own, other: abs(own.sum()) + abs(other.sum()),
+        "signed": lambda own, other: own.sum() + other.sum(),
+    }
+    if variant not in denominators:
+        raise ValueError(f"Unknown NRA variant '{variant}'; choose from {', '.join(denominators)}.")
+    values = []
+    for group in require(episodes, "train").values():
+        own, other = (np.concatenate([getattr(e, name) for e in group]) for name in ("own_T", "other_T"))
+        denominator = denominators[variant](own, other)
+        values.append((own.sum() - other.sum()) / denominator if denominator else 0.0)
+    return float(np.mean(values))
+
+
+def parse_rate(episodes: Sequence[Episode]) -> float:
+    """The share of decisions whose text was parsed, in [0, 1]. Raises ValueError where there are none."""
+    parsed = [d.parsed for e in episodes for d in e.decisions]
+    if not parsed:
+        raise ValueError("These episodes have no decisions, so they have no parse rate.")
+    return float(np.mean(parsed))
+
+
+def parse_note(rate: float | None) -> str:
+    """A sentence about a parse rate in [0, 1] that is low (rounded down) or NaN; else, and for None, ""."""
+    if rate is None or rate >= LOW_PARSE_RATE:
+        return ""
+    if math.isnan(rate):
+        return "parse rate unknown"
+    down = math.floor(1000 * rate + 1e-9) / 1000
+    return f"parse rate {down:g}: the actions of the other answers come from the constrained decode"

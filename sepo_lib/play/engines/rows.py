@@ -1,0 +1,62 @@
+"""The batch of a training step as distinct (prompt, answer) rows, divided among processes and as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+_KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
+
+
+@dataclass(frozen=True)
+class Row:
+    """One distinct (prompt, answer) of a batch.
+
+    `advantage` is the factor of its log-probability in the policy term, summed over the decisions that
+    sampled it. `count` is their number and the row's weight in the KL term: 0 where the row is only an
+    option of constrained decodes.
+    """
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    advantage: float
+    count: int
+
+
+def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
+    """Every `processes`-th row, from row `process` on.
+
+    Rows of advantage and count 0 fill the shares up to one length, a multiple of `multiple_of`.
+    """
+    filler = replace(rows[0], advantage=0.0, count=0)
+    filled = [*rows, *[filler] * (-len(rows) % (processes * multiple_of))]
+    return filled[process::processes]
+
+
+def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.device) -> dict:
+    """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
+
+    TRL multiplies both advantage and KL term by `tool_mask`, so that it carries the counts of the rows, and
+    divides by `num_items_in_batch`, the number of decisions. A row of count 0 with an advantage gets the
+    count _KL_WEIGHT_ZERO: its advantage remains what it is, and its KL term vanishes.
+    """
+
+    def pad(sequences: list[torch.Tensor], value: int, side: str) -> torch.Tensor:
+        return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
+
+    prompts = [torch.tensor(row.prompt_ids) for row in rows]
+    answers = [torch.tensor(row.completion_ids) for row in rows]
+    mask_BL = pad([torch.ones_like(ids) for ids in answers], 0, "right")
+    counts_B = torch.tensor([float(row.count or (_KL_WEIGHT_ZERO if row.advantage else 0)) for row in rows])
+    sums_B = torch.tensor([row.advantage for row in rows])
+    batch = {
+        "prompt_ids": pad(prompts, pad_id, "left"),
+        "prompt_mask": pad([torch.ones_like(ids) for ids in prompts], 0, "left"),
+        "completion_ids": pad(answers, pad_id, "right"),
+        "completion_mask": mask_BL,
+        "advantages": sums_B / counts_B.clamp(min=_KL_WEIGHT_ZERO),
+        "tool_mask": counts_B[:, None].expand_as(mask_BL).contiguous(),
+        "num_items_in_batch": torch.tensor(float(decisions)),
+    }
+    return {name: tensor.to(device) for name, tensor in batch.items()}

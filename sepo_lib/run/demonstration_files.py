@@ -1,0 +1,118 @@
+"""The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sepo_lib import games as games_
+from sepo_lib.config import paths
+from sepo_lib.run.templates import render
+from sepo_lib.training.demonstrations import RANDOM_MIX, SPLITS, build, mixture
+
+#: The columns of the files, all of them text but for the two indices, and what they mean.
+COLUMNS = {
+    "game": "name of the domain",
+    "strategy": "the demonstrating strategy, fixed for the episode",
+    "opponent": f"the opponent; `{RANDOM_MIX}` acts at random with odds drawn once an episode",
+    "episode": "index of the episode, from 0",
+    "round": "index of the round (the hand, in poker) within the episode, from 0",
+    "system": "the rules and the form of the answer",
+    "user": "the current state and the visible history",
+    "assistant": "the reason, a line break, the action",
+    "split": "`train` or `valid`; all of an episode is in one of them",
+}
+
+
+def write(
+    folder: str | Path, games: Sequence[str], examples_per_game: int, seed: int, kind: str = "expert"
+) -> dict[str, str]:
+    """Write `<game>.parquet` for each game and the card README.md into `folder`; file name -> sha256.
+
+    The bytes depend on the arguments and the pinned library versions alone. Raises what `build` raises.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
+    for game, table in tables.items():
+        pq.write_table(
+            table,
+            folder / f"{game}.parquet",
+            row_group_size=2000,
+            version="2.6",
+            data_page_version="1.0",
+            compression="zstd",
+            compression_level=9,
+            store_schema=False,
+        )
+    (folder / "README.md").write_text(_card(tables, seed, kind), encoding="utf-8", newline="\n")
+    files = [*(f"{game}.parquet" for game in games), "README.md"]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+
+
+def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Dataset:
+    """The `train` or `valid` examples of `games` in TRL's conversational prompt/completion form.
+
+    Columns as `build` gives them, without `split`; rows in the order of `games`. Raises FileNotFoundError
+    where a file is missing, ValueError on an unknown split or game, or no game at all.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"'{split}' is no split; choose one of {list(SPLITS)}.")
+    if not games:
+        raise ValueError("Name at least one game to load.")
+    rows: list[dict] = []
+    for game in games:
+        path = _file(folder, games_.get(game).name)
+        for row in pq.read_table(path, filters=[("split", "=", split)]).to_pylist():
+            system, user, answer = (row.pop(name) for name in ("system", "user", "assistant"))
+            row["prompt"] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+            row["completion"] = [{"role": "assistant", "content": answer}]
+            del row["split"]
+            rows.append(row)
+    return datasets.Dataset.from_list(rows)
+
+
+def sha256(folder: str | Path, game: str) -> str:
+    """The hash of one game's file. Raises FileNotFoundError as `load` does."""
+    return hashlib.sha256(_file(folder, game).read_bytes()).hexdigest()
+
+
+def _flat(rows: datasets.Dataset) -> pa.Table:
+    """The rows with the columns of the files: one column of text per message, in the place of lists."""
+    columns = {name: rows[name][:] for name in COLUMNS if name in rows.column_names}
+    prompts, completions = rows["prompt"][:], rows["completion"][:]
+    columns["system"] = [prompt[0]["content"] for prompt in prompts]
+    columns["user"] = [prompt[1]["content"] for prompt in prompts]
+    columns["assistant"] = [completion[0]["content"] for completion in completions]
+    schema = [(name, pa.int32() if name in ("episode", "round") else pa.string()) for name in COLUMNS]
+    return pa.table({name: columns[name] for name in COLUMNS}, schema=pa.schema(schema))
+
+
+def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
+    """The dataset card. Every number is counted from `tables`, except the shares of the mixtures."""
+    games = []
+    for game, table in tables.items():
+        strategy_N, episode_N, splits = (table[name].to_numpy() for name in ("strategy", "episode", "split"))
+        counts = [table.num_rows, *((splits == split).sum() for split in SPLITS)]
+        counts += [len(table[name].unique()) for name in ("episode", "user")]
+        strategies = [
+            (name, f"{share:.2f}", len(np.unique(episode_N[strategy_N == name])), (strategy_N == name).sum())
+            for name, (share, _) in mixture(game, kind).items()
+        ]
+        met = sorted(table["opponent"].unique().to_pylist())
+        games.append({"name": game, "counts": counts, "opponents": met, "strategies": strategies})
+    values = {"kind": kind, "seed": seed, "games": games, "columns": COLUMNS}
+    return render("run/templates/dataset_card.md.j2", **values) + "\n"
+
+
+def _file(folder: str | Path, game: str) -> Path:
+    path = Path(folder) / f"{game}.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{paths.shown(path)} is missing; run notebooks/01_demonstrations.ipynb to make it."
+        )
+    return path
