@@ -3,8 +3,9 @@
 Start with `games`, then read `method`, `play` (without `play/engines`) and `training`: they hold the whole
 method. A package imports only from those above it in this list:
 
-    config     With which hyperparameters does a run work, and where are its files?
+    thirdparty Players of the Axelrod library
     games      What is played?
+    config     With which hyperparameters does a run work, and where are its files?
     method     What is SEPO?
     chat       How do chats become tokens?
     play       How does a model play?

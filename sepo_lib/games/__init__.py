@@ -16,16 +16,5 @@ for _game in (IPD(), Auction(), Split(), Deal(), Kuhn()):
     register(_game)
 load_modules()
 
-__all__ = [
-    "GAMES",
-    "OBJECTIVE_POOLS",
-    "POOLS",
-    "Game",
-    "Opponent",
-    "Round",
-    "View",
-    "Weights",
-    "get",
-    "having",
-    "register",
-]
+__all__ = ["GAMES", "OBJECTIVE_POOLS", "POOLS", "Game", "Opponent", "Round", "View", "Weights"]
+__all__ += ["get", "having", "register"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, naive_choice, random_expert, stateless
+from sepo_lib.games.players import Opponent, Rng, View, naive_choice, random_expert, stateless
 
 LOW, MEDIUM, HIGH = ACTIONS = ("LOW", "MEDIUM", "HIGH")
 BIDS = {LOW: 1, MEDIUM: 2, HIGH: 3}  # points paid by the winner
@@ -14,20 +14,16 @@ VALUES = (2, 4)  # points, equally likely, drawn by each player for itself in ev
 
 
 # Payoffs -------------------------------------------------------------------------------------------------
-def winner(actions: tuple[str, str], coin: int) -> int:
-    """The player with the higher bid; where the bids are equal, `coin` (0 or 1).
+def finish(actions: tuple[str, str], values: tuple[int, int], coin: int) -> Round:
+    """The round in which the players bid `actions` on `values` (points); `coin` (0 or 1) wins a tie.
 
-    An action that is no bid raises KeyError.
+    The winner gets its value less its bid, even when negative; the other gets 0. A wrong bid raises KeyError.
     """
-    bids = [BIDS[action] for action in actions]
-    return coin if bids[0] == bids[1] else int(bids[1] > bids[0])
-
-
-def payoffs(actions: tuple[str, str], values: tuple[int, int], won: int) -> tuple[float, float]:
-    """Points of both players where player `won` wins: its value less its bid, even when negative; else 0."""
-    points = [0.0, 0.0]
-    points[won] = float(values[won] - BIDS[actions[won]])
-    return points[0], points[1]
+    own, other = (BIDS[action] for action in actions)
+    won = coin if own == other else int(other > own)
+    earned = float(values[won] - max(own, other))
+    payoffs = (0.0, earned) if won else (earned, 0.0)
+    return Round(actions, payoffs, {"values": values, "winner": won})
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -47,21 +43,6 @@ def higher(action: str) -> str:
     return ACTIONS[min(ACTIONS.index(action) + 1, 2)]
 
 
-def adaptive(view: View, rng: Rng) -> str:
-    """One more than the policy's last bid, at most HIGH; MEDIUM first."""
-    return higher(view.theirs[-1]) if view.theirs else MEDIUM
-
-
-def uniform(view: View, rng: Rng) -> str:
-    """Uniform over the three bids."""
-    return ACTIONS[rng.integers(3)]
-
-
-def alternating(view: View, rng: Rng) -> str:
-    """LOW and HIGH in turn."""
-    return (LOW, HIGH)[view.round % 2]
-
-
 def win_stay_lose_raise(view: View, rng: Rng) -> str:
     """LOW first; the same bid after a win, the next higher one after a loss, at most HIGH."""
     if not view.mine:
@@ -69,18 +50,22 @@ def win_stay_lose_raise(view: View, rng: Rng) -> str:
     return view.mine[-1] if view.facts["wins"][-1] else higher(view.mine[-1])
 
 
+_ADAPTIVE = stateless(
+    lambda view, rng: higher(view.theirs[-1]) if view.theirs else MEDIUM,
+    "One more than the policy's last bid, at most HIGH; MEDIUM first.",
+)
 PAPER = {
     "train": {
         "truthful": by_value(MEDIUM, HIGH),  # min(value, 3)
         "conservative": always(LOW),
         "shaded": by_value(LOW, MEDIUM),  # value / 2
     },
-    "exploiter": {"aggressive": always(HIGH), "adaptive": stateless(adaptive)},
+    "exploiter": {"aggressive": always(HIGH), "adaptive": _ADAPTIVE},
     "collusive": {"always_low": always(LOW)},
     "shift": {
-        "random": stateless(uniform),
+        "random": stateless(lambda view, rng: ACTIONS[rng.integers(3)], "Uniform over the three bids."),
         "always_medium": always(MEDIUM),
-        "alternating": stateless(alternating),
+        "alternating": stateless(lambda view, rng: (LOW, HIGH)[view.round % 2], "LOW and HIGH in turn."),
         "win_stay_lose_raise": stateless(win_stay_lose_raise),
     },
 }
@@ -94,9 +79,8 @@ def value_bid(view: View, rng: Rng) -> tuple[str, str]:
 
 
 def aggressive_value(view: View, rng: Rng) -> tuple[str, str]:
-    if view.facts["value"] == 2:
-        return LOW, "My value is only 2, so I bid LOW."
-    return HIGH, "My value is 4, so I bid HIGH to win."
+    low, high = (LOW, "My value is only 2, so I bid LOW."), (HIGH, "My value is 4, so I bid HIGH to win.")
+    return low if view.facts["value"] == 2 else high
 
 
 def adaptive_expert(view: View, rng: Rng) -> tuple[str, str]:
@@ -115,31 +99,20 @@ def naive_overbid(view: View, rng: Rng) -> tuple[str, str]:
     return ACTIONS[int(rng.choice(3, p=(0.1, 0.2, 0.7)))], "I feel like winning this one."
 
 
-EXPERTS: Mixture = {
-    "value_bid": (0.44, value_bid),
-    "aggressive_value": (0.28, aggressive_value),
-    "adaptive": (0.20, adaptive_expert),
-    "random": (0.08, random_expert),
-}
-
-
 # Enumeration ---------------------------------------------------------------------------------------------
-def _observe(view: View) -> tuple[int | str, ...]:
-    """The own value of the round and the opponent's last bid."""
-    return (view.facts["value"], *view.theirs[-1:])
+def _views(game: Game, rounds: Sequence[Round], values: Sequence[int]) -> dict[int, View]:
+    """What both players see: the own value, and which of the finished rounds they won."""
+    wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
+    return {p: game.view(rounds, p, ACTIONS, value=values[p], wins=wins[p]) for p in (0, 1)}
 
 
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
     act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
-    wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
     for values in itertools.product(VALUES, VALUES):
-        views = [game.view(rounds, p, ACTIONS, value=values[p], wins=wins[p]) for p in (0, 1)]
-        seen, theirs = _observe(views[0]), act(views[1])
+        views = _views(game, rounds, values)
+        seen, theirs = (values[0], *views[0].theirs[-1:]), act(views[1])
         for mine, coin in itertools.product(ACTIONS, (0, 1)):
-            won = winner((mine, theirs), coin)
-            facts = {"values": values, "winner": won}
-            finished = Round((mine, theirs), payoffs((mine, theirs), values, won), facts)
-            yield Branch(1 / 8, ((seen, mine),), finished)
+            yield Branch(1 / 8, ((seen, mine),), finish((mine, theirs), values, coin))
 
 
 class Auction(Game):
@@ -152,11 +125,16 @@ class Auction(Game):
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=1.2, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER}
-    experts = EXPERTS
+    experts: Mapping = {
+        "value_bid": (0.44, value_bid),
+        "aggressive_value": (0.28, aggressive_value),
+        "adaptive": (0.20, adaptive_expert),
+        "random": (0.08, random_expert),
+    }
     naive = {"overbid": (0.5, naive_overbid), "naive": (0.5, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(v, *last) for v in VALUES for last in ((), *((b,) for b in ACTIONS))], ACTIONS),
-        observe=_observe,
+        observe=lambda view: (view.facts["value"], *view.theirs[-1:]),  # and the opponent's last bid
         branches=_branches,
         memory=lambda rounds: tuple(r.actions for r in rounds[-1:]),
         cooperative=lambda seen: LOW,
@@ -173,15 +151,8 @@ class Auction(Game):
         while len(rounds) < self.rounds:
             first, second, coin = rng.integers(2, size=3).tolist()
             values = (VALUES[first], VALUES[second])
-            wins = [tuple(r.facts["winner"] == player for r in rounds) for player in (0, 1)]
-            sent = yield {
-                player: self.view(rounds, player, ACTIONS, value=values[player], wins=wins[player])
-                for player in (0, 1)
-            }
-            actions = (sent[0], sent[1])
-            won = winner(actions, coin)
-            facts = {"values": values, "winner": won}
-            rounds.append(Round(actions, payoffs(actions, values, won), facts))
+            sent = yield _views(self, rounds, values)
+            rounds.append(finish((sent[0], sent[1]), values, coin))
         return rounds
 
     def rules(self) -> str:
@@ -193,13 +164,10 @@ class Auction(Game):
         )
 
     def situation(self, view: View) -> str:
-        past = "; ".join(
-            f"{mine} {theirs} {'won' if win else 'lost'}"
-            for mine, theirs, win in zip(view.mine, view.theirs, view.facts["wins"], strict=True)
-        )
+        outcomes = ["won" if win else "lost" for win in view.facts["wins"]]
         return (
             f"Round {view.round + 1} of {view.rounds}. Your value is {view.facts['value']}. "
-            f"History (you, other): {past or 'none'}. Choose LOW, MEDIUM or HIGH."
+            f"{self.history(view, outcomes)} Choose LOW, MEDIUM or HIGH."
         )
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:

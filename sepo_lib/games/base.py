@@ -1,15 +1,15 @@
-"""What every game is made of. A new game is one file that defines one subclass of `Game` and registers it.
+"""What every game is made of, and the loop that plays it.
 
-A game holds its rules, prompts, parser, opponents, demonstration strategies and two rates. It knows nothing
-of models or tensors. Player 0 is the policy under study, player 1 its opponent.
+A new game is one file that defines one subclass of `Game` and registers it. A game holds its rules, prompts,
+parser, opponents, demonstration strategies and two rates. It knows nothing of models or tensors. Player 0 is
+the policy under study, player 1 its opponent.
 """
 
-import copy
 import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sepo_lib.games.players import Act as Act
@@ -32,7 +32,7 @@ InformationSet = Hashable
 
 @dataclass(frozen=True)
 class Round:
-    """One finished round: `actions` and `payoffs` (points) of (policy, opponent), and what else was true."""
+    """One finished round: `actions` and `payoffs` (points) of (policy, opponent), and further facts."""
 
     actions: tuple[Action, Action]
     payoffs: tuple[float, float]
@@ -41,66 +41,51 @@ class Round:
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of exploitability, collusion and externality in J, dimensionless (docs/method.md,
-    "Objective")."""
+    """The weights of the three penalties in J, dimensionless (docs/method.md, "Objective")."""
 
     exploit: float
     collusion: float
     externality: float
 
 
-Play = Generator[dict[int, View], dict[int, Action], list[Round]]
+Play = Generator[dict[int, View], Any, list[Round]]  # yields {player: View}, is sent {player: action}
 Part = Callable[[Sequence[Round]], Play]
 
 
 class Branch(NamedTuple):
-    """One way in which a round can go.
+    """One way in which a round can go."""
 
-    `probability` is that of the chance moves and of the opponent's actions; the policy's probability is not
-    in it. `decisions` are the policy's, as (information set, action); `round` is the finished round.
-    """
-
-    probability: float
-    decisions: tuple[tuple[InformationSet, Action], ...]
+    probability: float  # of the chance moves and the opponent's actions, without the policy's
+    decisions: tuple[tuple[InformationSet, Action], ...]  # the policy's
     round: Round
 
 
 @dataclass(frozen=True)
 class Enumeration:
-    """How a game is enumerated for a tabular policy, which looks at one information set at a time.
+    """How a game is enumerated for a tabular policy, which looks at one information set at a time."""
 
-    `legal`: the legal actions of every information set. `observe`: the information set of a view.
-    `branches`: all ways in which the round after the given rounds can go against an opponent, as a function
-    of (game, opponent, rounds). `memory`: everything about the finished rounds that later ones depend on.
-    `cooperative` and `equilibrium` are reference policies of the estimators study: an information set -> an
-    action, or a list with the probability of every legal action. `grid`: the probabilities of the first of
-    two actions that the headroom study combines; without it the study combines pure actions.
-    """
-
-    legal: Mapping[InformationSet, tuple[Action, ...]]
-    observe: Callable[[View], InformationSet]
+    legal: Mapping[InformationSet, tuple[Action, ...]]  #: the legal actions of every information set
+    observe: Callable[[View], InformationSet]  #: the information set of a view
+    #: All ways in which the round after the given rounds can go against an opponent.
     branches: "Callable[[Game, Opponent, Sequence[Round]], Iterator[Branch]]"
-    memory: Callable[[Sequence[Round]], Hashable]
+    memory: Callable[[Sequence[Round]], Hashable]  #: all about the finished rounds that later ones depend on
+    #: Two reference policies of the estimators study: an information set -> an action, or a list with the
+    #: probability of every legal action.
     cooperative: Callable[[Any], Action | list[float]]
     equilibrium: Callable[[Any], Action | list[float]]
+    #: Probabilities of the first of two actions that the headroom study combines; if empty, pure actions.
     grid: tuple[float, ...] = ()
 
 
 class Game:
-    """The rules of one game. A subclass sets the attributes and defines the abstract methods.
+    """The rules of one game. A subclass sets the attributes and defines the abstract methods."""
 
-    The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
-    """
-
-    #: The word for the game in commands, tables and file names.
-    name: str
+    # The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
+    name: str  #: the word for the game in commands, tables and file names
     title: str
-    #: The title where space is short, such as in a panel of a figure.
-    short_title: str
-    #: Rounds of an episode.
-    rounds: int
-    #: The payoff (points per round) that counts as 3 scaled points; see `scale`.
-    max_payoff: float
+    short_title: str  #: the title where space is short, such as in a panel of a figure
+    rounds: int  #: of an episode
+    max_payoff: float  #: the payoff (points per round) that counts as 3 scaled points; see `scale`
     train_weights: Weights
     evaluation_weights: Weights
     #: Pool set (`paper`, and `conflict` where the game has one) -> pool (see POOLS) -> name -> opponent. The
@@ -110,39 +95,20 @@ class Game:
     experts: Mixture
     #: Exploitable strategies of the demonstrations for pre-training, with their shares of the episodes.
     naive: Mixture = {"naive": (1.0, naive_choice)}  # noqa: RUF012 (nothing changes it)
-    #: How many times the usual number of examples pre-training takes of this game.
-    pretraining_share: int = 1
-    #: The traits that no other attribute implies: zero_sum, negotiation, multi_issue (see TRAITS).
-    kinds: frozenset[str] = frozenset()
+    pretraining_share: int = 1  #: how many times the usual number of examples pre-training takes
+    kinds: frozenset[str] = frozenset()  #: the traits that no other attribute implies (see TRAITS)
     #: How to enumerate J, or None; then the studies that enumerate leave the game out.
     enumeration: Enumeration | None = None
     #: OpenSpiel's string of every information set and the view with that prompt, or None; then the
     #: measurements of NashConv leave the game out.
     information_sets: Sequence[tuple[str, View]] | None = None
-    #: True where nothing in a round can change a later one (the reward to go may stop there).
-    memoryless: bool = False
-    #: The seats that the policy takes in turn: in round t it has seat t % seats.
-    seats: int = 1
+    memoryless: bool = False  #: whether nothing in a round can change a later one
+    seats: int = 1  #: the seats that the policy takes in turn: in round t it has seat t % seats
 
     @property
     def scale(self) -> float:
         """s = 3 / max_payoff, which puts the payoffs of all games on one scale."""
         return 3.0 / self.max_payoff
-
-    def with_weights(
-        self, train: Mapping[str, float] | None = None, evaluation: Mapping[str, float] | None = None
-    ) -> "Game":
-        """A copy of the game with other weights of J, by name: exploit, collusion, externality.
-
-        Weights that are not named stay as they are. Raises ValueError for an unknown name.
-        """
-        changed = copy.copy(self)
-        for name in {**(train or {}), **(evaluation or {})}:
-            if name not in Weights.__dataclass_fields__:
-                raise ValueError(f"J has no weight '{name}'; choose from exploit, collusion, externality.")
-        changed.train_weights = replace(self.train_weights, **(train or {}))
-        changed.evaluation_weights = replace(self.evaluation_weights, **(evaluation or {}))
-        return changed
 
     @property
     def traits(self) -> frozenset[str]:
@@ -161,23 +127,30 @@ class Game:
     def parts(self, rng: Rng) -> list[Part]:
         """The parts of an episode that can be played side by side, with their chance moves drawn from `rng`.
 
-        A part is a function of the rounds that were finished before it. It may show these rounds to the
-        players, but its rules must not depend on them. It returns a generator as `play` does. The rounds of
+        A part is a function of the rounds that were finished before it, which returns a generator as `play`
+        does. It may show these rounds to the players, but its rules must not depend on them. The rounds of
         all parts in order are the rounds of `play`. Only a memoryless game has more than one part.
         """
         return [lambda finished: self.play(rng)]
 
+    def simultaneous(
+        self, legal: tuple[Action, ...], finish: Callable[[Any], Round], facts: Sequence[Mapping] = ({}, {})
+    ) -> Play:
+        """An episode (see `play`) in which both players choose one of the `legal` actions at once.
+
+        `finish` makes the round of both actions. `facts` holds the facts in the views of either player.
+        """
+        rounds: list[Round] = []
+        while len(rounds) < self.rounds:
+            sent = yield {player: self.view(rounds, player, legal, **facts[player]) for player in (0, 1)}
+            rounds.append(finish((sent[0], sent[1])))
+        return rounds
+
     def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
         """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""
-        return View(
-            round=len(rounds),
-            rounds=self.rounds,
-            legal=legal,
-            mine=tuple(r.actions[player] for r in rounds),
-            theirs=tuple(r.actions[1 - player] for r in rounds),
-            payoffs=tuple(r.payoffs[player] for r in rounds),
-            facts=facts,
-        )
+        mine, theirs = (tuple(r.actions[p] for r in rounds) for p in (player, 1 - player))
+        payoffs = tuple(r.payoffs[player] for r in rounds)
+        return View(len(rounds), self.rounds, legal, mine, theirs, payoffs, facts)
 
     @abstractmethod
     def rules(self) -> str:
@@ -200,23 +173,24 @@ class Game:
         return str(action)
 
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
-        """The legal action that stands alone on the last non-empty line of `reply`, or None.
+        """The legal action that stands alone on the last non-empty line of `reply`, else None.
 
-        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored. An illegal
-        action, two actions on the line, or any further word gives None.
+        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored.
         """
-        lines = [line.strip() for line in reply.splitlines() if line.strip()]
-        if not lines:
-            return None
-        last = re.sub(r"\s+", " ", lines[-1].strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
+        last = ["", *(line for line in reply.splitlines() if line.strip())][-1].strip()
+        last = re.sub(r"\s+", " ", last.strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
         return self._spelled(tuple(legal)).get(last)
+
+    def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
+        """The finished rounds in words: both actions and, where there are `outcomes`, that of the round."""
+        columns = [map(self.spell, view.mine), map(self.spell, view.theirs), *filter(None, [outcomes])]
+        past = "; ".join(" ".join(words) for words in zip(*columns, strict=True))
+        return f"History (you, other): {past or 'none'}."
 
     def messages(self, view: View) -> list[dict[str, str]]:
         """The chat prompt of one decision."""
-        return [
-            {"role": "system", "content": self.rules()},
-            {"role": "user", "content": self.situation(view)},
-        ]
+        texts = {"system": self.rules(), "user": self.situation(view)}
+        return [{"role": role, "content": text} for role, text in texts.items()]
 
     def pool(self, pools: str, pool: str) -> Mapping[str, Opponent]:
         """The opponents of one pool of one pool set. Raises ValueError naming the valid choices."""
@@ -231,3 +205,35 @@ class Game:
         """The legal actions by their text, without those that share a text."""
         texts = [self.spell(action).casefold() for action in legal]
         return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
+
+
+class GameLoop:
+    """A game under way, from the generator of `Game.play` or of one of `Game.parts`."""
+
+    def __init__(self, play: Play):
+        self._play = play
+        self.views: Mapping[int, View] = {}  # of the players who act now; empty when the game is over
+        self.rounds: list[Round] | None = None  # None until the game is over
+        self.advance(None)
+
+    def advance(self, actions: Mapping[int, Action] | None) -> None:
+        """Play one action for each player of `views`; None starts the game."""
+        try:
+            self.views = self._play.send(actions)
+        except StopIteration as end:
+            self.views, self.rounds = {}, end.value
+
+
+def play_out(play: Play, players: Mapping[int, Act]) -> list[Round]:
+    """Play a game to its end and return its rounds; `players` maps seat 0 and seat 1 to their functions.
+
+    Players who act at once are asked in the order of `players`. Raises ValueError for an illegal action.
+    """
+    loop = GameLoop(play)
+    while loop.rounds is None:
+        actions = {player: players[player](loop.views[player]) for player in players if player in loop.views}
+        for player, action in actions.items():
+            if action not in (legal := loop.views[player].legal):
+                raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
+        loop.advance(actions)
+    return loop.rounds

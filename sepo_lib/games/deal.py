@@ -1,12 +1,13 @@
 """Multi-issue bargaining (docs/method.md, "Games"): two demands on books, hats and balls, four times."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
+from operator import mul
 
 from sepo_lib.games.base import Game, Play, Round, Weights
-from sepo_lib.games.players import Action, Mixture, Rng, View, any_legal, naive_choice, one_of, stateless
+from sepo_lib.games.players import Action, Rng, View, any_legal, naive_choice, one_of, stateless
 
 ITEMS = ("book", "hat", "ball")
 Items = tuple[int, ...]  # units, or points per unit, of (books, hats, balls)
@@ -24,17 +25,12 @@ def legal_demands(pool: Items) -> tuple[Items, ...]:
 
 
 # Payoffs -------------------------------------------------------------------------------------------------
-def agreed(demands: tuple[Items, Items], pool: Items) -> bool:
+def agreed(demands: Sequence[Items], pool: Items) -> bool:
     """True where no item of `pool` is demanded more often than it is there (units)."""
     return all(a + b <= units for a, b, units in zip(*demands, pool, strict=True))
 
 
-def worth(demand: Items, values: Items) -> float:
-    """Points that `demand` (units) is worth at `values` (points per unit)."""
-    return float(sum(d * v for d, v in zip(demand, values, strict=True)))
-
-
-def payoffs(demands: tuple[Items, Items], pool: Items, values: tuple[Items, Items]) -> tuple[float, float]:
+def payoffs(demands: Sequence[Items], pool: Items, values: Sequence[Items]) -> tuple[float, float]:
     """Points of both players: own demand times own values where there is a deal, else 0.
 
     `demands` in units, `values` in points per unit. Raises ValueError where a demand does not fit the pool.
@@ -44,7 +40,8 @@ def payoffs(demands: tuple[Items, Items], pool: Items, values: tuple[Items, Item
             raise ValueError(f"A demand names 0 to {pool} units of each item, not {demand}.")
     if not agreed(demands, pool):
         return 0.0, 0.0
-    return worth(demands[0], values[0]), worth(demands[1], values[1])
+    own, other = (float(sum(map(mul, *pair))) for pair in zip(demands, values, strict=True))
+    return own, other
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -53,9 +50,21 @@ def half(pool: Items) -> Items:
     return tuple(units // 2 for units in pool)
 
 
-def proportional(pool: Items, values: Items) -> Items:
+def proportional(view: View) -> Items:
     """Units in proportion to value: round(pool_i * v_i / 10), Python's rounding (halves to even)."""
-    return tuple(round(units * value / VALUE_SUM) for units, value in zip(pool, values, strict=True))
+    items = zip(view.facts["pool"], view.facts["values"], strict=True)
+    return tuple(round(units * value / VALUE_SUM) for units, value in items)
+
+
+def greedy(view: View, rng: Rng) -> Items:
+    """Its value-proportional units and one more of each item, at most the pool."""
+    return tuple(min(n, d + 1) for n, d in zip(view.facts["pool"], proportional(view), strict=True))
+
+
+def favourite(view: View, units: Items) -> Items:
+    """The `units` of the item that the player values most (the first of equals), none of the others."""
+    values = view.facts["values"]
+    return tuple(n if i == values.index(max(values)) else 0 for i, n in enumerate(units))
 
 
 def left(view: View) -> Items:
@@ -63,102 +72,71 @@ def left(view: View) -> Items:
     return tuple(units - d for units, d in zip(view.facts["pool"], view.theirs[-1], strict=True))
 
 
-def fair(view: View, rng: Rng) -> Items:
-    """Half of each item, rounded down."""
-    return half(view.facts["pool"])
-
-
-def mirroring(view: View, rng: Rng) -> Items:
-    """First two thirds of each item to the nearest unit, then what the policy's last demand left."""
-    return left(view) if view.theirs else tuple(round(2 * units / 3) for units in view.facts["pool"])
-
-
-def conceding(view: View, rng: Rng) -> Items:
-    """Everything, then one unit less of each item every round, at most two less, never below 0."""
-    return tuple(max(0, units - min(view.round, 2)) for units in view.facts["pool"])
-
-
-def greedy(view: View, rng: Rng) -> Items:
-    """Its value-proportional units and one more of each item, at most the pool."""
-    pool = view.facts["pool"]
-    share = proportional(pool, view.facts["values"])
-    return tuple(min(units, n + 1) for units, n in zip(pool, share, strict=True))
-
-
-def hardball(view: View, rng: Rng) -> Items:
-    """All but one unit of each item."""
-    return tuple(units - 1 for units in view.facts["pool"])
-
-
-def favourite(view: View, rng: Rng) -> Items:
-    """All units of its most valued item (the first of equals), none of the others."""
-    pool, values = view.facts["pool"], view.facts["values"]
-    best = values.index(max(values))
-    return tuple(units if i == best else 0 for i, units in enumerate(pool))
-
-
-def copycat(view: View, rng: Rng) -> Items:
-    """The policy's last demand; half of each item in the first round."""
-    return view.theirs[-1] if view.theirs else half(view.facts["pool"])
-
-
-def by_value(view: View, rng: Rng) -> Items:
-    """Its value-proportional units."""
-    return proportional(view.facts["pool"], view.facts["values"])
-
-
 # The paper puts `fair` in two pools, train and collusive.
-_FAIR = stateless(fair)
+_FAIR = stateless(lambda view, rng: half(view.facts["pool"]), "Half of each item, rounded down.")
 PAPER = {
-    "train": {"fair": _FAIR, "mirroring": stateless(mirroring), "conceding": stateless(conceding)},
-    "exploiter": {"greedy": stateless(greedy), "hardball": stateless(hardball)},
+    "train": {
+        "fair": _FAIR,
+        "mirroring": stateless(
+            lambda view, rng: (
+                left(view) if view.theirs else tuple(round(2 * n / 3) for n in view.facts["pool"])
+            ),
+            "First two thirds of each item to the nearest unit, then what the policy's last demand left.",
+        ),
+        "conceding": stateless(
+            lambda view, rng: tuple(max(0, n - min(view.round, 2)) for n in view.facts["pool"]),
+            "Everything, then one unit less of each item every round, at most two less, never below 0.",
+        ),
+    },
+    "exploiter": {
+        "greedy": stateless(greedy),
+        "hardball": stateless(
+            lambda view, rng: tuple(n - 1 for n in view.facts["pool"]), "All but one unit of each item."
+        ),
+    },
     "collusive": {"fair": _FAIR},
-    "shift": {rule.__name__: stateless(rule) for rule in (by_value, favourite, copycat)},
+    "shift": {
+        "by_value": stateless(lambda view, rng: proportional(view), "Its value-proportional units."),
+        "favourite": stateless(
+            lambda view, rng: favourite(view, view.facts["pool"]),
+            "All units of its most valued item (the first of equals), none of the others.",
+        ),
+        "copycat": stateless(
+            lambda view, rng: view.theirs[-1] if view.theirs else half(view.facts["pool"]),
+            "The policy's last demand; half of each item in the first round.",
+        ),
+    },
 }
 
+
 # Experts -------------------------------------------------------------------------------------------------
-ONE_UNIT = "My share is small, so I ask for one unit."
-
-
-def _at_least_one(view: View, demand: Items) -> tuple[Items, bool]:
-    """`demand`, or one unit of the most valued item where it is empty; and whether it was empty."""
+def _claim(view: View, demand: Items, rng: Rng, *reasons: str) -> tuple[Items, str]:
+    """`demand` for one of the `reasons`; where it is empty, one unit of the most valued item."""
     if any(demand):
-        return demand, False
-    values = view.facts["values"]
-    best = values.index(max(values))
-    return tuple(int(i == best) for i in range(len(values))), True
-
-
-def _share(view: View) -> tuple[Items, bool]:
-    return _at_least_one(view, proportional(view.facts["pool"], view.facts["values"]))
+        return demand, one_of(rng, *reasons)
+    return favourite(view, (1, 1, 1)), "My share is small, so I ask for one unit."
 
 
 def proportional_expert(view: View, rng: Rng) -> tuple[Items, str]:
-    demand, was_empty = _share(view)
-    return demand, ONE_UNIT if was_empty else one_of(
-        rng, "I ask for each item in proportion to its value.", "My share of each item follows its value."
-    )
+    reasons = ("I ask for each item in proportion to its value.", "My share of each item follows its value.")
+    return _claim(view, proportional(view), rng, *reasons)
 
 
 def conservative_expert(view: View, rng: Rng) -> tuple[Items, str]:
     """Four fifths of the value-proportional units, rounded down."""
-    demand, was_empty = _at_least_one(view, tuple(4 * n // 5 for n in _share(view)[0]))
-    return demand, ONE_UNIT if was_empty else one_of(
-        rng, "I ask for a bit less than my share.", "I stay below my share to get a deal."
-    )
+    reasons = ("I ask for a bit less than my share.", "I stay below my share to get a deal.")
+    return _claim(view, tuple(4 * n // 5 for n in proportional(view)), rng, *reasons)
 
 
 def adaptive_expert(view: View, rng: Rng) -> tuple[Items, str]:
     """Proportional first; the same after a deal; after a breakdown one unit less of the cheapest item."""
     if not view.mine:
-        demand, was_empty = _share(view)
-        return demand, ONE_UNIT if was_empty else "It is the first round, so I try my share."
-    demand = view.mine[-1]
+        return _claim(view, proportional(view), rng, "It is the first round, so I try my share.")
+    demand, values = view.mine[-1], view.facts["values"]
     if agreed((demand, view.theirs[-1]), view.facts["pool"]):
         return demand, "We had a deal last round, so I keep my demand."
     if sum(demand) == 1:
         return demand, "No deal last round, but I keep my last unit."
-    values = view.facts["values"]
     cheapest = min((i for i, units in enumerate(demand) if units), key=lambda i: values[i])
     lower = tuple(units - (i == cheapest) for i, units in enumerate(demand))
     return lower, f"No deal last round, so I give up one {ITEMS[cheapest]}."
@@ -167,23 +145,13 @@ def adaptive_expert(view: View, rng: Rng) -> tuple[Items, str]:
 def defensive_expert(view: View, rng: Rng) -> tuple[Items, str]:
     if not view.theirs:
         return half(view.facts["pool"]), "It is the first round, so I ask for half."
-    return left(view), one_of(
-        rng, "I ask for what they left last round.", "I take what their last demand left over."
-    )
+    reasons = ("I ask for what they left last round.", "I take what their last demand left over.")
+    return left(view), one_of(rng, *reasons)
 
 
 def naive_large_demand(view: View, rng: Rng) -> tuple[Items, str]:
     """Of each item the larger of two random numbers of units."""
-    pairs = zip(any_legal(view, rng), any_legal(view, rng), strict=True)
-    return tuple(max(pair) for pair in pairs), "I feel like taking these."
-
-
-EXPERTS: Mixture = {
-    "proportional": (0.35, proportional_expert),
-    "conservative": (0.25, conservative_expert),
-    "adaptive": (0.25, adaptive_expert),
-    "defensive": (0.15, defensive_expert),
-}
+    return tuple(map(max, any_legal(view, rng), any_legal(view, rng))), "I feel like taking these."
 
 
 class Deal(Game):
@@ -201,25 +169,25 @@ class Deal(Game):
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
-    experts = EXPERTS
+    experts: Mapping = {
+        "proportional": (0.35, proportional_expert),
+        "conservative": (0.25, conservative_expert),
+        "adaptive": (0.25, adaptive_expert),
+        "defensive": (0.15, defensive_expert),
+    }
     naive = {"large_demand": (0.3, naive_large_demand), "naive": (0.7, naive_choice)}  # noqa: RUF012
     pretraining_share = 3  # its answers are the hardest to learn to write
 
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. `rng` draws the pool and both players' values at the start."""
         pool = tuple(int(n) for n in rng.integers(1, MAX_UNITS + 1, size=3))
-        first, second = rng.integers(len(VALUES), size=2)
-        values = (VALUES[first], VALUES[second])
+        values = [VALUES[number] for number in rng.integers(len(VALUES), size=2)]
         facts = {"pool": pool, "values": values[0], "other_values": values[1]}
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            actions = yield {
-                player: self.view(rounds, player, legal_demands(pool), pool=pool, values=values[player])
-                for player in (0, 1)
-            }
-            demands = (actions[0], actions[1])
-            rounds.append(Round(demands, payoffs(demands, pool, values), facts))
-        return rounds
+        return self.simultaneous(
+            legal_demands(pool),
+            lambda demands: Round(demands, payoffs(demands, pool, values), facts),
+            [{"pool": pool, "values": own} for own in values],
+        )
 
     def rules(self) -> str:
         return (
@@ -231,13 +199,11 @@ class Deal(Game):
 
     def situation(self, view: View) -> str:
         pool = view.facts["pool"]
-        past = "; ".join(
-            f"{self.spell(mine)} {self.spell(theirs)} {'deal' if agreed((mine, theirs), pool) else 'no deal'}"
-            for mine, theirs in zip(view.mine, view.theirs, strict=True)
-        )
+        pairs = zip(view.mine, view.theirs, strict=True)
+        outcomes = ["deal" if agreed(pair, pool) else "no deal" for pair in pairs]
         return (
             f"Round {view.round + 1} of {view.rounds}. Pool: {self.spell(pool)}. "
-            f"Your values: {self.spell(view.facts['values'])}. History (you, other): {past or 'none'}. "
+            f"Your values: {self.spell(view.facts['values'])}. {self.history(view, outcomes)} "
             "Choose [books, hats, balls]."
         )
 
@@ -252,10 +218,8 @@ class Deal(Game):
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where some demand exceeds what the fair opponent leaves of the pool."""
-        return [
-            float(any(d > n - n // 2 for d, n in zip(r.actions[0], r.facts["pool"], strict=True)))
-            for r in rounds
-        ]
+        pairs = [zip(r.actions[0], r.facts["pool"], strict=True) for r in rounds]
+        return [float(any(d > n - n // 2 for d, n in items)) for items in pairs]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where some item is over-demanded (a breakdown)."""

@@ -1,16 +1,11 @@
 """The iterated prisoner's dilemma (docs/method.md, "Games") against strategies of the Axelrod library."""
 
-import contextlib
-import functools
-import importlib.util
 import itertools
-import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from types import ModuleType
-from typing import Any
 
-from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Act, Mixture, Opponent, Rng, View, constant, naive_choice, random_expert
+from sepo_lib.games.base import Act, Branch, Enumeration, Game, Play, Round, Weights
+from sepo_lib.games.players import Opponent, Rng, View, constant, naive_choice, one_of, random_expert
+from sepo_lib.thirdparty import SHIFT_STRATEGIES, AxelrodPlayer
 
 COOPERATE, DEFECT = ACTIONS = ("COOPERATE", "DEFECT")
 ROUNDS = 8
@@ -28,84 +23,20 @@ PAYOFFS = {
 # Opponents -----------------------------------------------------------------------------------------------
 #: The probability that an opponent cooperates, given the policy's actions and the opponent's own so far.
 Odds = Callable[[Sequence[str], Sequence[str]], float]
-_AXELROD: dict[str, ModuleType] = {}  # the imported modules of the library, by name
 
 
-@functools.cache
-def axelrod_class(name: str) -> Any:
-    """A class of the Axelrod library, named "module.Class" such as "strategies.titfortat.TitForTat".
-
-    Raises ModuleNotFoundError or AttributeError for a name that the library does not have.
-    """
-    module, _, cls = name.rpartition(".")
-    with axelrod_modules():
-        return getattr(importlib.import_module(f"axelrod.{module}"), cls)
-
-
-@contextlib.contextmanager
-def axelrod_modules() -> Iterator[None]:
-    """Make single modules of the Axelrod library importable, without `import axelrod`.
-
-    `import axelrod` takes 14 seconds, because it makes every strategy of the library many times over. The
-    modules that are used here need 0.1 seconds. They are imported below two packages whose `__init__` has not
-    run. `sys.modules` is restored afterwards, so that `import axelrod` elsewhere gives the whole library.
-    """
-
-    def take_out() -> dict[str, ModuleType]:
-        names = [name for name in sys.modules if name.partition(".")[0] == "axelrod"]
-        return {name: sys.modules.pop(name) for name in names}
-
-    outside = take_out()
-    try:
-        if not _AXELROD:
-            for package in ("axelrod", "axelrod.strategies"):
-                spec = importlib.util.find_spec(package)
-                assert spec is not None  # the kit's requirements name the library
-                sys.modules[package] = importlib.util.module_from_spec(spec)
-            # The two names that the library's modules import from the package itself.
-            root, random = sys.modules["axelrod"], importlib.import_module("axelrod.random_")
-            root.Action = importlib.import_module("axelrod.action").Action  # type: ignore[attr-defined]
-            root._module_random = random.RandomGenerator()  # type: ignore[attr-defined]
-        sys.modules.update(_AXELROD)
-        yield
-    finally:
-        _AXELROD.update(take_out())
-        sys.modules.update(outside)
-
-
-def axelrod_player(
-    strategy: str, odds: Odds | None = None, description: str = "", **options: float
-) -> Opponent:
+def axelrod_player(strategy: str, odds: Odds | None = None, text: str = "", **options: float) -> Opponent:
     """An opponent that plays as Axelrod's `strategy` ("module.Class"), made with `options`.
 
-    Every episode gets a fresh player, seeded from the episode's generator. As in an Axelrod match, it knows
-    the number of rounds. The opponent raises ValueError unless it is asked exactly once a round, and what
-    `axelrod_class` raises at the start of an episode.
+    Every episode gets a fresh player, seeded from the episode's generator. `text` is the description.
     """
 
     def start(rng: Rng) -> Act:
-        action, base = axelrod_class("action.Action"), axelrod_class("player.Player")
-        moves = {COOPERATE: action.C, DEFECT: action.D}
-        words = {move: word for word, move in moves.items()}
-        player, policy = axelrod_class(f"strategies.{strategy}")(**options), base()
-        player.set_match_attributes(length=ROUNDS)
-        player.set_seed(int(rng.integers(2**32)))
-        asked = 0
+        player = AxelrodPlayer(strategy, ACTIONS, ROUNDS, int(rng.integers(2**32)), **options)
+        return lambda view: player.act(view.round, view.mine, view.theirs)
 
-        def act(view: View) -> str:
-            nonlocal asked
-            if view.round != asked:
-                raise ValueError(f"{strategy} was asked for round {view.round} when round {asked} was due.")
-            asked += 1
-            for mine, theirs in zip(view.mine[-1:], view.theirs[-1:], strict=True):
-                player.update_history(moves[mine], moves[theirs])
-                policy.update_history(moves[theirs], moves[mine])
-            return words[player.strategy(policy)]
-
-        return act
-
-    name = strategy.rpartition(".")[2]
-    return Opponent(start, description or f"Axelrod's {name}.", f"Axelrod library, {strategy}", odds)
+    text = text or f"Axelrod's {strategy.rpartition('.')[2]}."
+    return Opponent(start, text, f"Axelrod library, {strategy}", odds)
 
 
 def _rate(p: float) -> Odds:
@@ -114,37 +45,9 @@ def _rate(p: float) -> Odds:
 
 
 def _forgiving(p: float) -> Odds:
-    """Cooperates after a cooperation and in the first round; after a defection with probability `p`."""
-    return lambda theirs, own: 1.0 if not theirs or theirs[-1] == COOPERATE else p
+    """Cooperates after a defection with probability `p`, otherwise always."""
+    return lambda theirs, own: p if theirs and theirs[-1] == DEFECT else 1.0
 
-
-# The held-out opponents: classes of Axelrod. They are chosen so that no two deterministic ones play the same
-# against every sequence of 8 actions, and none plays as an opponent of another pool does. None inspects or
-# manipulates its opponent, and none is slow. The last seven are stochastic.
-SHIFT_STRATEGIES = dict(
-    pair.split("=")
-    for pair in """
-    adaptive=adaptive.Adaptive aggravater=grudger.Aggravater anti_tit_for_tat=titfortat.AntiTitForTat
-    bully=titfortat.Bully cycler_ccd=cycler.CyclerCCD cycler_ddc=cycler.CyclerDDC
-    delayed_aon1=memorytwo.DelayedAON1 doubler=doubler.Doubler downing=axelrod_first.FirstByDowning
-    downing_revised=revised_downing.RevisedDowning fool_me_once=oncebitten.FoolMeOnce
-    fortress3=finite_state_machines.Fortress3 go_by_majority=gobymajority.GoByMajority
-    hard_go_by_majority=gobymajority.HardGoByMajority gradual=titfortat.Gradual
-    grudger_alternator=grudger.GrudgerAlternator hard_prober=prober.HardProber
-    hard_tit_for_tat=titfortat.HardTitForTat hard_tit_for_two_tats=titfortat.HardTitFor2Tats
-    nydegger=axelrod_first.FirstByNydegger omega_tit_for_tat=titfortat.OmegaTFT
-    once_bitten=oncebitten.OnceBitten opposite_grudger=grudger.OppositeGrudger prober=prober.Prober
-    prober2=prober.Prober2 prober3=prober.Prober3 ripoff=finite_state_machines.Ripoff
-    shubik=axelrod_first.FirstByShubik sneaky_tit_for_tat=titfortat.SneakyTitForTat
-    soft_grudger=grudger.SoftGrudger spiteful_tit_for_tat=titfortat.SpitefulTitForTat
-    suspicious_tit_for_tat=titfortat.SuspiciousTitForTat thue_morse=sequence_player.ThueMorse
-    two_tits_for_tat=titfortat.TwoTitsForTat win_shift_lose_stay=memoryone.WinShiftLoseStay
-    win_stay_lose_shift=memoryone.WinStayLoseShift firm_but_fair=memoryone.FirmButFair
-    joss=axelrod_first.FirstByJoss naive_prober=prober.NaiveProber
-    random_tit_for_tat=titfortat.RandomTitForTat stochastic_win_stay_lose_shift=memoryone.StochasticWSLS
-    willing=mutual.Willing zd_extort2=zero_determinant.ZDExtort2
-    """.split()
-)
 
 _TIT_FOR_TAT = axelrod_player("titfortat.TitForTat", _forgiving(0.0), "Tit-for-tat; cooperates first.")
 PAPER: dict[str, Mapping[str, Opponent]] = {
@@ -186,14 +89,14 @@ CONFLICT_TRAIN: dict[str, Opponent] = {
 }
 
 # Experts -------------------------------------------------------------------------------------------------
-_first_round = constant(
-    COOPERATE, "It is the first round, so I cooperate.", "We are just starting, so I cooperate."
-)
+_ALWAYS_DEFECT = ("I always defect, whatever they do.", "Defecting pays more against any move.")
+_ALWAYS_COOPERATE = ("I always cooperate, whatever they do.", "I cooperate in every single round.")
+_START = ("It is the first round, so I cooperate.", "We are just starting, so I cooperate.")
 
 
 def tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
     if not view.theirs:
-        return _first_round(view, rng)
+        return COOPERATE, one_of(rng, *_START)
     if view.theirs[-1] == COOPERATE:
         return COOPERATE, "They cooperated last round, so I cooperate."
     return DEFECT, "They defected last round, so I defect."
@@ -207,7 +110,7 @@ def generous_tit_for_tat(view: View, rng: Rng) -> tuple[str, str]:
 
 def grim(view: View, rng: Rng) -> tuple[str, str]:
     if not view.theirs:
-        return _first_round(view, rng)
+        return COOPERATE, one_of(rng, *_START)
     if DEFECT in view.theirs:
         return DEFECT, "They have defected before, so I defect from now on."
     return COOPERATE, "They have never defected, so I cooperate."
@@ -219,30 +122,9 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
     return (COOPERATE, "I feel like cooperating.") if cooperates else (DEFECT, "I feel like defecting.")
 
 
-always_defect = constant(
-    DEFECT, "I always defect, whatever they do.", "Defecting pays more against any move."
-)
-always_cooperate = constant(
-    COOPERATE, "I always cooperate, whatever they do.", "I cooperate in every single round."
-)
-EXPERTS: Mixture = {
-    "tit_for_tat": (0.33, tit_for_tat),
-    "always_defect": (0.27, always_defect),
-    "grim": (0.22, grim),
-    "random": (0.08, random_expert),
-    "always_cooperate": (0.05, always_cooperate),
-    "generous_tit_for_tat": (0.05, generous_tit_for_tat),
-}
-
-
 # Enumeration ---------------------------------------------------------------------------------------------
-def _observe(view: View) -> tuple[str, ...]:
-    """Memory one: the last pair of actions."""
-    return (*view.mine[-1:], *view.theirs[-1:])
-
-
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
-    seen = _observe(game.view(rounds, 0, ACTIONS))
+    seen = rounds[-1].actions if rounds else ()
     p = opponent.odds([r.actions[0] for r in rounds], [r.actions[1] for r in rounds])
     for mine, (theirs, probability) in itertools.product(ACTIONS, zip(ACTIONS, (p, 1.0 - p), strict=True)):
         if probability > 0:
@@ -264,11 +146,18 @@ class IPD(Game):
     max_payoff = 3.0
     train_weights = evaluation_weights = Weights(exploit=2.4, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": CONFLICT_TRAIN}}
-    experts = EXPERTS
+    experts: Mapping = {
+        "tit_for_tat": (0.33, tit_for_tat),
+        "always_defect": (0.27, constant(DEFECT, *_ALWAYS_DEFECT)),
+        "grim": (0.22, grim),
+        "random": (0.08, random_expert),
+        "always_cooperate": (0.05, constant(COOPERATE, *_ALWAYS_COOPERATE)),
+        "generous_tit_for_tat": (0.05, generous_tit_for_tat),
+    }
     naive = {"friendly": (0.7, naive_friendly), "naive": (0.3, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(), *itertools.product(ACTIONS, repeat=2)], ACTIONS),
-        observe=_observe,
+        observe=lambda view: (*view.mine[-1:], *view.theirs[-1:]),
         branches=_branches,
         memory=_memory,
         cooperative=lambda seen: COOPERATE,
@@ -278,12 +167,7 @@ class IPD(Game):
 
     def play(self, rng: Rng) -> Play:
         """One episode (see `Game.play`); the game has no chance moves. An illegal action raises KeyError."""
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            sent = yield {player: self.view(rounds, player, ACTIONS) for player in (0, 1)}
-            actions = (sent[0], sent[1])
-            rounds.append(Round(actions, PAYOFFS[actions]))
-        return rounds
+        return self.simultaneous(ACTIONS, lambda actions: Round(actions, PAYOFFS[actions]))
 
     def rules(self) -> str:
         return (
@@ -294,11 +178,8 @@ class IPD(Game):
         )
 
     def situation(self, view: View) -> str:
-        past = "; ".join(f"{mine} {theirs}" for mine, theirs in zip(view.mine, view.theirs, strict=True))
-        return (
-            f"Round {view.round + 1} of {view.rounds}. History (you, other): {past or 'none'}. "
-            f"Choose {' or '.join(view.legal)}."
-        )
+        choice = " or ".join(view.legal)
+        return f"Round {view.round + 1} of {view.rounds}. {self.history(view)} Choose {choice}."
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 where the policy defects (its partner in the collusive pool always cooperates)."""

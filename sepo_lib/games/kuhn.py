@@ -2,13 +2,13 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyspiel
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Part, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, naive_choice, random_expert, stateless
+from sepo_lib.games.players import Opponent, Rng, View, naive_choice, random_expert, stateless
 
 ROUNDS = 6
 CARDS = ("J", "Q", "K")  # OpenSpiel's cards 0, 1, 2
@@ -20,20 +20,20 @@ OPENSPIEL_ACTION = {word: action for legal in (FREE, FACING) for action, word in
 # the own pass and a bet. The first mover acts at the first and the last.
 HISTORIES = ((), ("PASS",), ("BET",), ("PASS", "BET"))
 # Every complete hand.
-LINES = tuple(
-    tuple(line.split()) for line in ("PASS PASS", "PASS BET FOLD", "PASS BET CALL", "BET FOLD", "BET CALL")
-)
+LINES = [tuple(line.split("-")) for line in "PASS-PASS PASS-BET-FOLD PASS-BET-CALL BET-FOLD BET-CALL".split()]
 
 # Payoffs -------------------------------------------------------------------------------------------------
 ENGINE = pyspiel.load_game("kuhn_poker")
 
 
-def chips(deal: Sequence[int], words: Sequence[str]) -> list[float]:
-    """What the first and the second mover win (chips) who hold the cards `deal` and say `words` in turn."""
+def finish(deal: Sequence[int], words: tuple[str, ...], first: int) -> Round:
+    """The hand with the cards and words of (first, second) mover; `first` is 0 if the policy moves first."""
     state = ENGINE.new_initial_state()
     for action in (*deal, *(OPENSPIEL_ACTION[word] for word in words)):
         state.apply_action(action)
-    return state.returns()
+    chips = state.returns()
+    facts = {"cards": (CARDS[deal[first]], CARDS[deal[1 - first]]), "first": first, "history": words}
+    return Round((words[first::2], words[1 - first :: 2]), (chips[first], chips[1 - first]), facts)
 
 
 # Opponents -----------------------------------------------------------------------------------------------
@@ -59,14 +59,10 @@ _DESCRIBED = {
 STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
-def view_of(card: str, history: tuple[str, ...], first: bool, **past: Any) -> View:
-    """The view of a player that holds `card` after the words `history`; `first`: whether it moved first.
-
-    `past` holds further fields of `View` (round, mine, theirs, payoffs); without them it is the first hand.
-    """
+def view_of(card: str, history: tuple[str, ...], first: bool) -> View:
+    """What a player sees that holds `card` and moves `first`, after the words `history` of the first hand."""
     facts = {"card": card, "history": history, "first": first}
-    known: dict[str, Any] = {"round": 0, **past}
-    return View(rounds=ROUNDS, legal=FACING if "BET" in history else FREE, facts=facts, **known)
+    return View(0, ROUNDS, FACING if "BET" in history else FREE, facts=facts)
 
 
 def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a table.") -> Opponent:
@@ -75,9 +71,7 @@ def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a ta
 
     def rule(view: View, rng: Rng) -> str:
         bold = table[view.facts["history"]][CARDS.index(view.facts["card"])]
-        if bold in (0, 1):  # a certain action needs no draw
-            return view.legal[int(bold)]
-        return view.legal[int(rng.random() < bold)]
+        return view.legal[int(bold if bold in (0, 1) else rng.random() < bold)]  # no draw if it is certain
 
     return stateless(rule, description, odds=table)
 
@@ -98,27 +92,15 @@ PAPER: dict[str, Mapping[str, Opponent]] = {
 
 
 # Experts -------------------------------------------------------------------------------------------------
-def _facing(view: View) -> bool:
-    """Whether the player has a bet to answer."""
-    return view.legal == FACING
-
-
 def _by_card(view: View, rng: Rng, bluff: float, call: float) -> tuple[str, str]:
     """K bets and calls; Q passes and calls a bet at rate `call`; J folds and bets at rate `bluff`."""
-    card, facing, draw = view.facts["card"], _facing(view), rng.random()
-    if card == "K":
-        word = "CALL" if facing else "BET"
-        return word, f"I hold K, the best card, so I {word.lower()}."
-    if card == "Q" and not facing:
-        return "PASS", "I hold Q, the middle card, so I pass."
-    if card == "Q":
-        word = "CALL" if draw < call else "FOLD"
-        return word, f"I hold Q, and this time I {word.lower()}."
-    if facing:
-        return "FOLD", "I hold J, the worst card, so I fold."
-    if draw < bluff:
-        return "BET", "I hold J, and this time I bluff."
-    return "PASS", "I hold J, and this time I pass."
+    card = view.facts["card"]
+    rank = {"J": "worst", "Q": "middle", "K": "best"}[card]
+    rate = {"J": (bluff, 0), "Q": (0, call), "K": (1, 1)}[card][view.legal == FACING]
+    word = view.legal[int(rng.random() < rate)]
+    if rate in (0, 1):
+        return word, f"I hold {card}, the {rank} card, so I {word.lower()}."
+    return word, f"I hold {card}, and this time I {'bluff' if word == 'BET' else word.lower()}."
 
 
 def nash_expert(view: View, rng: Rng) -> tuple[str, str]:
@@ -129,13 +111,12 @@ def nash_expert(view: View, rng: Rng) -> tuple[str, str]:
 def tight_expert(view: View, rng: Rng) -> tuple[str, str]:
     if view.facts["card"] == "K":
         return _by_card(view, rng, bluff=0, call=0)
-    if _facing(view):
-        return "FOLD", "I only call with K, so I fold."
-    return "PASS", "I only bet with K, so I pass."
+    word = view.legal[0]
+    return word, f"I only {'call' if word == 'FOLD' else 'bet'} with K, so I {word.lower()}."
 
 
 def pot_control_expert(view: View, rng: Rng) -> tuple[str, str]:
-    if view.facts["card"] == "Q" and not _facing(view):
+    if view.facts["card"] == "Q" and view.legal == FREE:
         return "PASS", "I hold Q and keep the pot small."
     return _by_card(view, rng, bluff=1 / 5, call=1 / 3)
 
@@ -153,29 +134,13 @@ def naive_bettor(view: View, rng: Rng) -> tuple[str, str]:
     return (bold, "I feel like putting chips in.") if rng.random() < 0.8 else (timid, "I feel like waiting.")
 
 
-EXPERTS: Mixture = {
-    "nash": (0.45, nash_expert),
-    "tight_value": (0.25, tight_expert),
-    "pot_control": (0.20, pot_control_expert),
-    "random": (0.08, random_expert),
-    "passive_queen": (0.02, passive_queen_expert),
-}
-
 # Enumeration ---------------------------------------------------------------------------------------------
 #: The twelve decisions of the game: (OpenSpiel's information-state string, the view with that prompt).
 INFORMATION_SETS: list[tuple[str, View]] = [
-    (
-        f"{number}{''.join('pb'[OPENSPIEL_ACTION[word]] for word in history)}",
-        view_of(card, history, first=len(history) % 2 == 0),
-    )
+    (f"{number}{''.join(word[0] for word in history).lower()}", view_of(card, history, len(history) % 2 == 0))
     for history in HISTORIES
     for number, card in enumerate(CARDS)
 ]
-
-
-def _observe(view: View) -> tuple[tuple[str, ...], str]:
-    """The words of the hand and the own card."""
-    return view.facts["history"], view.facts["card"]
 
 
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
@@ -190,15 +155,13 @@ def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterat
                 p = opponent.odds[words[:number]][card]
                 probability *= p if word in BOLD else 1.0 - p
         if probability > 0:
-            won = chips(deal, words)
-            actions = (words[first::2], words[1 - first :: 2])
-            yield Branch(probability, tuple(decisions), Round(actions, (won[first], won[1 - first])))
+            yield Branch(probability, tuple(decisions), finish(deal, words, first))
 
 
-def _reference(strategy: str):
+def _reference(strategy: str) -> Callable[[tuple[tuple[str, ...], str]], list[float]]:
     """A strategy as a function of the information set: the probabilities of its two words."""
-    table = dict(zip(HISTORIES, STRATEGIES[strategy], strict=True))
-    return lambda seen: [1 - (p := table[seen[0]][CARDS.index(seen[1])]), p]
+    odds = OPPONENTS[strategy].odds
+    return lambda seen: [1 - (p := odds[seen[0]][CARDS.index(seen[1])]), p]
 
 
 class Kuhn(Game):
@@ -216,12 +179,18 @@ class Kuhn(Game):
     memoryless = True
     seats = 2  # first mover in hands 0, 2, 4; second mover in hands 1, 3, 5
     pools: Mapping = {"paper": PAPER, "conflict": {**PAPER, "train": _pool("nash", "tight_passive")}}
-    experts = EXPERTS
+    experts: Mapping = {
+        "nash": (0.45, nash_expert),
+        "tight_value": (0.25, tight_expert),
+        "pot_control": (0.20, pot_control_expert),
+        "random": (0.08, random_expert),
+        "passive_queen": (0.02, passive_queen_expert),
+    }
     naive = {"bettor": (0.5, naive_bettor), "naive": (0.5, naive_choice)}  # noqa: RUF012
     information_sets = INFORMATION_SETS
     enumeration = Enumeration(
-        legal={_observe(view): view.legal for _, view in INFORMATION_SETS},
-        observe=_observe,
+        legal={(v.facts["history"], v.facts["card"]): v.legal for _, v in INFORMATION_SETS},
+        observe=lambda view: (view.facts["history"], view.facts["card"]),
         branches=_branches,
         memory=lambda rounds: len(rounds) % 2,
         cooperative=_reference("tight_passive"),
@@ -229,10 +198,10 @@ class Kuhn(Game):
     )
 
     def play(self, rng: Rng) -> Play:
-        """One episode (see `Game.play`); the policy moves first in hands 0, 2 and 4.
+        """One episode (see `Game.play`). An illegal word raises ValueError.
 
         `Round.actions`: both players' words in the hand. `Round.facts`: `cards` of (policy, opponent), the
-        `first` mover (0 or 1) and the `history` of words. An illegal word raises ValueError.
+        `first` mover (0 or 1) and the `history` of words.
         """
         hands: list[Round] = []
         for hand in self.parts(rng):
@@ -240,44 +209,22 @@ class Kuhn(Game):
         return hands
 
     def parts(self, rng: Rng) -> list[Part]:
-        """The hands (see `Game.parts`)."""
         deals = [rng.permutation(3)[:2].tolist() for _ in range(self.rounds)]
         return [functools.partial(self._hand, number, deal) for number, deal in enumerate(deals)]
 
     def _hand(self, number: int, deal: Sequence[int], finished: Sequence[Round]) -> Play:
         """Hand `number`, in which the first and the second mover hold the cards of `deal`."""
         first = number % 2
-        state = ENGINE.new_initial_state()
-        for card in deal:
-            state.apply_action(card)
         history: tuple[str, ...] = ()
-        while not state.is_terminal():
-            seat = state.current_player()
-            player = seat ^ first  # the first mover sits in OpenSpiel's seat 0
-            view = view_of(
-                CARDS[deal[seat]],
-                history,
-                first=seat == 0,
-                round=number,
-                mine=tuple(hand.actions[player] for hand in finished),
-                theirs=tuple(hand.actions[1 - player] for hand in finished),
-                payoffs=tuple(hand.payoffs[player] for hand in finished),
-            )
-            word = (yield {player: view})[player]
-            state.apply_action(view.legal.index(word))
+        while history in HISTORIES:
+            seat = len(history) % 2  # the first mover has seat 0
+            now = view_of(CARDS[deal[seat]], history, first=seat == 0)
+            view = replace(self.view(finished, seat ^ first, now.legal, **now.facts), round=number)
+            word = (yield {seat ^ first: view})[seat ^ first]
+            if word not in view.legal:
+                raise ValueError(f"Illegal word {word!r}; choose {' or '.join(view.legal)}.")
             history += (word,)
-        returns = state.returns()
-        return [
-            Round(
-                actions=(history[first::2], history[1 - first :: 2]),
-                payoffs=(returns[first], returns[1 - first]),
-                facts={
-                    "cards": (CARDS[deal[first]], CARDS[deal[1 - first]]),
-                    "first": first,
-                    "history": history,
-                },
-            )
-        ]
+        return [finish(deal, history, first)]
 
     def rules(self) -> str:
         return (

@@ -16,20 +16,15 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class View:
-    """What one player has seen when it is to act.
+    """What one player has seen when it is to act. Rounds that are played side by side show no past ones."""
 
-    `round` counts from 0 to `rounds` - 1. `mine`, `theirs` and `payoffs` hold the own action, the other
-    player's action and the own payoff (points) of every finished round; they are empty where rounds are
-    played side by side. `facts` holds everything else that this player may see, such as its card.
-    """
-
-    round: int
+    round: int  # from 0 to `rounds` - 1
     rounds: int
     legal: tuple[Action, ...]
-    mine: tuple[Action, ...] = ()
-    theirs: tuple[Action, ...] = ()
-    payoffs: tuple[float, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    mine: tuple[Action, ...] = ()  # the own action in every finished round
+    theirs: tuple[Action, ...] = ()  # the other player's
+    payoffs: tuple[float, ...] = ()  # the own payoffs, in points
+    facts: Mapping[str, Any] = field(default_factory=dict)  # everything else, such as the own card
 
 
 Act = Callable[[View], Action]
@@ -41,27 +36,19 @@ Mixture = Mapping[str, tuple[float, Strategy]]  # strategy name -> (share of the
 
 @dataclass(frozen=True)
 class Opponent:
-    """One opponent of a pool. Calling it with the generator of an episode returns its player of that episode.
+    """One opponent of a pool. Called with the generator of an episode, it returns a player."""
 
-    `start` makes that player. `description` says in one line what it does, and `source` where it comes from.
-    `odds` holds its action probabilities in the form that the game's `Enumeration` reads; an opponent that
-    `start` describes completely has none.
-    """
-
-    start: Start
-    description: str
+    start: Start  # makes that player
+    description: str  # what it does, in one line
     source: str = ""
-    odds: Any = None
+    odds: Any = None  # its action probabilities as the game's `Enumeration` reads them, if it needs them
 
     def __call__(self, rng: Rng) -> Act:
         return self.start(rng)
 
 
 def stateless(rule: Rule, description: str = "", odds: Any = None) -> Opponent:
-    """An opponent that decides by `rule`, a function of (view, generator), and remembers nothing else.
-
-    The docstring of `rule` is the description where none is given.
-    """
+    """An opponent that decides by `rule` alone. The docstring of `rule` is the default description."""
     return Opponent(lambda rng: lambda view: rule(view, rng), description or rule.__doc__ or "", odds=odds)
 
 
@@ -75,20 +62,16 @@ def any_legal(view: View, rng: Rng) -> Action:
     return view.legal[int(rng.integers(len(view.legal)))]
 
 
-def random_expert(view: View, rng: Rng) -> tuple[Action, str]:
-    """Uniform over the legal actions."""
-    return any_legal(view, rng), one_of(
-        rng, "I choose at random this time.", "I leave this choice to chance."
-    )
-
-
-def naive_choice(view: View, rng: Rng) -> tuple[Action, str]:
-    """Uniform over the legal actions, with a reason that states nothing about the game."""
-    return any_legal(view, rng), one_of(
-        rng, "I just pick one.", "Let me try this one.", "I have no plan here."
-    )
+def explained(rule: Rule, *reasons: str) -> Strategy:
+    """A strategy that decides by `rule` and then states one of the `reasons`."""
+    return lambda view, rng: (rule(view, rng), one_of(rng, *reasons))
 
 
 def constant(action: Action, *reasons: str) -> Strategy:
     """A strategy that always chooses `action`, for one of the `reasons`."""
-    return lambda view, rng: (action, one_of(rng, *reasons))
+    return explained(lambda view, rng: action, *reasons)
+
+
+#: Uniform over the legal actions; the reasons of the second state nothing about the game.
+random_expert = explained(any_legal, "I choose at random this time.", "I leave this choice to chance.")
+naive_choice = explained(any_legal, "I just pick one.", "Let me try this one.", "I have no plan here.")

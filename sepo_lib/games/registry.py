@@ -5,10 +5,12 @@ the file adds the game to this process and to every process that is started from
 kit import the modules that the environment variable SEPO_GAMES names, separated by commas.
 """
 
+import copy
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sepo_lib.games.base import OBJECTIVE_POOLS, POOLS, TRAITS, Game, Opponent, Weights
@@ -26,25 +28,11 @@ def register(game: Game) -> Game:
     where its name is taken, and where it is defined in a notebook or script.
     """
     name = str(getattr(game, "name", type(game).__name__))
-    for member, meaning, is_right in _MEMBERS:
-        if not hasattr(game, member):
-            raise ValueError(f"The game '{name}' has no `{member}`; give it {meaning}.")
-        if not _holds(is_right, getattr(game, member)):
-            raise ValueError(f"The game '{name}' has a wrong `{member}`; it must be {meaning}.")
-    for method in dir(game):
-        if getattr(getattr(type(game), method, None), "__isabstractmethod__", False):
-            raise ValueError(
-                f"The game '{name}' has no `{method}`; define this method as `Game` describes it."
-            )
-    _check_pools(game)
+    if fault := next(_faults(game), None):
+        raise ValueError(f"The game '{name}' {fault}.")
     if name in GAMES:
         raise ValueError(f"There is a game called '{name}' already; give the new one another name.")
     module = type(game).__module__
-    if module == "__main__":
-        raise ValueError(
-            f"The game '{name}' is defined in a notebook or script, where other processes cannot find it; "
-            "put the class and the call of `games.register` in a file of their own and import that file."
-        )
     if not module.startswith("sepo_lib."):
         known = os.environ.get(MODULES, "").split(",")
         os.environ[MODULES] = ",".join(dict.fromkeys(filter(None, [*known, module])))
@@ -53,13 +41,20 @@ def register(game: Game) -> Game:
 
 
 def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> Game:
-    """The game called `name`; with `weights` a copy of it with other weights of J (`Game.with_weights`).
+    """The game called `name`; with `weights` (train, evaluation -> name -> value) a copy with other weights.
 
     Raises ValueError with the valid choices for an unknown game or weight.
     """
     if name not in GAMES:
         raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
-    return GAMES[name].with_weights(**weights) if weights else GAMES[name]
+    if not weights:
+        return GAMES[name]
+    game, known = copy.copy(GAMES[name]), Weights.__dataclass_fields__
+    for kind, new in weights.items():
+        if unknown := [weight for weight in new if weight not in known]:
+            raise ValueError(f"J has no weight '{unknown[0]}'; choose from {', '.join(known)}.")
+        setattr(game, f"{kind}_weights", replace(getattr(game, f"{kind}_weights"), **new))
+    return game
 
 
 def having(trait: str) -> list[Game]:
@@ -70,30 +65,39 @@ def having(trait: str) -> list[Game]:
 
 
 def load_modules() -> None:
-    """Import the modules that SEPO_GAMES names; each of them registers its games.
-
-    Raises ImportError, naming the module, where one cannot be found.
-    """
+    """Import the modules that SEPO_GAMES names. Raises ImportError, naming the module that is not found."""
     for module in filter(None, os.environ.get(MODULES, "").split(",")):
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise ImportError(
-                f"{MODULES} names '{module}', but {error}; put its folder on PYTHONPATH."
-            ) from error
+            reason = f"{MODULES} names '{module}', but {error}; put its folder on PYTHONPATH."
+            raise ImportError(reason) from error
 
 
-def _check_pools(game: Game) -> None:
-    """Every pool set has all four pools, none of them empty; no opponent of shift is in another pool."""
+def _faults(game: Game) -> Iterator[str]:
+    """What is wrong with `game`, each fault as the end of a sentence that begins with the game."""
+    for member, (meaning, is_right) in _MEMBERS.items():
+        if not hasattr(game, member):
+            yield f"has no `{member}`; give it {meaning}"
+        elif not _holds(is_right, getattr(game, member)):
+            yield f"has a wrong `{member}`; it must be {meaning}"
+    for method in dir(game):
+        if getattr(getattr(type(game), method, None), "__isabstractmethod__", False):
+            yield f"has no `{method}`; define this method as `Game` describes it"
     for pools, by_pool in game.pools.items():
-        wrong = f"The game '{game.name}' has wrong `pools`: the pool set '{pools}'"
+        wrong = f"has wrong `pools`: the pool set '{pools}'"
         if tuple(by_pool) != POOLS or not all(by_pool.values()):
-            raise ValueError(f"{wrong} needs at least one opponent in each of {', '.join(POOLS)}.")
+            yield f"{wrong} needs at least one opponent in each of {', '.join(POOLS)}"
         for name, opponent in (pair for pool in by_pool.values() for pair in pool.items()):
             if not isinstance(opponent, Opponent) or not opponent.description:
-                raise ValueError(f"{wrong} holds '{name}', which must be an `Opponent` with a description.")
+                yield f"{wrong} holds '{name}', which must be an `Opponent` with a description"
         if held_out := {name for pool in OBJECTIVE_POOLS for name in by_pool[pool]} & set(by_pool["shift"]):
-            raise ValueError(f"{wrong} has {sorted(held_out)} in shift and in another pool.")
+            yield f"{wrong} has {sorted(held_out)} in shift and in another pool"
+    if type(game).__module__ == "__main__":
+        yield (
+            "is defined in a notebook or script, where other processes cannot find it; put the class and the "
+            "call of `games.register` in a file of their own and import that file"
+        )
 
 
 def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
@@ -103,27 +107,22 @@ def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
         return False
 
 
-def _is_mixture(value: Any) -> bool:
-    return bool(value) and abs(sum(share for share, _ in value.values()) - 1) < 1e-9
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-_MIXTURE = "strategy name -> (share of the episodes, strategy), with shares that sum to 1"
-_KINDS = [trait for trait in TRAITS if trait not in ("enumerable", "nashconv")]  # what a game has to state
-#: The attributes that a game must have: name, meaning, and the check of a value.
-_MEMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("name", "a word of lower-case letters", lambda n: bool(re.fullmatch(r"[a-z][a-z0-9_]*", n))),
-    ("title", "a title for tables and figures", _is_text),
-    ("short_title", "a short title for the panels of figures", _is_text),
-    ("rounds", "the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
-    ("max_payoff", "a payoff in points per round above 0, for s = 3 / max_payoff", lambda p: p > 0),
-    ("train_weights", "the `Weights` of J in training", lambda w: isinstance(w, Weights)),
-    ("evaluation_weights", "the `Weights` of J in evaluation", lambda w: isinstance(w, Weights)),
-    ("pools", "a mapping of pool sets with the set 'paper' among them", lambda pools: "paper" in pools),
-    ("experts", _MIXTURE, _is_mixture),
-    ("naive", _MIXTURE, _is_mixture),
-    ("kinds", f"a set with some of {', '.join(_KINDS)}", lambda kinds: set(kinds) <= set(_KINDS)),
+_MIXTURE = (
+    "strategy name -> (share of the episodes, strategy), with shares that sum to 1",
+    lambda mixture: abs(sum(share for share, _ in mixture.values()) - 1) < 1e-9,
 )
+_KINDS = [trait for trait in TRAITS if trait not in ("enumerable", "nashconv")]  # what a game has to state
+#: The attributes that a game must have: name -> meaning, and the check of a value.
+_MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a word of lower-case letters", lambda n: bool(re.fullmatch(r"[a-z][a-z0-9_]*", n))),
+    "title": ("a title for tables and figures", lambda title: bool(title.strip())),
+    "short_title": ("a short title for the panels of figures", lambda title: bool(title.strip())),
+    "rounds": ("the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
+    "max_payoff": ("a payoff in points per round above 0, for s = 3 / max_payoff", lambda p: p > 0),
+    "train_weights": ("the `Weights` of J in training", lambda w: isinstance(w, Weights)),
+    "evaluation_weights": ("the `Weights` of J in evaluation", lambda w: isinstance(w, Weights)),
+    "pools": ("a mapping of pool sets with the set 'paper' among them", lambda pools: "paper" in pools),
+    "experts": _MIXTURE,
+    "naive": _MIXTURE,
+    "kinds": (f"a set with some of {', '.join(_KINDS)}", lambda kinds: set(kinds) <= set(_KINDS)),
+}

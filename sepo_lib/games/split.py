@@ -1,11 +1,11 @@
 """Split bargaining (docs/method.md, "Games"): both players demand a part of 10 points, four times."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from sepo_lib.games.base import Branch, Enumeration, Game, Play, Round, Weights
-from sepo_lib.games.players import Mixture, Opponent, Rng, View, constant, naive_choice, stateless
+from sepo_lib.games.players import Opponent, Rng, View, constant, explained, naive_choice, stateless
 
 DEMANDS = tuple(range(1, 10))
 TOTAL = 10
@@ -20,10 +20,7 @@ def agreed(demands: tuple[int, int]) -> bool:
 
 
 def payoffs(demands: tuple[int, int]) -> tuple[float, float]:
-    """Points of both players: each its own demand where they fit, else 0.
-
-    Raises ValueError where a demand is not a whole number from 1 to 9.
-    """
+    """Points of both players: the own demand where both fit, else 0. Raises ValueError if one is illegal."""
     if any(demand not in DEMANDS for demand in demands):
         raise ValueError(f"Demands are whole numbers from 1 to 9, not {demands}.")
     return (float(demands[0]), float(demands[1])) if agreed(demands) else (0.0, 0.0)
@@ -40,16 +37,6 @@ def conceding(view: View, rng: Rng) -> int:
     return 6 if all(map(agreed, zip(view.mine, view.theirs, strict=True))) else EVEN
 
 
-def mirror(view: View, rng: Rng) -> int:
-    """The policy's last demand; 5 in the first round."""
-    return view.theirs[-1] if view.theirs else EVEN
-
-
-def late_conceder(view: View, rng: Rng) -> int:
-    """7, 7, 6, 5 by round, whatever happened."""
-    return (7, 7, 6, 5)[view.round]
-
-
 def random_middle(view: View, rng: Rng) -> int:
     """Uniform over 3 to 7."""
     return int(rng.integers(3, 8))
@@ -58,27 +45,33 @@ def random_middle(view: View, rng: Rng) -> int:
 # The paper puts `hardball` in two pools, train and exploiter, and `fair` in two, train and collusive.
 _FAIR, _HARDBALL = always(EVEN), always(8)
 PAPER = {
-    "train": {
-        "fair": _FAIR,
-        "balanced": always(6),
-        "conceding": stateless(conceding),
-        "hardball": _HARDBALL,
-    },
+    "train": {"fair": _FAIR, "balanced": always(6), "conceding": stateless(conceding), "hardball": _HARDBALL},
     "exploiter": {"selfish": always(7), "hardball": _HARDBALL},
     "collusive": {"fair": _FAIR},
-    "shift": {rule.__name__: stateless(rule) for rule in (random_middle, mirror, late_conceder)},
+    "shift": {
+        "random_middle": stateless(random_middle),
+        "mirror": stateless(
+            lambda view, rng: view.theirs[-1] if view.theirs else EVEN,
+            "The policy's last demand; 5 in the first round.",
+        ),
+        "late_conceder": stateless(
+            lambda view, rng: (7, 7, 6, 5)[view.round], "7, 7, 6, 5 by round, whatever happened."
+        ),
+    },
 }
 
 
 # Experts -------------------------------------------------------------------------------------------------
+fair_expert = constant(EVEN, "I always ask for half of the points.", "An even split is fair to both.")
+balanced_expert = constant(6, "I always ask for one more than half.", "I want a bit more than half.")
+
+
 def conceding_expert(view: View, rng: Rng) -> tuple[int, str]:
     if not view.theirs:
         return 6, "It is the first round, so I try 6."
-    demand = conceding(view, rng)
-    return (
-        demand,
-        "No round broke down, so I stay at 6." if demand == 6 else "A round broke down, so I give in to 5.",
-    )
+    if conceding(view, rng) == 6:
+        return 6, "No round broke down, so I stay at 6."
+    return EVEN, "A round broke down, so I give in to 5."
 
 
 def complement_expert(view: View, rng: Rng) -> tuple[int, str]:
@@ -87,33 +80,16 @@ def complement_expert(view: View, rng: Rng) -> tuple[int, str]:
     return TOTAL - view.theirs[-1], f"They asked for {view.theirs[-1]} last round, so I take the rest."
 
 
-def random_expert(view: View, rng: Rng) -> tuple[int, str]:
-    return random_middle(view, rng), "I pick a number from 3 to 7 at random."
-
-
 def naive_high_demand(view: View, rng: Rng) -> tuple[int, str]:
     """1 to 9 with a probability in proportion to the demand."""
     return int(rng.choice(9, p=np.arange(1, 10) / 45)) + 1, "I feel like asking for this."
 
 
-EXPERTS: Mixture = {
-    "fair": (0.32, constant(EVEN, "I always ask for half of the points.", "An even split is fair to both.")),
-    "balanced": (0.27, constant(6, "I always ask for one more than half.", "I want a bit more than half.")),
-    "conceding": (0.18, conceding_expert),
-    "complement": (0.15, complement_expert),
-    "random": (0.08, random_expert),
-}
-
-
 # Enumeration ---------------------------------------------------------------------------------------------
-def _observe(view: View) -> tuple[int, ...]:
-    """The opponent's last demand."""
-    return view.theirs[-1:]
-
-
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
     act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
-    seen, theirs = _observe(game.view(rounds, 0, DEMANDS)), act(game.view(rounds, 1, DEMANDS))
+    seen = tuple(r.actions[1] for r in rounds[-1:])
+    theirs = act(game.view(rounds, 1, DEMANDS))
     for mine in DEMANDS:
         yield Branch(1.0, ((seen, mine),), Round((mine, theirs), payoffs((mine, theirs))))
 
@@ -129,28 +105,26 @@ class Split(Game):
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
-    experts = EXPERTS
+    experts: Mapping = {
+        "fair": (0.32, fair_expert),
+        "balanced": (0.27, balanced_expert),
+        "conceding": (0.18, conceding_expert),
+        "complement": (0.15, complement_expert),
+        "random": (0.08, explained(random_middle, "I pick a number from 3 to 7 at random.")),
+    }
     naive = {"high_demand": (0.5, naive_high_demand), "naive": (0.5, naive_choice)}  # noqa: RUF012
     enumeration = Enumeration(
         legal=dict.fromkeys([(), *((demand,) for demand in DEMANDS)], DEMANDS),
-        observe=_observe,
+        observe=lambda view: view.theirs[-1:],  # the opponent's last demand
         branches=_branches,
-        memory=lambda rounds: (
-            tuple(r.actions[1] for r in rounds[-1:]),
-            all(agreed(r.actions) for r in rounds),
-        ),
+        memory=lambda rounds: (*(r.actions[1] for r in rounds[-1:]), all(agreed(r.actions) for r in rounds)),
         cooperative=lambda seen: TOTAL - seen[0] if seen else EVEN,
         equilibrium=lambda seen: EVEN,
     )
 
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. The game has no chance moves, so `rng` is not used."""
-        rounds: list[Round] = []
-        while len(rounds) < self.rounds:
-            actions = yield {player: self.view(rounds, player, DEMANDS) for player in (0, 1)}
-            demands = (actions[0], actions[1])
-            rounds.append(Round(demands, payoffs(demands)))
-        return rounds
+        return self.simultaneous(DEMANDS, lambda demands: Round(demands, payoffs(demands)))
 
     def rules(self) -> str:
         return (
@@ -160,12 +134,10 @@ class Split(Game):
         )
 
     def situation(self, view: View) -> str:
-        past = "; ".join(
-            f"{mine} {theirs} {'deal' if agreed((mine, theirs)) else 'no deal'}"
-            for mine, theirs in zip(view.mine, view.theirs, strict=True)
-        )
+        pairs = zip(view.mine, view.theirs, strict=True)
+        outcomes = ["deal" if agreed(pair) else "no deal" for pair in pairs]
         return (
-            f"Round {view.round + 1} of {view.rounds}. History (you, other): {past or 'none'}. "
+            f"Round {view.round + 1} of {view.rounds}. {self.history(view, outcomes)} "
             "Choose a whole number from 1 to 9."
         )
 

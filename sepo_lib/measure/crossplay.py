@@ -18,8 +18,7 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
-from sepo_lib.games.base import POOLS, Action, Game
-from sepo_lib.games.loop import GameLoop
+from sepo_lib.games.base import POOLS, Action, Game, GameLoop
 from sepo_lib.measure import measures
 from sepo_lib.measure.inspection import open_policy
 from sepo_lib.measure.statistics import interval

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from sepo_lib.games.base import Action, Game, Opponent, Round, View
-from sepo_lib.games.loop import play_out
+from sepo_lib.games.base import Action, Game, Opponent, Round, View, play_out
 
 
 def episode(game: Game, opponent: Opponent, rng: np.random.Generator) -> tuple[list[Round], np.ndarray]:

@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sepo_lib import games
-from sepo_lib.games.base import Act, Action, Game, Opponent, Play, Round
-from sepo_lib.games.loop import GameLoop
+from sepo_lib.games.base import Act, Action, Game, GameLoop, Opponent, Play, Round
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Decision, Episode
 from sepo_lib.play.engines import distributed

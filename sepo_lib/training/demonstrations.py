@@ -11,8 +11,7 @@ import datasets
 import numpy as np
 
 from sepo_lib import games as games_
-from sepo_lib.games.base import OBJECTIVE_POOLS, Game
-from sepo_lib.games.loop import play_out
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, play_out
 from sepo_lib.games.players import Act, Action, Mixture, Rng, Start, Strategy, View
 from sepo_lib.method.seeds import generator
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepo_lib import games
+from sepo_lib import games, thirdparty
 from sepo_lib.games import GAMES, POOLS, View, auction, ipd, kuhn
 from sepo_lib.method.seeds import generator
 
@@ -257,7 +257,7 @@ def scripts(count):
 @pytest.fixture(scope="module")
 def axelrod():
     """Axelrod's own matches and classifiers: `import axelrod` would give them too, but takes 14 seconds."""
-    with ipd.axelrod_modules():
+    with thirdparty.axelrod_modules():
         import axelrod
 
         axelrod.DEFAULT_TURNS = 200
@@ -268,7 +268,7 @@ def axelrod():
 
 
 def made(strategy):
-    return ipd.axelrod_class(f"strategies.{strategy}")()
+    return thirdparty.axelrod_class(f"strategies.{strategy}")()
 
 
 def test_ipd_shift_plays_as_in_axelrod(axelrod):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sepo_lib import games
-from sepo_lib.games.loop import GameLoop, play_out
+from sepo_lib.games.base import GameLoop, play_out
 
 
 def first_legal(asked, player):
