@@ -400,7 +400,9 @@ def test_a_game_of_a_user_changes_no_claim_of_the_paper(monkeypatch):
     }
     before = decided(*(both[game] for game in GAMES), ablation=arms["ipd"])
     assert before.query("claim == 'C2' and recipe == 'unbiased'")["verdict"].tolist() == ["supported"]
-    monkeypatch.setitem(GAMES, "bargain", type("Bargain", (Split,), {"name": "bargain", "__module__": "own"})())
+    monkeypatch.setitem(
+        GAMES, "bargain", type("Bargain", (Split,), {"name": "bargain", "__module__": "own"})()
+    )
     registered = decided(*(both[game] for game in GAMES if game != "bargain"), ablation=arms["ipd"])
     played = decided(*both.values(), ablation=pd.concat(arms.values()))
     pd.testing.assert_frame_equal(registered, before)
