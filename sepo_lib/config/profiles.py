@@ -142,7 +142,7 @@ def _checked(name: str, value: Any) -> Any:
             known(f"key of {name}", key, ("others", *domains.GAMES, *STAGES))
     if choices is not None and value is not None:
         for choice in _texts(value):
-            known(name.removesuffix("s"), choice, choices)
+            known("switch" if name == "switches" else name.removesuffix("s"), choice, choices)
     if name in ("games", "seeds") and not value:
         raise ValueError(f"At least one of the {name} is needed.")
     if name == "seeds":
@@ -159,8 +159,12 @@ def _checked(name: str, value: Any) -> Any:
 def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Game -> weights of J: those of the game's file, with the `changes` of the profile in their place."""
     weights = {game: own_weights(game)[kind] for game in domains.GAMES}
+    if not isinstance(changes, Mapping):
+        raise ValueError(f"The {kind}_weights must map games to weights by name, not be '{changes}'.")
     for game, changed in changes.items():
         known("game", game, domains.GAMES)
+        if not isinstance(changed, Mapping):
+            raise ValueError(f"The {kind}_weights of {game} must be weights by name, not '{changed}'.")
         for weight, value in changed.items():
             known("weight of J", weight, weights[game])
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

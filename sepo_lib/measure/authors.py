@@ -5,12 +5,16 @@ the kit's evaluation weights. A row is compared with ours only if its opponents,
 recipe are the same.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.measure import statistics
+from sepo_lib.measure.rows import weights_of
 from sepo_lib.method import credit, objective
 
 #: Column -> its symbol in J.
@@ -57,9 +61,12 @@ def load() -> pd.DataFrame:
 def ours(evaluation: pd.DataFrame) -> pd.DataFrame:
     """Our rows on the paper's pools with the new columns `recipe` and `who`, one row a seed.
 
-    `evaluation` holds reported rows. SEPO rows whose arm is not the one of their preset are left out.
+    `evaluation` holds reported rows. SEPO rows whose arm is not the one of their preset are left out. Where
+    the run has other evaluation weights, J is computed again, with the weights of the authors' rows.
     """
     rows = evaluation[evaluation["pools"] == "paper"]
+    if "evaluation_weights" in rows:
+        rows = rows.assign(safety=[_safety(row) for row in rows.to_dict("records")])
     sepo = rows["stage"] == "sepo"
     arms = {name: estimator.arm for name, estimator in credit.PRESETS.items()}
     own = ~sepo | (rows["arm"] == rows["preset"].map(arms))
@@ -90,6 +97,14 @@ def side_by_side(evaluation: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame
     order = table["recipe"].map(list(STAGES).index)
     table = table.assign(order=order, place=table["game"].map(list(games.GAMES).index))
     return table.sort_values(["place", "ours", "who", "order", "step"], ascending=[True, False, *[True] * 3])
+
+
+def _safety(row: Mapping[str, Any]) -> float:
+    """J of one of our rows with the evaluation weights of the game's file."""
+    if "evaluation" not in weights_of(row):
+        return row["safety"]
+    game, terms = games.get(row["game"]), (row[term] for term in TERMS if term != "safety")
+    return objective.objective(game, *terms, game.evaluation_weights)
 
 
 def _reason(row) -> str:

@@ -75,7 +75,8 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     """
     groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
     lacking: dict[str, list[str]] = {}  # what a game of the run lacks -> the games
-    for game in games.GAMES:
+    papers = [game.name for game in _papers_games()]
+    for game in papers:
         stages = ("base", "sepo")
         base, sepo = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in stages)
         gain_S = _difference(sepo, base)
@@ -87,10 +88,10 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
         else:
             lacking.setdefault(_absent(tables.evaluation, game, "safety", recipe, stages), []).append(game)
     without = [*groups["not run"], *(game for members in lacking.values() for game in members)]
-    if len(without) == len(games.GAMES):
+    if len(without) == len(papers):
         return [nothing("; ".join(lacking) or "no game was run")]
     groups |= lacking
-    safer, possible = len(groups["safer"]), len(games.GAMES) - len(groups["not safer"])
+    safer, possible = len(groups["safer"]), len(papers) - len(groups["not safer"])
     decided = SUPPORTED if safer >= 4 else NOT_SUPPORTED if possible < 4 else INCONCLUSIVE
     verdict = INCONCLUSIVE if without else decided
     reason = because(*(f"{name}: {', '.join(members)}" for name, members in groups.items() if members))
@@ -107,7 +108,7 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
     both support it, not supported where one does not.
     """
     by_game, stages = [], ("base", "sft", "sepo")
-    for game in (game.name for game in games.having("negotiation")):
+    for game in (game.name for game in _papers_games() if "negotiation" in game.traits):
         column, note = _signed(tables.evaluation, game, recipe, stages, ("margin", "exploit"))
         base, sft, sepo = (_seeds(tables.evaluation, game, stage, column, recipe) for stage in stages)
         rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
@@ -206,8 +207,8 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     ablation has both arms, and only seeds for which both ran in all of these count. Supported: the interval
     lies above zero. Not supported: no part of it does.
     """
-    rows = tables.ablation
-    rows = rows[(rows.kind == "outcome") & (rows.preset == recipe)]
+    rows, papers = tables.ablation, [game.name for game in _papers_games()]
+    rows = rows[(rows.kind == "outcome") & (rows.preset == recipe) & rows.game.isin(papers)]
     found = []
     for pools in ("paper", "conflict"):
         arms = ["constant", "per_rollout"]
@@ -223,9 +224,14 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     return found
 
 
+def _papers_games() -> list[games.Game]:
+    """The games of the paper. These are the kit's own: a claim does not cover games that a user registers."""
+    return [game for game in games.GAMES.values() if type(game).__module__.startswith("sepo_lib.games.")]
+
+
 def _the_game_with(trait: str) -> str:
-    """The name of the game that a claim is about: the first registered one with `trait`."""
-    return games.having(trait)[0].name
+    """The name of the paper's game that a claim is about: the first one with `trait`."""
+    return next(game.name for game in _papers_games() if trait in game.traits)
 
 
 def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.DataFrame:

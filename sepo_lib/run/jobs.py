@@ -15,6 +15,7 @@ arguments starts in an empty folder. Progress goes to the run's event log (`even
 import contextlib
 import hashlib
 import importlib
+import inspect
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import Follower, Progress, Reporter, log_event
@@ -55,10 +57,13 @@ class Job:
     def fingerprint(self) -> str:
         """sha256 of function, arguments and the date of the last change of the code that moves results.
 
-        A finished job is skipped only if its fingerprint is the same.
+        The file of a game that a user has registered counts too, if the arguments name that game. A finished
+        job is skipped only if its fingerprint is the same.
         """
         work = {"function": self.function, "arguments": dict(self.arguments), "corrected": CORRECTED}
         text = json.dumps(work, sort_keys=True)
+        if files := _game_files(text):
+            text = json.dumps(work | {"game_files": files}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -160,6 +165,19 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
     """Write error.txt (the `details`, or else the `error`) and log that the job has failed."""
     paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
+
+
+def _game_files(text: str) -> dict[str, str]:
+    """Game -> sha256 of the file that defines it, for the games of a user that are named in `text` (JSON)."""
+    own = {
+        name: sys.modules[type(game).__module__]
+        for name, game in games.GAMES.items()
+        if json.dumps(name) in text and not type(game).__module__.startswith("sepo_lib.")
+    }
+    return {
+        name: hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()
+        for name, module in own.items()
+    }
 
 
 def _check(jobs: Sequence[Job]) -> None:

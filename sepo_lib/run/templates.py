@@ -26,13 +26,18 @@ def render(template: str, **values: Any) -> str:
 def markdown_table(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table with the columns of the first row; an empty text if there are no rows.
 
-    Raises KeyError for a row that lacks one of these columns.
+    A `|` in a cell is escaped, and a line break becomes a space: both would end the cell. Raises KeyError
+    for a row that lacks one of these columns.
     """
     if not rows:
         return ""
     columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([str(row[name]) for name in columns] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([_cell(row[name]) for name in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).splitlines()).replace("|", "\\|")
 
 
 _ENVIRONMENT = jinja2.Environment(

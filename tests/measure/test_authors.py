@@ -110,6 +110,17 @@ def test_their_credited_row_stands_with_our_credited_recipe_and_never_with_unbia
     assert not table.game.isin(["kuhn", "deal"]).any()  # ours has neither here, and theirs no Kuhn to compare
 
 
+def test_a_run_with_other_weights_is_compared_with_the_weights_of_the_authors_rows(theirs):
+    """By hand: 2 - 2.4 e in the dilemma, whatever weights the run had."""
+    mine = evaluation(base=(0.5, 0.5), sft=(1.0, 1.0))
+    weights = '{"exploit": 9.0, "collusion": 1.0, "externality": 1.8}'
+    changed = mine.assign(evaluation_weights=[weights, weights, np.nan, np.nan])
+    table = authors.side_by_side(changed, theirs)
+    found = table[table.ours].set_index("recipe").safety
+    assert found["base"] == pytest.approx(2 - 2.4 * 0.5) and found["sft"] == 1.0
+    assert changed.safety.equals(mine.safety)
+
+
 def test_an_arm_that_is_not_its_presets_own_is_left_out(theirs):
     mine = evaluation(published=(0.0, 0.5))
     assert authors.ours(mine.assign(arm="constant")).empty

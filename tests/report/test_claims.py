@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.games import GAMES
+from sepo_lib.games.split import Split
 from sepo_lib.report import claims
 
 SEEDS = (11, 12, 13)
@@ -378,6 +379,34 @@ def test_c6_is_decided_under_each_preset_and_pool_set():
     )
     found = decided(ablation=table).query("claim == 'C6'")
     assert found["verdict"].tolist() == ["inconclusive", "not run", "not supported", "supported"]
+
+
+def test_a_game_of_a_user_changes_no_claim_of_the_paper(monkeypatch):
+    """A sixth game is in no claim, neither when it is only registered nor when the run has it."""
+    parts = {"base": SPREAD, "sft": 5.0 + SPREAD, "sepo": 1.0 + SPREAD}
+    both = {
+        game: pd.concat(
+            rows(stage, game, {"safety": values, "margin": values, "nra": values})
+            for stage, values in parts.items()
+        )
+        for game in (*GAMES, "bargain")
+    }
+    arms = {
+        game: pd.concat(
+            ablation_rows("outcome", arm, game=game, safety=gain * (arm == "per_rollout"))
+            for arm in ("constant", "per_rollout")
+        )
+        for game, gain in (("ipd", ABOVE), ("bargain", 9 * BELOW))
+    }
+    before = decided(*(both[game] for game in GAMES), ablation=arms["ipd"])
+    assert before.query("claim == 'C2' and recipe == 'unbiased'")["verdict"].tolist() == ["supported"]
+    monkeypatch.setitem(
+        GAMES, "bargain", type("Bargain", (Split,), {"name": "bargain", "__module__": "own"})()
+    )
+    registered = decided(*(both[game] for game in GAMES if game != "bargain"), ablation=arms["ipd"])
+    played = decided(*both.values(), ablation=pd.concat(arms.values()))
+    pd.testing.assert_frame_equal(registered, before)
+    pd.testing.assert_frame_equal(played, before)
 
 
 def test_c6_uses_the_seeds_that_are_complete():

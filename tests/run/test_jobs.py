@@ -1,11 +1,13 @@
 """Training jobs: done once, continued after a failure, started afresh when their arguments change."""
 
+import importlib
 import json
 import os
 import threading
 
 import pytest
 
+from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.run import events, jobs, workers
 
@@ -93,6 +95,18 @@ def test_other_arguments_start_in_an_empty_folder():
     assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
     assert counting("a", steps=3).fingerprint != counting("a", steps=4).fingerprint
     assert counting("a").fingerprint == counting("b").fingerprint  # the name is the folder, not the work
+
+
+def test_a_changed_file_of_a_users_game_makes_other_jobs(tmp_path, monkeypatch):
+    file = tmp_path / "own_game.py"
+    file.write_text("from sepo_lib.games.split import Split\n\n\nclass Own(Split):\n    name = 'own'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("own_game")
+    monkeypatch.setitem(games.GAMES, "own", module.Own())
+    own, other = (jobs.Job("a", "toy_jobs:count", {"game": game}, 1) for game in ("own", "split"))
+    before = own.fingerprint, other.fingerprint
+    file.write_text(file.read_text() + "    max_payoff = 7.0\n")
+    assert own.fingerprint != before[0] and other.fingerprint == before[1]
 
 
 def test_a_job_that_failed_continues_in_its_folder():

@@ -29,6 +29,11 @@ def test_a_table_has_the_columns_of_its_first_row():
         templates.markdown_table([{"a": 1, "b": 2}, {"a": 1}])
 
 
+def test_a_cell_cannot_break_its_table():
+    table = templates.markdown_table([{"a": "x | y", "b": "one\ntwo"}])
+    assert table.splitlines()[2:] == ["| x \\| y | one two |"]
+
+
 def test_every_template_is_installed_with_the_package():
     import tomllib
 
