@@ -54,10 +54,11 @@ reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
 
-test: env  ## Check style and import contracts, then run the tests
+test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
 	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache --no-logo
+	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env  ## Open the notebooks in JupyterLab
