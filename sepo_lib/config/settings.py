@@ -171,11 +171,6 @@ class Settings:
         return table.style.set_properties(**{"text-align": "left"}).set_uuid("settings")
 
     @property
-    def needs_hub(self) -> bool:
-        """True if the model comes from a model hub (or from its local cache)."""
-        return self.model not in MODELS and not paths.model(self.model)
-
-    @property
     def summary(self) -> str:
         """What the profile is for, in one or two sentences."""
         return document()["profiles"][self.profile]["summary"]

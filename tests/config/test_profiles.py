@@ -105,7 +105,6 @@ def test_values_come_from_the_profile_the_model_and_the_game():
         and not other.full_finetuning
         and other.of("sepo_learning_rate", "ipd") == 1e-5
     )
-    assert other.needs_hub and paper.needs_hub and not laptop.needs_hub
 
 
 def test_what_make_passes_is_understood():
@@ -187,7 +186,6 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; name"):
         profiles.load(model="mine")
     (tmp_path / "mine" / "config.json").touch()
-    assert not profiles.load(model="mine").needs_hub
     (tmp_path / "job" / "model").mkdir(parents=True)
     (tmp_path / "job" / "model" / "adapter_config.json").touch()
     assert profiles.load(model="job").model == "job"
