@@ -1,4 +1,4 @@
-"""Fills Jinja2 templates: the pages and document blocks of `report`, and the model cards of `run`.
+"""Fills Jinja2 templates: the pages and document blocks of `report`, and the cards that `run` writes.
 
 A template is named by its path from `sepo_lib`, such as `report/templates/results.md.j2`. Values that a
 template puts into HTML (`*.html.j2`) are escaped; Markdown is written as it is.
