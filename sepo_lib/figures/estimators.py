@@ -215,7 +215,7 @@ def labels_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def acting(rows: pd.DataFrame) -> list[bool]:
-    """Whether the switch of each row can change the advantages of its preset; True where none is changed.
+    """Whether the switch of each row can change the advantages of its preset; True if none is changed.
 
     `rows` have the columns how (preset), switch, game and pools.
     """
@@ -229,7 +229,7 @@ def acting(rows: pd.DataFrame) -> list[bool]:
 def _of_presets(estimators: pd.DataFrame) -> pd.DataFrame:
     """The rows of the gradient of J with the most groups, of both presets and of each switch changed alone.
 
-    A switch is drawn where it can act. The unbiased preset with known margins has the switch `known`. The
+    A switch is drawn if it can act. The unbiased preset with known margins has the switch `known`. The
     new column `place` names game and pool set.
     """
     rows = estimators[estimators["term"] == "J"]

@@ -15,7 +15,7 @@ from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, reported, 
 from sepo_lib.figures.theme import COLOURS, FAINT, INK, MUTED, Look
 from sepo_lib.measure import authors
 
-#: The colours and markers of the authors' models; they repeat where there are more models.
+#: The colours and markers of the authors' models; they repeat if there are more models.
 AUTHORS_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[9])
 AUTHORS_MARKERS = ("o", "s", "^")
 

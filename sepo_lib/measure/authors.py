@@ -36,7 +36,7 @@ def load() -> pd.DataFrame:
     game       the column `domain` of the file
     collusion  empty cells are filled from `collusion_solved`
     safety     J from u, e, c and x with the evaluation weights; NaN for a game that the kit lacks
-    recipe     a key of `STAGES`; empty where it is not known
+    recipe     a key of `STAGES`; empty if it is not known
     who        model and generation
     reason     why the row is not compared with ours; empty for a row that is compared
     """
