@@ -138,7 +138,10 @@ def test_what_make_passes_is_understood():
         ({"kl_beta": {"khun": 1.0}}, "There is no key of kl_beta 'khun'; choose from others, ipd, auction,"),
         ({"train_weights": {"chess": {}}}, "There is no game 'chess'; choose from ipd, auction, split, deal"),
         ({"train_weights": {"ipd": {"le": 1}}}, "There is no weight of J 'le'; choose from exploit, coll"),
-        ({"evaluation_weights": {"ipd": {"exploit": -1}}}, "The weight exploit of ipd must be a number from"),
+        (
+            {"evaluation_weights": {"ipd": {"exploit": -1}}},
+            "The weight exploit of ipd must be a number of at least 0",
+        ),
         ({"learning_rate": 1}, "There is no hyperparameter 'learning_rate'; choose from model, games, seeds"),
     ],
 )
@@ -181,7 +184,7 @@ def test_a_game_gives_its_weights_and_a_profile_replaces_some():
 def test_a_folder_is_a_model(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     (tmp_path / "mine").mkdir()
-    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; name"):
+    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; pass"):
         profiles.load(model="mine")
     (tmp_path / "mine" / "config.json").touch()
     assert not profiles.load(model="mine").needs_hub
