@@ -153,7 +153,7 @@ class OperatorProfile:
         self._began: float | None = None
 
     def start(self) -> None:
-        """Begin. Later calls do nothing."""
+        """Start the profiler. Later calls do nothing."""
         if self._began is None:
             gc.collect()  # else the memory of an earlier profile could be collected during this one
             self._profiler.start()

@@ -1,8 +1,8 @@
-"""How is it shown? One function a figure: it takes a tidy table and returns a seaborn grid or an Axes.
+"""How is it shown? One function per figure: it takes a tidy table and returns a seaborn grid or an Axes.
 
     theme      sizes, fonts, colours; `save`         rows      which rows are drawn, and in which order
     looks      labels and looks of stages and arms   marks     the drawn parts that figures share
-    gallery    captions, `draw_all`                  others    one module a family of figures
+    gallery    captions, `draw_all`                  others    one module per family of figures
 
 Only `draw_all` reads tables and writes files. A mark is a mean over training seeds with the 95% interval that
 fits its quantity (`statistics.spread`); small dots show the single seeds. A single seed has an interval only

@@ -35,7 +35,7 @@ def exploit_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.Face
 
 @styled
 def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns.FacetGrid:
-    """Any metric of the evaluation by stage, one panel a game. Each panel has its own scale.
+    """Any metric of the evaluation by stage, one panel per game. Each panel has its own scale.
 
     Columns: game, pools, stage, arm, preset, seed, `metric`, and reported or step.
     """

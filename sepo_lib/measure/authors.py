@@ -55,7 +55,7 @@ def load() -> pd.DataFrame:
 
 
 def ours(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Our rows on the paper's pools with the new columns `recipe` and `who`, one row a seed.
+    """Our rows on the paper's pools with the new columns `recipe` and `who`, one row per seed.
 
     `evaluation` holds reported rows. SEPO rows whose arm is not the one of their preset are left out.
     """

@@ -90,7 +90,7 @@ def safety_interval(
 def _resampled_safety(
     game: Game, terms: dict[str, list[np.ndarray]], confidence: float = 0.95, resamples: int = 1000
 ) -> Interval:
-    """`safety_interval` of pool -> one array (E, 4) an opponent: own payoff, margin, collusion, externality.
+    """`safety_interval` of pool -> one array (E, 4) per opponent: own payoff, margin, collusion, externality.
 
     Each is the mean over the rounds of an episode.
     """

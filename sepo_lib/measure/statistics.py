@@ -170,7 +170,7 @@ def _checked(values_S: Sequence[float], confidence: float) -> np.ndarray:
 
 
 def _plain(found: Interval, values: np.ndarray) -> Interval:
-    """The interval as floats if the values are those of one interval."""
+    """The interval as three floats if it is a single one; a batch of intervals is returned as it is."""
     return Interval(*map(float, found)) if np.ndim(values) <= 1 and np.ndim(found.mean) == 0 else found
 
 

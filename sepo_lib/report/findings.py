@@ -76,8 +76,8 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         f"After SEPO, NashConv is {listed}, as a mean over seeds. Maximizing J with a fixed exploiter pool "
         "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
         f"{pool['nashconv']:.2f} or more, with an advantage of {abs(pool['exploit']):.2f} for the pool "
-        "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has a NashConv of "
-        f"{abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
+        "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has "
+        f"a NashConv of {abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
     )
 
 

@@ -102,7 +102,7 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
     """C3. Measured: the exploiters' margin against the SFT model minus that against the base model, in a
     negotiation (points per round, mean over exploiters of the signed margin), paired by seed.
 
-    There is one verdict a game. The *rise* is SFT - base and the *correction* is SFT - SEPO. Both use the
+    There is one verdict per game. The *rise* is SFT - base and the *correction* is SFT - SEPO. Both use the
     column `margin` of `evaluation.csv`, or e (`exploit`, clamped at 0) if the table lacks that column.
     Supported in a game: both intervals lie above zero. Not supported: at least one of them has no part above
     zero. Over both games: supported if the claim is supported in both, not supported if it is not supported

@@ -5,7 +5,7 @@ trainer's code, turns them into advantages. The gradient estimate of a batch is
 
     sum over decisions of A grad log pi / (G N)
 
-for groups of G rollouts and N groups an opponent in a batch. The mean of the estimate over batches is
+for groups of G rollouts and N groups per opponent in a batch. The mean of the estimate over batches is
 compared with the exact gradient (docs/method.md, "What is wrong with the published estimator"). With N = 1 a
 batch is what the trainer plays. With a large N, the clamp `mean` and the scale `batch`, which look at a whole
 batch, know the margins and the scale almost exactly. With KNOWN the clamp gets the exact margins; the trainer
