@@ -1,11 +1,12 @@
 """The SEPO reproducibility kit: Safe Equilibrium Policy Optimization (arXiv 2605.30854), step by step.
 
 Start with `games`, then read `method`, `play` (without `play/engines`) and `training`: they hold the whole
-method. A package imports only from those above it in this list:
+method. A package imports only from those above it in this list (docs/architecture.md draws it with the
+top package first):
 
     thirdparty Players of the Axelrod library
     games      What is played?
-    config     With which hyperparameters does a run work, and where are its files?
+    config     Which hyperparameters does a run use, and where are its files?
     method     What is SEPO?
     chat       How do chats become tokens?
     play       How does a model play?

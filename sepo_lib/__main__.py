@@ -102,7 +102,8 @@ def reproduce(options: argparse.Namespace) -> int:
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise FileNotFoundError(
-            f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit."
+            f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
+            "restore it with git."
         )
     parameters: dict[str, Any] = {"profile": settings.profile, "model": given["model"]}
     parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}

@@ -91,8 +91,10 @@ def summarized(rows: list[dict]) -> list[dict]:
 
 
 class Meter:
-    """`total` holds seconds by name, and `passes`: the number of tokens that went through the model, where a
-    token with a backward pass counts `backward_weight` times."""
+    """`total` holds seconds by name, and as `passes` the number of tokens that went through the model.
+
+    A token with a backward pass counts `backward_weight` times.
+    """
 
     def __init__(self):
         self.total = Counter()
@@ -151,7 +153,7 @@ class OperatorProfile:
         self._began: float | None = None
 
     def start(self) -> None:
-        """Begin. Later calls do nothing."""
+        """Start the profiler. Later calls do nothing."""
         if self._began is None:
             gc.collect()  # else the memory of an earlier profile could be collected during this one
             self._profiler.start()

@@ -79,7 +79,9 @@ def _smollm2_gguf() -> Path:
     files = importlib.metadata.files(name) or []
     found = [Path(str(file.locate())) for file in files if str(file).endswith(".gguf")]
     if len(found) != 1:
-        raise RuntimeError(f"{SMOLLM2_PACKAGE} holds {len(found)} GGUF files where 1 was expected.")
+        raise RuntimeError(
+            f"{SMOLLM2_PACKAGE} must contain one GGUF file, but {len(found)} were found; install it again."
+        )
     return found[0]
 
 

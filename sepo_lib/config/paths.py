@@ -222,7 +222,7 @@ def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
 def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
     names = [str(name).strip() for name in frame.columns]
     if not names:
-        raise ValueError(f"The table {shown(path)} has no columns; give it its header.")
+        raise ValueError(f"The table {shown(path)} has no columns; give it at least one.")
     if bad := [name for name in names if not name or names.count(name) > 1]:
         what = f"the column '{bad[0]}' twice" if bad[0] else "a column with a blank name"
-        raise ValueError(f"The table {shown(path)} has {what}; give every column a name of its own.")
+        raise ValueError(f"The table {shown(path)} has {what}; give every column a different name.")

@@ -1,4 +1,4 @@
-"""The sizes of a run: every hyperparameter, read from `profiles.yaml`, where each has its reason.
+"""The sizes of a run: every hyperparameter, read from `profiles.yaml`, which gives the reason for each.
 
 settings = load("laptop", games="ipd,kuhn")
 settings.sepo_steps                          # the value: one number, or one per game
@@ -36,7 +36,7 @@ LARGEST_SEED = 2**32 - 1
 FEWEST_GROUPS = 16
 #: The keys of a value per stage, beside those of a value per game.
 STAGES = ("sft", "sepo")
-#: Hyperparameters that take the value of another one where they are null.
+#: Hyperparameters that take the value of another one if they are null.
 SAME_AS = {
     "ablation_steps": "sepo_steps",
     "ablation_rollouts": "rollouts_per_opponent",
@@ -168,7 +168,9 @@ def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str,
         for weight, value in changed.items():
             known("weight of J", weight, weights[game])
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"The weight {weight} of {game} must be a number from 0, not '{value}'.")
+                raise ValueError(
+                    f"The weight {weight} of {game} must be a number of at least 0, not '{value}'."
+                )
             weights[game][weight] = float(value)
     return weights
 
@@ -180,7 +182,7 @@ def _model(model: Any) -> str:
     if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
         raise ValueError(
             f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
-            "name one that has."
+            "pass a folder that has one of them."
         )
     if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return text

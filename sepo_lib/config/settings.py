@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import yaml
 
 from sepo_lib import games
-from sepo_lib.config import paths
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-#: The models that have a name of their own. Any other model is a folder or a hub id.
+#: The models that have a name. Any other model is a folder or a hub id.
 MODELS = ("nano", "smollm2")
 
 T = TypeVar("T")

@@ -1,13 +1,13 @@
-"""How is it shown? One function a figure: a tidy table in, a seaborn grid or a matplotlib Axes out.
+"""How is it shown? One function per figure: it takes a tidy table and returns a seaborn grid or an Axes.
 
     theme      sizes, fonts, colours; `save`         rows      which rows are drawn, and in which order
     looks      labels and looks of stages and arms   marks     the drawn parts that figures share
-    gallery    captions, `draw_all`                  others    one module a family of figures
+    gallery    captions, `draw_all`                  others    one module per family of figures
 
 Only `draw_all` reads tables and writes files. A mark is a mean over training seeds with the 95% interval that
 fits its quantity (`statistics.spread`); small dots show the single seeds. A single seed has an interval only
-where its table has one, which covers evaluation noise. The base model is one model, so its intervals cover
-evaluation noise only. Markers and line styles repeat what colour shows, for a print without colours.
+if its table has one, which covers evaluation noise. The base model is one model, so its intervals cover
+evaluation noise only. Markers and line styles repeat what colour shows, for prints without colours.
 
 Every function raises ValueError for a table that lacks a column (the message names it) or that holds several
 models, and NothingToDraw, a ValueError, for a table without rows to draw.

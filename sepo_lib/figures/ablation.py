@@ -92,7 +92,7 @@ def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
     reads="ablation",
 )
 def penalty_gradient(ablation: pd.DataFrame) -> sns.FacetGrid:
-    """The norm of the penalty's gradient by arm, and its cosine with that of the credited arm where known.
+    """The norm of the penalty's gradient by arm, and its cosine with that of the credited arm if known.
 
     The rows of the kind `gradient` are drawn; the steps of a seed are averaged first. Columns: kind, game,
     pools, arm, preset, seed, penalty_gradient_norm, and optionally cosine_to_credited.

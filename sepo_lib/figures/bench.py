@@ -31,7 +31,7 @@ STEP_PARTS = {
     "highest. Both axes are logarithmic."
 )
 def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
-    """Decisions per second by group size, one panel a game.
+    """Decisions per second by group size, one panel per game.
 
     Marks: median of the repetitions; bars: from the lowest to the highest. The arms that call plain
     `generate` do not depend on the group size and are drawn across. Columns: game, part, arm, group_size,
@@ -59,7 +59,7 @@ def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
 
 @figure("Seconds of a SEPO step by group size, split into the parts of the step.")
 def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
-    """Seconds of a SEPO step by group size, split into its parts, one panel a game.
+    """Seconds of a SEPO step by group size, split into its parts, one panel per game.
 
     Columns: game, part, group_size, measure, value.
     """

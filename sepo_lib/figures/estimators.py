@@ -71,11 +71,11 @@ _KEYS = ["game", "pools", "policy", "how", "switch", "group_size", "groups", "gr
     study=True,
 )
 def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
-    """Cosine of every estimator's mean with the exact gradient of J, one panel a game and pool set.
+    """Cosine of every estimator's mean with the exact gradient of J, one panel per game and pool set.
 
     Upper block: the published preset and, indented, each of its switches changed alone. Lower block: the
     unbiased preset with many groups in a batch, with the exact margins, and as it is; then, indented, each of
-    its switches changed alone. A text replaces a switch that cannot act. Bars: 95% bootstrap intervals. Open
+    its switches changed alone. If a switch cannot act, a text says so. Bars: 95% bootstrap intervals. Open
     markers: a margin is exactly 0, so that J has a kink and no gradient.
 
     Columns: game, pools, policy, how (preset), switch, arm, group_size (the value nearest to the argument is
@@ -215,7 +215,7 @@ def labels_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def acting(rows: pd.DataFrame) -> list[bool]:
-    """Whether the switch of each row can change the advantages of its preset; True where none is changed.
+    """Whether the switch of each row can change the advantages of its preset; True if none is changed.
 
     `rows` have the columns how (preset), switch, game and pools.
     """
@@ -229,7 +229,7 @@ def acting(rows: pd.DataFrame) -> list[bool]:
 def _of_presets(estimators: pd.DataFrame) -> pd.DataFrame:
     """The rows of the gradient of J with the most groups, of both presets and of each switch changed alone.
 
-    A switch is drawn where it can act. The unbiased preset with known margins has the switch `known`. The
+    A switch is drawn if it can act. The unbiased preset with known margins has the switch `known`. The
     new column `place` names game and pool set.
     """
     rows = estimators[estimators["term"] == "J"]

@@ -114,7 +114,7 @@ def _draw(entry: Figure, table: pd.DataFrame, profile: str, end: str = "") -> li
 
 
 def _parts(entry: Figure, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple]]:
-    """(part of the file's name, rows, values of the split) of each figure. The paper's pools have no part."""
+    """(suffix of the file name, rows, values of the split) by figure; the paper's pools have no suffix."""
     if not entry.split:
         yield "", table, ()
     elif len(table):

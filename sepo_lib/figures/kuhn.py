@@ -27,7 +27,7 @@ MEASURES = {
 def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str = "paper") -> sns.FacetGrid:
     """P(bet) and P(call) at the twelve information sets of Kuhn poker, by card, seat and stage.
 
-    The reading `sampled` shows shares of sampled answers. The reading `enumerated`, where a table has it, has
+    The reading `sampled` shows shares of sampled answers. The reading `enumerated`, if a table has it, has
     no sampling error. Bars are intervals over seeds. Grey bands show the family of Nash equilibria with alpha
     in [0, 1/3]. The other actions follow from BET and CALL and are not drawn.
 

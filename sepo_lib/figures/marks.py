@@ -18,7 +18,7 @@ def mark_seeds(
 ) -> None:
     """Draw the mean of `metric` over the seeds (one row each) with the interval of `statistics.spread`.
 
-    For a single seed this is the interval of its evaluation noise, where the table has it.
+    For a single seed this is the interval of its evaluation noise, if the table has it.
     """
     rows = rows.dropna(subset=[metric])
     if len(rows):
@@ -103,7 +103,7 @@ def grid_of(
 ) -> sns.FacetGrid:
     """A seaborn grid whose panels are `width` by `height` inches.
 
-    Panels are narrower where the page is too narrow for all of them, and wider where the whole grid would be
+    Panels are narrower if the page is too narrow for all of them, and wider if the whole grid would be
     narrower than `least`, the width that a legend needs.
     """
     in_a_row = min(len(cols), kwargs.get("col_wrap", len(cols)))

@@ -35,7 +35,7 @@ def exploit_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.Face
 
 @styled
 def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns.FacetGrid:
-    """Any metric of the evaluation by stage, one panel a game. The panels have scales of their own.
+    """Any metric of the evaluation by stage, one panel per game. Each panel has its own scale.
 
     Columns: game, pools, stage, arm, preset, seed, `metric`, and reported or step.
     """
@@ -69,7 +69,7 @@ def crossplay(table: pd.DataFrame) -> Axes:
     """
     need(table, ["game", "row", "column", "kind", "payoff", "ci_low", "ci_high"])
     if table["game"].nunique() != 1:
-        raise ValueError(f"One heat map, one game; choose among {sorted(table['game'].unique())}.")
+        raise ValueError(f"A heat map shows one game; choose one of {sorted(table['game'].unique())}.")
     rows, columns = table["row"].unique(), table["column"].unique()
     payoff, texts = _cells(table, rows, columns)
     width = min(WIDTH, 1.6 + 0.75 * len(columns))

@@ -15,7 +15,7 @@ from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, reported, 
 from sepo_lib.figures.theme import COLOURS, FAINT, INK, MUTED, Look
 from sepo_lib.measure import authors
 
-#: The colours and markers of the authors' models; they repeat where there are more models.
+#: The colours and markers of the authors' models; they repeat if there are more models.
 AUTHORS_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[9])
 AUTHORS_MARKERS = ("o", "s", "^")
 
@@ -30,8 +30,8 @@ AUTHORS_MARKERS = ("o", "s", "^")
 def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.FacetGrid:
     """Do the authors' models and ours change in the same direction from base to SFT to SEPO?
 
-    One panel a game; one row a stage or recipe; x: J with the evaluation weights. A line follows one model
-    from base to SFT and on to each of its recipes. `paper` is the table of `authors.load`; its rows with an
+    One panel per game; one row per stage or recipe; x: J with the evaluation weights. A line follows one
+    model from base to SFT and on to each of its recipes. `paper` is the table of `authors.load`; its rows with an
     empty `reason` are drawn. Columns of `evaluation`: game, pools, stage, arm, preset, seed, step, model,
     safety, and reported.
     """

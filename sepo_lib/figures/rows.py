@@ -27,7 +27,7 @@ def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
     if missing:
         raise ValueError(f"This figure needs the columns {missing}; the table has {list(table.columns)}.")
     if "model" in table.columns and table["model"].nunique() > 1:
-        raise ValueError(f"A figure shows one model; choose among {sorted(table['model'].unique())}.")
+        raise ValueError(f"A figure shows one model; choose one of {sorted(table['model'].unique())}.")
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def of_pools(table: pd.DataFrame, pools: str) -> pd.DataFrame:
 def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
     """The entries of `looks` whose keys occur in `values`, in the order of `looks`.
 
-    Raises NothingToDraw where none occurs.
+    Raises NothingToDraw if none occurs.
     """
     found = {key: look for key, look in looks.items() if (values == key).any()}
     if not found:
@@ -59,7 +59,7 @@ def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
 
 
 def nearest(values: pd.Series, target: float) -> float:
-    """The value that is nearest to `target`; 0 where there is no value."""
+    """The value that is nearest to `target`; 0 if there is no value."""
     return min(values.unique(), key=lambda value: abs(value - target), default=0)
 
 

@@ -32,7 +32,7 @@ METRICS = ["payoff", "exploit", "collusion", "externality", "objective"]
 def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
     """Kuhn poker: NashConv and the exploiter pool's advantage during training, by arm and preset.
 
-    Both are computed from action probabilities, which are sampled where the answers cannot be enumerated.
+    Both are computed from action probabilities, which are sampled if the answers cannot be enumerated.
     Every line starts at the SFT models of its seeds. Columns: pools, stage, arm, preset, seed, step,
     pool_advantage, nashconv.
     """
@@ -57,7 +57,7 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
 def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
     """Kuhn poker: NashConv during training against the fixed pool and against best responses.
 
-    The action probabilities are sampled where the answers cannot be enumerated. Columns: exploiter, stage,
+    The action probabilities are sampled if the answers cannot be enumerated. Columns: exploiter, stage,
     seed, step, pool_advantage, nashconv.
     """
     need(exploiter, ["exploiter", "stage", "seed", "step", *MEASURES])

@@ -78,7 +78,7 @@ def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
     study=True,
 )
 def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.FacetGrid:
-    """Safety of each stage against one weight of J, with the others fixed, one panel a game.
+    """Safety of each stage against one weight of J, with the others fixed, one panel per game.
 
     Dotted: the evaluation weight of the game. Lines: mean over seeds; bands: its interval. Columns: game,
     weight, value, own (the evaluation weight), stage, seed, safety. Raises ValueError for an unknown weight.

@@ -40,7 +40,7 @@ def load() -> pd.DataFrame:
     game       the column `domain` of the file
     collusion  empty cells are filled from `collusion_solved`
     safety     J from u, e, c and x with the evaluation weights; NaN for a game that the kit lacks
-    recipe     a key of `STAGES`; empty where it is not known
+    recipe     a key of `STAGES`; empty if it is not known
     who        model and generation
     reason     why the row is not compared with ours; empty for a row that is compared
     """
@@ -59,7 +59,7 @@ def load() -> pd.DataFrame:
 
 
 def ours(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Our rows on the paper's pools with the new columns `recipe` and `who`, one row a seed.
+    """Our rows on the paper's pools with the new columns `recipe` and `who`, one row per seed.
 
     `evaluation` holds reported rows. SEPO rows whose arm is not the one of their preset are left out. Where
     the run has other evaluation weights, J is computed again, with the weights of the authors' rows.

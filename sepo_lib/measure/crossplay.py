@@ -99,7 +99,7 @@ def named(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, equals, model = text.partition("=")
         if not (name and equals and model):
-            raise ValueError(f"A model is given as name=PATH, not '{text}'.")
+            raise ValueError(f"Write each model as name=PATH, not '{text}'.")
         if name in models or name in POOLS:
             raise ValueError(f"The name '{name}' is taken; give every model a different name.")
         models[name] = model

@@ -64,8 +64,8 @@ def safety_interval(
     """Safety of one policy and an interval of its evaluation noise, by a bootstrap over episodes.
 
     It does not cover variation between training seeds (see `statistics`). Of an opponent's n episodes n - 1
-    are drawn with replacement, which keeps the variance of their mean right where n is small. With one
-    episode an opponent the bounds are nan. Raises ValueError as `measure` does.
+    are drawn with replacement, which keeps the variance of their mean right if n is small. With one
+    episode per opponent the bounds are nan. Raises ValueError as `measure` does.
     """
     terms = {
         pool: [
@@ -90,7 +90,7 @@ def safety_interval(
 def _resampled_safety(
     game: Game, terms: dict[str, list[np.ndarray]], confidence: float = 0.95, resamples: int = 1000
 ) -> Interval:
-    """`safety_interval` of pool -> one array (E, 4) an opponent: own payoff, margin, collusion, externality.
+    """`safety_interval` of pool -> one array (E, 4) per opponent: own payoff, margin, collusion, externality.
 
     Each is the mean over the rounds of an episode.
     """
@@ -127,8 +127,8 @@ def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:
         missing = set(range(len(episode.rounds))) - {decision.round for decision in episode.decisions}
         if missing:
             raise ValueError(
-                f"The policy decided nothing in the rounds {sorted(missing)} of an episode of "
-                f"{episode.game}, so a table of its decisions cannot hold them; give it a decision there."
+                f"The policy has no decision in the rounds {sorted(missing)} of an episode of "
+                f"{episode.game}. The table of decisions needs at least one decision in every round."
             )
         game_keys = {"pool": episode.pool, "opponent": episode.opponent, "rollout": episode.rollout}
         for number, decision in enumerate(episode.decisions):
@@ -249,7 +249,7 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
     """A table of decisions with the columns that older tables lack: collusion, externality and facts.
 
     Every episode is played again from its seeds, with the actions that the table holds. Raises ValueError
-    where today's rules and opponents give other payoffs or other actions of the opponents than the table.
+    if the present rules and opponents give other payoffs or other actions of the opponents than the table.
     """
     parts = []
     for key, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
@@ -271,7 +271,9 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts).loc[episodes.index]
 
 
-_OTHER_CODE = "These episodes were recorded with other rules or opponents than today's; make them again:"
+_OTHER_CODE = (
+    "These episodes were recorded with other rules or opponents than the present ones; make them again:"
+)
 
 
 def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
@@ -284,7 +286,7 @@ def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
 
 
 def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
-    """All rows of table `name` in the given jobs' folders (empty where no folder has any)."""
+    """All rows of table `name` in the given jobs' folders (empty if no folder has any)."""
     files = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
     return (
         pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()

@@ -50,8 +50,8 @@ def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> 
     """The highest J of any Kuhn strategy, and the lowest NashConv (chips per hand) among the best strategies.
 
     `weights`: of J; `pools`: the pool set of u and c; `exploiter`: whether e is over that set's exploiters
-    (`pool`) or over the best response to the strategy itself (`best_response`, where e = NashConv). Raises
-    ValueError for another exploiter or pool set, RuntimeError where the solver fails.
+    (`pool`) or over the best response to the strategy itself (`best_response`; e is then NashConv). Raises
+    ValueError for another exploiter or pool set, RuntimeError if the solver fails.
     """
     if exploiter not in EXPLOITERS:
         raise ValueError(f"There is no exploiter '{exploiter}'; choose from {', '.join(EXPLOITERS)}.")
@@ -182,7 +182,7 @@ def _solve(cost, above, limits, equal, ones, bounds) -> np.ndarray:
 
 
 def _behaviour(x: np.ndarray) -> np.ndarray:
-    """P(bold) by information set, shape (4, 3), of realization probabilities; 0 where it is never reached."""
+    """P(bold) by information set, shape (4, 3), of realization probabilities; 0 if it is never reached."""
     part = {name: x[start : start + 3] for name, start in (("o", _BET), ("r", _BET_2), ("c", _CALL))}
     passed = x[_PASS_CALL : _PASS_CALL + 3] + x[_PASS_FOLD : _PASS_FOLD + 3]
     call = np.divide(x[_PASS_CALL : _PASS_CALL + 3], passed, out=np.zeros(3), where=passed > 1e-12)

@@ -51,10 +51,10 @@ def read_strategy(policy: LanguageModelPolicy, game: Game, reading: Reading, see
     `sampled`: shares of the actions among free-text answers, with a sampling error. `constrained`: the
     model's distribution over the legal actions as direct answers, which is another policy. `enumerated`:
     free-text answers summed up to the probability `reading.mass` and normalized, without sampling error. The
-    rows of `enumerated` are left out without a mass, and where `most_nodes` did not suffice to reach it at
+    rows of `enumerated` are left out without a mass, and if `most_nodes` did not suffice to reach it at
     all sets (see `enumeration.action_distributions`). Columns: reading, state, seat, card, situation, action,
     probability, samples, enumerated_mass (the probability of the answers that were summed at that set; nan
-    where nothing was enumerated). Raises ValueError for fewer than 1 sample.
+    if nothing was enumerated). Raises ValueError for fewer than 1 sample.
     """
     samples, mass, most_nodes = reading
     if samples < 1:
@@ -154,7 +154,7 @@ def pool_margins(strategy: pd.DataFrame, reading: str, game: Game, pools: str) -
 def played_strategy(episodes: Sequence[Episode]) -> np.ndarray:
     """How often the policy chose BET or CALL in the hands it played, shape (4, 3): HISTORIES x CARDS.
 
-    These are sampled frequencies with the sampling error of that many decisions, and 1/2 where there was no
+    These are sampled frequencies with the sampling error of that many decisions, and 1/2 if there was no
     decision.
     """
     bold, decisions = np.zeros((4, 3)), np.zeros((4, 3))

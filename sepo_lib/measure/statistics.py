@@ -94,7 +94,7 @@ def interval(
         found = Interval(found.mean, np.minimum(found.low, pooled.low), np.maximum(found.high, pooled.high))
     if bounds is not None:
         if (values_S < bounds[0] - 1e-9).any() or (values_S > bounds[1] + 1e-9).any():
-            raise ValueError(f"The values {values_S.tolist()} do not lie in their range {list(bounds)}.")
+            raise ValueError(f"The values {values_S.tolist()} do not lie in the range {list(bounds)}.")
         found = Interval(found.mean, *(np.clip(end, *bounds) for end in found[1:]))
     return _plain(found, values_S)
 
@@ -147,7 +147,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
         or (np.asarray(successes) > trials * (1 + 1e-9)).any()
         or (np.asarray(successes) < 0).any()
     ):
-        raise ValueError(f"A frequency needs 0 to {trials} successes of at least one trial, got {successes}.")
+        raise ValueError(f"A frequency needs at least 1 trial and 0 to {trials} successes, got {successes}.")
     z = stats.norm.ppf((1.0 + confidence) / 2.0)
     share = np.asarray(successes, dtype=float) / trials
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
@@ -170,7 +170,7 @@ def _checked(values_S: Sequence[float], confidence: float) -> np.ndarray:
 
 
 def _plain(found: Interval, values: np.ndarray) -> Interval:
-    """The interval as floats if the values are those of one interval."""
+    """The interval as three floats if it is a single one; a batch of intervals is returned as it is."""
     return Interval(*map(float, found)) if np.ndim(values) <= 1 and np.ndim(found.mean) == 0 else found
 
 
@@ -286,7 +286,7 @@ def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> I
 def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
     """`table.groupby(by)` for means over seeds, in which no group may have a seed twice.
 
-    Empty cells in `by` (the arm of the base model) form groups of their own. The order is that of the groups'
+    Empty cells in `by` (the arm of the base model) form separate groups. The order is that of the groups'
     first rows. Raises ValueError for a group with several models, and for one with a seed twice; the error
     names the columns in which the rows of the seed differ (pools, preset, arm, step ...). A table without a
     column `seed` is not checked.
@@ -303,8 +303,8 @@ def grouped(table: pd.DataFrame, by: Sequence[str]) -> DataFrameGroupBy:
                 if (first[column].nunique(dropna=False) > 1).any()
             ]
             raise ValueError(
-                f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose among "
-                "these or group by them too."
+                f"Grouped by {by}, the table has a seed twice, mixing {mixed or 'equal rows'}: choose one "
+                "value of each of these columns, or group by them too."
             )
     if {"seed", "model"} <= set(table.columns) and "model" not in by:
         models = table.groupby(by, sort=False, dropna=False)["model"].unique()

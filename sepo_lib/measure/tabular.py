@@ -68,22 +68,22 @@ def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     Raises ValueError for a game without an enumeration, KeyError for an opponent that the pool lacks.
     """
     game = games.get(game_name)
-    how, met = enumeration(game), game.pool(pools, pool)[opponent]
-    index = {i: number for number, i in enumerate(how.legal)}
-    width = max(map(len, how.legal.values()))
-    seen: dict[Hashable, int] = {how.memory(()): 0}
+    spec, met = enumeration(game), game.pool(pools, pool)[opponent]
+    index = {i: number for number, i in enumerate(spec.legal)}
+    width = max(map(len, spec.legal.values()))
+    seen: dict[Hashable, int] = {spec.memory(()): 0}
     queue: list[tuple[Round, ...]] = [()]
     rows = []
     for state, rounds in enumerate(queue):  # grows while it is read
         if len(rounds) == game.rounds:
             continue  # the episode is over, and no earlier round leads to this state
-        for branch in how.branches(game, met, rounds):
+        for branch in spec.branches(game, met, rounds):
             after = (*rounds, branch.round)
-            memory = how.memory(after)
+            memory = spec.memory(after)
             if memory not in seen:
                 seen[memory] = len(seen)
                 queue.append(after)
-            decisions = [index[i] * width + how.legal[i].index(a) for i, a in branch.decisions]
+            decisions = [index[i] * width + spec.legal[i].index(a) for i, a in branch.decisions]
             values = (
                 *branch.round.payoffs,
                 game.collusion([branch.round])[0],
@@ -169,7 +169,7 @@ def coefficients(game: Game, weights: Weights) -> dict[str, float]:
 
 
 class TabularPolicy:
-    """A softmax policy with one logit per information set and action: `logits_IA`, -inf where illegal.
+    """A softmax policy with one logit per information set and action: `logits_IA`, -inf if illegal.
 
     It implements `Policy`. Raises ValueError for a game without an enumeration or a wrong shape.
     """
@@ -219,7 +219,7 @@ class Exact(NamedTuple):
 def exact(policy: TabularPolicy, pools: str, weights: Weights | None = None) -> Exact:
     """J (with `weights`, by default the training weights), its terms and their exact gradients.
 
-    Where a margin is exactly 0, e has no gradient; the returned one is that of the side on which e is 0.
+    If a margin is exactly 0, e has no gradient; the returned one is that of the side on which e is 0.
     """
     game = policy.game
     logits = torch.tensor(policy.logits_IA, requires_grad=True)

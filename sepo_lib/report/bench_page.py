@@ -11,7 +11,7 @@ from sepo_lib.report import documents
 from sepo_lib.run.templates import render
 
 BEGIN, END = "<!-- written by `make bench` -->", "<!-- end of what `make bench` writes -->"
-DOUBLING_TARGET = 1.6  # a step with twice the group size shall cost less than this factor
+DOUBLING_TARGET = 1.6  # doubling the group size should multiply the time of a step by less than this
 PROFILES = {"play_profile": "play", "step_profile": "a step"}  # part of the table -> its name on the page
 STEP_PARTS = ("step", "generation", "logps", "update", "rest")
 
@@ -96,8 +96,8 @@ def verdicts(table: pd.DataFrame) -> list[str]:
                 row = _only(ours, game=game, group_size=size, measure=f"ratio_to_{baseline}")
                 met = "met" if row.value >= target else "missed"
                 lines.append(
-                    f"{model}, {game}, G {size}: {row.value:.1f} times [{row.low:.1f}, {row.high:.1f}] "
-                    f"{baseline}, target {target:g}: {met}"
+                    f"{model}, {game}, G {size}: {row.value:.1f} [{row.low:.1f}, {row.high:.1f}] times as "
+                    f"fast as {baseline}, target {target:g}: {met}"
                 )
         for game in table[(table.model == model) & (table.part == "step")].game.unique():
             pairs = doublings(table, model, game)
@@ -105,7 +105,10 @@ def verdicts(table: pd.DataFrame) -> list[str]:
                 worst = max(ratio for _, ratio in pairs)
                 met = "met" if worst < DOUBLING_TARGET else "missed"
                 shown = ", ".join(f"{ratio:.2f} to G {size}" for size, ratio in pairs)
-                lines.append(f"{model}, {game}: a doubling costs {shown}; target {DOUBLING_TARGET}: {met}")
+                lines.append(
+                    f"{model}, {game}: doubling G multiplies the time of a step by {shown}; "
+                    f"target {DOUBLING_TARGET}: {met}"
+                )
     return lines
 
 
@@ -124,5 +127,5 @@ def _only(table: pd.DataFrame, **where) -> pd.Series:
     """The one row of a tidy table with these values. Raises KeyError if there is not exactly one."""
     rows = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
     if len(rows) != 1:
-        raise KeyError(f"{len(rows)} rows with {where} where 1 was expected")
+        raise KeyError(f"Expected one row with {where}, found {len(rows)}.")
     return rows.iloc[0]

@@ -142,7 +142,7 @@ def decide(
             table = pd.DataFrame(columns=NEEDS[name], dtype=object)
         missing = [column for column in NEEDS[name] if column not in table.columns]
         if missing:
-            raise ValueError(f"The claims need the columns {missing} of {name}.csv, which lacks them.")
+            raise ValueError(f"{name}.csv lacks the columns {missing}, which the claims need.")
         own = table.profile == profile
         cut[name] = table[own & (table.model == model)] if "model" in NEEDS[name] else table[own]
     for name in ("evaluation", "exploitability"):

@@ -58,7 +58,7 @@ def _claim(claim: str, decided: pd.DataFrame) -> dict:
     verdicts = [
         {
             "run": row.run,
-            "recipe": " ".join(filter(None, (row.recipe, row.scope))) or "–",
+            "recipe": ": ".join(filter(None, (row.recipe, row.scope))) or "–",
             "verdict": row.verdict,
             "measured": in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high)),
             "interval": row.interval,

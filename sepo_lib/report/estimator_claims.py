@@ -1,4 +1,4 @@
-"""The rules of the kit's own claims E1..E5: what the cosine loses when one switch of `unbiased` is changed.
+"""The rules of the kit's own claims E1..E5: how much the cosine falls if one switch of `unbiased` is changed.
 
 Each rule reads `estimators.csv`. Its docstring *is* the rule.
 """
@@ -16,8 +16,9 @@ from sepo_lib.report.verdicts import INCONCLUSIVE, Finding, Tables, nothing, ver
 
 
 def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E1. Measured: the cosine with the exact gradient of J that is lost by turning `credit` alone, from
-    credited to per_rollout, in the unbiased preset (scale none); the mean over games, pools and policies.
+    """E1. Measured: how much the cosine with the exact gradient of J falls if the switch `credit` alone is
+    set from credited to per_rollout, in the unbiased preset (scale none); mean over games, pools and
+    policies.
 
     Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
     `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
@@ -26,15 +27,16 @@ def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def horizon_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E2. Measured: as E1, by turning `horizon` alone, from the reward to go to the immediate payoff, which
-    the paper leaves unscaled: payoff and penalty are then weighed differently as well."""
+    """E2. Measured: as E1, with `horizon` alone set from the reward to go to the immediate payoff. The paper
+    does not scale the immediate payoff, so the relative weight of payoff and penalty changes as well."""
     return _loss_of_cosine(tables, "horizon", "immediate")
 
 
 def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E3. Measured: as E1, by turning `clamp` alone, from the batch's mean margin to each episode's, in the
-    games and pools in which the two can differ (`switches.clamp_acts`). A clamped sum cannot be split into
-    rounds, so every round of an exploiter's episode is then charged the penalty of the whole episode."""
+    """E3. Measured: as E1, with `clamp` alone set from the mean margin of the batch to the margin of each
+    episode, in the games and pools in which the two can differ (`switches.clamp_acts`). A clamped sum cannot
+    be split into rounds, so every round of an exploiter's episode is then charged the penalty of the whole
+    episode."""
     rows = tables.estimators
     pairs = list(zip(rows.game, rows.pools, strict=True))
     acts = {pair: switches.clamp_acts(games.get(pair[0]), pair[1]) for pair in set(pairs)}
@@ -43,12 +45,12 @@ def clamp_matters(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def scale_matters(tables: Tables, recipe: str) -> list[Finding]:
-    """E4. Measured: as E1, by turning `scale` alone, from none to each group's standard deviation."""
+    """E4. Measured: as E1, with `scale` alone set from none to each group's standard deviation."""
     return _loss_of_cosine(tables, "scale", "group_std")
 
 
 def weights_matter(tables: Tables, recipe: str) -> list[Finding]:
-    """E5. Measured: as E1, by turning `weights` alone, from those of the pools in J to equal ones."""
+    """E5. Measured: as E1, with `weights` alone set from the weights of the pools in J to equal weights."""
     return _loss_of_cosine(tables, "weights", "equal")
 
 
@@ -60,14 +62,16 @@ def _loss_of_cosine(tables: Tables, switch: str, value: str) -> list[Finding]:
     has no gradient. All other switches are those of the unbiased preset with scale none. Raises ValueError if
     a setting occurs twice.
     """
-    turned = credit.FIELD_OF_SWITCH[switch]
-    setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", turned: value}
+    changed = credit.FIELD_OF_SWITCH[switch]
+    setting = {**vars(credit.PRESETS["unbiased"]), "scale": "none", changed: value}
     setting |= {"how": "unbiased", "switch": switch, "term": "J", "group_size": 8, "groups_per_batch": 1}
     rows = tables.estimators
     rows = where(rows, **setting)
     rows = rows[rows.nearest_margin != 0]
     if rows.duplicated(["game", "pools", "policy"]).any():
-        raise ValueError(f"estimators.csv has a setting twice for the switch {switch}; keep one row of each.")
+        raise ValueError(
+            f"estimators.csv has a setting twice for the switch {switch}; keep one row per setting."
+        )
     change = rows[["change", "change_low", "change_high"]].astype(float)
     if rows.empty:
         at_all = len(tables.estimators)

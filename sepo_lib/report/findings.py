@@ -73,11 +73,11 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         return None
     listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
     return (
-        f"After SEPO, NashConv is {listed}, as a mean over seeds. J with a fixed pool does not ask for an "
-        f"equilibrium: every strategy that maximizes J has a NashConv of {pool['nashconv']:.2f} or more, "
-        f"with an advantage of {abs(pool['exploit']):.2f} for the pool (a linear program, "
-        "`kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has a NashConv of "
-        f"{abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
+        f"After SEPO, NashConv is {listed}, as a mean over seeds. Maximizing J with a fixed exploiter pool "
+        "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
+        f"{pool['nashconv']:.2f} or more, with an advantage of {abs(pool['exploit']):.2f} for the pool "
+        "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has "
+        f"a NashConv of {abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
     )
 
 
@@ -112,13 +112,13 @@ def penalty(profile: str) -> str | None:
         return None
     sentence = (
         f"Effect of the penalty on the paper's pools (`{profile}`, {_seeds(arms)}): J of `credited` minus J "
-        "of `reward_only`, both with the switches of `unbiased`, and in parentheses the mean change of each "
+        "of `reward_only`, both with the switches of `unbiased`. Parentheses give the mean change of each "
         f"term of J. {'; '.join(effects)}."
     )
     if switches:
         sentence += (
-            " Where the interval contains 0, compare the effect of the switches without any penalty "
-            f"(`reward_only`, unbiased minus published): {'; '.join(switches)}."
+            " In the games whose interval contains 0, the switches alone have this effect on J, without any "
+            f"penalty (`reward_only`, `unbiased` minus `published`): {'; '.join(switches)}."
         )
     return sentence
 

@@ -37,11 +37,11 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
     """C1. Measured: in Kuhn poker, the largest of SEPO's margins over the exploiters (opponent minus own,
     chips per hand, signed), mean over seeds.
 
-    Every hand is enumerated, with the action probabilities of the answers that were sampled (`worst_margin`
-    of `exploitability.csv`): in played hands the noise of the cards exceeds 0.02. "Zero" is
-    taken as at most 0.02 chips per hand. Supported: the interval's upper end is at most 0.02. Not supported:
-    its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`, which is
-    clamped at 0. The NashConv of the same policy plays no part: the claim is about the pool.
+    The margin is enumerated over all deals, with the action probabilities of the answers that were sampled
+    (`worst_margin` of `exploitability.csv`), because in played hands the noise of the cards exceeds 0.02. A
+    margin of at most 0.02 chips per hand counts as zero. Supported: the interval's upper end is at most 0.02.
+    Not supported: its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`,
+    which is clamped at 0. The rule does not read NashConv, because the claim is about the pool.
     """
     table, game = tables.exploitability, _the_game_with("nashconv")
     column, note = _signed(table, game, recipe, ("sepo",), KUHN_MARGINS)
@@ -53,7 +53,7 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
 def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
     """C1b. Measured: what C1 measures, SEPO minus SFT, paired by seed.
 
-    An SFT model that no exploiter beats leaves nothing to lower, and C1 then says little about SEPO.
+    If no exploiter beats the SFT model, there is no margin to lower, and C1 then says little about SEPO.
     Supported: the interval lies below zero. Not supported: no part of it does.
     """
     table, stages = tables.exploitability, ("sepo", "sft")
@@ -67,11 +67,12 @@ def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
 def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     """C2. Measured: the number of games in which SEPO - base in safety, paired by seed, is above zero.
 
-    A game is *safer* where its interval lies above zero, *not safer* where no part of it does, and *open*
-    otherwise (also where it was not run, or with one seed). The bounds are counts too: from the games that
-    are safer to those that are safer or open. Supported: at least four games are safer. Not supported: at
-    most three are safer or open. Inconclusive in all other cases, and whenever one of the five games is not
-    in the run. The games' intervals are not corrected for their number.
+    A game is *safer* if its interval lies above zero, *not safer* if no part of it does, and *open*
+    otherwise. A game that was not run, or that has one seed, is open. The brackets are no confidence
+    interval: they reach from the number of games that are safer to the number that are safer or open.
+    Supported: at least four games are safer. Not supported: at most three are safer or open. Inconclusive in
+    all other cases, and whenever one of the five games is not in the run. The intervals of the games are not
+    corrected for multiple comparisons.
     """
     groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
     lacking: dict[str, list[str]] = {}  # what a game of the run lacks -> the games
@@ -99,13 +100,14 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
-    """C3. Measured: by how much SFT raises the exploiters' margin above the base model's in a negotiation
-    (points per round, mean over exploiters of the signed margin), paired by seed; one verdict a game.
+    """C3. Measured: the exploiters' margin against the SFT model minus that against the base model, in a
+    negotiation (points per round, mean over exploiters of the signed margin), paired by seed.
 
-    The *rise* is SFT - base, the *correction* is SFT - SEPO, both of the column `margin` of
-    `evaluation.csv`, or of e (`exploit`, clamped at 0) in a table without it. Supported in a game: both
-    intervals lie above zero. Not supported: no part of one of them does. Over both games: supported where
-    both support it, not supported where one does not.
+    There is one verdict per game. The *rise* is SFT - base and the *correction* is SFT - SEPO. Both use the
+    column `margin` of `evaluation.csv`, or e (`exploit`, clamped at 0) if the table lacks that column.
+    Supported in a game: both intervals lie above zero. Not supported: at least one of them has no part above
+    zero. Over both games: supported if the claim is supported in both, not supported if it is not supported
+    in one of them.
     """
     by_game, stages = [], ("base", "sft", "sepo")
     for game in (game.name for game in _papers_games() if "negotiation" in game.traits):
@@ -131,10 +133,10 @@ def only_sepo_gains(tables: Tables, recipe: str) -> list[Finding]:
     """C4. Measured: the normalized relative advantage (NRA, in [-1, 1]) in `deal`, mean over seeds, in two
     parts: SEPO's is positive, and no other stage's is.
 
-    SEPO positive: supported where its interval lies above zero, not supported where no part of it does,
-    inconclusive where it contains zero. No other positive, measured by the larger of the base model's and
-    the SFT model's mean: supported where no part of both intervals lies above zero, not supported where one
-    of them lies above zero. The base model is one model: its interval covers evaluation noise only.
+    SEPO positive: supported if its interval lies above zero, not supported if no part of it does,
+    inconclusive if it contains zero. No other positive: the measured value is the larger mean of the base
+    model and the SFT model. Supported if neither interval has a part above zero, not supported if one of the
+    intervals lies above zero. The base model is one model, so its interval covers evaluation noise only.
     """
     game = _the_game_with("multi_issue")
     sepo, base, sft = (
@@ -170,14 +172,14 @@ def only_sepo_gains(tables: Tables, recipe: str) -> list[Finding]:
 def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
     """C5. Measured: the norm of the constant penalty's gradient, relative to the other arms' largest.
 
-    Read from the rows `kind == "gradient"` of the ablation; "relative" is to the largest
-    `penalty_gradient_norm` of another arm in the same game, pools, preset and seed (absolute where those
-    are zero or absent). The rule also reads the rows of the terms e, c and x of `estimators.csv`, of the
-    presets published and unbiased, each relative to the largest `estimate_norm` of another arm in the same
-    setting. An identity has no sampling error, so the bounds are the range over the rows. Supported: in
-    every row of arm `constant` the relative norm is at most 1e-6, and in those of the ablation the
-    advantages differ from those of `reward_only` on the same episodes by at most 1e-12 (floating point). Not
-    supported: in any row not.
+    The rule reads the rows `kind == "gradient"` of the ablation. It divides each norm by the largest
+    `penalty_gradient_norm` of another arm in the same game, pools, preset and seed, unless that is zero or
+    absent. The rule also reads the rows of `estimators.csv` for the terms e, c and x and the presets
+    published and unbiased. It divides each of these norms by the largest `estimate_norm` of another arm in
+    the same setting. An identity has no sampling error, so the brackets are the range over the rows.
+    Supported: in every row of arm `constant` the relative norm is at most 1e-6, and in those of the ablation
+    the advantages differ from those of `reward_only` on the same episodes by at most 1e-12 (floating point).
+    Not supported: at least one row violates this.
     """
     rows = tables.ablation[tables.ablation.kind == "gradient"].reset_index(drop=True)
     norms = _relative_to_other_arms(rows, ["game", "pools", "preset", "seed"], "penalty_gradient_norm")
@@ -199,13 +201,13 @@ def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding]:
-    """C6. Measured: per_rollout - constant in safety after training, under one preset's switches, paired by
-    seed; one verdict on the paper's pools and one on the conflict pools.
+    """C6. Measured: the safety of `per_rollout` minus that of `constant` after training, with the other
+    switches of one preset, paired by seed; one verdict on the paper's pools and one on the conflict pools.
 
-    The gradient counts as restored where training on it makes the policy safer. Read from the last step of
-    the rows `kind == "outcome"` of that preset and pool set; per seed the mean over the games in which the
-    ablation has both arms, and only seeds for which both ran in all of these count. Supported: the interval
-    lies above zero. Not supported: no part of it does.
+    The gradient counts as restored if training on it makes the policy safer. The rule reads the last step of
+    the rows `kind == "outcome"` of that preset and pool set. For each seed it takes the mean over the games
+    in which the ablation has both arms. Only seeds with both arms in all of these games count. Supported: the
+    interval lies above zero. Not supported: no part of it does.
     """
     rows, papers = tables.ablation, [game.name for game in _papers_games()]
     rows = rows[(rows.kind == "outcome") & (rows.preset == recipe) & rows.game.isin(papers)]
@@ -242,7 +244,10 @@ def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.D
         keys |= {"preset": recipe, "arm": RECIPES[recipe], "reported": True}
     rows = where(table, **keys)
     if rows.seed.duplicated().any():
-        raise ValueError(f"Two rows of one seed: {game}, {stage}, seeds {rows.seed.tolist()}.")
+        raise ValueError(
+            f"A seed has two rows in {game}, stage {stage} (seeds {rows.seed.tolist()}); "
+            "keep one row per seed."
+        )
     return rows
 
 

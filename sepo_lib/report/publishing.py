@@ -40,7 +40,8 @@ def publish(name: str, executed: Any) -> Any:
     again = f"run it again before publishing {name}"
     if not paths.notebook(name).exists():
         raise FileNotFoundError(
-            f"There is no {paths.relative(paths.notebook(name))} to write the outputs into."
+            f"There is no {paths.relative(paths.notebook(name))} to write the outputs into; "
+            "restore it with git."
         )
     notebook = nbformat.read(paths.notebook(name), as_version=4)
     injected = "injected-parameters"

@@ -123,7 +123,7 @@ def exploitable(profile: str) -> pd.DataFrame:
 def swept(profile: str) -> pd.DataFrame:
     """`sweep.csv` with the pool set in the column `pools`.
 
-    Older runs wrote "sweep:" and the multiple there, which has a column of its own.
+    Older runs wrote "sweep:" and the multiple there, which now has its own column.
     """
     table = figures.read_or_empty(profile, "sweep")
     if len(table) and table["pools"].str.startswith("sweep:").any():

@@ -1,7 +1,7 @@
 """Independent, resumable jobs, in this process or in several.
 
-A job is a function (by name) and its JSON-able arguments. It has a folder of its own, where it keeps whatever
-it needs to continue after being killed. The folder also holds
+A job is a function (by name) and its JSON-able arguments. It has its own folder, which keeps whatever it
+needs to continue after being killed. The folder also holds
 
     started.json   the fingerprint of function and arguments, and of the code that moves results
     done.json      the same fingerprint and the function's result, written in one step at the end
@@ -185,7 +185,9 @@ def _check(jobs: Sequence[Job]) -> None:
     folders = sorted(Path(job.name).parts for job in jobs)
     for first, second in itertools.pairwise(folders):
         if second[: len(first)] == first:
-            raise ValueError(f"The jobs '{'/'.join(first)}' and '{'/'.join(second)}' would share a folder.")
+            raise ValueError(
+                f"The jobs '{'/'.join(first)}' and '{'/'.join(second)}' would share a folder; rename one."
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:

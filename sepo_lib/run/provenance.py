@@ -133,7 +133,7 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
     if changed:
         entry = {"date": _now()[:10], "files": changed, "commit": commit()}
         notes = manifest.get("remade", [])
-        if notes and notes[-1]["date"] == entry["date"]:  # one note a day, with the last commit
+        if notes and notes[-1]["date"] == entry["date"]:  # one note per day, with the last commit
             entry["files"] = sorted({*notes.pop()["files"], *changed})
         manifest["remade"] = [*notes, entry]
         manifest["sha256"] |= made

@@ -383,7 +383,7 @@ def _main_recipe(settings: Settings, game: str, preset: str, arm: str) -> Recipe
 
 
 def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]:
-    """(steps, G) of an arm. On the pools of the main run these are the main run's, so that its jobs count."""
+    """(steps, G) of an arm: on the pools of the main run those of the main run, whose jobs are then used."""
     main = pools == settings.of("pools", game)
     steps, size = ("sepo_steps", "rollouts_per_opponent") if main else ("ablation_steps", "ablation_rollouts")
     return settings.of(steps, game), settings.of(size, game)

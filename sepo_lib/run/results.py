@@ -159,7 +159,7 @@ def switch_table(settings: Settings) -> pd.DataFrame:
     """`switches.csv`: the published recipe, each of the finished `switch_jobs`, and the unbiased recipe.
 
     One row per recipe and seed, after the last step in `switch_game`. Columns: those of `evaluation.csv`;
-    `preset` is published, published+<switch> or unbiased. Where `published+credit` is the same estimator as
+    `preset` is published, published+<switch> or unbiased. If `published+credit` is the same estimator as
     authors_current, its job has copied the results of the main run.
     """
     done = [job for job in recipes.switch_jobs(settings) if finished(settings.profile, job)]

@@ -157,5 +157,5 @@ def _die_with_parent() -> None:
 
 
 def _surroundings() -> tuple:
-    """What a new process would inherit: the working folder and the environment."""
+    """The working folder and the environment, which a new process inherits."""
     return os.getcwd(), dict(os.environ)

@@ -42,7 +42,7 @@ def role_return(rewards: np.ndarray, seats: int) -> np.ndarray:
 
 @named("mean")
 def group_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
-    """The mean of all rollouts of the group at a round; exactly the return itself where all are equal."""
+    """The mean of all rollouts of the group at a round; exactly the return itself if all are equal."""
     mean = returns.mean(axis=-2, keepdims=True)
     std = np.sqrt(((returns - mean) ** 2).sum(axis=-2, keepdims=True) / (returns.shape[-2] - 1))
     return np.where(std < 1e-9, returns, mean)
@@ -79,7 +79,7 @@ def turn_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndar
 def other_batches_mean(returns: np.ndarray, decisions: np.ndarray, seats: int) -> np.ndarray:
     """The mean return of the role in all batches (the first axis) but this one.
 
-    Raises ValueError where there is no other batch.
+    Raises ValueError if there is no other batch.
     """
     if returns.ndim < 4 or len(returns) < 2:
         raise ValueError("The baseline other_batches needs at least two batches at once.")

@@ -15,7 +15,7 @@ ZERO = 1e-12  # a gradient shorter than this is a rounding error
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine along the last axis; nan where one of the two is zero."""
+    """Cosine along the last axis; nan if one of the two is zero."""
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     product = (a * b).sum(axis=-1)
     return np.where(norms > ZERO, product / np.where(norms > ZERO, norms, 1.0), np.nan)
@@ -27,7 +27,7 @@ def resampled_cosines(means_KP: np.ndarray, exact_P: np.ndarray, draws_RK: np.nd
     Noise lengthens the part of the mean that is orthogonal to the exact gradient. So the cosine of a mean is
     too small, and the cosine of a resampled mean is too small by twice as much. Here an unbiased estimate of
     the noise is subtracted from the squared length of that part, once before resampling and once after it.
-    nan where a cosine is nan.
+    nan if a cosine is nan.
     """
     unit_P = exact_P / max(float(np.linalg.norm(exact_P)), ZERO)
     along_K = means_KP @ unit_P
@@ -47,7 +47,7 @@ def resampled_cosines(means_KP: np.ndarray, exact_P: np.ndarray, draws_RK: np.nd
 
 
 def interval(name: str, values_R: np.ndarray, estimate: float) -> dict[str, float]:
-    """The columns of a percentile interval, widened where necessary to contain the estimate."""
+    """The columns of a percentile interval, widened if necessary to contain the estimate."""
     low, high = np.quantile(values_R, [0.025, 0.975])
     return {
         f"{name}_low": float(np.minimum(low, estimate)),

@@ -5,7 +5,7 @@ trainer's code, turns them into advantages. The gradient estimate of a batch is
 
     sum over decisions of A grad log pi / (G N)
 
-for groups of G rollouts and N groups an opponent in a batch. The mean of the estimate over batches is
+for groups of G rollouts and N groups per opponent in a batch. The mean of the estimate over batches is
 compared with the exact gradient (docs/method.md, "What is wrong with the published estimator"). With N = 1 a
 batch is what the trainer plays. With a large N, the clamp `mean` and the scale `batch`, which look at a whole
 batch, know the margins and the scale almost exactly. With KNOWN the clamp gets the exact margins; the trainer
@@ -81,13 +81,13 @@ class Study:
     """One row of the study's list of estimators.
 
     `base`: the preset it starts from, or KNOWN, or a name of `published.ELSEWHERE`. `switch`: the setting
-    that differs from the base, or OWN. `how`: the estimator. `pooled`: whether it is also measured with many
-    groups in a batch. `known`: whether the clamp gets the exact margins.
+    that differs from the base, or OWN. `pooled`: whether it is also measured with many groups in a batch.
+    `known`: whether the clamp gets the exact margins.
     """
 
     base: str
     switch: str
-    how: Estimator
+    estimator: Estimator
     pooled: bool = False
     known: bool = False
 
@@ -105,14 +105,24 @@ def studies() -> list[Study]:
     found = [Study(KNOWN, OWN, unbiased, known=True)]
     found += [Study(name, OWN, one.estimator, known=True) for name, one in published.ELSEWHERE.items()]
     found.append(Study("authors_current", OWN, credit.PRESETS["authors_current"]))
-    for base, how in (("published", paper), ("unbiased", unbiased), ("unbiased, scaled", trained)):
+    for base, estimator in (("published", paper), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [
-            Study(base, OWN if arm == how.arm else "credit", how.with_(arm=arm), pooled=how == unbiased)
+            Study(
+                base,
+                OWN if arm == estimator.arm else "credit",
+                estimator.with_(arm=arm),
+                pooled=estimator == unbiased,
+            )
             for arm in credit.ARMS
         ]
-    for base, how, other in (("published", paper, unbiased), ("unbiased", unbiased, paper)):
+    for base, estimator, other in (("published", paper, unbiased), ("unbiased", unbiased, paper)):
         found += [
-            Study(base, switch, how.with_(**{switch: getattr(other, switch)}), pooled=how == unbiased)
+            Study(
+                base,
+                switch,
+                estimator.with_(**{switch: getattr(other, switch)}),
+                pooled=estimator == unbiased,
+            )
             for switch in SWITCHES
         ]
     return found
@@ -165,7 +175,7 @@ def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.ran
     """
     game, p_IA = policy.game, policy.probabilities_IA
     if batches < 1:
-        raise ValueError(f"At least one batch has to be played, not {batches}.")
+        raise ValueError(f"The number of batches must be at least 1, not {batches}.")
     recorded: dict[str, dict] = {}
     decisions = {}
     for pool in OBJECTIVE_POOLS:
@@ -183,16 +193,16 @@ def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.ran
 def estimates(
     block: Block,
     policy: TabularPolicy,
-    how: Estimator,
+    estimator: Estimator,
     weights: Weights,
     means: Mapping[str, float] | None = None,
 ) -> np.ndarray:
     """The gradient estimate of every batch, with respect to the logits: shape (B, I, A).
 
-    `means`: the mean margins of the exploiters, where they are known (see `credit.advantages`).
+    `means`: the mean margins of the exploiters, if they are known (see `credit.advantages`).
     """
     p_IA = policy.probabilities_IA
-    advantages, _ = credit.advantages(block.pools, policy.game, how, weights, means)
+    advantages, _ = credit.advantages(block.pools, policy.game, estimator, weights, means)
     places = p_IA.size + 1  # the last one takes the padding of rounds with fewer decisions
     total = 0.0
     for key, advantage in advantages.items():
@@ -208,7 +218,7 @@ def estimates(
 def estimate_terms(
     block: Block,
     policy: TabularPolicy,
-    how: Estimator,
+    estimator: Estimator,
     terms: Sequence[str],
     means: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
@@ -218,9 +228,9 @@ def estimate_terms(
     J. With the scale none they add up to the estimate of J. `means`: as in `estimates`.
     """
     weights = policy.game.train_weights
-    found = {"J": estimates(block, policy, how, weights, means)}
+    found = {"J": estimates(block, policy, estimator, weights, means)}
     for term in terms:
-        without = estimates(block, policy, how, _parts(weights, term), means)
+        without = estimates(block, policy, estimator, _parts(weights, term), means)
         found[term] = without if term == "u" else found["J"] - without
     return found
 
@@ -239,7 +249,7 @@ def measure(
     - `change`: the cosine minus that of the same preset with its own settings, on the same play.
     - `size_ratio`: the component of the mean along the exact gradient, over the length of that gradient;
       `bias_norm`: the length of the error of the mean; `noise_norm`: the length of the error that noise alone
-      would cause. The first two are given where the scale is none.
+      would cause. The first two are given if the scale is none.
     - `variance`: the trace of the covariance of one batch's estimate.
     - `nearest_margin`: the exact margin (points per round) of the exploiter closest to even. At 0 J has no
       gradient.
@@ -252,7 +262,7 @@ def measure(
         raise ValueError(f"The study needs at least {FEWEST} groups against every opponent; got {groups}.")
     if not group_sizes or min(group_sizes) < 2:
         raise ValueError(
-            f"A rollout group needs at least 2 rollouts: one alone has no baseline; got {list(group_sizes)}."
+            f"A group needs at least 2 rollouts, because one alone has no baseline; got {list(group_sizes)}."
         )
     exact = tabular.exact(start, pools)
     nearest = min(exact.margins.values(), key=abs)
@@ -264,7 +274,7 @@ def measure(
         path = (policy_name, game.name, pools, size)
         measured = _measure(start, pools, groups, size, size == separated, exact, seeds.derive(seed, *path))
         compared = {
-            key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].how.scale == "none")
+            key: found.compare(exact.gradients[key[1]].ravel(), seed, key[0].estimator.scale == "none")
             for key, found in measured.items()
         }
         bases = {
@@ -285,7 +295,7 @@ def measure(
             rows.append({**keys, "groups": played, **row})
             if study.switch == OWN and term == "J" and study.base not in published.ELSEWHERE:
                 part = measured[study, term, together].part(QUARTER)
-                row, _ = part.compare(exact.gradients[term].ravel(), seed, study.how.scale == "none")
+                row, _ = part.compare(exact.gradients[term].ravel(), seed, study.estimator.scale == "none")
                 rows.append({**keys, "groups": played // QUARTER, **row})
     table = pd.DataFrame(rows).reindex(columns=[*KEYS, *MEASURES])
     table[list(MEASURES)] = table[list(MEASURES)].map(lambda value: float(f"{value:.6g}"))
@@ -352,10 +362,10 @@ def _measure(
                 [(per_block, pooled, [])] if study.pooled and per_block > 1 else []
             )
             for together, played, wanted in kinds:
-                once = (study.how, known, together)
+                once = (study.estimator, known, together)
                 if once not in estimated:
                     margins = exact.margins if known else None
-                    estimated[once] = estimate_terms(played, policy, study.how, wanted, margins)
+                    estimated[once] = estimate_terms(played, policy, study.estimator, wanted, margins)
                 for term, estimate in estimated[once].items():
                     key = (study, term, together)
                     flat = estimate.reshape(len(estimate), -1)
@@ -372,7 +382,7 @@ def _measure(
 def batch_cosine(estimates_BP: np.ndarray, exact_P: np.ndarray) -> float:
     """Mean over batches of the cosine of one batch's estimate with the exact gradient.
 
-    nan where the exact gradient is zero. An estimate of zero has no direction and counts as 0.
+    nan if the exact gradient is zero. An estimate of zero has no direction and counts as 0.
     """
     if np.linalg.norm(exact_P) <= ZERO:
         return np.nan

@@ -1,7 +1,7 @@
 """Headroom: how far the J of the strategy with the highest payoff is below the highest J.
 
-A penalty can matter only where payoff and safety conflict (docs/method.md, "Headroom"). For every game and
-pool set this study computes the value of a whole family of strategies, by enumeration where the game has one.
+A penalty can matter only if payoff and safety conflict (docs/method.md, "Headroom"). For every game and
+pool set this study computes the value of a whole family of strategies, by enumeration if the game has one.
 It compares two of them: the strategy with the highest payoff u (of several, the one with the highest J) and
 the strategy with the highest J.
 
@@ -69,10 +69,10 @@ def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
     At an information set that no opponent of `pools` leads to, only the first action is taken. Raises
     ValueError for a game without an enumeration.
     """
-    how = tabular.enumeration(game)
-    width = max(map(len, how.legal.values()))
-    if how.grid:
-        for p_I in itertools.product(how.grid, repeat=len(how.legal)):
+    spec = tabular.enumeration(game)
+    width = max(map(len, spec.legal.values()))
+    if spec.grid:
+        for p_I in itertools.product(spec.grid, repeat=len(spec.legal)):
             yield np.stack([p_I, 1 - np.array(p_I)], axis=1)
         return
     met = {
@@ -81,17 +81,17 @@ def tables(game: Game, pools: str) -> Iterator[np.ndarray]:
         for opponent in game.pool(pools, pool)
         for flat in tabular.chain(game.name, pools, pool, opponent).decisions_MD.ravel()
     }
-    options = [range(len(actions) if i in met else 1) for i, actions in enumerate(how.legal.values())]
+    options = [range(len(actions) if i in met else 1) for i, actions in enumerate(spec.legal.values())]
     for choice in itertools.product(*options):
         yield np.eye(width)[list(choice)]
 
 
 def spell(game: Game, p_IA: np.ndarray) -> str:
     """A strategy in words: its action at every information set, or with a grid P(first action)."""
-    how = tabular.enumeration(game)
-    if how.grid:
+    spec = tabular.enumeration(game)
+    if spec.grid:
         return " ".join(f"{p:g}" for p in p_IA[:, 0])
-    legal = how.legal.values()
+    legal = spec.legal.values()
     return " ".join(game.spell(actions[int(p_A.argmax())]) for actions, p_A in zip(legal, p_IA, strict=True))
 
 
@@ -106,7 +106,7 @@ def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
 
     Columns: game, pools, weights, family (enumerated, scripted) and strategies (their number); the strategy,
     J, u, e, c and x with the highest payoff (`best_payoff_...`) and with the highest J (`best_...`); `gap`,
-    the difference of the two J. `episodes` per opponent are played where there is no enumeration.
+    the difference of the two J. `episodes` per opponent are played if there is no enumeration.
     """
     if game.enumeration is not None:
         values, family = _enumerated(game, pools)

@@ -88,7 +88,7 @@ def run_gradient(
 ) -> dict:
     """One job of the study: `measure` the model of `sft_job`, whose fingerprint is `sft_fingerprint`.
 
-    `study` holds the fields of `GradientStudy`, the game by name, and its `weights` where the run changes
+    `study` holds the fields of `GradientStudy`, the game by name, and its `weights` if the run changes
     them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.
     """
     model, _, policy = load_policy(str(paths.job(labels["profile"], sft_job) / "model"), **sampling)
@@ -102,7 +102,7 @@ def run_gradient(
 
 
 def penalty_advantages(episodes: Sequence[Episode], game: Game, arm: str) -> list[np.ndarray | None]:
-    """A_arm - A_reward_only of every decision in units of J, 0 where they differ by rounding; None for an
+    """A_arm - A_reward_only of every decision in units of J, 0 if they differ by rounding only; None for an
     episode that the arm leaves out."""
     unscaled = credit.preset("unbiased").with_(scale="none")
     of_arm, reward_only = (
@@ -129,7 +129,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
 
 
 def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) -> float:
-    """The largest difference of an advantage to that of reward_only, over the presets."""
+    """The largest difference of an advantage from that of reward_only, over the presets."""
     return max(
         switches.largest_difference(
             *(credit.assign(episodes, game, credit.preset(name, one)) for one in (arm, "reward_only"))
@@ -139,6 +139,6 @@ def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) ->
 
 
 def _cosine(a: torch.Tensor, b: torch.Tensor | None) -> float:
-    """The cosine of two vectors; NaN where one is missing or zero."""
+    """The cosine of two vectors; NaN if one is missing or zero."""
     product = float(a.norm() * b.norm()) if b is not None else 0.0
     return float(a @ b) / product if product else np.nan

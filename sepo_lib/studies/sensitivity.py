@@ -1,7 +1,7 @@
 """How safety depends on its weights, computed from recorded u, e, c and x without training again.
 
 J = s u - le s e - lc c - lx x is linear in each weight. For one policy it is a line, and the ranking of two
-stages changes where their lines cross.
+stages changes at the weight at which their lines cross.
 """
 
 from dataclasses import asdict, replace
@@ -23,8 +23,8 @@ PAIRS = (("sft", "base"), ("sepo", "sft"), ("sepo", "base"))
 def safety_by_weight(evaluation: pd.DataFrame, most: float = 4.0, points: int = 41) -> pd.DataFrame:
     """Safety of every policy at `points` values of one weight from 0 to `most`, the others fixed.
 
-    The fixed weights are the evaluation weights. Compared are base, SFT and the reported unbiased SEPO models
-    on the paper's pools. Columns: game, weight (exploit, collusion or externality), value, own (the
+    The fixed weights are the evaluation weights. The policies are base, SFT and the reported unbiased SEPO
+    models on the paper's pools. Columns: game, weight (exploit, collusion or externality), value, own (the
     evaluation weight), stage, seed, safety. Raises ValueError for an evaluation that lacks a column.
     """
     rows = []
@@ -50,7 +50,7 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
 
     Columns: game, weight, own (the evaluation weight), first, second (the stages), at_zero and at_own (mean
     of first - second at w = 0 and at the evaluation weight), crossing, ci_low, ci_high, seeds. The crossing
-    is nan where mean(b) = 0 or where it is not positive. The ends are also nan where the interval is
+    is nan if mean(b) = 0 or if it is not positive. The ends are also nan if the interval is
     unbounded, because b does not differ from 0, and for fewer than two seeds. Raises ValueError as
     `safety_by_weight` does.
     """
@@ -90,7 +90,7 @@ def crossings(evaluation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFram
 def fieller(a_S: np.ndarray, b_S: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
     """mean(a) / mean(b) over S paired seeds, both of shape (S,), and Fieller's interval for this ratio.
 
-    All three are nan where mean(b) = 0. The ends are nan where the interval is unbounded or S < 2. Raises
+    All three are nan if mean(b) = 0. The ends are nan if the interval is unbounded or S < 2. Raises
     ValueError for two different shapes and for empty arrays.
     """
     a_S, b_S = np.asarray(a_S, dtype=float), np.asarray(b_S, dtype=float)

@@ -140,7 +140,10 @@ def test_what_make_passes_is_understood():
         ({"train_weights": {"ipd": 2.0}}, "The train_weights of ipd must be weights by name, not '2.0'."),
         ({"evaluation_weights": None}, "The evaluation_weights must map games to weights by name"),
         ({"switches": ["none"]}, "There is no switch 'none'; choose from credit, horizon"),
-        ({"evaluation_weights": {"ipd": {"exploit": -1}}}, "The weight exploit of ipd must be a number from"),
+        (
+            {"evaluation_weights": {"ipd": {"exploit": -1}}},
+            "The weight exploit of ipd must be a number of at least 0",
+        ),
         ({"learning_rate": 1}, "There is no hyperparameter 'learning_rate'; choose from model, games, seeds"),
     ],
 )
@@ -183,7 +186,7 @@ def test_a_game_gives_its_weights_and_a_profile_replaces_some():
 def test_a_folder_is_a_model(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     (tmp_path / "mine").mkdir()
-    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; name"):
+    with pytest.raises(ValueError, match=r"^The folder 'mine' holds no model: .*adapter_config.json; pass"):
         profiles.load(model="mine")
     (tmp_path / "mine" / "config.json").touch()
     (tmp_path / "job" / "model").mkdir(parents=True)

@@ -120,7 +120,10 @@ def test_the_document_is_filled_from_the_tables(table, room, tmp_path, monkeypat
         f"| {batch.batch_cosine:.3f} [{batch.batch_cosine_low:.3f}, {batch.batch_cosine_high:.3f}] |" in text
     )
     reached = rows[(rows.switch == "none") & (rows.group_size == 8) & (rows.how == estimators.KNOWN)].cosine
-    assert f"reaches it in {int((reached >= 0.999).sum())} of 1 settings with known margins" in text
+    assert (
+        f"has a cosine of at least 0.999 in {int((reached >= 0.999).sum())} of 1 settings with known margins"
+        in text
+    )
     turned = rows[(rows.how == "unbiased") & (rows.switch == "clamp") & (rows.group_size == 8)]
     change = turned[turned.groups_per_batch == 1].change.item()
     assert f"| clamp | {change:+.3f} (" in text

@@ -112,7 +112,7 @@ def test_a_missing_column_is_named(column):
 
 def test_two_models_in_one_figure_are_refused():
     table = pd.concat([evaluation(), evaluation().assign(model="another")])
-    with pytest.raises(ValueError, match="one model; choose among \\['another', 'm'\\]"):
+    with pytest.raises(ValueError, match="one model; choose one of \\['another', 'm'\\]"):
         figures.safety_by_stage(table)
 
 

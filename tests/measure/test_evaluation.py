@@ -75,7 +75,7 @@ def test_policies_are_told_apart_and_a_round_with_two_decisions_counts_once():
 def test_a_round_without_a_decision_is_refused():
     hand = episode("train", "t", 0, [0, 0], [0, 0])
     del hand.decisions[0]
-    with pytest.raises(ValueError, match=r"decided nothing in the rounds \[0\] of an episode of ipd"):
+    with pytest.raises(ValueError, match=r"no decision in the rounds \[0\] of an episode of ipd"):
         evaluation.episode_table([hand], {})
 
 

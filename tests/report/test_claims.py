@@ -204,7 +204,7 @@ def test_only_the_reported_default_rows_count():
 
 
 def test_a_seed_twice_raises():
-    with pytest.raises(ValueError, match="Two rows of one seed"):
+    with pytest.raises(ValueError, match="A seed has two rows"):
         decide("C1", *[rows("sepo", "kuhn", {"exploit": 0.0})] * 2)
 
 
@@ -461,7 +461,7 @@ def test_a_margin_that_one_seed_lacks_costs_that_seed_alone():
 
 
 def test_missing_columns_are_named():
-    with pytest.raises(ValueError, match=r"\['safety'\] of evaluation\.csv"):
+    with pytest.raises(ValueError, match=r"evaluation\.csv lacks the columns \['safety'\]"):
         decide("C1", rows("sepo", "kuhn", {"exploit": 0.0}).drop(columns="safety"))
 
 

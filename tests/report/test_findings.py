@@ -245,7 +245,9 @@ def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
     write("ablation", *rows)
     (found,) = findings.sentences("study")
     assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
-    assert found.endswith("(`reward_only`, unbiased minus published): Prisoner's dilemma 1.000 (no spread).")
+    assert found.endswith(
+        "(`reward_only`, `unbiased` minus `published`): Prisoner's dilemma 1.000 (no spread)."
+    )
     write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
     assert "without any penalty" not in findings.sentences("study")[0]
 

@@ -97,7 +97,9 @@ def test_a_mean_over_seeds_refuses_to_mix(column):
     keys = {"game": "g", "pools": "p", "model": "m", "preset": "a", "arm": "b", "stage": "c", "step": 1}
     table = pd.DataFrame([{**keys, "seed": 1, "u": 1.0}, {**keys, column: 2, "seed": 1, "u": 2.0}])
     others = [name for name in keys if name != column]
-    with pytest.raises(ValueError, match=rf"mixing \['{column}'\]: choose among these or group by them"):
+    with pytest.raises(
+        ValueError, match=rf"mixing \['{column}'\]: choose one value of each of these columns"
+    ):
         statistics.grouped(table, others)
     assert len(statistics.grouped(table, keys)["u"].mean()) == 2
     with pytest.raises(ValueError, match="mixing equal rows"):

@@ -218,7 +218,7 @@ def test_bad_input_is_refused():
         estimators.measure("uniform", ipd, "paper", 40, [8, 1], seed=1)
     with pytest.raises(ValueError, match="at least 16 groups"):
         estimators.measure("uniform", ipd, "paper", 15, [8], seed=1)
-    with pytest.raises(ValueError, match="At least one batch"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         block(batches=0)
     with pytest.raises(ValueError, match="at least 2 rollouts"):
         block(size=1)
