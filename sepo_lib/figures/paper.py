@@ -31,9 +31,9 @@ def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.Fac
     """Do the authors' models and ours change in the same direction from base to SFT to SEPO?
 
     One panel per game; one row per stage or recipe; x: J with the evaluation weights. A line follows one
-    model from base to SFT and on to each of its recipes. `paper` is the table of `authors.load`; its rows with an
-    empty `reason` are drawn. Columns of `evaluation`: game, pools, stage, arm, preset, seed, step, model,
-    safety, and reported.
+    model from base to SFT and on to each of its recipes. `paper` is the table of `authors.load`; its rows
+    with an empty `reason` are drawn. Columns of `evaluation`: game, pools, stage, arm, preset, seed, step,
+    model, safety, and reported.
     """
     need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", "step", "model", "safety"])
     need(paper.drop(columns="model", errors="ignore"), ["game", "who", "recipe", "reason", "step", "safety"])
