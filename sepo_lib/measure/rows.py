@@ -12,6 +12,8 @@ import pandas as pd
 KEYS = ("profile", "model", "game", "pools", "stage", "arm", "preset", "seed", "step")
 #: One policy through training: rows that differ in nothing but `step`.
 RUN = ("game", "pools", "stage", "arm", "preset", "seed")
+#: The columns of `weight_columns`.
+WEIGHT_COLUMNS = ("train_weights", "evaluation_weights")
 
 
 def mark_reported(evaluation: pd.DataFrame) -> pd.DataFrame:

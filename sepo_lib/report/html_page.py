@@ -10,6 +10,7 @@ import pandas as pd
 
 from sepo_lib import figures
 from sepo_lib.config import paths
+from sepo_lib.measure.rows import WEIGHT_COLUMNS, weights_of
 from sepo_lib.measure.statistics import summarize
 from sepo_lib.report import claims, findings
 from sepo_lib.report.verdicts import number
@@ -65,6 +66,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
     found = {
         "model": evaluation["model"].unique(),
         "games": [findings.title(game) for game in figures.ordered_games(evaluation)],
+        "other weights of J": other_weights(evaluation),
         "seeds": sorted(evaluation["seed"].unique().tolist()),
         "commit": commit,
         "hardware": manifest.get("hardware"),
@@ -73,6 +75,16 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "versions": manifest.get("versions"),
     }
     return {key: words(value) for key, value in found.items() if value is not None and len(words(value))}
+
+
+def other_weights(evaluation: pd.DataFrame) -> list[str]:
+    """The weights of J of every game in which the run changed them, once for training and evaluation each."""
+    known = [name for name in ("game", *WEIGHT_COLUMNS) if name in evaluation]
+    return [
+        f"{findings.title(row['game'])} in {'training' if kind == 'train' else kind} ({words(weights)})"
+        for row in evaluation[known].drop_duplicates().to_dict("records")
+        for kind, weights in weights_of(row).items()
+    ]
 
 
 def words(value: Any) -> str:

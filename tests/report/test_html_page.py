@@ -121,3 +121,11 @@ def test_a_missing_table_names_its_notebook(run):
     paths.table("p", "claims").unlink()
     with pytest.raises(FileNotFoundError, match="05_figures"):
         html_page.build("p")
+
+
+def test_it_says_where_the_weights_of_J_are_not_the_games_own():
+    table = pd.DataFrame({"game": ["kuhn", "split"], "model": "nano", "seed": 1})
+    assert "other weights of J" not in html_page.facts({}, table)
+    changed = table.assign(train_weights=['{"exploit": 9.0, "collusion": 2.4}', float("nan")])
+    said = html_page.facts({}, pd.concat([changed, changed]))["other weights of J"]
+    assert said == "Kuhn poker in training (exploit 9.0, collusion 2.4)"
