@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
+import networkx
+
 from sepo_lib import games
 
 LIBRARY = Path(__file__).resolve().parents[1] / "sepo_lib"
@@ -69,3 +72,12 @@ def test_only_the_games_package_names_games():
         if found:
             named[name] = sorted(found)
     assert not named
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = networkx.DiGraph()
+    built = grimp.build_graph("sepo_lib", cache_dir=None)
+    graph.add_edges_from((a, b) for a in built.modules for b in built.find_modules_directly_imported_by(a))
+    graph.remove_edges_from([(a, b) for a, b in graph.edges if a.startswith(f"{b}.") or b.startswith(f"{a}.")])
+    assert graph.number_of_edges() > 300
+    assert not [sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1]

@@ -13,7 +13,7 @@ from sepo_lib.measure import switches
 from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit, seeds
-from sepo_lib.run.jobs import Job
+from sepo_lib.run.job import Job
 from sepo_lib.run.steps import PolicyJob, SEPOJob
 
 

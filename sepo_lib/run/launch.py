@@ -18,6 +18,7 @@ from sepo_lib.config import paths, profiles
 from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.run import jobs, recipes, steps
+from sepo_lib.run.job import finished
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(settings: profiles.Settings, job: jobs.Job) -> None:
     """What one of the processes does for the job."""
     state = PartialState(cpu=models.device().type == "cpu")
-    done = jobs.finished(settings.profile, job)
+    done = finished(settings.profile, job)
     state.wait_for_everyone()
     if done:
         state.print(f"{job.name} was finished before.")

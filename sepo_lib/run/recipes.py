@@ -14,6 +14,7 @@ from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.run import demonstration_files
 from sepo_lib.run.base_model import PRETRAIN_BATCH
+from sepo_lib.run.job import Job, finished
 from sepo_lib.run.job_arguments import (
     Recipe,
     equal_job,
@@ -28,7 +29,6 @@ from sepo_lib.run.job_arguments import (
     sepo_job,
     study_arguments,
 )
-from sepo_lib.run.jobs import Job, finished
 from sepo_lib.run.steps import BaseJob, SFTJob
 from sepo_lib.studies import estimators
 

@@ -10,8 +10,8 @@ from sepo_lib.measure import evaluation, statistics
 from sepo_lib.measure.rows import KEYS, mark_reported
 from sepo_lib.method import credit
 from sepo_lib.run import recipes
+from sepo_lib.run.job import Job, finished
 from sepo_lib.run.job_arguments import game_of
-from sepo_lib.run.jobs import Job, finished
 
 #: The columns that a table without rows is written with; of tables that are not listed, KEYS.
 HEADERS = {

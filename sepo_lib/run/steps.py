@@ -19,7 +19,7 @@ from sepo_lib.method import credit
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.run import demonstration_files, model_cards
-from sepo_lib.run.jobs import fingerprint_of
+from sepo_lib.run.job import fingerprint_of
 from sepo_lib.training import sepo, sft
 
 ROUNDING = 1e-9  # advantages that differ by less are equal

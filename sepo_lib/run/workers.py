@@ -11,15 +11,10 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from sepo_lib.run.events import INTERVAL
-
-if TYPE_CHECKING:
-    from sepo_lib.run.jobs import Job, Stage
-
-#: Set in the environment of a worker process.
-WORKER = "SEPO_WORKER"
+from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
 #: The environment of a worker process, set before it imports anything.
 ONE_THREAD = {
@@ -33,14 +28,12 @@ ONE_THREAD = {
 GC_THRESHOLD = (100_000, 50, 50)
 
 
-def run(todo: Sequence["Job"], stage: "Stage", number: int) -> dict[str, str]:
+def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
     """Run jobs in `number` processes, those with the most steps first.
 
     Returns the name and the error of every job that fails. If a process dies, its job has failed, and another
     process takes its place.
     """
-    from sepo_lib.run import jobs
-
     errors: dict[str, str] = {}
     waiting = sorted(todo, key=lambda job: -job.steps)  # the longest first, so that none is left for the end
     pool: list[Worker] = []
@@ -59,7 +52,7 @@ def run(todo: Sequence["Job"], stage: "Stage", number: int) -> dict[str, str]:
                     error = worker.answer()
                 except (EOFError, OSError):
                     error = f"its process ended with exit code {worker.end()}, out of memory perhaps"
-                    jobs.note_failure(name, stage, error)
+                    note_failure(name, stage, error)
                     pool.remove(worker)
                 if error is not None:
                     errors[name] = error
@@ -86,7 +79,7 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def start(self, job: "Job", stage: "Stage") -> None:
+    def start(self, job: Job, stage: Stage) -> None:
         """Give the worker a job."""
         self.job = job
         with contextlib.suppress(OSError):  # answer() notices a dead process
@@ -140,14 +133,12 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _serve(pipe: connection.Connection) -> None:
     """The main function of a worker process."""
-    from sepo_lib.run import jobs
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
     gc.set_threshold(*GC_THRESHOLD)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         job, profile, stage = pipe.recv()
-        pipe.send(jobs.execute(job, jobs.Stage(profile, stage)))
+        pipe.send(execute(job, Stage(profile, stage)))
 
 
 def _die_with_parent() -> None:

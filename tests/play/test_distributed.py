@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
-from sepo_lib.run import demonstration_files, job_arguments, jobs, launch, recipes
+from sepo_lib.run import demonstration_files, job_arguments, launch, recipes
+from sepo_lib.run.job import finished
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
@@ -90,7 +91,7 @@ def test_two_processes_train_what_one_trains(root):
     for column in ("loss", "grad_norm", "kl"):
         assert log_1[column].tolist() == pytest.approx(log_2[column].tolist(), rel=1e-2, abs=1e-6)
     settings, job_of_notebook = launch.find(launch.parser().parse_args([*RUN, *ASKED]))
-    assert jobs.finished("smoke", job_of_notebook)  # notebook 03 would skip it
+    assert finished("smoke", job_of_notebook)  # notebook 03 would skip it
     assert len(list(job.glob("evaluation-*.parquet"))) == 2 and settings.seeds == (3,)
 
 
