@@ -78,6 +78,7 @@ def test_no_modules_import_each_other_in_a_circle():
     graph = networkx.DiGraph()
     built = grimp.build_graph("sepo_lib", cache_dir=None)
     graph.add_edges_from((a, b) for a in built.modules for b in built.find_modules_directly_imported_by(a))
-    graph.remove_edges_from([(a, b) for a, b in graph.edges if a.startswith(f"{b}.") or b.startswith(f"{a}.")])
+    inside = [(a, b) for a, b in graph.edges if a.startswith(f"{b}.") or b.startswith(f"{a}.")]
+    graph.remove_edges_from(inside)  # a package and its own modules
     assert graph.number_of_edges() > 300
     assert not [sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1]
