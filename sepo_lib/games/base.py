@@ -178,8 +178,7 @@ class Game:
         Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored.
         """
         last = ["", *(line for line in reply.splitlines() if line.strip())][-1].strip()
-        last = re.sub(r"\s+", " ", last.strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
-        return self._spelled(tuple(legal)).get(last)
+        return self._spelled(tuple(legal)).get(_plain(last))
 
     def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
         """The finished rounds in words: both actions and, where there are `outcomes`, that of the round."""
@@ -203,8 +202,13 @@ class Game:
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (games live as long as the process)
     def _spelled(self, legal: tuple[Action, ...]) -> dict[str, Action]:
         """The legal actions by their text, without those that share a text."""
-        texts = [self.spell(action).casefold() for action in legal]
+        texts = [_plain(self.spell(action)) for action in legal]
         return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
+
+
+def _plain(text: str) -> str:
+    """`text` without case, repeated spaces, surrounding quotes, asterisks, back-ticks and final full stop."""
+    return re.sub(r"\s+", " ", text.strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
 
 
 class GameLoop:
@@ -217,9 +221,12 @@ class GameLoop:
         self.advance(None)
 
     def advance(self, actions: Mapping[int, Action] | None) -> None:
-        """Play one action for each player of `views`; None starts the game."""
+        """Play one action for each player of `views`; None starts the game. ValueError if one is illegal."""
+        for player, action in (actions or {}).items():
+            if action not in (legal := self.views[player].legal):
+                raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
         try:
-            self.views = self._play.send(actions)
+            self.views = next(self._play) if actions is None else self._play.send(dict(actions))
         except StopIteration as end:
             self.views, self.rounds = {}, end.value
 
@@ -231,9 +238,7 @@ def play_out(play: Play, players: Mapping[int, Act]) -> list[Round]:
     """
     loop = GameLoop(play)
     while loop.rounds is None:
-        actions = {player: players[player](loop.views[player]) for player in players if player in loop.views}
-        for player, action in actions.items():
-            if action not in (legal := loop.views[player].legal):
-                raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
-        loop.advance(actions)
+        loop.advance(
+            {player: act(loop.views[player]) for player, act in players.items() if player in loop.views}
+        )
     return loop.rounds

@@ -7,6 +7,7 @@ kit import the modules that the environment variable SEPO_GAMES names, separated
 
 import copy
 import importlib
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,8 @@ def register(game: Game) -> Game:
     Raises ValueError, in one sentence that names the member, where the game lacks one or has a wrong one,
     where its name is taken, and where it is defined in a notebook or script.
     """
+    if not isinstance(game, Game):
+        raise ValueError(f"'{game}' is no game; register an instance of a subclass of `Game`.")
     name = str(getattr(game, "name", type(game).__name__))
     if fault := next(_faults(game), None):
         raise ValueError(f"The game '{name}' {fault}.")
@@ -66,11 +69,11 @@ def having(trait: str) -> list[Game]:
 
 def load_modules() -> None:
     """Import the modules that SEPO_GAMES names. Raises ImportError, naming the module that is not found."""
-    for module in filter(None, os.environ.get(MODULES, "").split(",")):
+    for module in filter(None, map(str.strip, os.environ.get(MODULES, "").split(","))):
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            reason = f"{MODULES} names '{module}', but {error}; put its folder on PYTHONPATH."
+            reason = f"{MODULES} names '{module}', but {error}; put it on PYTHONPATH or install it."
             raise ImportError(reason) from error
 
 
@@ -93,6 +96,8 @@ def _faults(game: Game) -> Iterator[str]:
                 yield f"{wrong} holds '{name}', which must be an `Opponent` with a description"
         if held_out := {name for pool in OBJECTIVE_POOLS for name in by_pool[pool]} & set(by_pool["shift"]):
             yield f"{wrong} has {sorted(held_out)} in shift and in another pool"
+    if "nashconv" in game.traits and (other := having("nashconv")):
+        yield f"has `information_sets`, but NashConv is measured in '{other[0].name}' alone; set it to None"
     if type(game).__module__ == "__main__":
         yield (
             "is defined in a notebook or script, where other processes cannot find it; put the class and the "
@@ -107,21 +112,40 @@ def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
         return False
 
 
-_MIXTURE = (
-    "strategy name -> (share of the episodes, strategy), with shares that sum to 1",
-    lambda mixture: abs(sum(share for share, _ in mixture.values()) - 1) < 1e-9,
-)
+def _is_mixture(mixture: Any) -> bool:
+    right = all(share >= 0 and callable(strategy) for share, strategy in mixture.values())
+    return right and abs(sum(share for share, _ in mixture.values()) - 1) < 1e-9
+
+
+def _are_weights(weights: Any) -> bool:
+    return isinstance(weights, Weights) and all(0 <= value < math.inf for value in vars(weights).values())
+
+
+def _are_pools(pools: Any) -> bool:
+    return "paper" in pools and all(
+        isinstance(pool, Mapping) for by in pools.values() for pool in by.values()
+    )
+
+
+_MIXTURE = ("strategy name -> (share of the episodes, strategy), with shares that sum to 1", _is_mixture)
+_NO_NAMES = ("all", "others", "sft", "sepo")  # these words mean something else in profiles.yaml
 _KINDS = [trait for trait in TRAITS if trait not in ("enumerable", "nashconv")]  # what a game has to state
 #: The attributes that a game must have: name -> meaning, and the check of a value.
 _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("a word of lower-case letters", lambda n: bool(re.fullmatch(r"[a-z][a-z0-9_]*", n))),
+    "name": (
+        f"a word of lower-case letters, none of {', '.join(_NO_NAMES)}",
+        lambda name: bool(re.fullmatch(r"[a-z][a-z0-9_]*", name)) and name not in _NO_NAMES,
+    ),
     "title": ("a title for tables and figures", lambda title: bool(title.strip())),
     "short_title": ("a short title for the panels of figures", lambda title: bool(title.strip())),
     "rounds": ("the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
-    "max_payoff": ("a payoff in points per round above 0, for s = 3 / max_payoff", lambda p: p > 0),
-    "train_weights": ("the `Weights` of J in training", lambda w: isinstance(w, Weights)),
-    "evaluation_weights": ("the `Weights` of J in evaluation", lambda w: isinstance(w, Weights)),
-    "pools": ("a mapping of pool sets with the set 'paper' among them", lambda pools: "paper" in pools),
+    "max_payoff": (
+        "a payoff in points per round above 0, for s = 3 / max_payoff",
+        lambda p: 0 < p < math.inf,
+    ),
+    "train_weights": ("the `Weights` of J in training, none below 0", _are_weights),
+    "evaluation_weights": ("the `Weights` of J in evaluation, none below 0", _are_weights),
+    "pools": ("a mapping of pool sets, 'paper' among them, to pools of opponents by name", _are_pools),
     "experts": _MIXTURE,
     "naive": _MIXTURE,
     "kinds": (f"a set with some of {', '.join(_KINDS)}", lambda kinds: set(kinds) <= set(_KINDS)),

@@ -123,6 +123,9 @@ class Running:
         p, rounds = self.plan, self.rounds
         decisions = sorted(self.decisions, key=lambda decision: decision.round)
         rates = self.game.collusion(rounds), self.game.externality(rounds)
+        for rate_T in rates:
+            if len(rate_T) != len(rounds) or not all(0 <= rate <= 1 for rate in rate_T):
+                raise ValueError(f"{p.game}: a rate needs one number in [0, 1] per round, not {rate_T}.")
         return Episode(p.game, p.pools, p.pool, p.opponent, p.rollout, p.seed, decisions, rounds, *rates)
 
     def _start(self) -> None:
