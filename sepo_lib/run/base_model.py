@@ -21,19 +21,21 @@ _CHAT_TEMPLATE = (
 )
 
 
-def pretrain(folder: Path, report: Report, *, steps: int, examples: int, batch: int, seed: int) -> dict:
-    """Make `nano`: train its tokenizer, then `steps` steps on naive play of all games.
+def pretrain(
+    folder: Path, report: Report, *, played: list[str], steps: int, examples: int, batch: int, seed: int
+) -> dict:
+    """Make `nano`: train its tokenizer, then `steps` steps on naive play of the games `played`.
 
-    `examples` naive decisions per game (times its `pretraining_share`). Saves to
-    folder/model. Returns {"loss": the last loss, "parameters": the number of parameters}.
+    `examples` naive decisions per game (times its `pretraining_share`). Saves to folder/model. Returns
+    {"loss": the last loss, "parameters": the number of parameters}.
     """
     naive = datasets.concatenate_datasets(
         [
-            demonstrations.build(name, examples * game.pretraining_share, seed, kind="naive")
-            for name, game in games.GAMES.items()
+            demonstrations.build(name, examples * games.get(name).pretraining_share, seed, kind="naive")
+            for name in played
         ]
     )
-    expert = [demonstrations.build(game, examples, seed) for game in games.GAMES]
+    expert = [demonstrations.build(game, examples, seed) for game in played]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
     texts += 4 * [row["completion"][0]["content"] for data in expert for row in data]  # what it will write
     tokenizer = train_tokenizer(texts)

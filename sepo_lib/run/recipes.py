@@ -44,6 +44,7 @@ def pretrain_job(settings: Settings) -> Job:
         "pretrain",
         "sepo_lib.run.base_model:pretrain",
         {
+            "played": list(games.GAMES),
             "steps": settings.pretrain_steps,
             "examples": settings.demonstrations_per_game,
             "batch": PRETRAIN_BATCH,
