@@ -281,7 +281,7 @@ def measure(
             (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
         }
         for (study, term, together), (row, cosine_R) in compared.items():
-            switches = {name: str(value) for name, value in vars(study.how).items()}
+            switches = {name: str(value) for name, value in vars(study.estimator).items()}
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
                 **{"how": study.base, "switch": study.switch, **switches},

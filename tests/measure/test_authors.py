@@ -141,7 +141,7 @@ def test_the_sentences_follow_the_tables():
     turned = turned.assign(safety=0.5)
     assert "does not replicate" in authors_page.page(steady, steady, turned)
     assert "changes in the same direction." in authors_page.page(steady, steady, turned.assign(safety=1.5))
-    assert "no recipe that is near" in authors_page.page(steady, steady, turned[:0])
+    assert "no recipe that is close" in authors_page.page(steady, steady, turned[:0])
     assert "payoff 10.927, e 0.141, printed safety 2.187" in text
     assert "base model +0.078" in text and "qwen-3.5-4b (first) SFT +0.118" in text
 
