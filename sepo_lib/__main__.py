@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
+"""How is it called? The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
 import logging
