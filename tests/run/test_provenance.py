@@ -10,7 +10,7 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
 from sepo_lib.report import publishing
-from sepo_lib.run import jobs, provenance
+from sepo_lib.run import job, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,10 +54,10 @@ def test_a_committed_run_is_older_than_the_corrections_that_it_does_not_have(pro
 
 
 def test_a_job_that_finished_before_the_last_correction_is_done_again(monkeypatch):
-    job = jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 1}, 1)
-    before = job.fingerprint
-    monkeypatch.setattr(jobs, "CORRECTED", "2099-01-01")
-    assert job.fingerprint != before
+    one = job.Job("a", "toy_jobs:count", {"start": 1, "steps": 1}, 1)
+    before = one.fingerprint
+    monkeypatch.setattr(job, "CORRECTED", "2099-01-01")
+    assert one.fingerprint != before
 
 
 def test_what_was_made_again_is_dated_and_vouched_for(run):
