@@ -161,9 +161,9 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     few = max(1, BATCH // len(rollouts.Running(most[0]).queries()))  # episodes whose decisions fill a batch
     spread = most[:: max(1, len(most) // few)][:few]
     singles = most[:: len(most) // suite.singles][: suite.singles]
-    play(policy, singles, 1, True)  # warm-up
+    time_play(policy, singles, 1, True)  # warm-up
     generate = [GenerateEngine(model, end, BATCH), TorchSampler(model, end, BATCH)]
-    speed = [play(_with(policy, engine), spread[:16], suite.ticks or 3, True) for engine in generate]
+    speed = [time_play(_with(policy, engine), spread[:16], suite.ticks or 3, True) for engine in generate]
     fastest = TorchSampler if speed[1][0] / speed[1][2] < speed[0][0] / speed[0][2] else GenerateEngine
     todo = [
         (ONE, 1, _with(policy, fastest(model, end, 1)), singles, False),
@@ -176,7 +176,7 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
         for arm, size, player, episodes, together in todo:
             reset_peak()
             with Meter().watch(model) as meter:
-                seconds, decisions, tokens = play(player, episodes, suite.ticks, together)
+                seconds, decisions, tokens = time_play(player, episodes, suite.ticks, together)
             per_second[arm, size] = decisions / seconds
             measures = {
                 "decisions_per_second": decisions / seconds,
@@ -237,9 +237,9 @@ def profile_play(suite: Suite, model_name: str, game_name: str, size: int) -> li
     """The share of each kind of operator in the time of play with groups of `size`."""
     _, (_, _, policy) = _load(suite, model_name)
     plans, profile = plans_of(games.get(game_name), size), OperatorProfile()
-    play(policy, plans[:4], 1, True)  # warm-up
+    time_play(policy, plans[:4], 1, True)  # warm-up
     profile.start()
-    play(policy, plans, suite.ticks, True)
+    time_play(policy, plans, suite.ticks, True)
     return _summary([profile.stop()], size)
 
 
@@ -257,7 +257,7 @@ def plans_of(game: games.Game, size: int) -> list[rollouts.Plan]:
     return rollouts.plan(game, "paper", dict.fromkeys(sepo.TRAINING_POOLS, size), SEED)
 
 
-def play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float, int, int]:
+def time_play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float, int, int]:
     """(seconds, decisions, tokens) of the first `ticks` ticks, of all episodes `together` or one by one.
 
     An answer that does not parse is followed by a random action, because all arms need the same constrained
@@ -329,7 +329,7 @@ def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int)
     train = job_arguments.train_arguments(settings, game_name, steps, SEED)
     train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
     game = games.get(game_name)
-    play(policy, plans_of(game, 2)[:4], 1, True)  # warm-up
+    time_play(policy, plans_of(game, 2)[:4], 1, True)  # warm-up
 
     def run(report: Callable[[int, dict], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:

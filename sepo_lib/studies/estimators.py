@@ -168,7 +168,9 @@ class Block:
         return Block(pools, {key: one(array) for key, array in self.decisions.items()})
 
 
-def play(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.random.Generator) -> Block:
+def play_groups(
+    policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.random.Generator
+) -> Block:
     """`batches` batches of one group of `size` rollouts against every opponent of the three pools.
 
     Raises ValueError for fewer than 1 batch or 2 rollouts.
@@ -353,7 +355,7 @@ def _measure(
     cosines: dict[tuple, list[float]] = {}
     every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
     for number in range(blocks):
-        block = play(policy, pools, per_block, size, seeds.generator(seed, "block", number))
+        block = play_groups(policy, pools, per_block, size, seeds.generator(seed, "block", number))
         pooled = block.pooled()
         estimated: dict[tuple, dict[str, np.ndarray]] = {}  # two studies may share an estimator
         for study in every:

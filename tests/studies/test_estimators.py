@@ -26,7 +26,7 @@ CASES = [
 
 def block(name="ipd", batches=3, size=4, policy="random", pools="paper", seed=1):
     start = estimators.policy(policy, games.get(name))
-    return start, estimators.play(start, pools, batches, size, np.random.default_rng(seed))
+    return start, estimators.play_groups(start, pools, batches, size, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(("name", "pool", "opponent"), CASES)
@@ -37,7 +37,7 @@ def test_simulated_play_is_that_of_rollouts(name, pool, opponent):
     plans = [p for p in rollouts.plan(game, "paper", {pool: n}, seed=2) if p.opponent == opponent]
     episodes = rollouts.play(policy, plans)
     of = tabular.chain(name, "paper", pool, opponent)
-    branch = estimators.simulate(
+    branch = estimators.play_groups(
         of, policy.probabilities_IA, (20 * n,), game.rounds, np.random.default_rng(3)
     )
     for real, simulated in (
