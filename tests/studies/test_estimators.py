@@ -37,7 +37,7 @@ def test_simulated_play_is_that_of_rollouts(name, pool, opponent):
     plans = [p for p in rollouts.plan(game, "paper", {pool: n}, seed=2) if p.opponent == opponent]
     episodes = rollouts.play(policy, plans)
     of = tabular.chain(name, "paper", pool, opponent)
-    branch = estimators.play_groups(
+    branch = estimators.simulate(
         of, policy.probabilities_IA, (20 * n,), game.rounds, np.random.default_rng(3)
     )
     for real, simulated in (
