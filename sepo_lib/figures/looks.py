@@ -3,7 +3,7 @@
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
 
-#: Stage, or preset of a SEPO model -> its look. A preset that is not listed here gets a free colour and marker.
+#: Stage, or preset of a SEPO model -> its look. A preset that is not listed gets the next colour and marker.
 CONFIGURATIONS = {
     "base": Look("base model", BASE, "o"),
     "sft": Look("SFT", COLOURS[1], "s"),

@@ -1,4 +1,4 @@
-"""One committed episode per game of the kit: its prompts, an expert's answers, both actions, payoffs and rates.
+"""One committed episode per game of the kit: prompts, an expert's answers, actions, payoffs and rates.
 
 Whoever changes a rule, a prompt, a reason or a draw sees here what changed. After a change that is meant,
 `python tests/games/test_transcripts.py` writes the transcripts again.
