@@ -207,11 +207,14 @@ def estimators_elsewhere(estimators: pd.DataFrame, group_size: int = 8) -> sns.F
 def labels_of(names: Sequence[str]) -> dict[str, str]:
     """The labels of the estimators in `names`: those of other papers in their order, then those of `OURS`.
 
-    A name whose part before a comma is a preset is one of ours. The variants that `OURS` lacks are left out.
+    A name whose part before a comma is a preset is one of ours. Its variants that `OURS` lacks are left out.
+    A preset that was added to the kit's three stands last.
     """
     names = list(dict.fromkeys(names))
     others = [name for name in names if name.split(",")[0] not in credit.PRESETS]
-    return {name: name for name in others} | {name: OURS[name] for name in OURS if name in names}
+    added = [name for name in names if name in credit.PRESETS and name not in (*OURS, "unbiased")]
+    ours = {name: OURS[name] for name in OURS if name in names}
+    return {name: name for name in others} | ours | {name: f"SEPO, {name}" for name in added}
 
 
 def acting(rows: pd.DataFrame) -> list[bool]:

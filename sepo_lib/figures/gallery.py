@@ -109,6 +109,8 @@ def _draw(entry: Figure, table: pd.DataFrame, profile: str, end: str = "") -> li
         except NothingToDraw as reason:
             print(f"{name}: skipped, {reason}")
             continue
+        except ValueError as error:
+            raise ValueError(f"The figure {name} could not be drawn. {error}") from error
         files += save(drawn.figure, paths.figures(profile), name)
     return files
 

@@ -1,15 +1,20 @@
 """The labels, colours and markers of stages, arms and presets. Each of them is written down here only."""
 
-from sepo_lib.figures.theme import BASE, COLOURS, Look
+from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
 
-#: Stage, or preset of a SEPO model -> its look.
+#: Stage, or preset of a SEPO model -> its look. A preset that is not listed gets the next colour and marker.
 CONFIGURATIONS = {
     "base": Look("base model", BASE, "o"),
     "sft": Look("SFT", COLOURS[1], "s"),
     "published": Look("SEPO, published", COLOURS[0], "^", False),
     "authors_current": Look("SEPO, authors' current code", COLOURS[4], "v", False),
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
+}
+_OTHERS = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
+CONFIGURATIONS |= {
+    preset: Look(f"SEPO, {preset}", COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)])
+    for n, preset in enumerate(_OTHERS, start=5)
 }
 #: Arm of the ablation (the episodes to which a penalty is charged) -> its look.
 ARMS = {
@@ -38,7 +43,10 @@ WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
 
 
 def run_look(arm: str, preset: str) -> Look:
-    """The look of a trained arm: the colour shows the arm, the filling shows the preset."""
-    if preset == "authors_current":
+    """The look of a trained arm: the colour shows the arm, the filling shows the preset.
+
+    A preset that is not one of the ablation's has a look of its own, unless its arm was replaced.
+    """
+    if preset not in PRESETS and arm == OWN_ARM.get(preset):
         return CONFIGURATIONS[preset]
-    return ARMS[arm]._replace(filled=PRESETS[preset], label=f"{ARMS[arm].label}, {preset}")
+    return ARMS[arm]._replace(filled=PRESETS.get(preset, False), label=f"{ARMS[arm].label}, {preset}")

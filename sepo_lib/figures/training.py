@@ -42,7 +42,8 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
     trained = trained.assign(run=trained["arm"] + ", " + trained["preset"])
     sft = rows[rows["stage"] == "sft"]
     runs = {f"{arm}, {preset}": run_look(arm, preset) for preset in PRESETS for arm in ARMS}
-    runs["credited, authors_current"] = run_look("credited", "authors_current")
+    others = {preset: arm for preset, arm in OWN_ARM.items() if preset not in PRESETS}
+    runs |= {f"{arm}, {preset}": run_look(arm, preset) for preset, arm in others.items()}
     starts = [sft[sft["seed"].isin(group["seed"])].assign(run=run) for run, group in trained.groupby("run")]
     return _by_step(pd.concat([*starts, trained]), "run", runs)
 

@@ -107,7 +107,7 @@ def _views(game: Game, rounds: Sequence[Round], values: Sequence[int]) -> dict[i
 
 
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
-    act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
+    act = opponent(np.random.default_rng(0))  # the enumeration refuses opponents that draw from it
     for values in itertools.product(VALUES, VALUES):
         views = _views(game, rounds, values)
         seen, theirs = (values[0], *views[0].theirs[-1:]), act(views[1])

@@ -125,6 +125,8 @@ def naive_friendly(view: View, rng: Rng) -> tuple[str, str]:
 # Enumeration ---------------------------------------------------------------------------------------------
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
     seen = rounds[-1].actions if rounds else ()
+    if opponent.odds is None:
+        raise ValueError(f"The opponent '{opponent.description}' needs `odds`; see `axelrod_player`.")
     p = opponent.odds([r.actions[0] for r in rounds], [r.actions[1] for r in rounds])
     for mine, (theirs, probability) in itertools.product(ACTIONS, zip(ACTIONS, (p, 1.0 - p), strict=True)):
         if probability > 0:

@@ -87,7 +87,7 @@ def naive_high_demand(view: View, rng: Rng) -> tuple[int, str]:
 
 # Enumeration ---------------------------------------------------------------------------------------------
 def _branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
-    act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
+    act = opponent(np.random.default_rng(0))  # the enumeration refuses opponents that draw from it
     seen = tuple(r.actions[1] for r in rounds[-1:])
     theirs = act(game.view(rounds, 1, DEMANDS))
     for mine in DEMANDS:

@@ -29,6 +29,7 @@ STAGES = {
     "authors_current": "SEPO, credited",
     "unbiased": "SEPO, unbiased",
 }
+STAGES |= {preset: f"SEPO, {preset}" for preset in credit.PRESETS if preset not in STAGES}
 _RECIPES = {"constant": "constant", "per_rollout": "published", "credited": "authors_current"}
 
 

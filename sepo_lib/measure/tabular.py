@@ -16,8 +16,8 @@ Axes: `_I` information sets, `_A` actions, `_M` branches, `_S` states of a chain
 
 import functools
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,10 +65,12 @@ class Chain:
 def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     """The chain of one opponent: every state that can be reached, found breadth first.
 
-    Raises ValueError for a game without an enumeration, KeyError for an opponent that the pool lacks.
+    Raises ValueError for a game without an enumeration and for an opponent that draws while it is enumerated,
+    KeyError for an opponent that the pool lacks.
     """
     game = games.get(game_name)
     spec, met = enumeration(game), game.pool(pools, pool)[opponent]
+    met = replace(met, start=lambda rng, start=met.start: start(_NoDraws(f"{game_name}'s '{opponent}'")))
     index = {i: number for number, i in enumerate(spec.legal)}
     width = max(map(len, spec.legal.values()))
     seen: dict[Hashable, int] = {spec.memory(()): 0}
@@ -238,3 +240,16 @@ def exact(policy: TabularPolicy, pools: str, weights: Weights | None = None) -> 
         {"J": sum(gradients.values()), **gradients},
         dict(zip(game.pool(pools, "exploiter"), ahead, strict=True)),
     )
+
+
+class _NoDraws:
+    """Takes the place of an opponent's generator, because an enumeration must not depend on one draw."""
+
+    def __init__(self, opponent: str):
+        self._opponent = opponent
+
+    def __getattr__(self, method: str) -> Any:
+        raise ValueError(
+            f"The opponent {self._opponent} draws random numbers, so its game cannot be enumerated; give it "
+            "`odds` that the game's `Enumeration.branches` reads, or move it to the shift pool."
+        )

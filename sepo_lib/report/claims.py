@@ -29,7 +29,7 @@ from sepo_lib.method import credit
 from sepo_lib.report import estimator_claims, paper_claims
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, in_words
-from sepo_lib.run import provenance
+from sepo_lib.run import provenance, revisions
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
 EMPTY = {"recipe": "", "scope": "", "reason": ""}  # read_csv makes nan of these cells if they are empty
@@ -128,8 +128,11 @@ def decide(
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
     `estimators` has no model and may be left out. A verdict is `not run` if its table has no rows. Raises
-    ValueError for missing columns, and if a seed occurs twice where a rule expects one row per seed.
+    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
+    one row per seed.
     """
+    if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
+        raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")
     tables = {
         "evaluation": evaluation,
         "ablation": ablation,

@@ -96,7 +96,7 @@ def studies() -> list[Study]:
     """All estimators of the study.
 
     They are every arm under `published` and `unbiased`, each switch of these two presets changed alone to the
-    other preset's value, `authors_current`, and the estimators of other papers. `unbiased` and KNOWN have
+    other preset's value, every other preset, and the estimators of other papers. `unbiased` and KNOWN have
     scale none, so that their size can be compared; `unbiased, scaled` is the preset that is trained. A switch
     is changed in the preset with its own arm.
     """
@@ -104,7 +104,8 @@ def studies() -> list[Study]:
     unbiased = trained.with_(scale="none")
     found = [Study(KNOWN, OWN, unbiased, known=True)]
     found += [Study(name, OWN, one.estimator, known=True) for name, one in published.ELSEWHERE.items()]
-    found.append(Study("authors_current", OWN, credit.PRESETS["authors_current"]))
+    compared = ("published", "unbiased")
+    found += [Study(name, OWN, one) for name, one in credit.PRESETS.items() if name not in compared]
     for base, estimator in (("published", paper), ("unbiased", unbiased), ("unbiased, scaled", trained)):
         found += [
             Study(
@@ -283,7 +284,8 @@ def measure(
             (study.base, *rest): found for (study, *rest), found in compared.items() if study.switch == OWN
         }
         for (study, term, together), (row, cosine_R) in compared.items():
-            switches = {name: str(value) for name, value in vars(study.estimator).items()}
+            values = vars(study.estimator).items()
+            switches = {name: getattr(value, "__name__", str(value)) for name, value in values}
             keys = {
                 **{"game": game.name, "pools": pools, "policy": policy_name},
                 **{"how": study.base, "switch": study.switch, **switches},

@@ -6,6 +6,7 @@ import pytest
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
+from sepo_lib.method import credit
 from sepo_lib.report import documents, findings
 from sepo_lib.studies import estimators, headroom, published
 
@@ -40,10 +41,21 @@ def test_cosines_are_drawn_where_the_table_has_them(table):
     assert faces == {"white"}  # a kink is an open marker
 
 
+def test_a_preset_of_a_contributor_has_a_look_and_a_label(monkeypatch):
+    monkeypatch.setitem(credit.PRESETS, "new", credit.PRESETS["unbiased"].with_(weights="equal"))
+    assert figures.labels_of(["unbiased", "new", "published"]) == {
+        "published": "SEPO, published",
+        "new": "SEPO, new",
+    }
+    assert figures.run_look("credited", "new").label == "credited, new"
+
+
 def test_published_estimators_are_drawn_where_the_table_has_them(table):
     ours = ["published", "authors_current", "unbiased, margins known"]
-    names = [*published.ELSEWHERE, *ours]
+    added = [name for name in credit.PRESETS if name not in (*ours, "unbiased")]
+    names = [*published.ELSEWHERE, *ours, *added]
     labels = [*published.ELSEWHERE, "SEPO, published", "SEPO, authors' code", "unbiased, margins known"]
+    labels += [f"SEPO, {name}" for name in added]
     grid = figures.estimators_elsewhere(table)
     (ax,) = grid.axes_dict.values()
     assert [label.get_text() for label in ax.get_yticklabels()] == labels

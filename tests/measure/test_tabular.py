@@ -9,6 +9,7 @@ import torch
 from sepo_lib import games
 from sepo_lib.games import auction, ipd, split
 from sepo_lib.games.base import Round, View
+from sepo_lib.games.players import any_legal, stateless
 from sepo_lib.measure import measures, tabular
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Query
@@ -43,6 +44,19 @@ def test_a_table_of_the_wrong_shape_or_game_is_refused():
     query = Query(games.get("split"), View(0, 4, split.DEMANDS), 0)
     with pytest.raises(ValueError, match="ipd cannot play split"):
         table_policy("ipd").answer([query])
+
+
+@pytest.mark.parametrize(
+    ("name", "opponent", "refusal"),
+    [
+        ("auction", stateless(any_legal), "auction's 'new' draws random numbers"),
+        ("ipd", ipd.axelrod_player("titfortat.SuspiciousTitForTat"), "SuspiciousTitForTat.' needs `odds`"),
+    ],
+)
+def test_an_opponent_that_cannot_be_enumerated_is_refused(name, opponent, refusal, monkeypatch):
+    monkeypatch.setitem(games.get(name).pool("paper", "train"), "new", opponent)
+    with pytest.raises(ValueError, match=refusal):
+        tabular.chain(name, "paper", "train", "new")
 
 
 def test_always_defecting_by_hand():

@@ -494,6 +494,12 @@ def test_every_rule_has_a_version_and_dated_revisions():
     assert [entry.seen.startswith("after") for entry in REVISIONS["C5"]] == [False, True, True]
 
 
+def test_a_rule_without_a_date_is_refused(monkeypatch):
+    monkeypatch.setitem(claims.RULES, "C9", claims.RULES["C1"])
+    with pytest.raises(ValueError, match=r"rule C9 has no date; add its entry to sepo_lib/run/revisions\.py"):
+        decided()
+
+
 def estimator_rows(switch="credit", change=(-0.5, -0.6), width=0.02, **values) -> pd.DataFrame:
     """One row a game with one switch of `unbiased` turned; `width` is that of each interval."""
     turned = {"credit": "arm", "none": "arm"}.get(switch, switch)

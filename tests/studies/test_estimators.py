@@ -29,6 +29,17 @@ def block(name="ipd", batches=3, size=4, policy="random", pools="paper", seed=1)
     return start, estimators.play_groups(start, pools, batches, size, np.random.default_rng(seed))
 
 
+def test_the_study_has_every_preset_and_the_tables_name_a_function(monkeypatch):
+    def group_median(returns, decisions, seats):
+        return np.median(returns, axis=-2, keepdims=True)
+
+    new = credit.PRESETS["unbiased"].with_(baseline=group_median)
+    monkeypatch.setitem(credit.PRESETS, "new", new)
+    table = estimators.measure("random", games.get("kuhn"), "paper", estimators.FEWEST, [2], seed=1)
+    assert set(credit.PRESETS) - {"unbiased"} <= set(table["how"])
+    assert set(table[table["how"] == "new"]["baseline"]) == {"group_median"}
+
+
 @pytest.mark.parametrize(("name", "pool", "opponent"), CASES)
 def test_simulated_play_is_that_of_rollouts(name, pool, opponent):
     """Round by round, and from one round to the next, both agree with the other and with enumeration."""
