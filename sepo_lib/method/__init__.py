@@ -1,5 +1,5 @@
 """What is SEPO? The objective J, and the estimators of its gradient. Uses NumPy only.
 
-Read `objective` first: it computes J from recorded episodes (`records`). Then read `credit`: it computes one
-advantage per decision, which is where the recipes differ. `seeds` derives every random seed.
+Read `objective` first (J of the episodes in `records`), then `credit` (one advantage per decision, in which
+the recipes differ) and `loss`. `seeds` derives every random seed.
 """

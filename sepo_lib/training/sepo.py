@@ -149,8 +149,7 @@ def train(
         ),
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoints = folder / "trainer"
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    last = get_last_checkpoint(folder / "trainer") if (folder / "trainer").exists() else None
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model(str(folder / "model"))
     return [row for row in trainer.state.log_history if "loss" in row]
@@ -160,7 +159,6 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `TreeLogps` makes it faster: it reads what prompts and answers share once, and changes no result.
-
     `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
     """
 
