@@ -15,9 +15,9 @@ VALUES = (2, 4)  # points, equally likely, drawn by each player for itself in ev
 
 # Payoffs -------------------------------------------------------------------------------------------------
 def finish(actions: tuple[str, str], values: tuple[int, int], coin: int) -> Round:
-    """The round in which the players bid `actions` on `values` (points); `coin` (0 or 1) wins a tie.
+    """The round in which the players bid `actions` on `values` (points). Player `coin` (0 or 1) wins a tie.
 
-    The winner gets its value less its bid, even when negative; the other gets 0. A wrong bid raises KeyError.
+    The winner gets its value minus its bid (perhaps below 0), the other 0. A wrong bid raises KeyError.
     """
     own, other = (BIDS[action] for action in actions)
     won = coin if own == other else int(other > own)
@@ -84,7 +84,7 @@ def aggressive_value(view: View, rng: Rng) -> tuple[str, str]:
 
 
 def adaptive_expert(view: View, rng: Rng) -> tuple[str, str]:
-    """One above their last bid where that still earns something, else the highest bid that does."""
+    """One above their last bid if that still earns something, else the highest bid that does."""
     if not view.theirs:
         return value_bid(view, rng)[0], "It is the first round, so I bid half my value."
     last = view.theirs[-1]
@@ -171,9 +171,9 @@ class Auction(Game):
         )
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where the policy bids LOW (its partner in the collusive pool always bids LOW too)."""
+        """Per round, 1 if the policy bids LOW (its partner in the collusive pool always bids LOW too)."""
         return [float(r.actions[0] == LOW) for r in rounds]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where the policy wins with a bid at or above its value and so earns nothing."""
+        """Per round, 1 if the policy wins with a bid at or above its value and so earns nothing."""
         return [float(r.facts["winner"] == 0 and r.payoffs[0] <= 0) for r in rounds]

@@ -66,9 +66,9 @@ class Enumeration:
 
     legal: Mapping[InformationSet, tuple[Action, ...]]  #: the legal actions of every information set
     observe: Callable[[View], InformationSet]  #: the information set of a view
-    #: All ways in which the round after the given rounds can go against an opponent.
+    #: All ways in which the next round against an opponent can go, after the finished rounds.
     branches: "Callable[[Game, Opponent, Sequence[Round]], Iterator[Branch]]"
-    memory: Callable[[Sequence[Round]], Hashable]  #: all about the finished rounds that later ones depend on
+    memory: Callable[[Sequence[Round]], Hashable]  #: what later rounds depend on in the finished ones
     #: Two reference policies of the estimators study: an information set -> an action, or a list with the
     #: probability of every legal action.
     cooperative: Callable[[Any], Action | list[float]]
@@ -83,19 +83,19 @@ class Game:
     # The class is no `abc.ABC`, so that `games.register` can name what a subclass lacks in one sentence.
     name: str  #: the word for the game in commands, tables and file names
     title: str
-    short_title: str  #: the title where space is short, such as in a panel of a figure
+    short_title: str  #: a shorter title, for the panels of figures
     rounds: int  #: of an episode
     max_payoff: float  #: the payoff (points per round) that counts as 3 scaled points; see `scale`
     train_weights: Weights
     evaluation_weights: Weights
-    #: Pool set (`paper`, and `conflict` where the game has one) -> pool (see POOLS) -> name -> opponent. The
-    #: same name in two pools is the same opponent.
+    #: Pool set (`paper`, and `conflict` if the game has one) -> pool (see POOLS) -> name -> opponent. Equal
+    #: names in two pools are one opponent.
     pools: Mapping[str, Mapping[str, Mapping[str, Opponent]]]
     #: Strategies of the demonstrations for supervised fine-tuning, with their shares of the episodes.
     experts: Mixture
     #: Exploitable strategies of the demonstrations for pre-training, with their shares of the episodes.
     naive: Mixture = {"naive": (1.0, naive_choice)}  # noqa: RUF012 (nothing changes it)
-    pretraining_share: int = 1  #: how many times the usual number of examples pre-training takes
+    pretraining_share: int = 1  #: multiplies the number of examples in pre-training
     kinds: frozenset[str] = frozenset()  #: the traits that no other attribute implies (see TRAITS)
     #: How to enumerate J, or None; then the studies that enumerate leave the game out.
     enumeration: Enumeration | None = None
@@ -114,7 +114,7 @@ class Game:
     def traits(self) -> frozenset[str]:
         """The traits of the game (see TRAITS): its `kinds`, and those that its other attributes imply."""
         implied = {"enumerable": self.enumeration, "nashconv": self.information_sets}
-        return self.kinds | {trait for trait, given in implied.items() if given is not None}
+        return self.kinds | {trait for trait, value in implied.items() if value is not None}
 
     @abstractmethod
     def play(self, rng: Rng) -> Play:
@@ -127,9 +127,9 @@ class Game:
     def parts(self, rng: Rng) -> list[Part]:
         """The parts of an episode that can be played side by side, with their chance moves drawn from `rng`.
 
-        A part is a function of the rounds that were finished before it, which returns a generator as `play`
-        does. It may show these rounds to the players, but its rules must not depend on them. The rounds of
-        all parts in order are the rounds of `play`. Only a memoryless game has more than one part.
+        A part is a function. It takes the rounds of the parts before it and returns a generator like `play`.
+        It may show these rounds to the players, but its rules must not depend on them. The rounds of all
+        parts in order are those of `play`. Only a memoryless game has more than one part.
         """
         return [lambda finished: self.play(rng)]
 
@@ -138,7 +138,7 @@ class Game:
     ) -> Play:
         """An episode (see `play`) in which both players choose one of the `legal` actions at once.
 
-        `finish` makes the round of both actions. `facts` holds the facts in the views of either player.
+        `finish` makes the round of both actions. `facts` are the facts that player 0 and player 1 see.
         """
         rounds: list[Round] = []
         while len(rounds) < self.rounds:
@@ -147,7 +147,7 @@ class Game:
         return rounds
 
     def view(self, rounds: Sequence[Round], player: int, legal: tuple[Action, ...], **facts: Any) -> View:
-        """What `player` has seen before the round that follows `rounds`, with the `facts` that it may see."""
+        """What `player` sees before the next round: the finished `rounds` and the `facts` it may know."""
         mine, theirs = (tuple(r.actions[p] for r in rounds) for p in (player, 1 - player))
         payoffs = tuple(r.payoffs[player] for r in rounds)
         return View(len(rounds), self.rounds, legal, mine, theirs, payoffs, facts)
@@ -169,7 +169,7 @@ class Game:
         """The externality cost per round, in [0, 1]; x is the mean over rounds."""
 
     def spell(self, action: Action) -> str:
-        """The text of an action, as it stands on the last line of an answer."""
+        """The text of an action on the last line of an answer."""
         return str(action)
 
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
@@ -181,7 +181,7 @@ class Game:
         return self._spelled(tuple(legal)).get(_plain(last))
 
     def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
-        """The finished rounds in words: both actions and, where there are `outcomes`, that of the round."""
+        """The finished rounds in words: both actions of each and, if `outcomes` are passed, its outcome."""
         columns = [map(self.spell, view.mine), map(self.spell, view.theirs), *filter(None, [outcomes])]
         past = "; ".join(" ".join(words) for words in zip(*columns, strict=True))
         return f"History (you, other): {past or 'none'}."
@@ -238,7 +238,5 @@ def play_out(play: Play, players: Mapping[int, Act]) -> list[Round]:
     """
     loop = GameLoop(play)
     while loop.rounds is None:
-        loop.advance(
-            {player: act(loop.views[player]) for player, act in players.items() if player in loop.views}
-        )
+        loop.advance({p: act(loop.views[p]) for p, act in players.items() if p in loop.views})
     return loop.rounds

@@ -26,14 +26,14 @@ def legal_demands(pool: Items) -> tuple[Items, ...]:
 
 # Payoffs -------------------------------------------------------------------------------------------------
 def agreed(demands: Sequence[Items], pool: Items) -> bool:
-    """True where no item of `pool` is demanded more often than it is there (units)."""
+    """Whether the two demands together fit into the `pool` (units), item by item."""
     return all(a + b <= units for a, b, units in zip(*demands, pool, strict=True))
 
 
 def payoffs(demands: Sequence[Items], pool: Items, values: Sequence[Items]) -> tuple[float, float]:
-    """Points of both players: own demand times own values where there is a deal, else 0.
+    """Points of both players: own demand times own values if there is a deal, else 0.
 
-    `demands` in units, `values` in points per unit. Raises ValueError where a demand does not fit the pool.
+    `demands` in units, `values` in points per unit. Raises ValueError if a demand alone exceeds the pool.
     """
     for demand in demands:
         if any(d not in range(units + 1) for d, units in zip(demand, pool, strict=True)):
@@ -111,7 +111,7 @@ PAPER = {
 
 # Experts -------------------------------------------------------------------------------------------------
 def _claim(view: View, demand: Items, rng: Rng, *reasons: str) -> tuple[Items, str]:
-    """`demand` for one of the `reasons`; where it is empty, one unit of the most valued item."""
+    """`demand` with one of the `reasons`; if it is empty, one unit of the most valued item."""
     if any(demand):
         return demand, one_of(rng, *reasons)
     return favourite(view, (1, 1, 1)), "My share is small, so I ask for one unit."
@@ -150,7 +150,7 @@ def defensive_expert(view: View, rng: Rng) -> tuple[Items, str]:
 
 
 def naive_large_demand(view: View, rng: Rng) -> tuple[Items, str]:
-    """Of each item the larger of two random numbers of units."""
+    """For each item, the larger of two random numbers of units."""
     return tuple(map(max, any_legal(view, rng), any_legal(view, rng))), "I feel like taking these."
 
 
@@ -217,10 +217,10 @@ class Deal(Game):
         return super().parse(tight.replace(",", ", "), legal)
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where some demand exceeds what the fair opponent leaves of the pool."""
+        """Per round, 1 if the policy demands more of some item than the fair opponent leaves."""
         pairs = [zip(r.actions[0], r.facts["pool"], strict=True) for r in rounds]
         return [float(any(d > n - n // 2 for d, n in items)) for items in pairs]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where some item is over-demanded (a breakdown)."""
+        """Per round, 1 if some item is over-demanded (a breakdown)."""
         return [float(not agreed(r.actions, r.facts["pool"])) for r in rounds]

@@ -184,9 +184,9 @@ class IPD(Game):
         return f"Round {view.round + 1} of {view.rounds}. {self.history(view)} Choose {choice}."
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, 1 where the policy defects (its partner in the collusive pool always cooperates)."""
+        """Per round, 1 if the policy defects (its partner in the collusive pool always cooperates)."""
         return [float(r.actions[0] == DEFECT) for r in rounds]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:
-        """Per round, the shortfall of the pair's mean payoff from R, over R: 0, 1/6 or 2/3."""
+        """Per round, how far the pair's mean payoff is below R, as a share of R: 0, 1/6 or 2/3."""
         return [max(0.0, REWARD - sum(r.payoffs) / 2) / REWARD for r in rounds]

@@ -60,13 +60,13 @@ STRATEGIES = {name: table for name, (_, table) in _DESCRIBED.items()}
 
 
 def view_of(card: str, history: tuple[str, ...], first: bool) -> View:
-    """What a player sees that holds `card` and moves `first`, after the words `history` of the first hand."""
+    """The view of the player who holds `card`, after the words `history`; `first`: it is the first mover."""
     facts = {"card": card, "history": history, "first": first}
     return View(0, ROUNDS, FACING if "BET" in history else FREE, facts=facts)
 
 
 def by_table(strategy: Sequence[Sequence[float]], description: str = "Plays a table.") -> Opponent:
-    """An opponent that plays P(BET or CALL) by HISTORIES and CARDS, a table like those in `STRATEGIES`."""
+    """An opponent that plays a table of P(BET or CALL), HISTORIES x CARDS, such as those in `STRATEGIES`."""
     table = dict(zip(HISTORIES, strategy, strict=True))
 
     def rule(view: View, rng: Rng) -> str:
@@ -243,7 +243,7 @@ class Kuhn(Game):
         )
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
-        """Per hand, 1 where the policy folds."""
+        """Per hand, 1 if the policy folds."""
         return [float("FOLD" in hand.actions[0]) for hand in rounds]
 
     def externality(self, rounds: Sequence[Round]) -> list[float]:

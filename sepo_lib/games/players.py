@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class View:
-    """What one player has seen when it is to act. Rounds that are played side by side show no past ones."""
+    """What one player has seen when it is to act; rounds that are played side by side show no past ones."""
 
     round: int  # from 0 to `rounds` - 1
     rounds: int
@@ -41,7 +41,7 @@ class Opponent:
     start: Start  # makes that player
     description: str  # what it does, in one line
     source: str = ""
-    odds: Any = None  # its action probabilities as the game's `Enumeration` reads them, if it needs them
+    odds: Any = None  # its action probabilities, in the form that the game's `Enumeration` reads
 
     def __call__(self, rng: Rng) -> Act:
         return self.start(rng)
@@ -72,6 +72,6 @@ def constant(action: Action, *reasons: str) -> Strategy:
     return explained(lambda view, rng: action, *reasons)
 
 
-#: Uniform over the legal actions; the reasons of the second state nothing about the game.
+#: Both choose uniformly from the legal actions. The reasons of `naive_choice` state nothing about the game.
 random_expert = explained(any_legal, "I choose at random this time.", "I leave this choice to chance.")
 naive_choice = explained(any_legal, "I just pick one.", "Let me try this one.", "I have no plan here.")

@@ -25,8 +25,8 @@ GAMES: dict[str, Game] = {}
 def register(game: Game) -> Game:
     """Check `game`, add it to the registry and return it.
 
-    Raises ValueError, in one sentence that names the member, where the game lacks one or has a wrong one,
-    where its name is taken, and where it is defined in a notebook or script.
+    Raises ValueError for a missing or wrong member (the message names it), for a name that is taken, and for
+    a game that is defined in a notebook or script.
     """
     if not isinstance(game, Game):
         raise ValueError(f"'{game}' is no game; register an instance of a subclass of `Game`.")
@@ -90,7 +90,7 @@ def _faults(game: Game) -> Iterator[str]:
     for pools, by_pool in game.pools.items():
         wrong = f"has wrong `pools`: the pool set '{pools}'"
         if tuple(by_pool) != POOLS or not all(by_pool.values()):
-            yield f"{wrong} needs at least one opponent in each of {', '.join(POOLS)}"
+            yield f"{wrong} needs {', '.join(POOLS)}, in this order, none empty"
         for name, opponent in (pair for pool in by_pool.values() for pair in pool.items()):
             if not isinstance(opponent, Opponent) or not opponent.description:
                 yield f"{wrong} holds '{name}', which must be an `Opponent` with a description"
@@ -99,10 +99,8 @@ def _faults(game: Game) -> Iterator[str]:
     if "nashconv" in game.traits and (other := having("nashconv")):
         yield f"has `information_sets`, but NashConv is measured in '{other[0].name}' alone; set it to None"
     if type(game).__module__ == "__main__":
-        yield (
-            "is defined in a notebook or script, where other processes cannot find it; put the class and the "
-            "call of `games.register` in a file of their own and import that file"
-        )
+        place = "is defined in a notebook or script, where other processes cannot find it"
+        yield f"{place}; put the class and `games.register` in a file of their own and import that file"
 
 
 def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
@@ -122,9 +120,8 @@ def _are_weights(weights: Any) -> bool:
 
 
 def _are_pools(pools: Any) -> bool:
-    return "paper" in pools and all(
-        isinstance(pool, Mapping) for by in pools.values() for pool in by.values()
-    )
+    every = [pool for by_pool in pools.values() for pool in by_pool.values()]
+    return "paper" in pools and all(isinstance(pool, Mapping) for pool in every)
 
 
 _MIXTURE = ("strategy name -> (share of the episodes, strategy), with shares that sum to 1", _is_mixture)
@@ -139,10 +136,7 @@ _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "title": ("a title for tables and figures", lambda title: bool(title.strip())),
     "short_title": ("a short title for the panels of figures", lambda title: bool(title.strip())),
     "rounds": ("the number of rounds of an episode, at least 1", lambda n: isinstance(n, int) and n >= 1),
-    "max_payoff": (
-        "a payoff in points per round above 0, for s = 3 / max_payoff",
-        lambda p: 0 < p < math.inf,
-    ),
+    "max_payoff": ("a payoff above 0, in points per round, for the scale s", lambda p: 0 < p < math.inf),
     "train_weights": ("the `Weights` of J in training, none below 0", _are_weights),
     "evaluation_weights": ("the `Weights` of J in evaluation, none below 0", _are_weights),
     "pools": ("a mapping of pool sets, 'paper' among them, to pools of opponents by name", _are_pools),

@@ -33,7 +33,7 @@ def same(first: Estimator, second: Estimator, game: Game, pools: str = "paper") 
 def acts(estimator: Estimator, switch: str, game: Game, pools: str = "paper") -> bool:
     """Whether a switch can change an advantage: whether its values in `published` and in `unbiased` give
     `estimator` different advantages. Raises ValueError for an unknown switch."""
-    ends = (estimator.turned(switch, like=PRESETS[name]) for name in ("published", "unbiased"))
+    ends = (estimator.with_switch(switch, like=PRESETS[name]) for name in ("published", "unbiased"))
     return not same(*ends, game, pools)
 
 

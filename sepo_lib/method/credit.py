@@ -14,14 +14,14 @@ The paper's estimator, that of its authors' current code and the unbiased one di
                                                           the pool)
 
 Under both immediate horizons every round is charged the whole penalty of its episode. `immediate` leaves the
-payoff in points; `immediate_scaled` multiplies it by s, as J does. Where s is 1, `authors_current` therefore
+payoff in points; `immediate_scaled` multiplies it by s, as J does. If s is 1, `authors_current` therefore
 equals `published+credit`. docs/DEVIATIONS.md lists what else differs from the authors' code.
 
 A sum that was clamped as a whole cannot be split into rounds. Under `to_go` the clamp `episode` therefore
 charges every round of an exploiter's episode the penalty of the whole episode.
 
-The scale `none` leaves the advantages in units of J: the sum over decisions of A grad log pi, divided by the
-rollouts of a group, then estimates grad J itself and can be compared with the exact gradient.
+The scale `none` leaves the advantages in units of J. The sum of A grad log pi over all decisions, divided by
+the size G of a group, then estimates grad J and can be compared with the exact gradient.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,9 +55,9 @@ _BATCH = (-3, -2, -1)  # the axes N, G and T
 class Estimator:
     """One setting of the five switches, and the baseline. Raises ValueError for a value that does not exist.
 
-    The baseline `group` is the mean return of the other rollouts of the group at that round. Under the scale
-    group_std it is the mean of all: the deviation carries the same factor G / (G - 1). Estimators of other
-    papers set functions of arrays for horizon, scale and baseline (see `studies/baselines.py`).
+    The baseline `group` is the mean return of the other rollouts of the group in the same round. Under the
+    scale group_std it is the mean of all rollouts. Estimators of other papers set functions of arrays for
+    horizon, scale and baseline (see `studies/baselines.py`).
     """
 
     arm: str
@@ -77,7 +77,7 @@ class Estimator:
         """The same estimator with other values in some fields."""
         return replace(self, **values)
 
-    def turned(self, switch: str, like: "Estimator") -> "Estimator":
+    def with_switch(self, switch: str, like: "Estimator") -> "Estimator":
         """The same estimator with one switch as in `like`. Raises ValueError for an unknown switch."""
         if switch not in FIELD_OF_SWITCH:
             raise ValueError(f"Unknown switch '{switch}'; choose from {', '.join(FIELD_OF_SWITCH)}.")
@@ -102,7 +102,7 @@ def preset(name: str, arm: str | None = None) -> Estimator:
         raise ValueError(f"Unknown preset '{base}'; choose from {', '.join(PRESETS)}.")
     estimator = PRESETS[base]
     for switch in switches:
-        estimator = estimator.turned(switch, like=PRESETS["unbiased"])
+        estimator = estimator.with_switch(switch, like=PRESETS["unbiased"])
     return estimator if arm is None else estimator.with_(arm=arm)
 
 
@@ -146,9 +146,9 @@ def advantages(
         A[r, t] = (R[r, t] - mean over r' != r of R[r', t]) / scale
 
     with the returns R of `_credited_returns` or `_shared_returns`. The result lacks the opponents that the
-    arm leaves out of the loss. The second value is the share of (group, round) cells whose rollouts all have
-    the same return, in [0, 1]. `penalty_weights` are le, lc and lx of J (None: the game's training weights).
-    `mean_margins` are the exploiters' mean margins (points per round) where they are known better than from
+    arm leaves out of the policy term. The second value is the share of (group, round) cells whose rollouts
+    all have the same return. `penalty_weights` are le, lc and lx of J (None: the game's training weights).
+    `mean_margins` are the exploiters' mean margins (points per round) if they are known better than from
     this batch; the clamp `mean` charges the exploiters whose mean margin is positive. Raises ValueError for
     a missing pool and for groups of unequal sizes.
     """
@@ -187,7 +187,7 @@ def advantages(
 class Credit:
     """The credit of one batch of episodes, in their order.
 
-    `advantages`: one float per decision, or None for an episode that the arm leaves out of the policy term.
+    `advantages`: per episode one float per decision, or None if the arm leaves it out of the policy term.
     `frac_reward_zero_std` (TRL's name; `zero_variance_groups` in training.csv): the share of (group, round)
     cells whose rollouts all have the same return. Their advantage is 0; the KL term still covers them.
     """
@@ -231,8 +231,8 @@ def _margins(
 ) -> dict[Key, np.ndarray]:
     """Opponent's minus own payoff per exploiter, shape (..., N, G, T); its mean over T is an episode's e.
 
-    0 where the clamp excludes it: `episode` excludes episodes, `mean` exploiters that are behind on average
-    (by `mean_margins`, or else in this batch).
+    The clamp `episode` sets it to 0 in episodes whose e is not positive; `mean` does so for exploiters whose
+    mean margin (that of `mean_margins`, or else of this batch) is not positive.
     """
     clamped = {}
     for key, rollouts in exploiters.items():
@@ -318,7 +318,7 @@ def _shared_returns(
 
 
 def _reward_to_go(rewards_NGT: np.ndarray, horizon: str | Callable, game: Game) -> np.ndarray:
-    """The sum of rewards from each round to the last one; the reward itself where rounds are independent."""
+    """The sum of rewards from each round to the last one; the reward itself if rounds are independent."""
     if callable(horizon):
         return horizon(rewards_NGT, game.seats)
     return rewards_NGT if game.memoryless else np.cumsum(rewards_NGT[..., ::-1], axis=-1)[..., ::-1]

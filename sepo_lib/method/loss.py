@@ -20,7 +20,7 @@ class Rows:
     counts_B: np.ndarray
     """How many decisions sampled the row; 0 for an option of a constrained decode that none sampled."""
     old_logps_BL: np.ndarray | None = None
-    """Log-probabilities under the policy that played; None where it is the policy itself, as in training."""
+    """Log-probabilities under the policy that played; None if it is the policy itself, as in training."""
 
 
 def reference_loss(rows: Rows, clip: float, kl_beta: float, decisions: int) -> float:

@@ -13,7 +13,7 @@ from sepo_lib.method.records import Episode, by_opponent
 
 
 def objective(game: Game, u: float, e: float, c: float, x: float, weights: Weights) -> float:
-    """J (scaled points) of its four terms, numbers or arrays."""
+    """J (scaled points) from its four terms, which are numbers or arrays."""
     s = game.scale
     return s * u - weights.exploit * s * e - weights.collusion * c - weights.externality * x
 
@@ -24,7 +24,7 @@ def payoff(episodes: Sequence[Episode], pool: str = "train") -> float:
 
 
 def margins(episodes: Sequence[Episode]) -> dict[str, float]:
-    """Exploiter -> its mean margin (points per round): its payoff minus the policy's, with the sign."""
+    """Exploiter -> its mean margin (points per round): its payoff minus the policy's, signed."""
     return {
         opponent: float(np.mean([e.other_T.mean() - e.own_T.mean() for e in group]))
         for (_, opponent), group in require(episodes, "exploiter").items()
@@ -53,7 +53,7 @@ def mean_over_opponents(episodes: Sequence[Episode], value: Callable[[Episode], 
 
 
 def require(episodes: Sequence[Episode], pool: str) -> dict[tuple[str, str], list[Episode]]:
-    """The episodes against `pool` by (pool, opponent). Raises ValueError where there are none."""
+    """The episodes against `pool` by (pool, opponent). Raises ValueError if there are none."""
     groups = by_opponent(episodes, pool)
     if not groups:
         raise ValueError(f"No episodes against the {pool} pool: play it before computing the objective.")

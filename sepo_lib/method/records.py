@@ -29,7 +29,7 @@ class Decision:
 
     `round` is the index of its round. `prompt_ids` and `completion_ids` are token ids, empty for policies
     that are not language models; `logps` are the log-probabilities (nats) of the completion's tokens.
-    `parsed` is False where the action came from the constrained decode; `options` is then the distribution
+    `parsed` is False if the action came from the constrained decode; `options` is then the distribution
     that it was drawn from (one object for equal prompts of a batch).
     """
 

@@ -18,7 +18,7 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 class Later:
-    """A generator that is made at its first draw, because few of thousands of opponents draw at all."""
+    """A generator that is created at its first draw: of thousands of opponents, few draw at all."""
 
     def __init__(self, seed: int, *names: object) -> None:
         self._seed, self._names = seed, names

@@ -102,8 +102,7 @@ class LanguageModelPolicy:
         return answers
 
     def encode(self, chats: Sequence[Sequence[Mapping[str, str]]]) -> list[tuple[str, list[int]]]:
-        """The prompt of each chat (system and user message) as text and as token ids, up to where the answer
-        begins. Prompts are cached."""
+        """The prompt of each chat (system and user message), as text and as token ids; prompts are cached."""
         keys = [(chat[0]["content"], chat[1]["content"]) for chat in chats]
         new = {key: list(chat) for key, chat in zip(keys, chats, strict=True) if key not in self._encoded}
         if new:  # all in one call: each call of the template and of the tokenizer costs as much as a prompt

@@ -44,8 +44,7 @@ def plan(
 ) -> list[Plan]:
     """Episodes against every opponent of the pools in `counts` (pool -> episodes per opponent).
 
-    Every episode has its own chance moves. `replacements` takes the place of the pools that it names; pass
-    the same mapping to `play`.
+    Every episode has its own chance moves. Pools in `replacements` are replaced; pass it to `play` too.
     """
     plans = []
     for pool, count in counts.items():
@@ -69,8 +68,7 @@ def play(policy: Policy, plans: Sequence[Plan], replacements: Replacements | Non
 def play_distributed(
     policy: Policy, plans: Sequence[Plan], replacements: Replacements | None = None
 ) -> list[Episode]:
-    """`play`, with the plans divided among all processes. Each process gets all episodes, and must call this
-    with the same arguments."""
+    """`play`, divided among all processes: all must call it with the same arguments, and get all episodes."""
     return distributed.map_shares(lambda share: play(policy, share, replacements), plans)
 
 
@@ -88,8 +86,7 @@ class Running:
     """One episode under way; `opponent` replaces the pool's opponent that the plan names.
 
     The parts of an episode (`Game.parts`) are played side by side, so it may have several open decisions.
-    With `in_turn` they are played one after the other: the episode is the same, but views show the rounds
-    before.
+    With `in_turn` they are played one after the other, and views show the earlier rounds too.
     """
 
     def __init__(self, plan: Plan, opponent: Opponent | None = None, in_turn: bool = False):
@@ -125,7 +122,7 @@ class Running:
         rates = self.game.collusion(rounds), self.game.externality(rounds)
         for rate_T in rates:
             if len(rate_T) != len(rounds) or not all(0 <= rate <= 1 for rate in rate_T):
-                raise ValueError(f"{p.game}: a rate needs one number in [0, 1] per round, not {rate_T}.")
+                raise ValueError(f"{p.game}: c and x need one number in [0, 1] per round, not {rate_T}.")
         return Episode(p.game, p.pools, p.pool, p.opponent, p.rollout, p.seed, decisions, rounds, *rates)
 
     def _start(self) -> None:

@@ -23,7 +23,7 @@ RANDOM_MIX = "random_mix"  # the name of the random opponent
 def mixture(game: str, kind: str = "expert") -> Mixture:
     """The strategies of `game` with their shares of the episodes (docs/method.md, "Demonstrations").
 
-    Raises ValueError where the game or the kind is unknown.
+    Raises ValueError if the game or the kind is unknown.
     """
     if kind not in KINDS:
         raise ValueError(f"'{kind}' is no kind of demonstration; choose one of {list(KINDS)}.")
@@ -43,7 +43,7 @@ def episode(
 ) -> list[tuple[View, Action, str]]:
     """One episode of `strategy` (player 0) against `opponent`: its decisions as (view, action, reason).
 
-    Raises ValueError where the strategy or the opponent chooses an action that is not legal.
+    Raises ValueError if the strategy or the opponent chooses an action that is not legal.
     """
     decisions: list[tuple[View, Action, str]] = []
 
@@ -60,7 +60,7 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
     """Exactly `examples` decisions of demonstration episodes (the last episode may be cut short).
 
     Columns: game, strategy, opponent, episode and round (indices from 0), prompt (system and user message),
-    completion (one assistant message), split. A fifth of the episodes, and at least one where there are two
+    completion (one assistant message), split. A fifth of the episodes, and at least one if there are two
     or more, is `valid`; no episode is in both splits. Raises ValueError on an unknown game or kind, or fewer
     than one example.
     """
@@ -97,9 +97,9 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
 
 
 def _random_mix(rng: Rng) -> Act:
-    """A random opponent that draws its odds of the legal actions once an episode, uniformly over all odds.
+    """A random opponent that draws its action probabilities once per episode, uniformly from the simplex.
 
-    Its odds are not simply equal, because two shift pools hold out the opponent that plays uniformly.
+    They are not all equal, because the shift pools of two games hold out the opponent that plays uniformly.
     """
     odds: dict[tuple[Action, ...], np.ndarray] = {}
 

@@ -11,16 +11,15 @@ What differs from GRPO as TRL runs it:
    decision is one row, with the token ids that were sampled.
 2. Advantages come from `credit.assign`, not from a reward function and TRL's group normalization.
 3. Every decision of the batch is in the loss, whatever the arm. A decision that the arm leaves out has
-   advantage 0 and feels only the KL term. Both terms are divided by the number of all decisions.
-4. The probability of a decision is that of its text. Where the text does not parse, the probability of the
+   advantage 0 and enters only the KL term. Both terms are divided by the number of all decisions.
+4. The probability of a decision is that of its text. If the text does not parse, the probability of the
    action in the constrained decode is a second factor. The loss trains both (`merge_rows`).
 5. Equal (prompt, answer) rows become one row with the sum of their advantages. Its weight in the KL term is
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
 7. Log-probabilities are computed with every shared prefix of prompts or answers read once.
 
-`method/loss.py` states the loss. Clipping, the KL term to the SFT model, the optimizer, the schedule and
-checkpoints are TRL's.
+`method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
 
 import time
@@ -53,8 +52,7 @@ TRAINING_POOLS = OBJECTIVE_POOLS
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError for an exploiter that is not refreshed at every checkpoint: a run that resumes there
-    would meet another one.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts.
     """
 
     game: Game
@@ -78,7 +76,7 @@ class SEPOConfig:
     max_grad_norm: float
     """Longer gradients are scaled down to this norm."""
     temperature: float
-    """The sampling temperature of play, at which the loss takes log-probabilities too."""
+    """The temperature of the sampling in play and of the log-probabilities in the loss."""
     max_new_tokens: int
     """The longest answer in tokens."""
     checkpoint_every: int
@@ -90,7 +88,7 @@ class SEPOConfig:
     penalty_weights: Weights | None = None
     """le, lc and lx of J; None: the training weights of the game."""
     exploiter: BestResponse | None = None
-    """A best response that takes the place of some pools."""
+    """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
 
@@ -158,7 +156,7 @@ def train(
 class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
-    `TreeLogps` makes it faster: it reads what prompts and answers share once, and changes no result.
+    `TreeLogps` makes it faster and changes no result: it computes shared tokens only once.
     `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
     """
 
@@ -209,7 +207,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         if config.exploiter:
             metrics["nashconv"].append(config.exploiter.nashconv)
         if config.estimator.arm == "reward_only":
-            # How far a penalty shared by the whole group is from changing an advantage: 0 but for rounding.
+            # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
             metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
         self._log_measures(assigned, len(rows))
@@ -218,7 +216,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         return batch
 
     def _assign(self, estimator: credit.Estimator) -> credit.Credit:
-        """The credit of the latest batch, with the mean margins of exploiters enumerated where possible."""
+        """The credit of the latest batch, with the mean margins of exploiters enumerated if possible."""
         game, exploiter = self.config.game, self.config.exploiter
         if exploiter and "exploiter" in exploiter.pools:
             means = {best_response.NAME: exploiter.nashconv}
@@ -265,7 +263,7 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
     p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
     grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
-    Raises ValueError where there is no decision.
+    Raises ValueError if there is no decision.
     """
     sums: dict[tuple, list] = {}
 

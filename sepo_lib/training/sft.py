@@ -24,7 +24,7 @@ class SFTSettings:
     """One supervised fine-tuning. `config/profiles.yaml` holds the values, with what the paper says."""
 
     epochs: float
-    """Passes over the examples, where `steps` is None."""
+    """Passes over the examples, if `steps` is None."""
     batch: int
     """Examples in an optimizer step."""
     learning_rate: float

@@ -79,7 +79,7 @@ NAIVE: Mixture = {"daring": (0.5, constant(STRAIGHT, "I feel like racing.")), "n
 
 # Enumeration ---------------------------------------------------------------------------------------------
 def branches(game: Game, opponent: Opponent, rounds: Sequence[Round]) -> Iterator[Branch]:
-    act = opponent(np.random.default_rng(0))  # no opponent of the enumerated pools draws from it
+    act = opponent(np.random.default_rng(0))  # the enumeration refuses opponents that draw from it
     theirs = act(game.view(rounds, 1, ACTIONS))
     seen = rounds[-1].actions if rounds else ()
     for mine in ACTIONS:

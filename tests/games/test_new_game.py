@@ -160,7 +160,7 @@ def test_a_wrong_member_is_named(chicken, member, value):
 @pytest.mark.parametrize(
     ("pool", "opponents", "reason"),
     [
-        ("shift", {}, "needs at least one opponent"),
+        ("shift", {}, "needs train, exploiter, collusive, shift, in this order, none empty"),
         ("shift", {"copycat": Opponent(lambda rng: lambda view: "SWERVE", "Swerves.")}, "'copycat'"),
         ("train", {"silent": Opponent(lambda rng: lambda view: "SWERVE", "")}, "'silent'"),
         ("train", {"plain": lambda rng: lambda view: "SWERVE"}, "'plain'"),
@@ -221,7 +221,7 @@ def test_an_illegal_action_of_an_opponent_stops_the_rollout(chicken, monkeypatch
 @pytest.mark.parametrize("rates", [[7.0] * 4, [float("nan")] * 4, []])
 @pytest.mark.parametrize("name", ["collusion", "externality"])
 def test_a_rate_is_one_number_from_0_to_1_per_round(chicken, monkeypatch, name, rates):
-    with pytest.raises(ValueError, match="variant: a rate needs one number in"):
+    with pytest.raises(ValueError, match="variant: c and x need one number in"):
         one_episode(chicken, monkeypatch, **{name: lambda self, rounds: rates})
 
 

@@ -284,7 +284,7 @@ def test_means_that_are_better_known_decide_who_is_ahead():
             np.testing.assert_allclose(a, b)
 
 
-def test_a_preset_with_switches_turned():
+def test_a_preset_with_switches_changed():
     published, unbiased = (credit.PRESETS[name] for name in ("published", "unbiased"))
     assert credit.preset("published+horizon") == published.with_(horizon="to_go")
     assert credit.preset("published+credit", "constant") == published.with_(arm="constant")
