@@ -34,6 +34,7 @@ from sepo_lib import figures, games
 from sepo_lib.bench.meters import Meter, OperatorProfile, clock, matmul_rate, peak_mib, reset_peak, summarized
 from sepo_lib.chat import templates
 from sepo_lib.config import paths, profiles
+from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine
@@ -254,7 +255,7 @@ def profile_step(suite: Suite, model_name: str, game_name: str, size: int) -> li
 
 def plans_of(game: games.Game, size: int) -> list[rollouts.Plan]:
     """The episodes of one SEPO step with groups of `size`."""
-    return rollouts.plan(game, "paper", dict.fromkeys(sepo.TRAINING_POOLS, size), SEED)
+    return rollouts.plan(game, "paper", dict.fromkeys(OBJECTIVE_POOLS, size), SEED)
 
 
 def time_play(policy, plans: list, ticks: int | None, together: bool) -> tuple[float, int, int]:

@@ -220,13 +220,13 @@ class GameLoop:
         self.rounds: list[Round] | None = None  # None until the game is over
         self.advance(None)
 
-    def advance(self, actions: Mapping[int, Action] | None) -> None:
+    def advance(self, actions: dict[int, Action] | None) -> None:
         """Play one action for each player of `views`; None starts the game. ValueError if one is illegal."""
         for player, action in (actions or {}).items():
             if action not in (legal := self.views[player].legal):
                 raise ValueError(f"Illegal action: player {player} chose {action!r} out of {legal}.")
         try:
-            self.views = next(self._play) if actions is None else self._play.send(dict(actions))
+            self.views = next(self._play) if actions is None else self._play.send(actions)
         except StopIteration as end:
             self.views, self.rounds = {}, end.value
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from sepo_lib.games.base import Game, Opponent
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Opponent
 from sepo_lib.measure import random_play
 from sepo_lib.method import credit
 from sepo_lib.method.credit import PRESETS, Credit, Estimator, Rollouts
@@ -71,5 +71,5 @@ def _random_batches(game: Game, pools: str) -> credit.Pools:
 
     return {
         pool: {(pool, name): rollouts(opponent) for name, opponent in game.pool(pools, pool).items()}
-        for pool in credit.POOLS
+        for pool in OBJECTIVE_POOLS
     }

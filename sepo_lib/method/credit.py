@@ -34,7 +34,6 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.method.records import Episode, by_opponent
 
 ARMS = ("reward_only", "constant", "per_rollout", "credited")
-POOLS = OBJECTIVE_POOLS
 CHOICES = {
     "arm": ARMS,
     "horizon": ("immediate", "immediate_scaled", "to_go"),
@@ -176,7 +175,7 @@ def advantages(
             centred_NGT = centred_NGT * size / (size - 1)
         centred[key] = centred_NGT
     if estimator.scale == "batch":  # the root mean square over all decisions; those left out count as 0
-        counts = {key: group.decisions_NGT for pool in POOLS for key, group in pools[pool].items()}
+        counts = {key: group.decisions_NGT for pool in OBJECTIVE_POOLS for key, group in pools[pool].items()}
         square = sum((counts[key] * a**2).sum(axis=_BATCH, keepdims=True) for key, a in centred.items())
         rms = np.sqrt(square / sum(count.sum(axis=_BATCH, keepdims=True) for count in counts.values()))
         centred = {key: a / (rms + _STD_FLOOR) for key, a in centred.items()}
@@ -207,8 +206,8 @@ def assign(
 
     A group is all episodes of one (pool, opponent) pair: G of them, the same G for every pair.
     """
-    groups = {pool: by_opponent(episodes, pool) for pool in POOLS}
-    pools = {pool: {key: _stacked(group) for key, group in groups[pool].items()} for pool in POOLS}
+    groups = {pool: by_opponent(episodes, pool) for pool in OBJECTIVE_POOLS}
+    pools = {pool: {key: _stacked(group) for key, group in groups[pool].items()} for pool in OBJECTIVE_POOLS}
     by_key, frac_reward_zero_std = advantages(pools, game, estimator, penalty_weights, mean_margins)
     of_episode: dict[int, np.ndarray] = {}
     for key, advantages_NGT in by_key.items():
@@ -218,10 +217,10 @@ def assign(
 
 
 def _check(pools: Pools) -> None:
-    for pool in POOLS:
+    for pool in OBJECTIVE_POOLS:
         if not pools.get(pool):
             raise ValueError(f"The batch has no episodes against the {pool} pool; all three are needed.")
-    sizes = {key: group.own_NGT.shape[:-1] for pool in POOLS for key, group in pools[pool].items()}
+    sizes = {key: group.own_NGT.shape[:-1] for pool in OBJECTIVE_POOLS for key, group in pools[pool].items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"All rollout groups must have the same size; found {sizes}.")
 
@@ -258,12 +257,12 @@ def _credited_returns(
 
     With equal `weights` every n is 1. The return is the reward to go.
     """
-    n_u, n_e, n_c = (len(pools[pool]) for pool in POOLS)
+    n_u, n_e, n_c = (len(pools[pool]) for pool in OBJECTIVE_POOLS)
     w_u, w_e, w_c, w_x = 1 / n_u, 1 / n_e, 1 / n_c, 1 / (n_u + n_e)
     if estimator.weights == "equal":
         w_u = w_e = w_c = w_x = 1
     returns = {}
-    for key, group in ((key, group) for pool in POOLS for key, group in pools[pool].items()):
+    for key, group in ((key, group) for pool in OBJECTIVE_POOLS for key, group in pools[pool].items()):
         rounds = group.own_NGT.shape[-1]
         payoff_NGT, penalty_NGT = np.zeros_like(group.own_NGT), np.zeros_like(group.own_NGT)
         if key[0] == "train":

@@ -147,7 +147,7 @@ class _Part(GameLoop):
         self._act, self.suffix, self.asked = act, suffix, 0
         super().__init__(play)
 
-    def advance(self, actions: Mapping[int, Action] | None) -> None:
+    def advance(self, actions: dict[int, Action] | None) -> None:
         """Play `actions`, and then player 1 until it is player 0's turn or the game is over."""
         super().advance(actions)
         while self.rounds is None and 0 not in self.views:

@@ -371,7 +371,7 @@ def install_base(settings: Settings) -> Path:
 
 def _main_recipe(settings: Settings, game: str, preset: str, arm: str) -> Recipe:
     """What the main run trains in `game` with this preset and arm."""
-    exploiter = settings.of("exploiter", game) if games.get(game) in games.having("nashconv") else "pool"
+    exploiter = settings.of("exploiter", game) if "nashconv" in games.get(game).traits else "pool"
     return Recipe(
         game,
         settings.of("pools", game),

@@ -14,7 +14,7 @@ import torch
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.progress import Report
-from sepo_lib.games.base import Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game
 from sepo_lib.measure import evaluation, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
@@ -50,7 +50,7 @@ def measure(study: GradientStudy, model, policy: LanguageModelPolicy, report: Re
     and `signal_to_noise`, the squared norm of its expectation over the variance of a batch's gradient. The
     latter is estimated without bias, so that it may be negative; it is NaN with one batch or no variance.
     """
-    counts = dict.fromkeys(sepo.TRAINING_POOLS, study.rollouts_per_opponent)
+    counts = dict.fromkeys(OBJECTIVE_POOLS, study.rollouts_per_opponent)
     totals: dict[str, torch.Tensor] = {}
     rows = []
     for batch in range(study.batches):

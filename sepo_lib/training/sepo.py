@@ -45,8 +45,6 @@ from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
 
-TRAINING_POOLS = OBJECTIVE_POOLS
-
 
 @dataclass(frozen=True)
 class SEPOConfig:
@@ -185,11 +183,11 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         began = time.perf_counter()
         self.model.eval()
         # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
-        instead = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
+        replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
         # 2. Play: G episodes against every opponent.
-        counts = dict.fromkeys(TRAINING_POOLS, config.rollouts_per_opponent)
-        plans = rollouts.plan(config.game, config.pools, counts, seed, instead)
-        self.last_episodes = rollouts.play_distributed(self.policy, plans, instead)
+        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
+        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
         self.model.train()
         played = time.perf_counter()
         # 3. Credit: one advantage per decision.

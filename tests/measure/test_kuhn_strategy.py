@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from sepo_lib import games
+from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
 from sepo_lib.measure import kuhn_strategy
-from sepo_lib.method import credit, objective, seeds
+from sepo_lib.method import objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
 
@@ -58,7 +59,7 @@ class Table:
 
 
 def kuhn_batch(strategy, rollouts_per_opponent=30):
-    plans = rollouts.plan(KUHN, "paper", dict.fromkeys(credit.POOLS, rollouts_per_opponent), seed=3)
+    plans = rollouts.plan(KUHN, "paper", dict.fromkeys(OBJECTIVE_POOLS, rollouts_per_opponent), seed=3)
     return KUHN, rollouts.play(Table(strategy), plans)
 
 

@@ -7,6 +7,7 @@ import pytest
 from episodes import random_batch
 
 from sepo_lib import games
+from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.measure import switches
 from sepo_lib.method import credit
 from sepo_lib.play import rollouts
@@ -33,10 +34,10 @@ class RandomPolicy:
 @functools.cache
 def game_batch(game, pools, seed):
     """One batch of random play as the trainer would record it, 8 rollouts against every opponent."""
-    plans = rollouts.plan(game, pools, dict.fromkeys(credit.POOLS, 8), seed)
+    plans = rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, 8), seed)
     played = rollouts.play(RandomPolicy(), plans)
-    found = {pool: {} for pool in credit.POOLS}
-    for pool in credit.POOLS:
+    found = {pool: {} for pool in OBJECTIVE_POOLS}
+    for pool in OBJECTIVE_POOLS:
         for key in dict.fromkeys((e.pool, e.opponent) for e in played if e.pool == pool):
             group = [e for e in played if (e.pool, e.opponent) == key]
             values = ("own_T", "other_T", "collusion_T", "externality_T")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from uniform_play import KEYS, played
 
-from sepo_lib import figures
+from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import evaluation, statistics
+from sepo_lib.measure import evaluation, measures, statistics
 from sepo_lib.report import remeasure
 from sepo_lib.run import recipes, results, steps
 
@@ -185,11 +186,6 @@ def test_lost_steps_are_restored_where_there_is_one_row_a_step():
 
 
 def evaluation_and_record(game="auction"):
-    from test_evaluation import KEYS, played
-
-    from sepo_lib import games
-    from sepo_lib.measure import evaluation, measures
-
     episodes = played(game)
     keys = {"game": game, "pools": "paper", **KEYS}
     row = {**keys, **measures.measure(games.get(game), episodes)}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from episodes import episode
-from test_evaluation import Uniform
+from uniform_play import Uniform
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sepo_lib import games
+from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.method import credit
 from sepo_lib.studies import published
 
@@ -29,7 +30,7 @@ def three_pools(own, decisions=None):
     nothing, ones = np.zeros_like(own), np.ones_like(own)
     counts = ones if decisions is None else np.array(decisions, dtype=float)[None]
     group, idle = (credit.Rollouts(o, nothing, nothing, nothing, counts) for o in (own, nothing))
-    return {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
+    return {pool: {(pool, "a"): group if pool == "train" else idle} for pool in OBJECTIVE_POOLS}
 
 
 def test_trajectory_estimators_by_hand():
@@ -52,7 +53,7 @@ def test_the_return_of_a_role_is_that_of_its_hands_alone():
     own = np.array([[[[2.0, 0, 2, 0], [4, 0, 0, 0]]], [[[1, 0, 1, 0], [2, 0, 0, 0]]]])
     nothing, ones = np.zeros_like(own), np.ones_like(own)
     group, idle = (credit.Rollouts(o, nothing, nothing, nothing, ones) for o in (own, nothing))
-    pools = {pool: {(pool, "a"): group if pool == "train" else idle} for pool in credit.POOLS}
+    pools = {pool: {(pool, "a"): group if pool == "train" else idle} for pool in OBJECTIVE_POOLS}
     given = credit.advantages(pools, KUHN, published.ELSEWHERE["SPIRAL (RAE)"].estimator)[0]["train", "a"]
     # returns 4 and 2 with the baselines 2 and 4 from the first seat; 0 with the baseline 0 from the other
     np.testing.assert_allclose(given[0, 0], [[1.5 / 4 * 2, 0] * 2] * 2)

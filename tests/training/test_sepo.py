@@ -18,6 +18,7 @@ from trainers import (
 )
 
 from sepo_lib import games
+from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, objective
@@ -30,7 +31,7 @@ from sepo_lib.training import sepo
 @pytest.fixture(scope="module")
 def played():
     model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
-    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed=2)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(OBJECTIVE_POOLS, 2), seed=2)
     return model, tokenizer, rollouts.play(policy, plans)
 
 
@@ -184,7 +185,7 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
     assert log[0]["grad_norm"] > 0
     start, _, policy = load_policy("nano", "float32", 0.8, 16)
     seed = sepo.seeds.derive(SIZES["seed"], "step", 0)
-    plans = rollouts.plan(IPD, "paper", dict.fromkeys(sepo.TRAINING_POOLS, 2), seed)
+    plans = rollouts.plan(IPD, "paper", dict.fromkeys(OBJECTIVE_POOLS, 2), seed)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
     monkeypatch.setattr(penalty_gradient.answer_tree, "supports", lambda model: as_trees)
