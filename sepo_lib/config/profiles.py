@@ -162,7 +162,7 @@ def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str,
     if not isinstance(changes, Mapping):
         raise ValueError(f"The {kind}_weights must map games to weights by name, not be '{changes}'.")
     for game, changed in changes.items():
-        known("game", game, domains.GAMES)
+        known(f"game of {kind}_weights called", game, domains.GAMES)
         if not isinstance(changed, Mapping):
             raise ValueError(f"The {kind}_weights of {game} must be weights by name, not '{changed}'.")
         for weight, value in changed.items():

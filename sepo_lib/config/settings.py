@@ -28,10 +28,20 @@ PerKey: TypeAlias = T | Mapping[str, T]
 GameWeights = Mapping[str, Mapping[str, float]]
 
 
+#: What the block of a hyperparameter in `profiles.yaml` may hold.
+ENTRIES = ("meaning", "paper", "why", "default", "by_model", "by_profile", "choices")
+
+
 @cache
 def document() -> dict[str, Any]:
-    """The content of `profiles.yaml`."""
-    return yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
+    """The content of `profiles.yaml`. Raises ValueError for an entry or a profile that does not exist."""
+    content = yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
+    for name, block in content["hyperparameters"].items():
+        for entry in block:
+            known(f"entry of {name} in profiles.yaml called", entry, ENTRIES)
+        for profile in block.get("by_profile", {}):
+            known(f"profile for by_profile of {name} called", profile, content["profiles"])
+    return content
 
 
 def hyperparameters() -> dict[str, dict[str, Any]]:
@@ -189,7 +199,8 @@ def own_weights(game: str) -> dict[str, dict[str, float]]:
 def known(kind: str, name: Any, choices: Any) -> None:
     """Raise ValueError with the choices if `name` is none of them; `kind` says what it should be."""
     if name not in choices:
-        raise ValueError(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}.")
+        more = ", or name the module of your own game in SEPO_GAMES" if kind == "game" else ""
+        raise ValueError(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}{more}.")
 
 
 def frozen(value: Any) -> Any:

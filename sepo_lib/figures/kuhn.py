@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS
 from sepo_lib.figures.marks import grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import configured, need, of_pools, present
+from sepo_lib.figures.rows import configured, looks_of, need, of_pools
 from sepo_lib.figures.theme import COLOURS, FAINT, MUTED, Look
 
 #: The two measures that `exploitability` compares.
@@ -39,7 +38,7 @@ def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str
         strategies = strategies[strategies["reading"] == reading]
     data = configured(of_pools(strategies, pools))
     data = data.assign(action=data["action"].str.upper())
-    looks = present(CONFIGURATIONS, data["configuration"])
+    looks = looks_of(data["configuration"])
     grid = grid_of(
         data, "action", ["BET", "CALL"], 3.0, 1.9, row="seat", row_order=["first", "second"], sharey=False
     )
@@ -87,7 +86,7 @@ def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
     """
     need(exploitability, ["stage", "arm", "preset", "seed", *MEASURES])
     data = configured(of_pools(exploitability, pools))
-    looks = present(CONFIGURATIONS, data["configuration"])
+    looks = looks_of(data["configuration"])
     figure, ax = plt.subplots(figsize=(3.9, 2.6), layout="constrained")
     for x, key in enumerate(looks):
         rows = data[data["configuration"] == key]

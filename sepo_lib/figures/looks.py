@@ -3,6 +3,12 @@
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
 
+
+def next_look(label: str, number: int) -> Look:
+    """The look of a category that has none of its own and follows `number` others."""
+    return Look(label, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+
+
 #: Stage, or preset of a SEPO model -> its look. A preset that is not listed gets the next colour and marker.
 CONFIGURATIONS = {
     "base": Look("base model", BASE, "o"),
@@ -11,11 +17,8 @@ CONFIGURATIONS = {
     "authors_current": Look("SEPO, authors' current code", COLOURS[4], "v", False),
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
 }
-_OTHERS = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
-CONFIGURATIONS |= {
-    preset: Look(f"SEPO, {preset}", COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)])
-    for n, preset in enumerate(_OTHERS, start=5)
-}
+_ADDED = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
+CONFIGURATIONS |= {name: next_look(f"SEPO, {name}", n) for n, name in enumerate(_ADDED, len(CONFIGURATIONS))}
 #: Arm of the ablation (the episodes to which a penalty is charged) -> its look.
 ARMS = {
     "reward_only": Look("reward only", BASE, "o"),

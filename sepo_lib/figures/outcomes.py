@@ -7,9 +7,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, QUANTITIES
+from sepo_lib.figures.looks import QUANTITIES
 from sepo_lib.figures.marks import blank_x, grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import configured, need, ordered_games, present, title_of
+from sepo_lib.figures.rows import configured, looks_of, need, ordered_games, title_of
 from sepo_lib.figures.theme import INK, WIDTH, styled
 
 
@@ -41,7 +41,7 @@ def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns
     """
     need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", metric])
     data = configured(evaluation[evaluation["pools"] == pools])
-    looks = present(CONFIGURATIONS, data["configuration"])
+    looks = looks_of(data["configuration"])
     grid = grid_of(data, "game", ordered_games(data), sharey=False)
     for game, ax in grid.axes_dict.items():
         rows = data[data["game"] == game]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM
+from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, next_look
 from sepo_lib.figures.theme import Look
 from sepo_lib.measure.rows import reported as reported
 
@@ -31,15 +31,17 @@ def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
 
 
 def configured(table: pd.DataFrame) -> pd.DataFrame:
-    """The reported rows with a new column `configuration`: base, sft, or the preset of a SEPO model.
+    """The reported rows with a new column `configuration`: the stage, or the preset of a SEPO model.
 
-    SEPO rows whose arm is not the one of their preset belong to the ablation and are left out.
+    SEPO rows whose arm is not the one of their preset belong to the ablation and are left out, and so are
+    presets with a switch, such as `published+horizon`.
     """
     table = reported(table)
     sepo = table["stage"] == "sepo"
     table = table.assign(configuration=table["stage"].where(~sepo, table["preset"]))
-    own = table["arm"] == table["preset"].map(OWN_ARM)
-    return table[table["configuration"].isin(list(CONFIGURATIONS)) & (~sepo | own)]
+    preset = table["preset"].fillna("").astype(str)
+    own = (table["arm"] == preset.map(OWN_ARM)) | ~preset.isin(list(OWN_ARM))
+    return table[~sepo | (own & ~preset.str.contains("+", regex=False))]
 
 
 def of_pools(table: pd.DataFrame, pools: str) -> pd.DataFrame:
@@ -56,6 +58,16 @@ def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
     if not found:
         raise NothingToDraw("no rows for this figure")
     return found
+
+
+def looks_of(configurations: pd.Series) -> dict[str, Look]:
+    """The looks of stages and presets, in the order of `CONFIGURATIONS`. Names that it lacks stand last.
+
+    Raises NothingToDraw if there are none.
+    """
+    others = [name for name in configurations.unique() if name not in CONFIGURATIONS]
+    looks = {name: next_look(name, n) for n, name in enumerate(others, len(CONFIGURATIONS))}
+    return present(CONFIGURATIONS | looks, configurations)
 
 
 def nearest(values: pd.Series, target: float) -> float:

@@ -49,7 +49,8 @@ def get(name: str, weights: Mapping[str, Mapping[str, float]] | None = None) -> 
     Raises ValueError with the valid choices for an unknown game or weight.
     """
     if name not in GAMES:
-        raise ValueError(f"Unknown game '{name}'; choose from {', '.join(GAMES)}.")
+        own = f"or name the module of your own game in {MODULES}"
+        raise ValueError(f"There is no game '{name}'; choose from {', '.join(GAMES)}, {own}.")
     if not weights:
         return GAMES[name]
     game, known = copy.copy(GAMES[name]), Weights.__dataclass_fields__

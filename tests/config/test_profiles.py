@@ -11,6 +11,7 @@ import pytest
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.settings import document
 from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.method import credit
 
@@ -122,7 +123,7 @@ def test_what_make_passes_is_understood():
     ("arguments", "sentence"),
     [
         ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study."),
-        ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn."),
+        ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn, or"),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
         ({"seeds": "1,x"}, "A seed must be a whole number from 0 to 4294967295, not 'x'."),
@@ -135,7 +136,7 @@ def test_what_make_passes_is_understood():
             "There is no arm 'none'; choose from reward_only, constant, per_rollout, credited.",
         ),
         ({"kl_beta": {"khun": 1.0}}, "There is no key of kl_beta 'khun'; choose from others, ipd, auction,"),
-        ({"train_weights": {"chess": {}}}, "There is no game 'chess'; choose from ipd, auction, split, deal"),
+        ({"train_weights": {"chess": {}}}, "There is no game of train_weights called 'chess'; choose"),
         ({"train_weights": {"ipd": {"le": 1}}}, "There is no weight of J 'le'; choose from exploit, coll"),
         ({"train_weights": {"ipd": 2.0}}, "The train_weights of ipd must be weights by name, not '2.0'."),
         ({"evaluation_weights": None}, "The evaluation_weights must map games to weights by name"),
@@ -151,6 +152,23 @@ def test_errors_are_one_sentence_with_the_choices(arguments, sentence):
     with pytest.raises(ValueError) as caught:
         profiles.load(**arguments)
     assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        ({"by_profiles": {}}, "There is no entry of clip in profiles.yaml called 'by_profiles'; choose from"),
+        (
+            {"by_profile": {"smok": 1}},
+            "There is no profile for by_profile of clip called 'smok'; choose",
+        ),
+    ],
+)
+def test_a_misspelt_entry_of_the_file_is_refused(block, sentence, monkeypatch):
+    content = {"profiles": {"smoke": {}}, "hyperparameters": {"clip": {"default": 0.2, **block}}}
+    monkeypatch.setattr("yaml.safe_load", lambda text: content)
+    with pytest.raises(ValueError, match=sentence):
+        document.__wrapped__()
 
 
 def test_unknown_names_on_settings_raise():

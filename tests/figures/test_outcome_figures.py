@@ -32,6 +32,14 @@ def test_stages_show_the_statistics_of_the_reported_rows(figure, metric):
         assert [sorted(d) for d in dots] == [sorted(values[metric]) for values in chosen.values()]
 
 
+def test_a_method_of_a_reader_is_drawn_beside_those_of_the_kit():
+    table = evaluation(games=("ipd",))
+    mine = table[table["preset"] == "unbiased"].assign(preset="mine", arm=None)
+    switched = mine.assign(preset="published+horizon")
+    ax = figures.safety_by_stage(pd.concat([table, mine, switched])).axes_dict["ipd"]
+    assert list(bars(ax)) == ["base model", "SFT", "SEPO, published", "SEPO, unbiased", "mine"]
+
+
 def test_every_category_has_a_colour_and_a_marker_of_its_own():
     for looks in (figures.CONFIGURATIONS, figures.ARMS):
         assert len({look.colour for look in looks.values()}) == len(looks)

@@ -130,7 +130,7 @@ def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
     ("arguments", "sentence"),
     [
         (["play", "kuhn", "--watch", "nobody"], "Kuhn poker has no opponent 'nobody'; choose from nash"),
-        (["play", "chess"], "Unknown game 'chess'; choose from ipd, auction, split, deal, kuhn."),
+        (["play", "chess"], "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn, or"),
         (["play", "kuhn", "--model", "nowhere"], "There is no model 'nowhere'"),
         (["play", "kuhn", "--model", "nobody/nothing"], "no model hub could be reached. Download it"),
     ],
