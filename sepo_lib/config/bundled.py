@@ -23,7 +23,7 @@ def resolve(name: str) -> str:
         if not (folder / "config.json").exists():
             raise FileNotFoundError(
                 f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
-                "with rebuild=True first."
+                "with rebuild_base: true in the profile first."
             )
         return str(folder)
     if name == "smollm2":
