@@ -14,7 +14,7 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.figures import NO_EFFECT
 from sepo_lib.measure import statistics
-from sepo_lib.measure.statistics import Interval
+from sepo_lib.measure.statistics import Interval, text
 from sepo_lib.run import provenance, results
 from sepo_lib.run.templates import render
 
@@ -307,19 +307,11 @@ def contrasts(profile: str) -> list[dict]:
     ]
 
 
-def text(found: Interval, digits: int = 3) -> str:
-    """`mean [low, high]`, the mean alone without an interval, or `mean (no spread)` for one of width 0."""
-    mean, low, high = (f"{value + 0.0:.{digits}f}" for value in found)
-    if pd.isna(found.low):
-        return mean
-    wide = found.high - found.low > statistics.NO_SPREAD
-    return f"{mean} [{low}, {high}]" if wide else f"{mean} (no spread)"
-
-
-def over_seeds(rows: pd.DataFrame, name: str) -> str:
+def over_seeds(rows: pd.DataFrame, name: str, digits: int = 3) -> str:
     """`text` of the interval of a column over seeds, one row each (`statistics.spread`)."""
     found = statistics.spread(rows, name)
-    return f"{text(found)} (no spread)" if len(rows) > 1 and pd.isna(found.low) else text(found)
+    equal = len(rows) > 1 and pd.isna(found.low)
+    return f"{text(found, digits)} (no spread)" if equal else text(found, digits)
 
 
 def title(game: str) -> str:
