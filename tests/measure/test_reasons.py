@@ -9,7 +9,7 @@ IPD = "Round {} of 8. History (you, other): {}. Choose COOPERATE or DEFECT."
 AFTER_DEFECTION = IPD.format(2, "COOPERATE DEFECT")
 DEAL = (
     "Round 2 of 4. Pool: [2, 3, 4]. Your values: [5, 4, 1]. History (you, other): [1, 1, 1] [1, 1, 4] "
-    "no deal. Choose."
+    "no deal. Choose a demand."
 )
 CASES = [
     ("ipd", IPD.format(1, "none"), "It is the first round, so I cooperate.\nCOOPERATE", True),
