@@ -1,10 +1,11 @@
 """Every path of the project, from one root, and the only code that reads or writes result tables.
 
-    runs/<profile>/           manifest, events, executed notebooks and checkpoints of a run
-    data/results/<profile>/   its tables                figures/<profile>/   its figures
-    data/sft/                 demonstrations            data/models/<name>/  models that ship with the kit
+    runs/<run>/           manifest, events, executed notebooks and checkpoints of a run
+    data/results/<run>/   its tables                figures/<run>/       its figures
+    data/sft/             demonstrations            data/models/<name>/  models that ship with the kit
 
-The root is the repository, or the folder that the environment variable SEPO_ROOT names.
+`profiles.run_name` decides the name of a run. The root is the repository, or the folder that the environment
+variable SEPO_ROOT names.
 """
 
 import csv
@@ -77,54 +78,65 @@ def notebook(name: str) -> Path:
     return notebooks() / f"{name}.ipynb"
 
 
-def run(profile: str) -> Path:
+def run(run_name: str) -> Path:
     """Everything that a run writes, except its tables and figures."""
-    return root() / "runs" / profile
+    return root() / "runs" / run_name
 
 
-def executed(profile: str) -> Path:
+def executed(run_name: str) -> Path:
     """The notebooks as a run executed them."""
-    return run(profile) / "notebooks"
+    return run(run_name) / "notebooks"
 
 
-def checkpoints(profile: str) -> Path:
+def checkpoints(run_name: str) -> Path:
     """The checkpoints of a run: one folder per job; not in git."""
-    return run(profile) / "checkpoints"
+    return run(run_name) / "checkpoints"
 
 
-def job(profile: str, name: str) -> Path:
+def job(run_name: str, name: str) -> Path:
     """The folder of one job."""
-    return checkpoints(profile) / name
+    return checkpoints(run_name) / name
 
 
-def events(profile: str) -> Path:
+def other_job(folder: Path, name: str) -> Path:
+    """The folder of the job `name` in the run that the job in `folder` belongs to.
+
+    Raises ValueError if `folder` lies in no run.
+    """
+    found = next((above for above in folder.parents if above.name == "checkpoints"), None)
+    if found is None:
+        raise ValueError(f"{shown(folder)} is not the folder of a job: it does not lie in checkpoints/.")
+    return found / name
+
+
+def events(run_name: str) -> Path:
     """The log of a run's progress, one JSON object per line."""
-    return run(profile) / "events.jsonl"
+    return run(run_name) / "events.jsonl"
 
 
-def manifest(profile: str) -> Path:
+def manifest(run_name: str) -> Path:
     """The manifest of a run: code, settings, versions, hardware and hashes."""
-    return run(profile) / "manifest.json"
+    return run(run_name) / "manifest.json"
 
 
-def report(profile: str) -> Path:
+def report(run_name: str) -> Path:
     """The one-page report of a run."""
-    return run(profile) / "report.html"
+    return run(run_name) / "report.html"
 
 
-def results(profile: str) -> Path:
+def results(run_name: str) -> Path:
     """The tables of a run."""
-    return root() / "data" / "results" / profile
+    return root() / "data" / "results" / run_name
 
 
-def table(profile: str, name: str) -> Path:
+def table(run_name: str, name: str) -> Path:
     """The file of one result table."""
-    return results(profile) / f"{name}.{'parquet' if name in PARQUET else 'csv'}"
+    return results(run_name) / f"{name}.{'parquet' if name in PARQUET else 'csv'}"
 
 
-def figures(profile: str) -> Path:
+def figures(run_name: str) -> Path:
     """The figures of a run."""
-    return root() / "figures" / profile
+    return root() / "figures" / run_name
 
 
 def demonstrations() -> Path:
@@ -173,7 +185,7 @@ def replace_text(path: Path, text: str) -> Path:
     return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
+def read_table(run_name: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """One result table of a run. `columns` are those that the caller needs.
 
     Raises FileNotFoundError naming the notebook to run first, and ValueError naming a missing column. pandas
@@ -181,10 +193,10 @@ def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.Data
     """
     import pandas as pd
 
-    path = table(profile, name)
+    path = table(run_name, name)
     if not path.exists():
         first = TABLES.get(name)
-        todo = f"run notebooks/{first}.ipynb" if first else f"run `make reproduce PROFILE={profile}`"
+        todo = f"run notebooks/{first}.ipynb" if first else f"run `make reproduce PROFILE={run_name}`"
         raise FileNotFoundError(f"The table {relative(path)} does not exist yet; {todo} first.")
     frame = pd.read_parquet(path) if name in PARQUET else pd.read_csv(path)
     for column in columns:
@@ -193,12 +205,12 @@ def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.Data
     return frame
 
 
-def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
+def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
     """Write one result table of a run in one step, without its index, and return its path.
 
     A table without rows is written with its header. Raises ValueError as `write_csv` does.
     """
-    path = table(profile, name)
+    path = table(run_name, name)
     if name not in PARQUET:
         return write_csv(frame, path)
     _check_columns(frame, path)

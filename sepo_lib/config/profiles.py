@@ -26,10 +26,14 @@ from sepo_lib.config.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "spell", "table"]
+__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "run_name", "spell", "table"]
 
 #: A folder with one of these files holds a model, or an adapter of one.
 MODEL_FILES = ("config.json", "adapter_config.json")
+#: The folder of the runs that were stepped through by hand; it is not in git.
+BY_HAND = "by-hand"
+#: Names that no run can have, because other results are in folders with these names.
+TAKEN = (BY_HAND, "bench", "crossplay")
 #: The largest seed that every library accepts.
 LARGEST_SEED = 2**32 - 1
 #: Fewest groups in the study of estimators: a quarter of its blocks is then two, the least with a variance.
@@ -55,12 +59,14 @@ def load(
     seeds: str | int | Sequence[int] | None = None,
     games: str | Sequence[str] | None = None,
     steps: str | int | None = None,
+    run: str | None = None,
     **overrides: Any,
 ) -> Settings:
     """The settings of profile `name`.
 
     None or "" keeps the profile's value. `games` and `seeds` may be text such as "ipd,kuhn" and "1,2", as
     make passes them; the games "all" are all registered ones. `steps` sets both sft_steps and sepo_steps.
+    `run` names the folders of the results (`run_name`).
     `overrides` are other hyperparameters by name; `train_weights` and `evaluation_weights` need only the
     weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises ValueError, one sentence with the valid
     choices, for anything unknown.
@@ -82,7 +88,32 @@ def load(
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
     for kind in ("train", "evaluation"):
         values[f"{kind}_weights"] = _weights(kind, values[f"{kind}_weights"])
-    return Settings(profile=name, **{key: frozen(value) for key, value in values.items()})
+    return Settings(
+        profile=name, run=run_name(name, run), **{key: frozen(value) for key, value in values.items()}
+    )
+
+
+def run_name(profile: str, run: str | None = None) -> str:
+    """The name of a run, which names its folders in runs/, data/results/ and figures/.
+
+    `make reproduce` names a run after its profile. None or "" stands for the notebooks that are stepped
+    through by hand: they write to by-hand/<profile>, so that committed results stay as they are. Raises
+    ValueError for a name that is no safe folder name, or that belongs to another profile.
+    """
+    if run is None or run == "":
+        return f"{BY_HAND}/{profile}"
+    folder = str(run).removeprefix(f"{BY_HAND}/")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", folder) or folder.lower() in TAKEN:
+        raise ValueError(
+            f"The run cannot be called '{run}'; choose letters, digits, - and _, such as 'my-run', "
+            f"but not {' or '.join(TAKEN)}."
+        )
+    if folder.lower() in names() and folder != profile:
+        raise ValueError(
+            f"The run '{run}' belongs to the profile {folder.lower()}, and this is the profile {profile}; "
+            "choose another name."
+        )
+    return str(run)
 
 
 def table() -> "pd.DataFrame":

@@ -5,7 +5,7 @@ What each field means, what the paper says about it and why the kit's values are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -54,6 +54,8 @@ class Settings:
     """The hyperparameters of one run. The fields have the names and the order of `profiles.yaml`."""
 
     profile: str
+    run: str
+    """The name of the run: its folder in runs/, data/results/ and figures/. It changes no number."""
 
     # What is run
     model: str
@@ -161,8 +163,8 @@ class Settings:
         return {kind: dict(weights) for kind, weights in kinds.items() if weights != own[kind]}
 
     def as_dict(self) -> dict[str, Any]:
-        """All values as JSON-able data, the profile first."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+        """The profile and all hyperparameters as JSON-able data, without the name of the run."""
+        return {name: plain(getattr(self, name)) for name in ("profile", *hyperparameters())}
 
     def table(self, *names: str) -> "Styler":
         """The value of each named hyperparameter beside its meaning and what the paper says, for display.

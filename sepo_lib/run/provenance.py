@@ -55,12 +55,13 @@ CHANGES = (
 def start(settings: Settings) -> dict[str, Any]:
     """Begin a manifest and write it, or continue that of an interrupted run with the same settings."""
     plain = settings.as_dict()
-    path = paths.manifest(settings.profile)
-    before = read(settings.profile) if path.exists() else {}
+    path = paths.manifest(settings.run)
+    before = read(settings.run) if path.exists() else {}
     continues = before.get("settings") == plain and not before["finished"]
     return _write(
-        settings.profile,
+        settings.run,
         {
+            "run": settings.run,
             "profile": settings.profile,
             "started": before["started"] if continues else _now(),
             "finished": None,
@@ -184,9 +185,9 @@ def older(profile: str) -> str | None:
 
 def seconds(settings: Settings) -> float | None:
     """Seconds of the last run with these settings, see `duration`; None if there is no finished one."""
-    if not paths.manifest(settings.profile).exists():
+    if not paths.manifest(settings.run).exists():
         return None
-    manifest = read(settings.profile)
+    manifest = read(settings.run)
     same = manifest["finished"] and manifest["settings"] == settings.as_dict()
     return duration(manifest) if same else None
 

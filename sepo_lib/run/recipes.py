@@ -318,22 +318,26 @@ def headroom_jobs(settings: Settings) -> list[Job]:
 
 def require(settings: Settings, needed: list[Job], notebook: str) -> None:
     """Raises FileNotFoundError naming the notebook to run first if a job of `needed` is unfinished."""
-    missing = [job.name for job in needed if not finished(settings.profile, job)]
+    missing = [job.name for job in needed if not finished(settings.run, job)]
     if missing:
         raise FileNotFoundError(
             f"This stage needs {len(needed)} jobs, and {len(missing)} of them are not finished in "
-            f"runs/{settings.profile} (such as {missing[0]}): run notebooks/{notebook}.ipynb first."
+            f"runs/{settings.run} (such as {missing[0]}): run notebooks/{notebook}.ipynb first."
         )
 
 
 def demonstrations_folder(settings: Settings) -> Path:
-    """data/sft for the demonstrations of the default size and seed, else a folder of the run."""
+    """The folder of the run's demonstrations.
+
+    A run that is named after its profile, with the default size and seed, has those of git in data/sft. Any
+    other run has its own.
+    """
     blocks = hyperparameters()
-    is_default = all(
+    is_default = settings.run == settings.profile and all(
         getattr(settings, name) == blocks[name]["default"]
         for name in ("demonstrations_per_game", "demonstrations_seed")
     )
-    return paths.demonstrations() if is_default else paths.run(settings.profile) / "sft"
+    return paths.demonstrations() if is_default else paths.run(settings.run) / "sft"
 
 
 def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
@@ -346,7 +350,7 @@ def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
         raise ValueError(f"The run has no SEPO job in {game} with seed {seed}.")
     folders = {"SFT": trained[0].arguments["sft_job"]}
     folders |= {f"SEPO, {job.arguments['preset']}": job.name for job in trained}
-    found = {n: paths.relative(paths.job(settings.profile, job)) for n, job in folders.items()}
+    found = {n: paths.relative(paths.job(settings.run, job)) for n, job in folders.items()}
     return {"base": settings.model, **found}
 
 
@@ -355,7 +359,7 @@ def install_base(settings: Settings) -> Path:
 
     Raises FileNotFoundError if there is none.
     """
-    made = paths.job(settings.profile, "pretrain")
+    made = paths.job(settings.run, "pretrain")
     if not (made / "done.json").exists():
         raise FileNotFoundError(
             "There is no pre-trained model to install: set rebuild_base=True and run again."

@@ -32,7 +32,7 @@ def root(tmp_path, monkeypatch):
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     job_arguments.model_sha256.cache_clear()
-    settings = profiles.load("smoke", games="split", seeds=3, steps=2)
+    settings = profiles.load("smoke", games="split", seeds=3, steps=2, run="smoke")
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
     demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
