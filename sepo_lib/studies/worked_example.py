@@ -58,7 +58,9 @@ def tokens_as_html(tokens: Sequence[str], losses: Sequence[float | None]) -> str
     largest = max((loss for loss in losses if loss is not None), default=0.0) or 1.0
     spans = []
     for token, loss in zip(tokens, losses, strict=True):
-        look = "opacity:.45" if loss is None else f"background:rgba(222,143,5,{0.15 + 0.7 * loss / largest:.2f})"
+        look = (
+            "opacity:.45" if loss is None else f"background:rgba(222,143,5,{0.15 + 0.7 * loss / largest:.2f})"
+        )
         title = "not in the loss" if loss is None else f"loss {loss:.2f} nats"
         text = html.escape(token).replace("\n", "⏎<br>")
         spans.append(f'<span style="{look};border-radius:2px" title="{title}">{text}</span>')
