@@ -198,7 +198,7 @@ def brackets(table: pd.DataFrame) -> str:
 
 
 def verdicts(decided: pd.DataFrame) -> str:
-    """How many verdicts of each kind, and on which claims: `1 supported: C5; 2 not run: C1 and C6 (paper pools)`.
+    """How many verdicts of each kind, and on which claims: `1 supported: C5; 1 not run: C6 (paper pools)`.
 
     A claim with several verdicts stands once for each, with its scope.
     """

@@ -5,15 +5,17 @@ arguments starts in an empty folder. Progress goes to the run's event log (`even
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import Explained
+from sepo_lib.config.profiles import Settings
+from sepo_lib.run import provenance
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import Follower, Progress, log_event
-from sepo_lib.run.job import Job, Stage, execute, result_of
+from sepo_lib.run.job import Job, Stage, execute, finished, result_of
 
 
 class JobError(Explained, RuntimeError):
@@ -68,6 +70,25 @@ def run(
     return {job.name: result_of(profile, job)["result"] for job in jobs}
 
 
+def plan(settings: Settings, sections: Mapping[str, Sequence[Job]]) -> list[dict[str, object]]:
+    """What the sections of a notebook run: the number of their jobs, how many are finished, and minutes.
+
+    The minutes are those of an earlier run of these jobs on `workers` processes: `runs/<run>`, or else the
+    run of the profile. They are not known if its manifest lacks a job.
+    """
+    runs = [run for run in (settings.run, settings.profile) if paths.manifest(run).exists()]
+    took = provenance.read(runs[0]).get("jobs", {}) if runs else {}
+    return [
+        {
+            "section": section,
+            "jobs": len(jobs),
+            "finished": sum(finished(settings.run, job) for job in jobs),
+            "minutes in all": _minutes([took.get(job.name) for job in jobs], settings.workers),
+        }
+        for section, jobs in sections.items()
+    ]
+
+
 def _check(jobs: Sequence[Job]) -> None:
     """Raise ValueError if the folder of one job, which may be emptied, lies in that of another."""
     folders = sorted(Path(job.name).parts for job in jobs)
@@ -76,3 +97,9 @@ def _check(jobs: Sequence[Job]) -> None:
             raise ValueError(
                 f"The jobs '{'/'.join(first)}' and '{'/'.join(second)}' would share a folder; rename one."
             )
+
+
+def _minutes(seconds: Sequence[float | None], workers: int) -> str:
+    if not seconds or None in seconds:
+        return "not known" if seconds else "0"
+    return f"{sum(seconds) / workers / 60:.1f}"
