@@ -34,8 +34,8 @@ class Progress:
     """What each job does that is under way, such as "loading the model"."""
     curves: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     """Job -> step -> metrics, of every report that was logged."""
-    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The arguments of each job; empty if the progress is read in another process than that of `jobs.run`."""
+    jobs: Mapping[str, Any] = field(default_factory=dict)
+    """The jobs (`job.Job`) that were not done at the start; empty in another process than that of `jobs.run`."""
 
     @property
     def note(self) -> str:

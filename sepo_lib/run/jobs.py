@@ -60,7 +60,7 @@ def run(
     def look() -> None:
         progress = follower.read()
         if watch is not None and progress is not None:
-            progress.arguments = {job.name: job.arguments for job in jobs}
+            progress.jobs = {job.name: job for job in todo}
             watch(progress)
 
     errors: dict[str, str] = {}
