@@ -35,7 +35,7 @@ class Progress:
     curves: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
     """Job -> step -> metrics, of every report that was logged."""
     jobs: Mapping[str, Any] = field(default_factory=dict)
-    """The jobs (`job.Job`) that were not done at the start; empty in another process than that of `jobs.run`."""
+    """The jobs (`job.Job`) that were not done at the start; empty outside the process of `jobs.run`."""
 
     @property
     def note(self) -> str:
@@ -53,7 +53,8 @@ class Progress:
             return "starting"
         job, what = next(iter(self.doing.items()))
         others = len(self.doing) - 1
-        return f"{job}: {what}" + (f", and {others} more {'job' if others == 1 else 'jobs'}" if others else "")
+        more = {0: "", 1: ", and 1 more job"}.get(others, f", and {others} more jobs")
+        return f"{job}: {what}{more}"
 
 
 def log_event(profile: str, event: str, **what: Any) -> None:

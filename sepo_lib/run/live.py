@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sepo_lib import figures
-from sepo_lib.figures.looks import next_look
+from sepo_lib.figures.looks import axis_label, looks_of, quantity
 from sepo_lib.figures.shown import as_html
 from sepo_lib.run.events import Progress
 from sepo_lib.run.headless import HEADLESS, clock
@@ -42,15 +42,15 @@ class Live:
             return
         self.text.update(HTML(_as_html(progress)))
         begun = time.monotonic()
-        if progress.finished or begun >= self.due:
-            if figure := draw(progress, self.metric):
-                self.picture.update(HTML(as_html(figure, described(progress, self.metric))))
+        figure = draw(progress, self.metric) if progress.finished or begun >= self.due else None
+        if figure is not None:
+            self.picture.update(HTML(as_html(figure, described(progress, self.metric))))
             cost = time.monotonic() - begun
             self.due = begun + max(_REDRAW_SECONDS, 10 * cost)  # drawing takes a tenth of the time at most
 
 
 def draw(progress: Progress, metric: str) -> Figure | None:
-    """`metric` by training step: a panel per game, a colour per recipe, a line per job. None without points."""
+    """`metric` by training step: a panel a game, a colour a recipe, a line a job. None without points."""
     points = _points(progress, metric)
     if not points:
         return None
@@ -73,9 +73,10 @@ def draw(progress: Progress, metric: str) -> Figure | None:
             ax.set_axis_off()
         for ax in axes[max(0, len(titles) - columns) : len(titles)]:
             ax.set_xlabel("training step")
-        figure.supylabel(figures.QUANTITIES.get(metric, metric), fontsize=8)
+        figure.supylabel(axis_label(metric), fontsize=8)
         shown = {look.label: look for name, look in looks.items() if name in points}
-        figures.legend_below(figure, [figures.handle(look, "-") for look in shown.values()])
+        handles = [figures.handle(look, "-") for look in shown.values()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure
 
 
@@ -87,9 +88,13 @@ def described(progress: Progress, metric: str) -> str:
         of = latest.setdefault(panels[name].replace("\n", ", "), {})
         of.setdefault(looks[name].label, []).append(values[max(values)])
     means = {panel: {label: sum(v) / len(v) for label, v in of.items()} for panel, of in latest.items()}
-    said = (f" {panel}: {'; '.join(f'{n} {mean:.3g}' for n, mean in of.items())}." for panel, of in means.items())
-    label = figures.QUANTITIES.get(metric, metric)
-    return f"{label} by training step, with the latest values as means over the seeds.{''.join(said)}"
+    said = (
+        f" {panel}: {'; '.join(f'{label} {mean:.3g}' for label, mean in of.items())}."
+        for panel, of in means.items()
+    )
+    return (
+        f"{quantity(metric)} by training step, with the latest values as means over the seeds.{''.join(said)}"
+    )
 
 
 def summary(progress: Progress) -> str:
@@ -159,25 +164,26 @@ def _panels(jobs: Mapping[str, Job]) -> dict[str, str]:
 
 
 def _looks(jobs: Mapping[str, Job]) -> dict[str, figures.Look]:
-    """Job -> its look. Jobs of one panel may differ in the exploiter, in a weight, in the arm or in the preset."""
+    """Job -> its look, in the order of the legend. Jobs of a panel differ in the exploiter, in a
+    weight of J, in the arm or in the preset."""
     labels = {name: job.arguments.get("labels", {}) for name, job in jobs.items()}
     arms = any(figures.OWN_ARM.get(of.get("preset")) not in (None, of.get("arm")) for of in labels.values())
     exploiters: dict[str, set] = {}
     for name, panel in _panels(jobs).items():
         exploiters.setdefault(panel, set()).add(labels[name].get("exploiter", "pool"))
-    others: dict[str, figures.Look] = {}
-
-    def look(name: str, panel: str) -> figures.Look:
+    known = dict(figures.CONFIGURATIONS)
+    keys = {}
+    for name, panel in _panels(jobs).items():
         of = labels[name]
+        key = of.get("preset") or of.get("stage") or name.split("/")[0]
         if len(exploiters[panel]) > 1:
-            return figures.EXPLOITERS[of.get("exploiter", "pool")]
-        if "multiple" in of:
+            key = of.get("exploiter", "pool")
+            known[key] = figures.EXPLOITERS[key]
+        elif "multiple" in of:
             key = f"weight of e times {of['multiple']:g}"
         elif of.get("preset") and arms:
-            return figures.run_look(of["arm"], of["preset"])
-        else:
-            key = of.get("preset") or of.get("stage") or name.split("/")[0]
-        known = figures.CONFIGURATIONS
-        return known.get(key) or others.setdefault(key, next_look(key, len(known) + len(others)))
-
-    return {name: look(name, panel) for name, panel in _panels(jobs).items()}
+            key = f"{of['arm']}, {key}"
+            known[key] = figures.run_look(of["arm"], of["preset"])
+        keys[name] = key
+    looks = looks_of(keys.values(), known=known)
+    return {name: look for key, look in looks.items() for name in keys if keys[name] == key}
