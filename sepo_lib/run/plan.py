@@ -1,0 +1,33 @@
+"""What the sections of a notebook run, and how long it takes."""
+
+from collections.abc import Mapping, Sequence
+
+from sepo_lib.config import paths
+from sepo_lib.config.profiles import Settings
+from sepo_lib.run import provenance
+from sepo_lib.run.job import Job, finished
+
+
+def sections(settings: Settings, jobs: Mapping[str, Sequence[Job]]) -> list[dict[str, object]]:
+    """One row per section, `jobs` maps its name to its jobs: their number, how many are finished, and minutes.
+
+    The minutes are those of an earlier run of all jobs of the section on `workers` processes: `runs/<run>`,
+    or else the run of the profile. They are not known if its manifest lacks a job.
+    """
+    runs = [run for run in (settings.run, settings.profile) if paths.manifest(run).exists()]
+    took = provenance.read(runs[0]).get("jobs", {}) if runs else {}
+    return [
+        {
+            "section": section,
+            "jobs": len(own),
+            "finished": sum(finished(settings.run, job) for job in own),
+            "minutes in all": _minutes([took.get(job.name) for job in own], settings.workers),
+        }
+        for section, own in jobs.items()
+    ]
+
+
+def _minutes(seconds: Sequence[float | None], workers: int) -> str:
+    if None in seconds:
+        return "not known"
+    return f"{sum(seconds) / workers / 60:.1f}"
