@@ -297,13 +297,16 @@ def optima(table: pd.DataFrame) -> list[dict]:
 
 def crossings(table: pd.DataFrame, most: float = 4.0) -> list[dict]:
     """The weights from 0 to `most` at which two stages have equal mean safety (`sensitivity.crossings`)."""
-    within = table[table["crossing"].between(0.0, most)] if len(table) else table
+    if table.empty:
+        return []
     stages = {"base": "base", "sft": "SFT", "sepo": "SEPO"}
+    within = table[table["crossing"].between(0.0, most)]
     return [
-        {"game": row.game, "weight": figures.WEIGHTS[row.weight], "own value": f"{row.own:g}"}
+        {"game": game, "weight": f"l{TERMS[row.weight]}", "own value": f"{row.own:g}"}
         | {"stages": f"{stages[row.first]} and {stages[row.second]}"}
         | {"equal safety at": text(Interval(row.crossing, row.ci_low, row.ci_high), 2)}
-        for row in within.itertuples()
+        for game in figures.ordered_games(within)
+        for row in within[within["game"] == game].itertuples()
     ]
 
 

@@ -39,18 +39,19 @@ def show(notebook: str, settings: Settings, **tables: object) -> None:
 
 def reading(notebook: str, section: str, settings: Settings, **tables: object) -> None:
     """Display what the results of one section of a notebook say, in a sentence or two."""
-    display(Markdown(_rendered(f"{notebook}/{section}", settings, tables)))
+    display(Markdown(f"**Result.** {_rendered(f'{notebook}/{section}', settings, tables)}"))
 
 
-def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "") -> None:
-    """Display rows as a small table, and a note below: games by their titles, numbers with three decimals.
+def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "", digits: int = 3) -> None:
+    """Display rows as a small table with a note below: games by their titles, numbers with `digits` decimals.
 
     An empty cell is shown as a dash. Nothing is displayed without rows.
     """
     records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
-    cells = [{name: _cell(name, value) for name, value in row.items()} for row in records]
+    cells = [{name: _cell(name, value, digits) for name, value in row.items()} for row in records]
     if cells:
-        display(Markdown(f"{markdown_table(cells)}\n\n{note}".rstrip()))
+        below = f"\n\n<small>{note}</small>" if note else ""
+        display(Markdown(markdown_table(cells) + below))
 
 
 def text(notebook: str, settings: Settings, **tables: object) -> str:
@@ -164,8 +165,10 @@ def tally(found: Sequence[Change], up: str, down: str, noun: str = "games", at: 
             clear.append(f"{word} {at} {_share(names, total, noun, short=bool(clear))}")
     for way, word in (("open", "the interval contains zero"), ("missing", "nothing was measured")):
         if names := [one.name for one in found if one.direction == way]:
-            every = len(names) == total > 1
-            where = f"all {total} {noun}" if every else words(names) if total <= _NAMED else f"{len(names)}"
+            if len(names) == total > 1:
+                where = _all(total, noun)
+            else:
+                where = words(names) if total <= _NAMED else f"{len(names)}"
             rest.append(f"{at} {where} {word}")
     return "; ".join([words(clear) or f"neither clearly {up} nor clearly {down}", *rest])
 
@@ -222,9 +225,13 @@ def _share(names: Sequence[str], total: int, noun: str, short: bool) -> str:
     if total == 1:
         return names[0]
     if len(names) == total:
-        return f"all {total} {noun}"
+        return _all(total, noun)
     listing = f" ({', '.join(names)})" if total <= _NAMED else ""
     return f"{len(names)}{'' if short else f' of {total} {noun}'}{listing}"
+
+
+def _all(total: int, noun: str) -> str:
+    return f"both {noun}" if total == 2 else f"all {total} {noun}"
 
 
 def places(rows: pd.DataFrame) -> list[str]:
@@ -252,11 +259,11 @@ def _name(key: Mapping[str, str]) -> str:
     return " with ".join([*named, *([" and ".join(rest)] if rest else [])])
 
 
-def _cell(name: str, value: object) -> object:
+def _cell(name: str, value: object, digits: int) -> object:
     if name == "game":
         return title(str(value))
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value + 0.0:.3f}"
+        return "–" if pd.isna(value) else f"{value + 0.0:.{digits}f}"
     return "–" if value is None or value == "" else value
 
 

@@ -9,7 +9,7 @@ from sepo_lib.run.job import Job, finished
 
 
 def sections(settings: Settings, jobs: Mapping[str, Sequence[Job]]) -> list[dict[str, object]]:
-    """One row per section, `jobs` maps its name to its jobs: their number, how many are finished, and minutes.
+    """One row per section: its name, the number of its `jobs`, how many are finished, and their minutes.
 
     The minutes are those of an earlier run of all jobs of the section on `workers` processes: `runs/<run>`,
     or else the run of the profile. They are not known if its manifest lacks a job.
@@ -28,6 +28,7 @@ def sections(settings: Settings, jobs: Mapping[str, Sequence[Job]]) -> list[dict
 
 
 def _minutes(seconds: Sequence[float | None], workers: int) -> str:
-    if None in seconds:
-        return "not known"
-    return f"{sum(seconds) / workers / 60:.1f}"
+    if not seconds or None in seconds:
+        return "not known" if seconds else ""
+    minutes = sum(seconds) / workers / 60
+    return f"{minutes:.1f}" if minutes >= 0.1 else "below 0.1"
