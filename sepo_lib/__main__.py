@@ -11,6 +11,7 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import MissingError
 from sepo_lib.run import headless, jobs, provenance
 
 
@@ -106,7 +107,7 @@ def reproduce(options: argparse.Namespace) -> int:
     settings = _settings(options, **given)
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
-        raise FileNotFoundError(
+        raise MissingError(
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
             "restore it with git."
         )

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sepo_lib.config.errors import InputError, MissingError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -78,6 +80,13 @@ def notebook(name: str) -> Path:
     return notebooks() / f"{name}.ipynb"
 
 
+def run_first(names: Sequence[str]) -> str:
+    """What to do if the notebooks `names` have to be run: "run notebooks/a.ipynb first, then b and c"."""
+    first, *others = names
+    then = " and ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
+    return f"run {relative(notebook(first))} first" + (f", then {then}" if then else "")
+
+
 def run(run_name: str) -> Path:
     """Everything that a run writes, except its tables and figures."""
     return root() / "runs" / run_name
@@ -101,11 +110,11 @@ def job(run_name: str, name: str) -> Path:
 def other_job(folder: Path, name: str) -> Path:
     """The folder of the job `name` in the run that the job in `folder` belongs to.
 
-    Raises ValueError if `folder` lies in no run.
+    Raises InputError if `folder` lies in no run.
     """
     found = next((above for above in folder.parents if above.name == "checkpoints"), None)
     if found is None:
-        raise ValueError(f"{shown(folder)} is not the folder of a job: it does not lie in checkpoints/.")
+        raise InputError(f"{shown(folder)} is not the folder of a job: it does not lie in checkpoints/.")
     return found / name
 
 
@@ -188,27 +197,26 @@ def replace_text(path: Path, text: str) -> Path:
 def read_table(run_name: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """One result table of a run. `columns` are those that the caller needs.
 
-    Raises FileNotFoundError naming the notebook to run first, and ValueError naming a missing column. pandas
+    Raises MissingError naming the notebooks to run first, and InputError naming a missing column. pandas
     raises EmptyDataError for a file without a header, which `write_table` never writes.
     """
     import pandas as pd
 
     path = table(run_name, name)
     if not path.exists():
-        first = TABLES.get(name)
-        todo = f"run notebooks/{first}.ipynb" if first else f"run `make reproduce PROFILE={run_name}`"
-        raise FileNotFoundError(f"The table {relative(path)} does not exist yet; {todo} first.")
+        todo = run_first(_to_run(run_name, name)) if name in TABLES else "run the code that writes it"
+        raise MissingError(f"The table {relative(path)} does not exist yet; {todo}.")
     frame = pd.read_parquet(path) if name in PARQUET else pd.read_csv(path)
     for column in columns:
         if column not in frame:
-            raise ValueError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
+            raise InputError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
     return frame
 
 
 def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
     """Write one result table of a run in one step, without its index, and return its path.
 
-    A table without rows is written with its header. Raises ValueError as `write_csv` does.
+    A table without rows is written with its header. Raises InputError as `write_csv` does.
     """
     path = table(run_name, name)
     if name not in PARQUET:
@@ -222,7 +230,7 @@ def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
 def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
     """Write a table to `path` in one step, without its index. `read_csv` reads the same table back.
 
-    Raises ValueError for a table without columns, and for a column name that is blank or occurs twice.
+    Raises InputError for a table without columns, and for a column name that is blank or occurs twice.
     """
     _check_columns(frame, path)
     text = frame.to_csv(index=False, lineterminator="\n")
@@ -231,10 +239,23 @@ def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
     return replace(path, lambda file: file.write_text(text, encoding="utf-8", newline=""))
 
 
+def _to_run(run_name: str, name: str) -> list[str]:
+    """The notebooks to run in order until table `name` exists, as far as the files show.
+
+    Notebooks without tables count as missing if the next one is.
+    """
+    last = NOTEBOOKS.index(TABLES[name])
+    missing = {TABLES[one] for one in TABLES if not table(run_name, one).exists()}
+    first = next(number for number in range(last + 1) if NOTEBOOKS[number] in missing)
+    while first and NOTEBOOKS[first - 1] not in TABLES.values():
+        first -= 1
+    return list(NOTEBOOKS[first : last + 1])
+
+
 def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
     names = [str(name).strip() for name in frame.columns]
     if not names:
-        raise ValueError(f"The table {shown(path)} has no columns; give it at least one.")
+        raise InputError(f"The table {shown(path)} has no columns; give it at least one.")
     if bad := [name for name in names if not name or names.count(name) > 1]:
         what = f"the column '{bad[0]}' twice" if bad[0] else "a column with a blank name"
-        raise ValueError(f"The table {shown(path)} has {what}; give every column a different name.")
+        raise InputError(f"The table {shown(path)} has {what}; give every column a different name.")

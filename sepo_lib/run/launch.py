@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.run import jobs, recipes, steps
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     """The settings of the run and the job that the options describe.
 
-    Raises ValueError listing the jobs of the run if there is no such job.
+    Raises InputError listing the jobs of the run if there is no such job.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
     settings = profiles.load(options.profile, run=options.run or options.profile, **given)
@@ -63,7 +64,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     if not found:
         names = ", ".join(dict.fromkeys(job.name for job in every))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        raise ValueError(f"The run has no SEPO job with {asked}; it has {names}.")
+        raise InputError(f"The run has no SEPO job with {asked}; it has {names}.")
     return settings, found[0]
 
 

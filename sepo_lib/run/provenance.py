@@ -27,6 +27,7 @@ from typing import Any
 import pandas as pd
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
 from sepo_lib.run import revisions
 
@@ -72,6 +73,7 @@ def start(settings: Settings) -> dict[str, Any]:
             "hardware": hardware(),
             "versions": versions(),
             "stages": before["stages"] if continues else {},
+            "jobs": before.get("jobs", {}),  # of the run before, for `plan`; `finish` replaces them
             "sha256": {},
         },
     )
@@ -143,24 +145,24 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
 
 
 def read(profile: str) -> dict[str, Any]:
-    """The manifest of a run. Raises FileNotFoundError naming the command that makes it."""
+    """The manifest of a run. Raises MissingError naming the command that makes it."""
     path = paths.manifest(profile)
     if not path.exists():
         command = f"make reproduce PROFILE={profile}"
-        raise FileNotFoundError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
+        raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a run's table for the run's own model, which the manifest names.
 
-    Raises ValueError naming the models if the table has several and there is no manifest.
+    Raises InputError naming the models if the table has several and there is no manifest.
     """
     models = sorted(table["model"].dropna().unique()) if "model" in table else []
     if len(models) < 2:
         return table
     if not paths.manifest(profile).exists():
-        raise ValueError(
+        raise InputError(
             f"The tables of {profile} hold the models {models}, and no manifest names the run's own model; "
             "keep the rows of one model."
         )

@@ -280,14 +280,6 @@ def test_every_text_in_a_table_is_read_back(tmp_path, monkeypatch):
     assert paths.write_csv(plain, written).read_bytes() == b"n\n1\n2\n3\n4\n"
 
 
-def test_a_missing_table_names_the_notebook_to_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"smoke/ablation.csv .*; run notebooks/04_ablations.ipynb first"
-    ):
-        paths.read_table("smoke", "ablation")
-
-
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = paths.replace_text(tmp_path / "a.txt", "old")
 
