@@ -31,7 +31,11 @@ def kernel(tmp_path_factory):
     folders = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
     changed = {"SEPO_ROOT": str(root), "PYTHONPATH": folders, "SEPO_HEADLESS": ""}
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(env={**os.environ, **changed}, cwd=str(root))
+    environment = {**os.environ, **changed}
+    environment.pop(
+        "PYTEST_CURRENT_TEST"
+    )  # with it a kernel does not show what its processes write to stderr
+    manager.start_kernel(env=environment, cwd=str(root))
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
