@@ -218,7 +218,7 @@ _SPLIT: Claims = {
     r"I always ask for one more than half\.|I want a bit more than half\.": lambda s, a: {*s.mine, a} == {6},
     r"It is the first round, so I try 6\.": lambda s, a: s.round == 1 and a == 6,
     r"No round broke down, so I stay at 6\.": lambda s, a: (
-        set(s.outcomes) == {"deal"} and s.last.mine == a == 6
+        s.round > 1 and "no deal" not in s.outcomes and s.last.mine == a == 6
     ),
     r"A round broke down, so I give in to 5\.": lambda s, a: "no deal" in s.outcomes and a == 5,
     r"It is the first round, so I ask for half\.": lambda s, a: s.round == 1 and a == 5,
@@ -237,7 +237,7 @@ _DEAL: Claims = {
     r"My share is small, so I ask for one unit\.": lambda s, a: _one_best(a, s),
     r"It is the first round, so I try my share\.": lambda s, a: s.round == 1 and _near(a, s),
     r"We had a deal last round, so I keep my demand\.": lambda s, a: (
-        s.last.outcome == "deal" and s.last.mine == list(a)
+        s.last.outcome not in (None, "no deal") and s.last.mine == list(a)
     ),
     r"No deal last round, but I keep my last unit\.": lambda s, a: (
         s.last.outcome == "no deal" and s.last.mine == list(a) and sum(a) == 1
