@@ -178,6 +178,8 @@ class Kuhn(Game):
     title = short_title = "Kuhn poker"
     kinds = frozenset({"zero_sum"})
     rounds = ROUNDS
+    round_word = "hand"
+    revealed = "card"
     max_payoff = 2.0
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)
     memoryless = True
