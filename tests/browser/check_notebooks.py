@@ -28,6 +28,8 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: What is checked, in this order.
+CHECKS = ("step", "all", "early", "interrupt")
 #: Pixels of the window: that of a laptop.
 WIDTH, HEIGHT = 1440, 900
 #: Seconds until a kernel must have stopped after an interrupt.
@@ -321,7 +323,9 @@ def opened(browser, url: str, file: Path, folder: Path) -> Iterator[Page]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the notebooks; the exit status is 1 if there are faults."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--from", dest="finished", type=Path, help="a root with a finished run; its jobs are skipped"
     )
@@ -335,7 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--notebooks", nargs="+", help="the first characters of names, such as 00 03 (default: all)"
     )
-    parser.add_argument("--checks", nargs="+", default=["step", "all", "early", "interrupt"])
+    parser.add_argument("--checks", nargs="+", default=CHECKS, choices=CHECKS)
     parser.add_argument("--seconds", type=float, default=900, help="the longest time of a cell")
     options = parser.parse_args(arguments)
     from playwright.sync_api import sync_playwright
