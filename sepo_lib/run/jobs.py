@@ -78,9 +78,11 @@ def run(
         interrupted = True  # raised below, without the traceback, which would keep the model in memory
     finally:
         log_event(profile, "stage_end", stage=stage, failed=sorted(errors))
-    look()
     if interrupted:
+        with contextlib.suppress(KeyboardInterrupt):  # a second one
+            look()
         raise Interrupted
+    look()
     if errors:
         where = paths.relative(paths.checkpoints(profile))
         lines = [f"{name} ({error}; see {where}/{name}/error.txt)" for name, error in errors.items()]
