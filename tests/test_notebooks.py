@@ -218,7 +218,8 @@ def test_the_notebooks_have_one_shape():
         assert tagged[0].source.splitlines()[-1].startswith("run = None  # a name for the results")
         assert notebook.cells[0].cell_type == "markdown" and "**Question.**" in notebook.cells[0].source
         code = [c for c in notebook.cells if c.cell_type == "code"]
-        assert "provenance.versions()" in code[-1].source and f'found.show("{name}"' in joined(code[-2])
+        assert "provenance.versions()" in notebook.cells[-1].source
+        assert f'found.show("{name}"' in joined(code[-2])
         assert any("## What was found" in c.source for c in notebook.cells)
         assert max(len(c.source.splitlines()) for c in code) <= 12
         text = "\n".join(c.source for c in code if c not in tagged)
