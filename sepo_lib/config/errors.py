@@ -4,13 +4,18 @@ Their message says what is wrong and what to do. A notebook shows the message al
 stops as at any other error.
 """
 
+import textwrap
+
+#: The longest line of a message in a notebook, in characters: JupyterLab breaks longer ones within words.
+WIDTH = 100
+
 
 class Explained(Exception):
     """An error whose message is all that a notebook shows; `%debug` still opens its traceback."""
 
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows in the place of a traceback."""
-        return [str(self)]
+        return [textwrap.fill(str(self), WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
 class InputError(Explained, ValueError):

@@ -180,7 +180,10 @@ class Settings:
         rows = {n: (spell(getattr(self, n)), blocks[n]["meaning"], blocks[n]["paper"]) for n in names}
         columns = [self.profile, "meaning", "paper"]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        return table.style.set_properties(**{"text-align": "left"}).set_uuid("settings")
+        left = {"selector": "th", "props": "text-align: left"}
+        return (
+            table.style.set_properties(**{"text-align": "left"}).set_table_styles([left]).set_uuid("settings")
+        )
 
     @property
     def summary(self) -> str:
