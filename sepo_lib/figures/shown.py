@@ -47,7 +47,7 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     data = base64.b64encode(smaller.getvalue()).decode()
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f"<figure>{image}{below}</figure>"
+    return f'<figure style="margin: 0">{image}{below}</figure>'
 
 
 def _figure_of(drawn: Any) -> Figure:
