@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sepo_lib import games
+from sepo_lib.config import bundled, profiles
 from sepo_lib.games.base import Act, Action, Game, Opponent, View
 from sepo_lib.games.players import stateless
 from sepo_lib.method.records import Decision, Episode
@@ -45,6 +46,7 @@ def play_against(
         opponent = _scripted(domain, watch, say)
     else:
         opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
+    bundled.resolve(profiles.load("paper", model=model).model)  # a wrong name is an error at once
     try:
         say(f"Loading {model} ...")
         from sepo_lib.measure.inspection import open_policy  # here: this import takes several seconds
