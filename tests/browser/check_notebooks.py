@@ -3,9 +3,9 @@
     python tests/browser/check_notebooks.py --from <root of a finished smoke run> --run smoke --to <folder>
 
 Every notebook is run cell by cell (Shift-Enter) and once with "Run All Cells". Faults are errors, warnings,
-pictures without alt text, and outputs wider than the page. Two more checks follow: a notebook that is opened
-too early shows one sentence, and an interrupt ends a training at once and leaves no process. Screenshots go
-to the folder.
+pictures without alt text, and outputs or lines wider than the page. Two more checks follow: a notebook that
+is opened too early shows one sentence, and an interrupt ends a training at once and leaves no process.
+Screenshots go to the folder.
 
 It needs Playwright (`pip install playwright`) and a Chromium: that of the system, or the one that
 `playwright install chromium` fetches. Everything is written below the folder; the repository stays as it is.
@@ -32,6 +32,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHECKS = ("step", "all", "early", "interrupt")
 #: Pixels of the window: that of a laptop.
 WIDTH, HEIGHT = 1440, 900
+#: Characters of the longest line of text that fits: JupyterLab breaks longer ones within words.
+LINE = 125
 #: Seconds until a kernel must have stopped after an interrupt.
 AT_ONCE = 10.0
 
@@ -133,7 +135,9 @@ class Page:
             for output in cell.get("outputs", ()):
                 if output["output_type"] == "error":
                     found.append((number, f"{output['ename']}: {output['evalue'][:300]}"))
-                elif output.get("name") == "stderr":
+                elif (longest := max(map(len, _lines(output)), default=0)) > LINE:
+                    found.append((number, f"a line of {longest} characters is broken within words"))
+                if output.get("name") == "stderr":
                     found.append((number, f"a warning: {''.join(output['text']).strip()[:300]}"))
         return [f"cell {number}: {text}" for number, text in sorted(found)]
 
@@ -156,6 +160,13 @@ class Page:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
+
+
+def _lines(output: dict) -> list[str]:
+    """The lines of an output that is shown as text."""
+    data = output.get("data", {})
+    text = output.get("text") or (data.get("text/plain", "") if len(data) == 1 else "")
+    return "".join(text).splitlines()
 
 
 # ------------------------------------------------------------------------------------------- checks
