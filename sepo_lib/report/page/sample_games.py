@@ -1,0 +1,92 @@
+"""Sample games in the model's own words: the same game, opponent and seed before SFT, after SFT, after SEPO.
+
+A rule chooses them: the smallest training seed, and in each game the first episode against the first
+exploiter of the paper's pools, with each model at its last step.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+from pyarrow import parquet
+
+from sepo_lib import figures, games
+from sepo_lib.config import paths
+from sepo_lib.report import findings
+
+CHOSEN = {"pools": "paper", "pool": "exploiter", "rollout": 0}
+_MARKUP = re.compile(r"<[^<>\s]{1,40}>|\[/?INST\]")  # special tokens of chat templates
+
+
+@dataclass(frozen=True)
+class Move:
+    """One decision: what the model read, what it wrote, and what came of it."""
+
+    number: int
+    situation: str
+    answer: str
+    parsed: bool
+    action: str
+    other_action: str
+    payoffs: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Play:
+    """One model's episode: the label of the model, its moves, and both players' sums of points."""
+
+    label: str
+    moves: list[Move]
+    totals: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SampleGame:
+    """One game as several models played it, with the rules as the models read them."""
+
+    title: str
+    opponent: str
+    seed: int
+    rules: str
+    plays: list[Play]
+
+
+def read(run: str) -> pd.DataFrame:
+    """The decisions that the rule chooses, of all models; no rows if the run has kept no episodes.
+
+    Raises ValueError naming a column that episodes.parquet lacks.
+    """
+    file = paths.table(run, "episodes")
+    if not file.exists():
+        return pd.DataFrame()
+    need = ["game", "stage", "arm", "preset", "seed", "step", "opponent", "decision", "round", "answer", *CHOSEN]
+    names = parquet.read_schema(file).names
+    if missing := [name for name in need if name not in names]:
+        raise ValueError(f"{paths.relative(file)} lacks the columns {missing}, which the sample games need.")
+    found = pd.read_parquet(file, filters=[(name, "==", value) for name, value in CHOSEN.items()])
+    return found[found["seed"] == found["seed"].min()]
+
+
+def sample_games(decisions: pd.DataFrame) -> list[SampleGame]:
+    """The games in the order of the registry; of SEPO, the last recipe of `figures.CONFIGURATIONS`."""
+    if decisions.empty:
+        return []
+    rows = figures.configured(decisions)
+    return [_game(game, rows[rows["game"] == game]) for game in figures.ordered_games(rows)]
+
+
+def _game(game: str, rows: pd.DataFrame) -> SampleGame:
+    met = list(rows["opponent"].unique())
+    known = games.GAMES[game].pools["paper"]["exploiter"] if game in games.GAMES else ()
+    opponent = next((name for name in known if name in met), met[0])
+    rows = rows[rows["opponent"] == opponent]
+    present = [*filter((rows["configuration"] == "base").any().__and__, ()), *()]
+    recipes = [key for key in figures.CONFIGURATIONS if (rows["configuration"] == key).any()]
+    recipes += [key for key in rows["configuration"].unique() if key not in recipes]
+    sepo = [key for key in recipes if key not in ("base", "sft")][-1:]
+    shown = [key for key in ("base", "sft") if key in recipes] + sepo
+    rules, situations = _prompts(rows["prompt"] if "prompt" in rows else pd.Series("", rows.index))
+    rows = rows.assign(situation=situations)
+    plays = [_play(key, rows[rows["configuration"] == key].sort_values("decision")) for key in shown]
+    return SampleGame(findings.title(game), opponent, int(rows["seed"].iloc[0]), rules, plays)
