@@ -9,20 +9,30 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import WEIGHT_COLUMNS, weights_of
-from sepo_lib.report import claims, findings
+from sepo_lib.report import claims, findings, found
 from sepo_lib.report.documents import RECIPES
 from sepo_lib.report.page import highlights, pictures, reference, sample_games, verdict_cards
 from sepo_lib.report.page.comparison import comparison
 from sepo_lib.report.verdicts import NOT_RUN, in_words
 from sepo_lib.run import provenance
-from sepo_lib.run.headless import clock
 from sepo_lib.run.templates import render
+
+#: Column of evaluation.csv -> heading in the results by stage.
+MEASURES = {
+    "safety": "safety J",
+    "exploit": "advantage e",
+    "payoff": "payoff u",
+    "collusion": "c",
+    "externality": "x",
+}
+_STAGES = {"base": "base model", "sft": "after SFT", "sepo": "after SEPO"}
 
 
 def build(profile: str) -> Path:
@@ -46,9 +56,11 @@ def build(profile: str) -> Path:
         others=_other_models(profile, evaluation),
         cards=verdict_cards.cards(decided),
         counts=verdict_cards.counts(decided),
+        idle=verdict_cards.idle(decided),
         recipes=RECIPES,
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
+        brackets=found.brackets(evaluation),
         stages=stage_rows(evaluation),
         groups=groups,
         notes=pictures.NOTES,
@@ -59,7 +71,10 @@ def build(profile: str) -> Path:
         limits=limits(evaluation, decided),
         glossary=reference.glossary(),
         files=_files(profile),
-        folders={"figures": _link(profile, paths.figures(profile)), "docs": _link(profile, paths.root() / "docs")},
+        folders={
+            "figures": _link(profile, paths.figures(profile)),
+            "docs": _link(profile, paths.root() / "docs"),
+        },
     )
     return paths.replace_text(paths.report(profile), page + "\n")
 
@@ -75,12 +90,12 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "games": [findings.title(game) for game in figures.ordered_games(evaluation)],
         "training seeds": seeds,
         "SFT steps": settings.get("sft_steps"),
-        "SEPO steps": settings.get("sepo_steps"),
-        "episodes per opponent in the evaluation": settings.get("evaluation_episodes"),
+        "SEPO steps": by_game(settings.get("sepo_steps")),
+        "rollouts per opponent": by_game(settings.get("rollouts_per_opponent")),
+        "evaluation episodes per opponent": by_game(settings.get("evaluation_episodes")),
         "other weights of J": other_weights(evaluation),
-        "hardware": manifest.get("hardware"),
-        "time of the whole run": f"{clock(provenance.duration(manifest))} (h:mm:ss)" if _timed(manifest) else None,
-        "sum over all jobs": f"{clock(manifest['job_seconds'])} (h:mm:ss)" if manifest.get("job_seconds") else None,
+        "hardware": _hardware(manifest.get("hardware", {})),
+        "time": _time(manifest),
         "finished": manifest.get("finished"),
         "commit": commit,
     }
@@ -95,6 +110,14 @@ def other_weights(evaluation: pd.DataFrame) -> list[str]:
         for row in evaluation[known].drop_duplicates().to_dict("records")
         for kind, weights in weights_of(row).items()
     ]
+
+
+def by_game(value: Any) -> Any:
+    """A setting that differs between games: `30; Kuhn poker 60`. Other values are returned unchanged."""
+    if not isinstance(value, Mapping):
+        return value
+    games = "".join(f"; {findings.title(key)} {words(one)}" for key, one in value.items() if key != "others")
+    return f"{words(value.get('others'))}{games}".removeprefix("; ")
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, str]:
@@ -112,28 +135,40 @@ def words(value: Any) -> str:
 
 
 def stage_rows(evaluation: pd.DataFrame) -> list[dict[str, str]]:
-    """Safety and exploit advantage by game and stage on the paper's pools, with intervals over seeds."""
+    """The measures by game and stage on the paper's pools; J and e have intervals over seeds."""
     data = figures.configured(evaluation[evaluation["pools"] == "paper"])
-    found = statistics.summarize(data, ["game", "configuration"], ["safety", "exploit"])
+    names = {name: label for name, label in MEASURES.items() if name in data}
+    found = statistics.summarize(data, ["game", "configuration"], list(names))
     rows = []
     for game in figures.ordered_games(found):
         own = found[found["game"] == game]
         order = [key for key in figures.CONFIGURATIONS if (own["configuration"] == key).any()]
         for key in dict.fromkeys([*order, *own["configuration"]]):
-            by_metric = own[own["configuration"] == key].set_index("metric")
-            safety, exploit = by_metric.loc["safety"], by_metric.loc["exploit"]
+            measured = own[own["configuration"] == key].set_index("metric")
             look = figures.CONFIGURATIONS.get(key)
             rows.append(
-                {
-                    "game": findings.title(game),
-                    "stage": look.label if look else f"SEPO, {key}",
-                    "seeds": str(safety["n"]),
-                    "safety J": in_words(statistics.Interval(*safety[["mean", "ci_low", "ci_high"]])),
-                    "exploit advantage e": in_words(statistics.Interval(*exploit[["mean", "ci_low", "ci_high"]])),
-                    "intervals": "; ".join(dict.fromkeys((safety["interval"], exploit["interval"]))),
-                }
+                {"game": findings.title(game), "stage": look.label if look else f"SEPO, {key}"}
+                | {label: _measured(measured.loc[name]) for name, label in names.items()}
+                | {"intervals of J and e": _kinds(*measured.loc[["safety", "exploit"], "interval"])}
             )
     return rows
+
+
+def _measured(row: pd.Series) -> str:
+    """J and e with their intervals, the other measures without."""
+    low, high = (row[["ci_low", "ci_high"]]) if row.name in ("safety", "exploit") else (np.nan, np.nan)
+    return in_words(statistics.Interval(row["mean"], low, high))
+
+
+def _kinds(of_safety: str, of_exploit: str) -> str:
+    """The kinds of the two intervals; what both begin with is named once."""
+    if of_exploit == of_safety:
+        return of_safety
+    return (
+        f"{of_safety}; e{of_exploit.removeprefix(of_safety)}"
+        if of_exploit.startswith(of_safety)
+        else (f"{of_safety}; e: {of_exploit}")
+    )
 
 
 def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
@@ -147,12 +182,27 @@ def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
         "detectable": statistics.detectable(seeds) if seeds > 1 else None,
         "not_run": int((decided["verdict"] == NOT_RUN).sum()),
         "verdicts": len(decided),
-        "parsed": (findings.title(parsed.idxmin()[0]), parsed.idxmin()[1], parsed.min()) if len(parsed) else None,
+        "parsed": (findings.title(parsed.idxmin()[0]), _STAGES[parsed.idxmin()[1]], parsed.min())
+        if len(parsed)
+        else None,
     }
 
 
-def _timed(manifest: Mapping[str, Any]) -> bool:
-    return {"stages", "job_seconds"} <= set(manifest)
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    """`a chip, 2 cores, 8 GiB of memory, Linux x86_64, accelerator: none`."""
+    known = {"cores": "{} cores", "memory_gib": "{} GiB of memory", "accelerator": "accelerator: {}"}
+    return ", ".join(known.get(key, "{}").format(value) for key, value in hardware.items())
+
+
+def _time(manifest: Mapping[str, Any]) -> str | None:
+    """The time of the whole run, and that of all jobs, which can run side by side."""
+    if not {"stages", "job_seconds"} <= set(manifest):
+        return None
+    return f"{_clock(provenance.duration(manifest))}; sum over all jobs {_clock(manifest['job_seconds'])}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _other_models(profile: str, evaluation: pd.DataFrame) -> list[str]:

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pandas as pd
 
-from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.measure.authors import STAGES, TERMS, load, ours, side_by_side
 from sepo_lib.measure.statistics import Interval, text

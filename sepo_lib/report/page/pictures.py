@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
-import pandas as pd
 from matplotlib.figure import Figure
 
 from sepo_lib import figures
-from sepo_lib.config import paths
 from sepo_lib.figures import gallery
 from sepo_lib.run import provenance
 
@@ -22,7 +20,9 @@ NO_MODEL = "Studies without a language model"
 GROUPS = {
     **dict.fromkeys(("evaluation", "crossplay", "exploitability", "strategies", "weights"), OUTCOME),
     "training": "Course of training",
-    **dict.fromkeys(("ablation", "switches", "exploiters", "sweep"), "Effect of the penalty and the switches"),
+    **dict.fromkeys(
+        ("ablation", "switches", "exploiters", "sweep"), "Effect of the penalty and the switches"
+    ),
     **dict.fromkeys(("estimators", "headroom", "kuhn_optimum"), NO_MODEL),
     "paper_nashconv": PAPER,
 }

@@ -23,7 +23,9 @@ def glossary() -> list[tuple[str, str]]:
     rows = re.findall(r"^\| (.+?) \| (.+?) \|", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     known = dict(rows)
     if missing := [term for term in TERMS if term not in known]:
-        raise ValueError(f"docs/glossary.md does not define {missing}; correct the list of terms of the page.")
+        raise ValueError(
+            f"docs/glossary.md does not define {missing}; correct the list of terms of the page."
+        )
     return [(term, known[term]) for term in TERMS]
 
 

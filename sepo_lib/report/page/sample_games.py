@@ -5,7 +5,6 @@ exploiter of the paper's pools, with each model at its last step.
 """
 
 import ast
-import os
 import re
 from dataclasses import dataclass
 
@@ -66,7 +65,19 @@ def read(run: str) -> pd.DataFrame:
     file = paths.table(run, "episodes")
     if not file.exists():
         return pd.DataFrame()
-    need = ["game", "stage", "arm", "preset", "seed", "step", "opponent", "decision", "round", "answer", *CHOSEN]
+    need = [
+        "game",
+        "stage",
+        "arm",
+        "preset",
+        "seed",
+        "step",
+        "opponent",
+        "decision",
+        "round",
+        "answer",
+        *CHOSEN,
+    ]
     names = parquet.read_schema(file).names
     if missing := [name for name in need if name not in names]:
         raise ValueError(f"{paths.relative(file)} lacks the columns {missing}, which the sample games need.")
@@ -120,13 +131,20 @@ def _play(configuration: str, rows: pd.DataFrame) -> Play:
 def _prompts(prompts: list[str]) -> tuple[str, list[str]]:
     """The text that all prompts begin with (the rules), and what follows it in each, without the markup of
     the chat template."""
-    shared = os.path.commonprefix(prompts)
+    shared = _prefix(prompts)
     while shared and shared[-1] not in "\n>]":  # back to the end of a tag or line of the template
         shared = shared[:-1]
-    behind = os.path.commonprefix([prompt[::-1] for prompt in prompts])[::-1]
+    behind = _prefix([prompt[::-1] for prompt in prompts])[::-1]
     tags = _MARKUP.search(behind)
     end = len(behind) - tags.start() if tags and len(set(prompts)) > 1 else 0
     return _unmarked(shared), [_unmarked(prompt[len(shared) : len(prompt) - end]) for prompt in prompts]
+
+
+def _prefix(texts: list[str]) -> str:
+    """The characters with which all texts begin."""
+    first, last = min(texts), max(texts)
+    same = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return first[: next(same, min(len(first), len(last)))]
 
 
 def _unmarked(text: str) -> str:

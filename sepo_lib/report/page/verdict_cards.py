@@ -3,36 +3,47 @@
 import pandas as pd
 
 from sepo_lib.measure.statistics import Interval
+from sepo_lib.report import claims
 from sepo_lib.report.documents import RECIPES
 from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
 
 #: Verdict -> the mark that repeats it for readers who see no colour, in the order of the page.
 MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
-#: The groups of the claims: (those of which it is true, heading, a sentence).
+#: The groups of the claims.
 OF_THE_MODEL = "About the models of this run"
 OF_THE_ESTIMATOR = "About the gradient estimator"
 
 
 def cards(decided: pd.DataFrame) -> dict[str, list[dict]]:
-    """The claims by group; a claim without a recipe is about the estimator. Each card has rows for the
-    verdicts that were run, and lines (recipes and reason) for those that were not."""
-    several = decided["model"].nunique() > 1
+    """The claims by group; a claim without a recipe is about the estimator.
+
+    Each card has rows for the verdicts that were run, and lines (recipes and reason) for those that were not.
+    Recipes of which nothing was run (`idle`) are left out.
+    """
+    skipped = idle(decided)
     groups: dict[str, list[dict]] = {OF_THE_MODEL: [], OF_THE_ESTIMATOR: []}
     for (claim, statement), own in decided.groupby(["claim", "statement"], sort=False):
-        run, rest = own[own["verdict"] != NOT_RUN], own[own["verdict"] == NOT_RUN]
-        group = OF_THE_MODEL if (own["recipe"] != "").any() else OF_THE_ESTIMATOR
-        groups[group].append(
+        run = own[own["verdict"] != NOT_RUN]
+        rest = own[(own["verdict"] == NOT_RUN) & ~own["recipe"].isin(skipped)]
+        groups[OF_THE_MODEL if (own["recipe"] != "").any() else OF_THE_ESTIMATOR].append(
             {
                 "claim": claim,
                 "statement": statement,
-                "rows": [_row(row, several) for row in run.itertuples()],
+                "rule": claims.RULES[claim].text if claim in claims.RULES else "",
+                "rows": [_row(row) for row in run.itertuples()],
                 "not_run": [
-                    {"which": [_which(row, several) for row in rows.itertuples()], "reason": reason}
+                    {"which": "; ".join(filter(None, map(_which, rows.itertuples()))), "reason": reason}
                     for reason, rows in rest.groupby("reason", sort=False)
                 ],
             }
         )
     return {group: made for group, made in groups.items() if made}
+
+
+def idle(decided: pd.DataFrame) -> list[str]:
+    """The recipes of which no verdict was run."""
+    run = decided[decided["verdict"] != NOT_RUN]
+    return [recipe for recipe in decided["recipe"].unique() if recipe and recipe not in set(run["recipe"])]
 
 
 def counts(decided: pd.DataFrame) -> list[dict]:
@@ -48,9 +59,9 @@ def counts(decided: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def _row(row, several: bool) -> dict[str, str]:
+def _row(row) -> dict[str, str]:
     return {
-        "recipe": _which(row, several),
+        "recipe": _which(row),
         "mark": MARKS[row.verdict],
         "verdict": row.verdict,
         "measured": in_words(Interval(row.measured, row.ci_low, row.ci_high)),
@@ -59,6 +70,6 @@ def _row(row, several: bool) -> dict[str, str]:
     }
 
 
-def _which(row, several: bool) -> str:
-    """The recipe, the scope, and the model if there are several, of a verdict."""
-    return ", ".join(filter(None, (row.recipe, row.scope, row.model if several else ""))) or "all"
+def _which(row) -> str:
+    """The recipe and the scope of a verdict."""
+    return ", ".join(filter(None, (row.recipe, row.scope)))
