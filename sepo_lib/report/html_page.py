@@ -45,6 +45,7 @@ def build(profile: str) -> Path:
     decided, evaluation = claims.read(profile), findings.read(profile, "evaluation")
     manifest = provenance.read(profile) if paths.manifest(profile).exists() else {}
     groups = pictures.pictures(pictures.drawn(profile))
+    stages, kinds = stage_rows(evaluation)
     made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
@@ -61,7 +62,8 @@ def build(profile: str) -> Path:
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
         brackets=found.brackets(evaluation),
-        stages=stage_rows(evaluation),
+        stages=stages,
+        kinds=kinds,
         groups=groups,
         notes=pictures.NOTES,
         paper_group=pictures.PAPER,
@@ -87,7 +89,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
     seeds = sorted(evaluation["seed"].unique().tolist())
     found = {
         "model": evaluation["model"].unique(),
-        "games": [findings.title(game) for game in figures.ordered_games(evaluation)],
+        "games": [f"{findings.title(game)} ({game})" for game in figures.ordered_games(evaluation)],
         "training seeds": seeds,
         "SFT steps": settings.get("sft_steps"),
         "SEPO steps": by_game(settings.get("sepo_steps")),
@@ -134,24 +136,30 @@ def words(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def stage_rows(evaluation: pd.DataFrame) -> list[dict[str, str]]:
-    """The measures by game and stage on the paper's pools; J and e have intervals over seeds."""
+def stage_rows(evaluation: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The measures by game and stage on the paper's pools; J and e have intervals over seeds.
+
+    The column `kind` holds a letter; the second value says what kinds of intervals (J, e) each letter means.
+    """
     data = figures.configured(evaluation[evaluation["pools"] == "paper"])
     names = {name: label for name, label in MEASURES.items() if name in data}
     found = statistics.summarize(data, ["game", "configuration"], list(names))
-    rows = []
+    rows: list[dict[str, str]] = []
+    letters: dict[str, str] = {}
     for game in figures.ordered_games(found):
         own = found[found["game"] == game]
         order = [key for key in figures.CONFIGURATIONS if (own["configuration"] == key).any()]
         for key in dict.fromkeys([*order, *own["configuration"]]):
             measured = own[own["configuration"] == key].set_index("metric")
+            kinds = _kinds(*measured.loc[["safety", "exploit"], "interval"])
+            letter = letters.setdefault(kinds, chr(ord("a") + len(letters)))
             look = figures.CONFIGURATIONS.get(key)
             rows.append(
                 {"game": findings.title(game), "stage": look.label if look else f"SEPO, {key}"}
                 | {label: _measured(measured.loc[name]) for name, label in names.items()}
-                | {"intervals of J and e": _kinds(*measured.loc[["safety", "exploit"], "interval"])}
+                | {"kind": letter}
             )
-    return rows
+    return rows, {letter: kinds for kinds, letter in letters.items()}
 
 
 def _measured(row: pd.Series) -> str:
@@ -162,13 +170,9 @@ def _measured(row: pd.Series) -> str:
 
 def _kinds(of_safety: str, of_exploit: str) -> str:
     """The kinds of the two intervals; what both begin with is named once."""
-    if of_exploit == of_safety:
-        return of_safety
-    return (
-        f"{of_safety}; e{of_exploit.removeprefix(of_safety)}"
-        if of_exploit.startswith(of_safety)
-        else (f"{of_safety}; e: {of_exploit}")
-    )
+    if of_exploit.startswith(of_safety):
+        return f"{of_safety}{of_exploit.removeprefix(of_safety).replace(', ', '; that of e ', 1)}"
+    return f"J: {of_safety}; e: {of_exploit}"
 
 
 def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:

@@ -44,8 +44,10 @@ def _compared(rows: pd.DataFrame) -> Iterator[str]:
         found = changes(own, measure, {"configuration": after}, {"configuration": before})
         if any(one.seeds for one in found):
             name, verb, up, down = MEASURES[measure]
+            alone = all(one.seeds < 2 for one in found)
             yield (
-                f"Compared with {_name(before)}, {_name(after)} {verb} {tally(found, up, down)}. "
+                f"Compared with {_name(before)}, {_name(after)} {verb} {tally(found, up, down)}"
+                f"{' (one training seed, so this can be evaluation noise)' if alone else ''}. "
                 f"Differences of {name}: {listed(found)}."
             )
 

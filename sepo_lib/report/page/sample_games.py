@@ -17,6 +17,7 @@ from sepo_lib.report import findings
 
 CHOSEN = {"pools": "paper", "pool": "exploiter", "rollout": 0}
 _MARKUP = re.compile(r"<[^<>\s]{1,40}>|\[/?INST\]")  # special tokens of chat templates
+_HISTORY = re.compile(r"History \(you, other\): [^.]*\. ?")  # as `Game.history` writes it
 _ROLES = ("system", "user", "assistant", "model")
 
 
@@ -114,7 +115,7 @@ def _play(configuration: str, rows: pd.DataFrame) -> Play:
     moves = [
         Move(
             number=row.round + 1,
-            situation=row.situation,
+            situation=_HISTORY.sub("", row.situation) if row.decision else row.situation,
             answer=row.answer.strip(),
             parsed=bool(row.parsed),
             action=_plain(row.action),

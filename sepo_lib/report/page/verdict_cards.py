@@ -29,7 +29,7 @@ def cards(decided: pd.DataFrame) -> dict[str, list[dict]]:
             {
                 "claim": claim,
                 "statement": statement,
-                "rule": claims.RULES[claim].text if claim in claims.RULES else "",
+                "rule": claims.RULES[claim].text.replace("*", "") if claim in claims.RULES else "",
                 "rows": [_row(row) for row in run.itertuples()],
                 "not_run": [
                     {"which": "; ".join(filter(None, map(_which, rows.itertuples()))), "reason": reason}
@@ -54,7 +54,7 @@ def counts(decided: pd.DataFrame) -> list[dict]:
     for name in names:
         own = decided.loc[decided["recipe"] == name, "verdict"]
         if len(own):
-            label = RECIPES.get(name, name) or "no recipe: the estimator alone"
+            label = RECIPES.get(name, name) or "the estimator alone"
             rows.append({"recipe": label} | {verdict: int((own == verdict).sum()) for verdict in MARKS})
     return rows
 
