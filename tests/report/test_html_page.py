@@ -1,6 +1,7 @@
 """The report is one page that needs nothing but itself and says what the tables say."""
 
 import base64
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -110,7 +111,7 @@ def test_one_page_that_needs_nothing_else(run):
     assert "../../data/results/p/evaluation.csv" in links and "manifest.json" in links
     headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert headings[0] == 1 and headings.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(headings, headings[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
 
 
 def test_figures_are_svg_with_text_a_caption_and_a_number(run):

@@ -7,7 +7,10 @@ from sepo_lib.config import paths
 from sepo_lib.report.page import sample_games
 from sepo_lib.report.page.sample_games import Move
 
-PROMPT = "<|system|>Rules: demand points.<|end|><|user|>Round {} of 2. History (you, other): {}. Choose.<|end|><|go|>"
+PROMPT = (
+    "<|system|>Rules: demand points.<|end|>"
+    "<|user|>Round {} of 2. History (you, other): {}. Choose.<|end|><|assistant|>"
+)
 
 
 def decisions(**changed) -> pd.DataFrame:
