@@ -4,6 +4,8 @@ The page needs no network and no other file. The modules of `page` make its part
 `templates/report.html.j2` writes it. Links to tables and figures work where the page lies in its run folder.
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,7 +46,9 @@ def build(profile: str) -> Path:
     """
     decided, evaluation = claims.read(profile), findings.read(profile, "evaluation")
     manifest = provenance.read(profile) if paths.manifest(profile).exists() else {}
-    groups = pictures.pictures(pictures.drawn(profile))
+    model = evaluation["model"].iloc[0]
+    with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
+        groups = pictures.pictures(pictures.drawn(profile, model))
     stages, kinds = stage_rows(evaluation)
     made = [picture.name for group in groups.values() for picture in group]
     page = render(

@@ -41,7 +41,7 @@ def write(table: pd.DataFrame) -> None:
     paths.write_table(claims.decide(table, pd.DataFrame(), exact, "p", "m<1>"), "p", "claims")
 
 
-def drawn(run):
+def drawn(run, model):
     for name in ("training_curves_ipd", "safety_by_stage"):
         figure, ax = plt.subplots(figsize=(5, 2))
         ax.set_title(f"title of {name}")
@@ -119,7 +119,10 @@ def test_figures_are_svg_with_text_a_caption_and_a_number(run):
     first = base64.b64decode(page.of("img", "src")[0].split(",")[1]).decode()
     assert "title of safety_by_stage" in first  # the outcome before the course of training
     assert "Verdana, sans-serif" in first and "<dc:date>" not in first and "Matplotlib" not in first
-    assert page.of("img", "alt")[0] == f"Figure 1, safety by stage. What to see: J of {HOSTILE}"
+    assert (
+        page.of("img", "alt")[0]
+        == f"Figure 1. {figures.FIGURES['safety_by_stage'].question} What to see: J of {HOSTILE}"
+    )
     assert "<strong>Figure 1.</strong> What to see: <code>J</code> of &lt;script&gt;" in page.source
 
 
@@ -217,13 +220,16 @@ def test_it_says_where_the_weights_of_J_are_not_the_games_own():
     assert said == "Kuhn poker in training (exploit 9.0, collusion 2.4)"
 
 
-def test_figures_come_from_the_tables_of_the_run(run, monkeypatch):
+def test_figures_come_from_the_tables_of_the_run_and_its_model(run, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("SEPO_ROOT", str(run))
-    gallery = {name: figures.FIGURES[name] for name in ("safety_by_stage", "headroom")}
-    monkeypatch.setattr(figures, "FIGURES", gallery)
-    found = list(pictures.drawn("p"))
-    assert [name for name, _, _ in found] == ["safety_by_stage"]
+    names = ("safety_by_stage", "headroom")
+    for name in set(figures.FIGURES) - set(names):
+        monkeypatch.delitem(figures.FIGURES, name)
+    other = evaluation().assign(model="another")
+    paths.write_table(pd.concat([evaluation(), other]), "p", "evaluation")
+    found = list(pictures.drawn("p", "m<1>"))
+    assert [name for name, _, _ in found] == ["safety_by_stage_m-1-"]
     assert pictures.not_drawn(name for name, _, _ in found) == ["headroom"]
     plt.close("all")
 

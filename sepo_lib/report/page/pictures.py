@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from sepo_lib import figures
 from sepo_lib.figures import gallery
-from sepo_lib.run import provenance
 
 PAPER = "The authors' models and ours"
 OUTCOME = "Outcome of training"
@@ -38,8 +37,8 @@ class Picture:
     """One figure of the page. `width` is its natural width in pixels, `number` its place on the page."""
 
     name: str
+    question: str
     caption: str
-    group: str
     width: int
     data: str
     number: int = 0
@@ -52,8 +51,9 @@ def pictures(drawn: Iterable[tuple[str, str, Figure]]) -> dict[str, list[Picture
     """
     by_group: dict[str, list[Picture]] = {group: [] for group in GROUPS.values()}
     for name, caption, figure in drawn:
-        group, width = _group(name), round(96 * figure.get_size_inches()[0])
-        by_group[group].append(Picture(name, caption, group, width, _svg(figure)))
+        entry, width = _entry(name), round(96 * figure.get_size_inches()[0])
+        question = entry.question if entry else name.replace("_", " ")
+        by_group[_group(entry)].append(Picture(name, question, caption, width, _svg(figure)))
     kept = {group: made for group, made in by_group.items() if made}
     numbers = iter(range(1, 1 + sum(map(len, kept.values()))))
     return {
@@ -62,21 +62,13 @@ def pictures(drawn: Iterable[tuple[str, str, Figure]]) -> dict[str, list[Picture
     }
 
 
-def drawn(run: str) -> Iterator[tuple[str, str, Figure]]:
-    """The name, caption and figure of everything that the tables of a run can show, for the run's own model.
+def drawn(run: str, model: str) -> Iterator[tuple[str, str, Figure]]:
+    """The name, caption and figure of everything that the tables of a run can show of a model.
 
     Raises as `figures.draw_all` does.
     """
-    for entry in (entry for entry in figures.FIGURES.values() if entry.reads):
-        table = gallery._read(run, entry)
-        table = table if entry.study else provenance.own_rows(run, table)
-        for part, rows, key in gallery._parts(entry, table):
-            further = (entry.also(),) if entry.also else ()
-            try:
-                shown = entry.draw(rows, *further, *key, **entry.options)
-            except figures.NothingToDraw:
-                continue
-            yield entry.name + part, entry.caption, shown.figure
+    for name, made in gallery.drawn(run, only=model):
+        yield name, gallery.caption_of(made), made.figure
 
 
 def not_drawn(made: Iterable[str]) -> list[str]:
@@ -86,12 +78,16 @@ def not_drawn(made: Iterable[str]) -> list[str]:
     return [stem for stem in stems if not any(name.startswith(stem) for name in made)]
 
 
-def _group(name: str) -> str:
-    stem = max((stem for stem in figures.FIGURES if name.startswith(stem)), key=len, default=None)
-    entry = figures.FIGURES.get(stem)
+def _entry(name: str) -> gallery.Figure | None:
+    """The entry of the gallery that a figure's name begins with."""
+    stem = max((stem for stem in figures.FIGURES if name.startswith(stem)), key=len, default="")
+    return figures.FIGURES.get(stem)
+
+
+def _group(entry: gallery.Figure | None) -> str:
     if entry is None:
         return OUTCOME
-    return PAPER if entry.also else GROUPS.get(entry.reads, OUTCOME)
+    return PAPER if entry.also else GROUPS.get(entry.reads or "", OUTCOME)
 
 
 def _svg(figure: Figure) -> str:
