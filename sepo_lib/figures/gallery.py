@@ -88,8 +88,8 @@ def drawn(profile: str, only: str | None = None) -> Iterator[tuple[str, Any]]:
     """Draw every figure of a profile from its tables: pairs of its file's stem and what the function returns.
 
     `only` names one model whose figures are drawn. The caller closes the figures. A figure without rows is
-    skipped with a printed note. Raises FileNotFoundError, as `paths.read_table` does, for a missing table that
-    does not belong to a study.
+    skipped with a printed note. Raises FileNotFoundError, as `paths.read_table` does, for a missing table
+    that does not belong to a study.
     """
     entries = [entry for entry in FIGURES.values() if entry.reads]
     tables = {entry.reads: _read(profile, entry) for entry in entries}

@@ -1,7 +1,5 @@
 """The findings of the page: sentences whose directions and numbers come from the tables."""
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from sepo_lib import figures
@@ -25,31 +23,36 @@ def highlights(run: str, evaluation: pd.DataFrame, decided: pd.DataFrame) -> lis
     `evaluation` holds the rows of one model, `decided` the verdicts on the claims.
     """
     rows = figures.configured(evaluation[evaluation["pools"] == "paper"])
-    estimators, others = _estimators(decided), findings.sentences(run)
-    return [*_compared(rows), *([estimators] if estimators else []), *others]
+    trained = [key for key in figures.CONFIGURATIONS if (rows["configuration"] == key).any()]
+    sepo = next((key for key in reversed(trained) if key not in ("base", "sft")), "")
+    found = [
+        _compared(rows, "safety", sepo, "sft"),
+        findings.breakdowns(run),  # it qualifies the sentence before it
+        _compared(rows, "exploit", "sft", "base"),
+        findings.nashconv(run),
+        _estimators(decided),
+        _compared(rows, "safety", "unbiased", "published"),
+        _compared(rows, "payoff", sepo, "sft"),
+        *findings.sentences(run),
+    ]
+    return list(dict.fromkeys(filter(None, found)))
 
 
-def _compared(rows: pd.DataFrame) -> Iterator[str]:
-    """What SFT and SEPO change, and what the kit's recipe changes in comparison with the paper's."""
-    recipes = [key for key in figures.CONFIGURATIONS if (rows["configuration"] == key).any()]
-    trained = [key for key in recipes if key not in ("base", "sft")][-1:]
-    steps = [(key, "sft", measure) for key in trained for measure in ("safety", "payoff")]
-    steps.insert(1, ("sft", "base", "exploit"))
-    if {"published", "unbiased"} <= set(recipes):
-        steps.insert(2, ("unbiased", "published", "safety"))
-    for after, before, measure in steps:
-        if measure not in rows:
-            continue
-        own = rows[rows["configuration"].isin([after, before])].dropna(subset=[measure])
-        found = changes(own, measure, {"configuration": after}, {"configuration": before})
-        if any(one.seeds for one in found):
-            name, verb, up, down = MEASURES[measure]
-            alone = all(one.seeds < 2 for one in found)
-            yield (
-                f"Compared with {_name(before)}, {_name(after)} {verb} {tally(found, up, down)}"
-                f"{' (one training seed, so this can be evaluation noise)' if alone else ''}. "
-                f"Differences of {name}: {listed(found)}."
-            )
+def _compared(rows: pd.DataFrame, measure: str, after: str, before: str) -> str | None:
+    """How a measure differs between two stages or recipes, paired by seed; None if none has both."""
+    if measure not in rows:
+        return None
+    rows = rows.dropna(subset=[measure])
+    found = changes(rows, measure, {"configuration": after}, {"configuration": before})
+    if not any(one.seeds for one in found):
+        return None
+    name, verb, up, down = MEASURES[measure]
+    alone = all(one.seeds < 2 for one in found)
+    return (
+        f"Compared with {_name(before)}, {_name(after)} {verb} {tally(found, up, down)}"
+        f"{' (one training seed, so this can be evaluation noise)' if alone else ''}. "
+        f"Differences of {name}: {listed(found)}."
+    )
 
 
 def _name(configuration: str) -> str:
