@@ -84,16 +84,17 @@ def caption_of(drawn: Any) -> str:
     return getattr(drawn, "caption", "")
 
 
-def drawn(profile: str) -> Iterator[tuple[str, Any]]:
+def drawn(profile: str, only: str | None = None) -> Iterator[tuple[str, Any]]:
     """Draw every figure of a profile from its tables: pairs of its file's stem and what the function returns.
 
-    The caller closes the figures. A figure without rows is skipped with a printed note. Raises
-    FileNotFoundError, as `paths.read_table` does, for a missing table that does not belong to a study.
+    `only` names one model whose figures are drawn. The caller closes the figures. A figure without rows is
+    skipped with a printed note. Raises FileNotFoundError, as `paths.read_table` does, for a missing table
+    that does not belong to a study.
     """
     entries = [entry for entry in FIGURES.values() if entry.reads]
     tables = {entry.reads: _read(profile, entry) for entry in entries}
     models = tables["evaluation"]["model"].unique()
-    for model in models:
+    for model in (model for model in models if only in (None, model)):
         end = "" if len(models) == 1 else "_" + "".join(c if c.isalnum() else "-" for c in str(model))
         for entry in (entry for entry in entries if not entry.study):
             table = tables[entry.reads]
