@@ -112,7 +112,7 @@ def switch_outcomes(
     )
     size = Size(height, aspect, col_wrap, width)
     places = ordered_places(rows) if "game" in rows.columns else [""]
-    figure = dots.grid_of_metrics(metrics, places, lines=len(looks), ax=ax, size=size)
+    figure = dots.grid_of_metrics(metrics, places, lines=1.3 * len(looks), ax=ax, size=size)
     for (metric, place), panel in figure.axes.items():
         here = rows[rows["place"] == place]
         for y, (recipe, look) in enumerate(looks.items()):
