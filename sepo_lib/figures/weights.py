@@ -1,5 +1,6 @@
 """The weights of J: headroom, safety against one weight, and the frontier of payoff and exploitability."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -150,7 +151,7 @@ def weight_sensitivity(
         labels=labels_among(labels, rows["configuration"]),
         name="stage",
     )
-    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width))
+    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=1.95))
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
         for stage, look in looks.items():
@@ -158,6 +159,7 @@ def weight_sensitivity(
         for own in here["own"].dropna().unique() if "own" in here.columns else ():
             panel.axvline(own, color=MUTED, linewidth=0.9, linestyle=":")
         zero_line(panel)
+        _say_equal(here, looks, panel.get_title())
     symbol = f"weight {WEIGHTS[weight]} of the {WEIGHED[weight]}" if weight in WEIGHTS else f"weight {weight}"
     figure.labels(x=wrapped(symbol, figure.width - 0.3), y=axis_label("safety"))
     figure.legend([handle(look, "-") for look in looks.values()])
@@ -209,7 +211,7 @@ def frontier(
     names = {v: f"λe × {v:g}" if hue == "multiple" else str(v) for v in values} | (labels or {})
     looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
     looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}
-    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width))
+    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
         groups = {value: here[here[hue] == value] for value in looks if (here[hue] == value).any()}
@@ -233,7 +235,7 @@ def _both(row: Mapping[str, Any], between: str) -> str:
         for value, (first, second) in pairs.items()
         if not np.isnan([first, second]).any()
     ]
-    return between.join(texts)
+    return between.join(texts).replace("-", "−")
 
 
 def _by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFrame, Panels]:
@@ -256,6 +258,15 @@ def _line(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
     ax.plot(means.index, means["mean"], color=look.colour, linewidth=1.2, label=look.label, **marks)
     if means["low"].notna().any():
         ax.fill_between(means.index, means["low"], means["high"], color=look.colour, alpha=0.15, lw=0)
+
+
+def _say_equal(rows: pd.DataFrame, looks: Mapping[Any, Look], game: str) -> None:
+    """Say in the caption which lines of a panel lie under another one."""
+    means = rows.pivot_table(index="value", columns="configuration", values="safety")
+    span = np.ptp(means.to_numpy()) or 1.0
+    for first, second in itertools.combinations([stage for stage in looks if stage in means], 2):
+        if (means[first] - means[second]).abs().max() < 0.01 * span:
+            note("One line over another", f"{looks[first].label} and {looks[second].label} in {game}")
 
 
 def _cross(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
