@@ -50,7 +50,7 @@ def name_rows(figure: Panels, labels: Mapping[float, str], band: float = 0.5) ->
 
     Every second row has a grey background, `band` to both sides of its place.
     """
-    texts = shortened(list(labels.values()), max(10, int(figure.figure.get_figwidth() * 0.4 / CHARACTER / 7)))
+    texts = shortened(list(labels.values()), max(10, int(figure.figure.get_figwidth() * 0.45 / CHARACTER / 7)))
     for ax in figure.axes.values():
         named = ax in figure.left
         ax.set_yticks(list(labels), texts if named else [""] * len(texts), fontsize=7)
@@ -75,11 +75,21 @@ def mark_row(
 
 
 def bar_row(ax: Axes, y: float, found: Interval, look: Look, size: float = 4.6) -> None:
-    """Draw a mean with its error bar along the row `y`. An interval without a width is not drawn."""
+    """Draw a mean with its error bar along the row `y`. An interval without a width is not drawn.
+
+    The bar is drawn from end to end, also if the mean lies outside, as it can with a percentile bootstrap.
+    """
     mean, low, high = found
-    bar = None if np.isnan([low, high]).any() or high - low <= NO_SPREAD else [[mean - low], [high - mean]]
-    style = {**bar_style(look), "markersize": size, "capsize": 0}
-    ax.errorbar([mean], [y], xerr=bar, **style, label=look.label, markeredgewidth=1.0, zorder=3)
+    bar = not np.isnan([low, high]).any() and high - low > NO_SPREAD
+    style = {**bar_style(look), "markersize": size, "capsize": 0, "markeredgewidth": 1.0}
+    made = ax.errorbar([mean], [y], xerr=[0.0] if bar else None, label=look.label, zorder=3, **style)
+    for line in made.lines[2]:
+        line.set_segments([[(low, y), (high, y)]])
+
+
+def bars_of(ax: Axes) -> list[np.ndarray]:
+    """The error bars of an Axes as segments, arrays (2, 2): (end, x and y)."""
+    return [bar for made in ax.containers for lines in made.lines[2] for bar in lines.get_segments()]
 
 
 def frame(axes: Sequence[Axes], width: float) -> None:
@@ -93,7 +103,7 @@ def frame(axes: Sequence[Axes], width: float) -> None:
         return
     low, high = min(marks), max(marks)
     reach = REACH * (high - low or abs(high) or 1.0)
-    bars = [(ax, x, segment[0, 1]) for ax in axes for segment in _bars(ax) for x in segment[:, 0]]
+    bars = [(ax, x, segment[0, 1]) for ax in axes for segment in bars_of(ax) for x in segment[:, 0]]
     ends = [x for _, x, _ in bars]
     low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
     pad = 0.06 * (high - low or abs(high) or 1.0)
@@ -124,8 +134,3 @@ def labels_among(labels: Mapping[Any, str] | None, values: Iterable[Hashable]) -
 def black(looks: Mapping[Any, Look]) -> list[Look]:
     """The looks in black, for a legend whose colours are explained elsewhere."""
     return [look._replace(colour=INK) for look in looks.values()]
-
-
-def _bars(ax: Axes) -> list[np.ndarray]:
-    """The segments of the error bars of an Axes, arrays (2, 2)."""
-    return [bar for made in ax.containers for lines in made.lines[2] for bar in lines.get_segments()]

@@ -406,6 +406,7 @@ def _cosine_panels(rows: pd.DataFrame, lines: float, ax: Axes | None, size: Size
 def _finish_cosines(figure: Panels) -> None:
     """The x axes of panels of cosines: one range, and lines at 0 and at 1."""
     ends = [x for ax in figure.axes.values() for line in ax.lines for x in np.ravel(line.get_xdata())]
+    ends += [x for ax in figure.axes.values() for bar in dots.bars_of(ax) for x in bar[:, 0]]
     for ax in figure.axes.values():
         zero_line_x(ax)
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)

@@ -36,7 +36,7 @@ STRATEGIES = {
     "best": Look("strategy with the highest J", INK, "D"),
 }
 #: The shades of the multiples of a weight in `frontier`, from the smallest to the largest.
-SHADES = "blend:#a9a3d0,#2d004b"
+SHADES = "blend:#b4bcc0,#2f3e46"
 #: Weight of J -> the quantity that it weighs.
 WEIGHED = {"exploit": "exploit advantage", "collusion": "collusion", "externality": "externality"}
 
