@@ -20,6 +20,7 @@ BARS = {
     "sd": "one standard deviation to both sides",
     "se": "one standard error to both sides",
     "pi": "percentiles of the seeds",
+    ("pi", 100): "from the lowest seed to the highest",
     "table": "those of the table",
 }
 
@@ -40,7 +41,8 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     if errorbar is None:
         return Interval(mean, np.nan, np.nan)
     name = errorbar[0] if isinstance(errorbar, tuple) else errorbar
-    note("Error bars", "those of a function" if callable(name) else BARS.get(name, ""))
+    words = BARS.get(errorbar) or BARS.get(name, "")
+    note("Error bars", "those of a function" if callable(name) else words)
     low, high = _ends(rows, metric, values, errorbar)
     if (limits := bounds(metric)) is not None:
         low, high = np.clip([low, high], *limits)
