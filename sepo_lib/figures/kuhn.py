@@ -14,7 +14,7 @@ from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_lin
 from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
 from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
 from sepo_lib.figures.theme import FAINT, INK, MUTED, WIDTH, Look
-from sepo_lib.measure.statistics import wilson
+from sepo_lib.measure.statistics import UNKNOWN, wilson
 
 SEATS = {0: "first", 1: "second", "0": "first", "1": "second"}
 #: Action that is drawn -> the other action of its information sets.
@@ -72,7 +72,8 @@ def kuhn_strategy(
         data = data.assign(stage="all rows")
     rows = configured(keep(keep(data, "reading", reading), "pools", pools), ablation)
     need(rows, [hue])
-    rows = in_order(known(_checked(known(rows, hue)), "probability"), "configuration", order)
+    rows = _checked(known(known(rows, hue), "probability"))
+    rows = in_order(rows, "configuration", order)
     if hue != "model":
         one(rows, "model")
     if hue != "configuration":
@@ -120,11 +121,12 @@ def _checked(rows: pd.DataFrame) -> pd.DataFrame:
         sampled = rows["samples"] > 0
         if "reading" in rows.columns:
             sampled &= rows["reading"] == "sampled"
-        trials = rows["samples"].where(sampled)
-        ends = wilson(rows["probability"] * trials.fillna(1), trials.fillna(1).to_numpy())
+        ends = [
+            wilson(share * trials, trials) if counted else UNKNOWN
+            for share, trials, counted in zip(rows["probability"], rows["samples"], sampled, strict=True)
+        ]
         rows = rows.assign(
-            probability_low=pd.Series(ends.low, rows.index).where(sampled),
-            probability_high=pd.Series(ends.high, rows.index).where(sampled),
+            probability_low=[end.low for end in ends], probability_high=[end.high for end in ends]
         )
     return rows
 
