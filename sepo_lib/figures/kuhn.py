@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, Palette, looks_of, quantity
+from sepo_lib.figures.looks import Palette, looks_of, quantity
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
-from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
+from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single, wrapped
 from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
 from sepo_lib.figures.theme import FAINT, INK, MUTED, WIDTH, Look
 from sepo_lib.measure.statistics import UNKNOWN, wilson
@@ -80,9 +80,9 @@ def kuhn_strategy(
         one(rows, "configuration")
     rows = in_order(rows, hue, hue_order)
     unique(rows, ["seat", "card", "action", "pools", "reading", hue])
-    looks = looks_of(
-        rows[hue], order=hue_order or order, palette=palette, labels=labels, name=hue.replace("configuration", "stage")
-    )
+    drawn = order if hue == "configuration" and hue_order is None else hue_order
+    name = "stage" if hue == "configuration" else hue
+    looks = looks_of(rows[hue], order=drawn, palette=palette, labels=labels, name=name)
     places = [(seat, action) for seat in ("first", "second") for action in ACTIONS]
     found = set(zip(rows["seat"], rows["action"], strict=True))
     places = [place for place in places if place in found]
@@ -93,7 +93,8 @@ def kuhn_strategy(
         _information_sets(panel, chosen, (hue, looks), errorbar)
         panel.set_ylabel(f"P({action.lower()} | card)\n(share of answers)")
     situation = {"BET": "no bet yet", "CALL": "facing a bet"}
-    figure.titles(lambda place: f"{place[0]} seat, {situation[place[1]]}")
+    room = figure.width - 0.65
+    figure.titles(lambda place: wrapped(f"{place[0]} seat, {situation[place[1]]}", room))
     nash = Patch(facecolor=FAINT, edgecolor=MUTED, label="Nash equilibria")
     figure.legend([*(handle(look) for look in looks.values()), nash])
     return figure.drawn
@@ -152,7 +153,7 @@ def _information_sets(
 
 
 @figure(
-    "Does the exploiter pool find what a best response finds?",
+    "How much of NashConv does the exploiter pool find?",
     "Kuhn poker: the exploiter pool's advantage and NashConv by stage, from the same sampled action "
     "frequencies. The advantage is a lower bound on NashConv. Marks are means over training seeds, dots are "
     "single seeds. Lower is safer.",

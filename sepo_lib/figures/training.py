@@ -106,7 +106,8 @@ def exploiter_training(
 
 @figure(
     "How do the terms of J change during training?",
-    "Measures of the training batches by step. Lines are means over training seeds, bands show their spread.",
+    "Measures of the training batches by step. Lines are means over training seeds; a band is the error bar of "
+    "every step.",
     reads="training",
     split=("game", "pools"),
     options={"window": None},
@@ -275,7 +276,7 @@ def _panels(
     room = figure.width - 0.65
     figure.titles(lambda value: wrapped(quantity(value[0]) + names[value[1]], room))
     for (metric, part), panel in figure.axes.items():
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         unit = wrapped(QUANTITIES.get(metric, ("", ""))[1], (size.height or size.default) - 0.5)
         shared = panel not in figure.left and (part != parts[0] or sharing)
         panel.set_ylabel("" if shared else unit)
