@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, looks_of
 from sepo_lib.figures.marks import bar_style, handle
 from sepo_lib.figures.notes import count, note
-from sepo_lib.figures.panels import Panels, Size, panels
-from sepo_lib.figures.rows import in_order, keep, known, need, ordered_games, title_of, unique
+from sepo_lib.figures.panels import Size, panels
+from sepo_lib.figures.rows import NothingToDraw, in_order, keep, known, need, ordered_games, title_of, unique
 from sepo_lib.figures.theme import INK, MUTED, WIDTH, Look, shades
 
 DARK, MIDDLE, LIGHT, PALE = shades(4)
@@ -33,13 +33,15 @@ STEP_PARTS = {
     "update": Look("update", MIDDLE, ".."),
     "rest": Look("rest", PALE, "xx"),
 }
+BROKEN = (0, (4, 1.5))  # the line style of an arm without groups
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 
 
 @figure(
     "How many decisions per second does each way of playing reach?",
-    "Decisions per second by group size. Marks are medians of the repetitions; bars reach from the lowest to "
-    "the highest. A line without marks plays without groups. Both axes are logarithmic. Higher is faster.",
+    "Decisions per second by group size. Marks are medians of the repetitions; bars reach from the lowest "
+    "to the highest. A broken line is a way of playing without groups. Both axes are logarithmic. Higher is "
+    "faster.",
 )
 def bench_arms(
     data: pd.DataFrame,
@@ -70,11 +72,9 @@ def bench_arms(
     height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
     """
     rows = _rows(data, {"part": part, "measure": measure}, ["group_size", "value"], [hue], order)
-    rows = in_order(known(rows, hue), hue, hue_order)
+    rows = in_order(_positive(known(rows, hue)), hue, hue_order)
     unique(_no_seed(rows), ["panel", "group_size", hue])
-    looks = looks_of(
-        rows[hue], known=BENCH_ARMS, order=hue_order, palette=palette, labels=labels, name=hue
-    )
+    looks = looks_of(rows[hue], known=BENCH_ARMS, order=hue_order, palette=palette, labels=labels, name=hue)
     sizes = sorted(rows.loc[rows["group_size"] > 1, "group_size"].unique()) or [1]
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
     for name, panel in figure.axes.items():
@@ -86,7 +86,11 @@ def bench_arms(
     _plain_ticks(panel.yaxis)
     figure.titles(str)
     figure.labels(x="group size G (rollouts)", y=measure.replace("_", " "))
-    figure.legend([handle(look, "-") for look in looks.values()])
+    grouped = rows[rows["group_size"] > 1][hue]
+    figure.legend(
+        handle(look, "-") if (grouped == value).any() else handle(look._replace(marker=""), BROKEN)
+        for value, look in looks.items()
+    )
     return figure.drawn
 
 
@@ -133,7 +137,9 @@ def bench_step(
     looks = looks_of(
         parts["of"], known=STEP_PARTS, order=hue_order, palette=palette, labels=labels, name="the parts"
     )
-    hatches = {of: look.marker if of in STEP_PARTS else HATCHES[n % 7] for n, (of, look) in enumerate(looks.items())}
+    hatches = {
+        of: look.marker if of in STEP_PARTS else HATCHES[n % 7] for n, (of, look) in enumerate(looks.items())
+    }
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width))
     for name, panel in figure.axes.items():
         cells = parts[parts["panel"] == name].pivot(index="group_size", columns="of", values="value")
@@ -181,8 +187,10 @@ def bench_scaling(
     Columns: game, episodes, value; optionally model, measure, and low and high. Several models have panels of
     their own, unless `hue="model"`. The options are those of `bench_arms`.
     """
-    rows = _rows(data, {"measure": measure}, ["episodes", "value"], [hue] if hue else [], order, hue == "model")
-    looks = {None: Look("measured", INK, "o")}
+    rows = _rows(
+        data, {"measure": measure}, ["episodes", "value"], [hue] if hue else [], order, hue == "model"
+    )
+    rows, looks = _positive(rows), {None: Look("measured", INK, "o")}
     if hue is not None:
         rows = in_order(known(rows, hue), hue, hue_order)
         looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=labels, name=hue)
@@ -221,16 +229,23 @@ def _rows(
         rows = keep(rows, column, value)
     for column in numbers:
         rows = known(rows, column)
-    if "group_size" not in columns and (rows["value"] <= 0).any():
-        number = int((rows["value"] <= 0).sum())
-        note("Left out", f"{count(number, 'row')} with a value of 0, which has no logarithm")
-        rows = rows[rows["value"] > 0]
     rows = in_order(rows, "game", order)
     games = list(order or ordered_games(rows))
     panel = rows["game"].map(title_of)
     if not one_panel and "model" in rows.columns and rows["model"].nunique() > 1:
         panel = panel + "\n" + rows["model"].astype(str)
-    return rows.assign(panel=panel).sort_values("game", key=lambda column: column.map(games.index), kind="stable")
+    return rows.assign(panel=panel).sort_values(
+        "game", key=lambda column: column.map(games.index), kind="stable"
+    )
+
+
+def _positive(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a logarithmic axis can show."""
+    if other := int((rows["value"] <= 0).sum()):
+        note("Left out", f"{count(other, 'row')} with a value of at most 0, which has no logarithm")
+    if other == len(rows):
+        raise NothingToDraw("The column 'value' has no value above 0.")
+    return rows[rows["value"] > 0]
 
 
 def _no_seed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -242,7 +257,7 @@ def _throughput(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
     """One arm of one game: its marks by group size, and a line across for rows without groups."""
     grouped, across = rows[rows["group_size"] > 1], rows[rows["group_size"] <= 1]
     for _, row in across.iterrows():
-        ax.axhline(row["value"], color=look.colour, lw=1.2, ls=(0, (4, 1.5)))
+        ax.axhline(row["value"], color=look.colour, lw=1.2, ls=BROKEN)
         if {"low", "high"} <= set(rows.columns) and row["low"] > 0:
             ax.axhspan(row["low"], row["high"], color=look.colour, alpha=0.15, lw=0)
     if len(grouped):
@@ -266,7 +281,9 @@ def _whole_step(ax: Axes, whole: pd.DataFrame) -> None:
     """The range of the whole steps as thin lines on the bars."""
     lengths = _ends(whole)
     if lengths is not None and (lengths > 0).any():
-        ax.errorbar(range(len(whole)), whole["value"], yerr=lengths, fmt="none", ecolor=INK, elinewidth=1, capsize=2.4)
+        ax.errorbar(
+            range(len(whole)), whole["value"], yerr=lengths, fmt="none", ecolor=INK, elinewidth=1, capsize=2.4
+        )
 
 
 def _sizes(ax: Axes, sizes: Iterable[float], width: float) -> None:
@@ -283,9 +300,14 @@ def _names(ax: Axes, places: Iterable[float], names: Iterable[float], width: flo
 
 
 def _plain_ticks(axis: Axis) -> None:
-    """Ticks 1, 2, 5, 10 ... on a logarithmic axis; powers of ten alone over more than two decades."""
-    low, high = np.log10(axis.get_view_interval())
-    subs = [1.0, 2.0, 5.0] if high - low <= 2 else [1.0]
-    axis.set_major_locator(LogLocator(10, subs=subs, numticks=12))
+    """Plain numbers on a logarithmic axis: the coarsest of three sets that shows three ticks."""
+    low, high = axis.get_view_interval()
+    for subs in ([1], [1, 2, 5], range(1, 10)):
+        locator = LogLocator(10, subs=subs, numticks=12)
+        if sum(low <= tick <= high for tick in locator.tick_values(low, high)) >= 3:
+            break
+    else:
+        locator = MaxNLocator(4)
+    axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -29,7 +29,8 @@ MEASURES = {
 @figure(
     "How far is the Kuhn poker strategy from a Nash equilibrium?",
     "Kuhn poker: how often the policy bets when nobody has bet (left) and calls a bet (right), by card and "
-    "seat. Grey: the range of the Nash equilibria. Marks are means over training seeds, dots are single seeds.",
+    "seat. Grey: the range of the Nash equilibria. Marks are means over training seeds, dots are single "
+    "seeds.",
     reads="strategies",
 )
 def kuhn_strategy(
@@ -56,8 +57,8 @@ def kuhn_strategy(
     no sampling error. Grey bands show the family of Nash equilibria with alpha in [0, 1/3]. The other
     actions follow from BET and CALL and are not drawn. A single seed has Wilson's interval of its samples.
 
-    Columns: seat (first and second, or 0 and 1), card (J, Q, K), action, probability; optionally stage, preset
-    and arm, seed, model, samples, reading, pools, and reported or step.
+    Columns: seat (first and second, or 0 and 1), card (J, Q, K), action, probability; optionally stage,
+    preset and arm, seed, model, samples, reading, pools, and reported or step.
 
     hue         the column whose values stand beside one another; by default the stage or preset. With
                 `hue="model"`, `order` chooses one stage

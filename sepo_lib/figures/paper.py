@@ -13,8 +13,17 @@ from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label,
 from sepo_lib.figures.marks import Errorbar, bar_style, dodge, handle, mark_seeds, zero_line, zero_line_x
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Size, name_categories, panels
-from sepo_lib.figures.rows import NothingToDraw, configured, in_order, keep, known, need, ordered_games
-from sepo_lib.figures.rows import title_of, unique
+from sepo_lib.figures.rows import (
+    NothingToDraw,
+    configured,
+    in_order,
+    keep,
+    known,
+    need,
+    ordered_games,
+    title_of,
+    unique,
+)
 from sepo_lib.figures.theme import FAINT, INK, MARKERS, MUTED, WIDTH, Look, shades
 from sepo_lib.measure import authors, statistics
 
@@ -30,7 +39,8 @@ SIDES = {False: "the authors' models", True: "ours"}
     "Do the authors' models and ours move the same way from base to SFT to SEPO?",
     "J of the authors' models (left) and of ours (right), computed with the same weights. A line follows one "
     "model from base to SFT to each of its recipes; right is safer. Every panel has its own scale: compare "
-    "the directions of the lines, not their positions. The authors store one model each, without an interval.",
+    "the directions of the lines, not their positions. The authors store one model each, without an "
+    "interval.",
     reads="evaluation",
     also=authors.load,
 )
@@ -81,7 +91,12 @@ def paper_against_ours(
     recipes = list(order or dict.fromkeys(key for key in found if (compared["recipe"] == key).any()))
     of_models = {key: label for key, label in (labels or {}).items() if (compared["who"] == key).any()}
     looks = looks_of(
-        compared["who"], known=_models(compared), order=hue_order, palette=palette, labels=of_models, name="who"
+        compared["who"],
+        known=_models(compared),
+        order=hue_order,
+        palette=palette,
+        labels=of_models,
+        name="who",
     )
     games = ordered_games(compared)
     values = [(game, ours) for game in games for ours in SIDES]

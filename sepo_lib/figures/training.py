@@ -11,8 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, OWN_ARM, PRESETS, Palette, looks_of, quantity
-from sepo_lib.figures.looks import QUANTITIES, run_look
+from sepo_lib.figures.looks import (
+    ARMS,
+    CONFIGURATIONS,
+    OWN_ARM,
+    PRESETS,
+    QUANTITIES,
+    Palette,
+    looks_of,
+    quantity,
+    run_look,
+)
 from sepo_lib.figures.marks import Errorbar, dodge, handle, interval_of, mark_seeds, zero_line
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Panels, Size, panels, wrapped
@@ -106,8 +115,8 @@ def exploiter_training(
 
 @figure(
     "How do the terms of J change during training?",
-    "Measures of the training batches by step. Lines are means over training seeds; a band is the error bar of "
-    "every step.",
+    "Measures of the training batches by step. Lines are means over training seeds; a band is the error "
+    "bar of every step.",
     reads="training",
     split=("game", "pools"),
     options={"window": None},
@@ -145,7 +154,7 @@ def training_curves(
     hue_order      the lines that are drawn, in their order
     palette        colours of the lines: a dict, a list, or the name of a palette
     labels         labels of the lines and presets
-    errorbar       the band; see `marks.interval_of`. By default it reaches from the lowest seed to the highest
+    errorbar       the band; see `marks.interval_of`. By default from the lowest seed to the highest
     pools          the pool set that is drawn; None for a table of one set
     window         steps of a running mean, taken seed by seed; None is a twentieth of all steps
     ax             the Axes for one metric of one preset
@@ -192,7 +201,8 @@ def _lines(
     part, arm = (_filled(rows, column, stage) for column in ("preset", "arm"))
     line = arm if hue is None else rows[hue]
     several = (line.groupby(part).nunique() > 1).any()
-    several |= hue is not None and (part.groupby(line).nunique() > 1).any()
+    if hue is not None:
+        several = part.nunique() > 1 and (several or (part.groupby(line).nunique() > 1).any())
     if hue is None and not several:
         line = part if (arm == part.map(OWN_ARM).fillna(arm)).all() else arm + ", " + part
     rows = rows.assign(line=line, part=part if several else "")
@@ -263,7 +273,9 @@ def _panels(
     **sharing: bool,
 ) -> Panels:
     """One panel for each metric and part; panels of one metric share their y axis."""
-    parts = list(dict.fromkeys([*(key for key in CONFIGURATIONS if (rows["part"] == key).any()), *rows["part"]]))
+    parts = list(
+        dict.fromkeys([*(key for key in CONFIGURATIONS if (rows["part"] == key).any()), *rows["part"]])
+    )
     values = [(metric, part) for metric in metrics for part in parts]
     columns = len(parts) if len(parts) > 1 else 2 if len(metrics) in (2, 4) else 3
     if len(parts) > 1:  # a row of panels for each metric
@@ -294,9 +306,7 @@ def _finish(figure: Panels, rows: pd.DataFrame, looks: Sequence[Look], step: str
     return figure.drawn
 
 
-def _curve(
-    ax: Axes, rows: pd.DataFrame, metric: str, look: Look, errorbar: Errorbar, first: float
-) -> None:
+def _curve(ax: Axes, rows: pd.DataFrame, metric: str, look: Look, errorbar: Errorbar, first: float) -> None:
     """The mean by step with a band. `first` shifts the markers, so that those of several lines show."""
     steps = rows.groupby("step")
     found = np.array([interval_of(seeds, metric, errorbar) for _, seeds in steps])
