@@ -206,7 +206,7 @@ def bench_scaling(
             panel.errorbar(x, y, yerr=_ends(line), **_thin(look))
             panel.plot(x, y[0] * x / x[0], color=look.colour if hue else MUTED, lw=0.9, ls=":")
         panel.set(xscale="log", yscale="log")
-        _plain_ticks(panel.xaxis)
+        _plain_ticks(panel.xaxis, most=int((figure.width - 0.5) / 0.42))
     _plain_ticks(panel.yaxis)
     figure.titles(str)
     figure.labels(x="episodes of a step", y="seconds per step")
@@ -299,15 +299,15 @@ def _names(ax: Axes, places: Iterable[float], names: Iterable[float], width: flo
     ax.set_xticks(places, [name if n % every == 0 else "" for n, name in enumerate(names)])
 
 
-def _plain_ticks(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis: the coarsest of three sets that shows three ticks."""
+def _plain_ticks(axis: Axis, most: int = 8) -> None:
+    """Plain numbers on a logarithmic axis: the coarsest set of three to `most` ticks, else two or more."""
     low, high = axis.get_view_interval()
-    for subs in ([1], [1, 2, 5], range(1, 10)):
-        locator = LogLocator(10, subs=subs, numticks=12)
-        if sum(low <= tick <= high for tick in locator.tick_values(low, high)) >= 3:
-            break
-    else:
-        locator = MaxNLocator(4)
-    axis.set_major_locator(locator)
+    locators = [LogLocator(10, subs=subs, numticks=12) for subs in ([1], [1, 3], [1, 2, 5], range(1, 10))]
+    shown = [
+        sum(low <= tick <= high for tick in locator.tick_values(low, high)) for locator in locators
+    ]
+    fits = [locator for locator, number in zip(locators, shown, strict=True) if 3 <= number <= most]
+    some = [locator for locator, number in zip(locators, shown, strict=True) if number >= 2]
+    axis.set_major_locator([*fits, *some, MaxNLocator(4)][0])
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
