@@ -81,9 +81,9 @@ def looks_of(
     """Category -> its look, for the categories that occur in `values`, in the order in which they are drawn.
 
     The categories stand in the order of `order`, else in that of `known`. Those that `known` lacks stand
-    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace colours
-    and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or `labels`
-    that does not occur; `name` is the name of the column in this message.
+    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace
+    colours and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or
+    `labels` that does not occur; `name` is the name of the column in this message.
     """
     found = list(dict.fromkeys(values))
     _check(found, order, name, "order")

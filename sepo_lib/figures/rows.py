@@ -45,7 +45,9 @@ def _numbers(column: pd.Series) -> pd.Series:
     found = pd.to_numeric(column, errors="coerce").astype(float)
     wrong = column[(found.isna() & column.notna()) | np.isinf(found)]
     if len(wrong):
-        raise ValueError(f"The column '{column.name}' must hold finite numbers; it holds {wrong.iloc[0]!r}.")
+        raise ValueError(
+            f"The column '{column.name}' must hold finite numbers; it holds {wrong.tolist()[0]!r}."
+        )
     return found
 
 
@@ -117,7 +119,9 @@ def reported(rows: pd.DataFrame) -> pd.DataFrame:
         text = rows["reported"].replace({"True": True, "False": False})
         wrong = text[text.notna() & ~text.isin([True, False])]
         if len(wrong):
-            raise ValueError(f"The column 'reported' must hold True or False; it holds {wrong.iloc[0]!r}.")
+            raise ValueError(
+                f"The column 'reported' must hold True or False; it holds {wrong.tolist()[0]!r}."
+            )
         rows = rows.assign(reported=text)
     kept = tables.reported(rows)
     if len(kept) < len(rows):

@@ -53,14 +53,21 @@ def test_every_figure_of_a_run_has_a_caption_and_a_table():
 
 
 def test_a_new_figure_is_one_decorated_function():
-    @figures.figure("A caption.", reads="evaluation")
-    def a_new_figure(table):
-        return table["safety"].mean()
+    @figures.figure("Is it safe?", "A caption.", reads="evaluation")
+    def a_new_figure(data, *, ax=None):
+        figures.note("Left out", "nothing")
+        ax = figures.single(ax, width=3, height=2).drawn
+        ax.plot(data["safety"])
+        return ax
 
-    assert figures.FIGURES["a_new_figure"].reads == "evaluation"
-    assert figures.caption("a_new_figure_of_a_model") == "A caption."
-    assert a_new_figure(pd.DataFrame({"safety": [1.0, 2.0]})) == 1.5
-    del figures.FIGURES["a_new_figure"]
+    try:
+        assert figures.FIGURES["a_new_figure"].reads == "evaluation"
+        assert figures.caption("a_new_figure_of_a_model") == "A caption."
+        ax = a_new_figure(pd.DataFrame({"safety": [1.0, 2.0]}))
+        assert ax.figure.get_suptitle() == "Is it safe?"
+        assert figures.caption_of(ax) == ax.caption == "A caption. Left out: nothing."
+    finally:
+        del figures.FIGURES["a_new_figure"]
 
 
 def test_a_game_that_is_registered_later_is_drawn_with_its_title(monkeypatch):
@@ -108,12 +115,6 @@ CALLS = {
 def test_a_missing_column_is_named(column):
     with pytest.raises(ValueError, match=f"needs the columns \\['{column}'\\]"):
         CALLS[column](columns=column)
-
-
-def test_two_models_in_one_figure_are_refused():
-    table = pd.concat([evaluation(), evaluation().assign(model="another")])
-    with pytest.raises(ValueError, match="one model; choose one of \\['another', 'm'\\]"):
-        figures.safety_by_stage(table)
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame(), ablation()[:0], ablation().query("kind == 'gradient'")])
