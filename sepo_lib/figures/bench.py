@@ -303,9 +303,7 @@ def _plain_ticks(axis: Axis, most: int = 8) -> None:
     """Plain numbers on a logarithmic axis: the coarsest set of three to `most` ticks, else two or more."""
     low, high = axis.get_view_interval()
     locators = [LogLocator(10, subs=subs, numticks=12) for subs in ([1], [1, 3], [1, 2, 5], range(1, 10))]
-    shown = [
-        sum(low <= tick <= high for tick in locator.tick_values(low, high)) for locator in locators
-    ]
+    shown = [sum(low <= tick <= high for tick in locator.tick_values(low, high)) for locator in locators]
     fits = [locator for locator, number in zip(locators, shown, strict=True) if 3 <= number <= most]
     some = [locator for locator, number in zip(locators, shown, strict=True) if number >= 2]
     axis.set_major_locator([*fits, *some, MaxNLocator(4)][0])

@@ -148,7 +148,7 @@ def _theirs(paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def _models(compared: pd.DataFrame) -> dict[str, Look]:
-    """The looks of models: ours black; the authors' in shades of slate, open for their first runs."""
+    """The looks of models: ours black; the authors' in greys, open for their first runs."""
     ours = compared.loc[compared["ours"], "who"].unique()
     theirs = sorted(compared.loc[~compared["ours"], "who"].unique())
     names = list(dict.fromkeys(who.rsplit(" (", 1)[0] for who in theirs))
