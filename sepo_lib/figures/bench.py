@@ -73,7 +73,7 @@ def bench_arms(
     """
     rows = _rows(data, {"part": part, "measure": measure}, ["group_size", "value"], [hue], order)
     rows = in_order(_positive(known(rows, hue)), hue, hue_order)
-    unique(_no_seed(rows), ["panel", "group_size", hue])
+    unique(rows, ["panel", "group_size", hue], repeats=False)
     looks = looks_of(rows[hue], known=BENCH_ARMS, order=hue_order, palette=palette, labels=labels, name=hue)
     sizes = sorted(rows.loc[rows["group_size"] > 1, "group_size"].unique()) or [1]
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
@@ -126,7 +126,7 @@ def bench_step(
     rows = _rows(data, {"part": part}, ["group_size", "value"], ["measure"], order)
     seconds = rows[rows["measure"].astype(str).str.endswith("_seconds")]
     seconds = seconds.assign(of=seconds["measure"].str.removesuffix("_seconds"))
-    unique(_no_seed(seconds), ["panel", "group_size", "measure"])
+    unique(seconds, ["panel", "group_size", "measure"], repeats=False)
     whole, parts = seconds[seconds["of"] == "step"], seconds[seconds["of"] != "step"]
     if parts.empty:
         raise ValueError(
@@ -194,7 +194,7 @@ def bench_scaling(
     if hue is not None:
         rows = in_order(known(rows, hue), hue, hue_order)
         looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=labels, name=hue)
-    unique(_no_seed(rows), ["panel", "episodes", *([hue] if hue else [])])
+    unique(rows, ["panel", "episodes", *([hue] if hue else [])], repeats=False)
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
     for name, panel in figure.axes.items():
         own = rows[rows["panel"] == name]
@@ -246,11 +246,6 @@ def _positive(rows: pd.DataFrame) -> pd.DataFrame:
     if other == len(rows):
         raise NothingToDraw("The column 'value' has no value above 0.")
     return rows[rows["value"] > 0]
-
-
-def _no_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows as those of one seed, because no two rows of a figure may have the same keys."""
-    return rows if "seed" in rows.columns else rows.assign(seed=0)
 
 
 def _throughput(ax: Axes, rows: pd.DataFrame, look: Look) -> None:

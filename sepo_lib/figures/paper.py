@@ -246,9 +246,7 @@ def paper_nashconv(
     rows = rows.assign(step=step, panel=rows["model"].astype(str))
     if "generation" in rows.columns and (rows.groupby("model")["generation"].nunique() > 1).any():
         rows["panel"] += "\n(" + rows["generation"].astype(str) + ")"
-    if "seed" not in rows.columns:
-        rows["seed"] = 0
-    unique(rows, ["panel", "stage", "step"])
+    unique(rows, ["panel", "stage", "step"], repeats=False)
     names = {key: label for key, label in (labels or {}).items() if key in NASHCONV}
     marks = looks_of(
         NASHCONV, known=NASHCONV, order=hue_order, palette=palette, labels=names, name="the measures"
