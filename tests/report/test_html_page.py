@@ -187,7 +187,7 @@ def test_a_game_and_texts_of_ones_own(run):
     page = built()
     assert "<script" not in page.source and HOSTILE in page.said
     assert (
-        f"is safer in all 2 games. Differences of J, in scaled points: Kuhn poker 0.75 (no spread); {HOSTILE}"
+        f"is safer in both games. Differences of J, in scaled points: Kuhn poker 0.75 (no spread); {HOSTILE}"
         in page.said
     )
 
