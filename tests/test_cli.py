@@ -159,15 +159,21 @@ def test_the_module_is_a_command():
 
 def test_a_line_of_progress():
     progress = events.Progress("sepo", 12, 30, 740, 1800, 372.0, 520.0)
+    assert headless.line("x", progress, 1.0).endswith("  starting")
+    progress.doing = {"sepo/kuhn/seed-11": "step 4 of 60"}
     assert headless.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
-        "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40"
+        "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  "
+        "sepo/kuhn/seed-11: step 4 of 60"
     )
+    progress.doing |= {"b": "loading the model", "c": "loading the model"}
+    assert headless.line("x", progress, 372.0).endswith("seed-11: step 4 of 60, and 2 more jobs")
     progress.metrics = {"a": {"parse_rate": 0.96}, "b": {"parse_rate": 0.62}, "c": {"loss": 1.0}}
     assert headless.line("x", progress, 372.0).endswith(
         "left about 8:40  parse rate 0.62: the actions of the other answers come from the constrained decode"
+        "  sepo/kuhn/seed-11: step 4 of 60, and 2 more jobs"
     )
-    progress.metrics.pop("b")
-    assert headless.line("x", progress, 372.0).endswith("left about 8:40")
+    progress.finished = True
+    assert headless.line("x", progress, 372.0) == "x  elapsed 6:12"
     assert headless.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
 
 
@@ -179,7 +185,7 @@ def test_profiles_are_printed_with_their_reasons(capsys):
 
 
 def test_a_run_that_goes_on_adds_up_its_time(root):
-    settings = profiles.load("smoke")
+    settings = profiles.load("smoke", run="smoke")
     provenance.start(settings)
     provenance.record("smoke", "02_sft", 10.0)
     provenance.start(settings)
@@ -200,9 +206,9 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
 
 
 def test_a_run_with_other_settings_begins_its_time_anew(root):
-    provenance.start(profiles.load("smoke"))
+    provenance.start(profiles.load("smoke", run="smoke"))
     provenance.record("smoke", "02_sft", 10.0)
-    assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
+    assert provenance.start(profiles.load("smoke", seeds=1, run="smoke"))["stages"] == {}
 
 
 # ---------------------------------------------------------------------------- publishing notebooks

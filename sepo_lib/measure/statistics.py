@@ -336,10 +336,16 @@ def summarize(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> 
     return pd.DataFrame(rows, columns=[*by, "metric", "mean", "ci_low", "ci_high", "n", "interval"])
 
 
+def text(found: Interval, digits: int = 3) -> str:
+    """`mean [low, high]`, the mean alone without an interval, or `mean (no spread)` for one of width 0."""
+    mean, low, high = (f"{value + 0.0:.{digits}f}" for value in found)
+    if pd.isna(found.low):
+        return mean
+    return f"{mean} [{low}, {high}]" if found.high - found.low > NO_SPREAD else f"{mean} (no spread)"
+
+
 def as_text(row: pd.Series) -> str:
     """A row of `summarize` as `mean [low, high]`; the mean alone for one seed; `mean (no spread)` if several
     seeds are equal."""
-    mean, low, high = (f"{row[name] + 0.0:.3f}" for name in ("mean", "ci_low", "ci_high"))
-    if pd.isna(row["ci_low"]):
-        return f"{mean} (no spread)" if row["n"] > 1 else mean
-    return f"{mean} [{low}, {high}]"
+    found = text(Interval(row["mean"], row["ci_low"], row["ci_high"]))
+    return f"{found} (no spread)" if pd.isna(row["ci_low"]) and row["n"] > 1 else found

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from sepo_lib.run.events import Follower, Progress
 from sepo_lib.run.workers import environment
 
 #: Seconds between two progress lines if the output is a file, and if it is a terminal.
-FILE_INTERVAL, TERMINAL_INTERVAL = 15.0, 1.0
+FILE_INTERVAL, TERMINAL_INTERVAL = 10.0, 1.0
 
 #: Set while a notebook runs without a screen: then the command prints the progress, and `live` shows none.
 HEADLESS = "SEPO_HEADLESS"
@@ -37,34 +38,34 @@ class Stopped(Exception):
 
 def announce(settings: Settings) -> None:
     """Print what is about to run, and how long it takes."""
-    profile = settings.profile
+    run = settings.run
     took = provenance.seconds(settings)
     if took is not None:
-        expected = f"about {clock(took)}, as in the run of {folder(paths.run(profile))}"
+        expected = f"about {clock(took)}, as in the run of {folder(paths.run(run))}"
     elif settings.expected_minutes:
         whole = clock(settings.expected_minutes * 60)
         expected = f"about {whole} for the whole profile on two CPU cores"
     else:
         expected = "not known; it depends on the GPU"
     sft = settings.sft_steps or f"{settings.sft_epochs} epochs"
-    print(f"SEPO, profile {profile}: {settings.summary}")
+    print(f"SEPO, profile {settings.profile}: {settings.summary}")
     print(f"  model     {settings.model}")
     print(f"  games     {spell(settings.games)}")
     print(f"  seeds     {spell(settings.seeds)}")
     print(f"  steps     SFT {sft}, SEPO {spell(settings.sepo_steps)}")
-    print(f"  results   {folder(paths.results(profile))}, {folder(paths.figures(profile))}")
-    print(f"  the run   {folder(paths.run(profile))}")
+    print(f"  results   {folder(paths.results(run))}, {folder(paths.figures(run))}")
+    print(f"  the run   {folder(paths.run(run))}")
     print(f"  expected  {expected}; finished jobs are not run again", flush=True)
 
 
-def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
-    """Execute one notebook in its own kernel and keep the executed copy.
+def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
+    """Execute one notebook in its own kernel and keep the executed copy in the folder of `run`.
 
     Raises Stopped with the last line of the error if a cell fails.
     """
     import papermill
 
-    target = paths.executed(profile) / f"{name}.ipynb"
+    target = paths.executed(run) / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -110,17 +111,18 @@ def kernel(log: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(profile: str, label: str) -> Iterator[None]:
-    """Print how far a notebook is while the body runs.
+def progress(run: str, label: str) -> Iterator[None]:
+    """Print how far a notebook of `run` is while the body runs.
 
     On a terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
-    follower, begun, over = Follower(profile), time.monotonic(), threading.Event()
+    follower, begun, over = Follower(run), time.monotonic(), threading.Event()
     terminal = sys.stdout.isatty()
 
     def say(text: str, last: bool = False) -> None:
-        end = "\n" if last or not terminal else ""
-        print(f"\r\033[K{text}" if terminal else text, end=end, flush=True)
+        if terminal:  # a line that is broken into two cannot be rewritten
+            text = "\r\033[K" + text[: shutil.get_terminal_size().columns - 1]
+        print(text, end="\n" if last or not terminal else "", flush=True)
 
     def watch() -> None:
         say(label)
@@ -142,7 +144,7 @@ def progress(profile: str, label: str) -> Iterator[None]:
 def line(label: str, progress: Progress | None, elapsed: float) -> str:
     """One line of progress. While a stage of jobs runs it has all parts:
 
-    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40
+    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  sft/seed-11: step 4 of 60
     """
     parts = [label]
     if progress is not None and not progress.finished:
@@ -151,8 +153,8 @@ def line(label: str, progress: Progress | None, elapsed: float) -> str:
     parts.append(f"elapsed {clock(elapsed)}")
     if progress is not None and not progress.finished and progress.left is not None:
         parts.append(f"left about {clock(progress.left)}")
-    if progress is not None and not progress.finished and progress.note:
-        parts.append(progress.note)
+    if progress is not None and not progress.finished:
+        parts += filter(None, [progress.note, progress.now])
     return "  ".join(parts)
 
 

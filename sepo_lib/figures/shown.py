@@ -1,0 +1,69 @@
+"""Figures below a notebook cell: a small picture with alt text, and its caption below."""
+
+import base64
+import html
+import io
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sepo_lib.figures.gallery import caption_of
+from sepo_lib.figures.theme import style
+
+_DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
+_CSS_DPI = 96
+_COLOURS = 128  # of the picture, which makes it a third as large
+
+
+def show(drawn: Any, alt: str | None = None, caption: str | None = None) -> None:
+    """Display a figure below the cell with its caption and alt text, and close the figure.
+
+    `drawn` is what a figure function returns (Axes or a seaborn grid), or a Figure. `caption` is by default
+    the figure's own, and may be empty. `alt` says to readers who do not see the picture what it shows; by
+    default it is the caption, or the titles and axis labels of a figure without one.
+
+    The picture is an HTML image, because JupyterLab ignores the alt text of `image/png` outputs.
+    """
+    from IPython.display import display
+
+    figure = _figure_of(drawn)
+    caption = caption_of(drawn) if caption is None else caption
+    alt = alt or caption or _labels(figure)
+    display({"text/html": as_html(figure, alt, caption), "text/plain": alt}, raw=True)
+    plt.close(figure)
+
+
+def as_html(figure: Figure, alt: str, caption: str = "") -> str:
+    """The figure as an HTML element: a PNG picture with alt text, and the caption below."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.05)
+    picture = Image.open(buffer).convert("RGB")
+    width = round(picture.width * _CSS_DPI / _DPI)
+    smaller = io.BytesIO()
+    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
+    data = base64.b64encode(smaller.getvalue()).decode()
+    image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
+    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{image}{below}</figure>"
+
+
+def _figure_of(drawn: Any) -> Figure:
+    figure = drawn if isinstance(drawn, Figure) else getattr(drawn, "figure", None)
+    if not isinstance(figure, Figure):
+        raise ValueError(
+            f"show() got {type(drawn).__name__}; pass a Figure, an Axes or a seaborn grid, "
+            "such as a figure function returns."
+        )
+    return figure
+
+
+def _labels(figure: Figure) -> str:
+    """The title of the figure, and the title and axis labels of every panel."""
+    parts = [figure.get_suptitle()]
+    for ax in figure.axes:
+        axes = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+        parts.append(": ".join(filter(None, (ax.get_title(), axes))))
+    return "; ".join(dict.fromkeys(" ".join(part.split()) for part in parts if part)) or "a figure"

@@ -1,0 +1,63 @@
+"""A figure below a notebook cell: its picture, alt text and caption."""
+
+import base64
+import io
+import re
+
+import IPython.display
+import matplotlib.pyplot as plt
+import pytest
+from figure_tables import training
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sepo_lib import figures
+from sepo_lib.figures import shown
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    bundles = []
+    monkeypatch.setattr(IPython.display, "display", lambda bundle, raw: bundles.append(bundle))
+    return bundles
+
+
+def picture(bundle):
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', bundle["text/html"])
+    return base64.b64decode(data)
+
+
+def test_a_figure_is_shown_small_with_its_texts_and_closed(displayed):
+    grid = figures.training_curves(training(), "ipd")
+    shown.show(grid, alt='J "rises" & ends at 2 < 3', caption="The caption.")
+    (bundle,) = displayed
+    assert 'alt="J &quot;rises&quot; &amp; ends at 2 &lt; 3"' in bundle["text/html"]
+    assert "<figcaption>The caption.</figcaption>" in bundle["text/html"]
+    assert bundle["text/plain"] == 'J "rises" & ends at 2 < 3'
+    assert not plt.fignum_exists(grid.figure.number)
+    png = picture(bundle)
+    assert len(png) < 45_000  # 60 kB as base64
+    width = int(re.search(r'width="(\d+)"', bundle["text/html"])[1])
+    assert Image.open(io.BytesIO(png)).width == pytest.approx(1.5 * width, abs=2)  # sharp on fine screens
+    assert width <= 720
+
+
+def test_the_alt_text_is_the_caption_or_what_stands_at_the_axes(displayed):
+    ax = plt.figure().add_subplot()
+    ax.set(title="Kuhn poker", xlabel="training step", ylabel="objective J")
+    shown.show(ax, caption="")
+    shown.show(plt.figure(), caption="A caption alone.")
+    assert displayed[0]["text/plain"] == "Kuhn poker: objective J against training step"
+    assert "figcaption" not in displayed[0]["text/html"]
+    assert 'alt="A caption alone."' in displayed[1]["text/html"]
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().plot([1, 2])
+    assert shown.as_html(figure, "a line") == shown.as_html(figure, "a line")
+
+
+def test_what_is_no_figure_is_refused_in_one_sentence():
+    with pytest.raises(ValueError, match=r"show\(\) got DataFrame; pass a Figure, an Axes or a seaborn grid"):
+        shown.show(training())
