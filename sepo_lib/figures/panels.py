@@ -48,6 +48,14 @@ class Size:
         fit = max(1, min(fit, panels))
         return math.ceil(panels / math.ceil(panels / fit))
 
+    def together(self, number: int, lines: int = 1) -> int:
+        """The panels in a row if `number` of them belong together and there are several such `lines`.
+
+        Then it is the largest divisor of `number` that fits, so that no row mixes two lines.
+        """
+        fit = self.columns(number)
+        return fit if lines == 1 else next(n for n in range(fit, 0, -1) if number % n == 0)
+
     def panel(self, columns: int) -> tuple[float, float]:
         """(height, aspect) of a panel."""
         height = self.height or self.default
