@@ -91,6 +91,17 @@ def without(rows: pd.DataFrame, out: pd.Series, what: str) -> pd.DataFrame:
     return rows[~out]
 
 
+def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows, after the check that `column`, if the table has it, has one value."""
+    found = rows[column].unique().tolist() if column in rows.columns else []
+    if len(found) > 1:
+        raise ValueError(
+            f"This figure draws one value of the column '{column}', and the table has {found}. Choose with "
+            f"`{column}=`."
+        )
+    return rows
+
+
 def unique(rows: pd.DataFrame, keys: Iterable[str], repeats: bool = True) -> pd.DataFrame:
     """The rows, after the check that no two have the same `keys` (those that the table has) and seed.
 

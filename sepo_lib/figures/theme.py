@@ -25,6 +25,11 @@ DASHED = (0, (4, 3))  # the line style of a zero line
 DPI = 120  # of PNG files
 
 
+def shades(number: int) -> list[str]:
+    """Shades of slate from dark to light, for categories that are neither stages nor recipes."""
+    return sns.light_palette("#2f3e46", number + 1, reverse=True).as_hex()[:number]
+
+
 class Look(NamedTuple):
     """How one category is drawn: its label, colour and marker. `filled` is False for an open marker."""
 

@@ -1,0 +1,46 @@
+"""Figures of training, Kuhn poker, the paper and the benchmark on the committed tables: no label overlaps
+another one or leaves the page, at the width of a page and of a column."""
+
+import pytest
+from drawn_text import overlaps
+
+from sepo_lib import figures
+from sepo_lib.config import paths
+from sepo_lib.measure import authors
+
+
+def table(profile: str, name: str, **values):
+    rows = paths.read_table(profile, name)
+    for column, value in values.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+DRAWN = {
+    "nashconv_training": lambda **o: figures.nashconv_training(table("study", "exploitability"), **o),
+    "exploiter_training": lambda **o: figures.exploiter_training(table("laptop", "exploiters"), **o),
+    "training_curves": lambda **o: figures.training_curves(
+        table("study", "training"), game="kuhn", pools="conflict", metrics=["exploit", "objective"], **o
+    ),
+    "training_curves of two presets": lambda **o: figures.training_curves(
+        table("laptop", "training"), game="ipd", window=None, **o
+    ),
+    "kuhn_strategy": lambda **o: figures.kuhn_strategy(table("smollm2", "strategies"), **o),
+    "exploitability": lambda **o: figures.exploitability(table("study", "exploitability"), **o),
+    "paper_against_ours": lambda **o: figures.paper_against_ours(
+        table("laptop", "evaluation"), authors.load(), **o
+    ),
+    "paper_nashconv": lambda **o: figures.paper_nashconv(table("laptop", "paper_nashconv"), **o),
+    "bench_arms": lambda **o: figures.bench_arms(table("bench", "bench", model="nano"), **o),
+    "bench_step": lambda **o: figures.bench_step(table("bench", "bench", model="nano"), **o),
+    "bench_scaling": lambda **o: figures.bench_scaling(table("bench", "scaling"), **o),
+}
+
+
+@pytest.mark.parametrize("width", [figures.WIDTH, figures.COLUMN])
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_label_overlaps_another(name, width):
+    made = DRAWN[name](width=width)
+    assert overlaps(made.figure) == []
+    assert made.figure.get_figwidth() <= width + 0.01
+    assert made.figure.get_suptitle() and made.caption.endswith(".")
