@@ -22,7 +22,6 @@ import matplotlib as mpl  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 
 from sepo_lib import figures  # noqa: E402
-from sepo_lib.config import paths  # noqa: E402
 from sepo_lib.figures.rows import ordered_games  # noqa: E402
 
 #: Figure without a table of a run -> the call that draws it from a table of the kit.
@@ -46,22 +45,24 @@ INTRODUCTION = """# Gallery of figures
 
 <!-- Written by `python docs/gallery.py`. -->
 
-Each figure of the kit is one function of `sepo_lib.figures`. It takes a table (a pandas DataFrame), and returns a
-seaborn grid or a matplotlib Axes. This page draws each of them from a table that the kit did not make: **the numbers of
-these tables are invented**. Games, methods and models that the kit does not know are drawn as well.
+Each figure of the kit is one function of `sepo_lib.figures`. It takes a table (a pandas DataFrame), and
+returns a seaborn grid or a matplotlib Axes. This page draws each of them from a table that the kit did not
+make: **the numbers of these tables are invented**. Games, methods and models that the kit does not know are
+drawn as well.
 
-To draw figures, you need Python, NumPy, pandas, SciPy and seaborn only: `pip install <path of this repository>`. Then
-take one of the scripts in `docs/gallery/`, and let it read your own table. Run it from the folder of this repository:
+Figures need NumPy, pandas, SciPy and seaborn only: `pip install <path of this repository>`. Take one of the
+scripts in `docs/gallery/`, and let it read your own table. Run it from the folder of this repository:
 
 ```bash
 python docs/gallery/safety_by_stage.py
 ```
 
-- Most functions understand these keywords of seaborn: `hue`, `order`, `hue_order`, `palette`, `errorbar`, `ax`, `height`,
-  `aspect`, `col_wrap`. `labels` renames categories, and `width=3.3` fits a figure into one column of a page.
+- Most functions understand these keywords of seaborn: `hue`, `order`, `hue_order`, `palette`, `errorbar`, `ax`,
+  `height`, `aspect`, `col_wrap`. `labels` renames categories, and `width=3.3` fits a figure into one column of
+  a page.
 - A row is one training seed. Marks are means over seeds. A table without a column `seed` is drawn too.
-- The returned object has an attribute `caption`. It says how to read the figure, which error bars it has, and which rows
-  of the table it leaves out.
+- The returned object has an attribute `caption`. It says how to read the figure, which error bars it has, and
+  which rows of the table it leaves out. Below, it stands under each picture.
 - A table that cannot be drawn raises one sentence. It names the column, the values found and what is allowed.
 """
 
@@ -80,7 +81,7 @@ def scripts() -> list[Path]:
 
 
 def run(script: Path) -> Any:
-    """Run a script in the current folder; it writes its picture. Returns what the figure function returned."""
+    """Run a script, which writes its picture, from the current folder. Returns what its figure function does."""
     with mpl.rc_context({"backend": "agg"}):
         drawn = runpy.run_path(str(script))["drawn"]
     plt.close(drawn.figure)
@@ -132,7 +133,9 @@ def _section(name: str, caption: str) -> str:
     text = (ROOT / "docs" / "gallery" / f"{name}.py").read_text(encoding="utf-8")
     _, about, code = re.match(r'"""(.*?)\n\n(.*?)\n"""\n\n(.*)', text, flags=re.DOTALL).groups()
     code = code.partition("from sepo_lib import figures\n\n")[2].rstrip()
-    tables = [f"[{table}.csv](gallery/tables/{table}.csv)" for table in re.findall(r"tables/(\w+)\.csv", code)]
+    tables = [
+        f"[{table}.csv](gallery/tables/{table}.csv)" for table in re.findall(r"tables/(\w+)\.csv", code)
+    ]
     module = Path(inspect.getsourcefile(inspect.unwrap(entry.draw))).relative_to(ROOT).as_posix()
     return f"""
 ## {name}
