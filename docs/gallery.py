@@ -57,9 +57,9 @@ scripts in `docs/gallery/`, and let it read your own table. Run it from the fold
 python docs/gallery/safety_by_stage.py
 ```
 
-- Most functions understand these keywords of seaborn: `hue`, `order`, `hue_order`, `palette`, `errorbar`, `ax`,
-  `height`, `aspect`, `col_wrap`. `labels` renames categories, and `width=3.3` fits a figure into one column of
-  a page.
+- Most functions understand these keywords of seaborn: `hue`, `order`, `hue_order`, `palette`, `errorbar`,
+  `ax`, `height`, `aspect`, `col_wrap`. `labels` renames categories, and `width=3.3` fits a figure into one
+  column of a page.
 - A row is one training seed. Marks are means over seeds. A table without a column `seed` is drawn too.
 - The returned object has an attribute `caption`. It says how to read the figure, which error bars it has, and
   which rows of the table it leaves out. Below, it stands under each picture.
@@ -81,7 +81,7 @@ def scripts() -> list[Path]:
 
 
 def run(script: Path) -> Any:
-    """Run a script, which writes its picture, from the current folder. Returns what its figure function does."""
+    """Run a script, which writes its picture below the current folder. Returns its grid or Axes."""
     with mpl.rc_context({"backend": "agg"}):
         drawn = runpy.run_path(str(script))["drawn"]
     plt.close(drawn.figure)
