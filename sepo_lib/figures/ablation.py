@@ -39,9 +39,9 @@ PRESET_LOOKS = {preset: Look(f"{preset} preset", INK, "o", filled) for preset, f
 
 @figure(
     "Which episodes should a penalty be charged to?",
-    "Outcomes after training by arm: the arm is the rule that decides to which episodes a penalty is charged. "
-    "Colours show the arm. Marks are means over training seeds, dots are single seeds. The panels of one game "
-    "and measure have the same scale.",
+    "Outcomes after training by arm: the arm is the rule that decides to which episodes a penalty is "
+    "charged. Colours show the arm. Marks are means over training seeds, dots are single seeds. The panels "
+    "of one game and measure have the same scale.",
     reads="ablation",
 )
 def ablation_outcomes(
@@ -69,9 +69,9 @@ def ablation_outcomes(
 
 @figure(
     "What does each switch of the recipe change?",
-    "Safety and its terms after training: the published recipe, the published recipe with one switch set as in "
-    "the unbiased recipe (+), and the unbiased recipe. Marks are means over training seeds, dots are single "
-    "seeds.",
+    "Safety and its terms after training: the published recipe, the published recipe with one switch set as "
+    "in the unbiased recipe (+), and the unbiased recipe. Marks are means over training seeds, dots are "
+    "single seeds.",
     reads="switches",
     study=True,
 )
@@ -99,7 +99,9 @@ def switch_outcomes(
     """
     rows = need(data, ["preset"], numbers=metrics or [term for term in TERMS if term in data.columns])
     if metrics is None and not (metrics := [term for term in TERMS if term in rows.columns]):
-        raise ValueError(f"This figure needs one of the columns {list(TERMS)}; choose others with `metrics=`.")
+        raise ValueError(
+            f"This figure needs one of the columns {list(TERMS)}; choose others with `metrics=`."
+        )
     rows = in_order(_last(keep(rows, "pools", pools), "preset"), "preset", order)
     unique(rows, ["game", "pools", "model", "preset"])
     rows = rows.assign(place=place_of(rows) if "game" in rows.columns else "")
@@ -112,7 +114,8 @@ def switch_outcomes(
     )
     size = Size(height, aspect, col_wrap, width)
     places = ordered_places(rows) if "game" in rows.columns else [""]
-    figure = dots.grid_of_metrics(metrics, places, lines=1.3 * len(looks), ax=ax, size=size)
+    names = {key: look.label.removeprefix("SEPO, ") for key, look in looks.items()}
+    figure = dots.grid_of_metrics(metrics, places, names.values(), lines=1.3 * len(looks), ax=ax, size=size)
     for (metric, place), panel in figure.axes.items():
         here = rows[rows["place"] == place]
         for y, (recipe, look) in enumerate(looks.items()):
@@ -122,7 +125,7 @@ def switch_outcomes(
                 note("Left out", f"{count(len(own), 'row')} of {recipe}, which has {NO_EFFECT}")
             else:
                 dots.mark_row(panel, -y, own, metric, look, errorbar)
-    _finish(figure, {key: look.label for key, look in looks.items()}, rows)
+    _finish(figure, names, rows)
     return figure.drawn
 
 
@@ -224,13 +227,15 @@ def _by_arm(
         labels=dots.labels_among(labels, rows[column]),
         name=column,
     )
-    rows = rows.assign(place=place_of(rows.drop(columns="model", errors="ignore") if hue == "model" else rows))
+    rows = rows.assign(
+        place=place_of(rows.drop(columns="model", errors="ignore") if hue == "model" else rows)
+    )
     size = Size(height, aspect, col_wrap, width)
     lines = len(arms) * (0.6 + 0.7 * len(looks))
-    figure = dots.grid_of_metrics(metrics, ordered_places(rows), lines=lines, ax=ax, size=size)
-    for metric in metrics:
-        if missing := int(rows[metric].isna().sum()):
-            note("Left out", f"{count(missing, 'row')} without a value of {metric}")
+    names = {arm: look.label for arm, look in arms.items()}
+    figure = dots.grid_of_metrics(
+        metrics, ordered_places(rows), names.values(), lines=lines, ax=ax, size=size
+    )
     shifts = [-shift for shift in dodge(len(looks), 0.8 if len(looks) > 1 else 0)]
     for (metric, place), panel in figure.axes.items():
         here = rows[rows["place"] == place]
@@ -241,17 +246,18 @@ def _by_arm(
                 label = f"{arm}, {value}" if hue else str(arm)
                 mark = other._replace(colour=colour, label=label)
                 dots.mark_row(panel, shift - y, own, metric, mark, errorbar)
-    _finish(figure, {arm: look.label for arm, look in arms.items()}, rows)
+    _finish(figure, names, rows)
     if hue:
         figure.legend([handle(look) for look in (dots.black(looks) if by_arm else looks.values())])
     return figure.drawn
 
 
 def _finish(figure: Panels, labels: Mapping[Any, str], rows: pd.DataFrame) -> None:
-    """Name the rows, and give the panels of one game and metric one x range."""
-    dots.name_rows(
-        figure, {-y: label.removeprefix("SEPO, ") for y, label in enumerate(labels.values())}
-    )
+    """Name the rows, give the panels of one game and metric one x range, and say which values are missing."""
+    for metric in dict.fromkeys(metric for metric, _ in figure.axes):
+        if missing := int(rows[metric].isna().sum()):
+            note("Left out", f"{count(missing, 'row')} without a value of {metric}")
+    dots.name_rows(figure, {-y: label for y, label in enumerate(labels.values())})
     game = dict(zip(rows["place"], rows["game"] if "game" in rows.columns else rows["place"], strict=True))
     together: dict[tuple, list[Axes]] = {}
     for (metric, place), panel in figure.axes.items():

@@ -75,7 +75,7 @@ def bench_arms(
     """
     rows = _rows(data, {"part": part, "measure": measure}, ["group_size", "value"], [hue], order)
     rows = in_order(_positive(known(rows, hue)), hue, hue_order)
-    unique(_no_seed(rows), ["panel", "group_size", hue])
+    unique(rows, ["panel", "group_size", hue], repeats=False)
     looks = looks_of(rows[hue], known=BENCH_ARMS, order=hue_order, palette=palette, labels=labels, name=hue)
     sizes = sorted(rows.loc[rows["group_size"] > 1, "group_size"].unique()) or [1]
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
@@ -130,7 +130,7 @@ def bench_step(
     rows = _rows(data, {"part": part}, ["group_size", "value"], ["measure"], order)
     seconds = rows[rows["measure"].astype(str).str.endswith("_seconds")]
     seconds = seconds.assign(of=seconds["measure"].str.removesuffix("_seconds"))
-    unique(_no_seed(seconds), ["panel", "group_size", "measure"])
+    unique(seconds, ["panel", "group_size", "measure"], repeats=False)
     whole, parts = seconds[seconds["of"] == "step"], seconds[seconds["of"] != "step"]
     if parts.empty:
         raise ValueError(
@@ -200,7 +200,7 @@ def bench_scaling(
     if hue is not None:
         rows = in_order(known(rows, hue), hue, hue_order)
         looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=labels, name=hue)
-    unique(_no_seed(rows), ["panel", "episodes", *([hue] if hue else [])])
+    unique(rows, ["panel", "episodes", *([hue] if hue else [])], repeats=False)
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
     for name, panel in figure.axes.items():
         own = rows[rows["panel"] == name]
@@ -212,7 +212,7 @@ def bench_scaling(
             panel.errorbar(x, y, yerr=_ends(line), **_thin(look))
             panel.plot(x, y[0] * x / x[0], color=look.colour if hue else MUTED, lw=0.9, ls=":")
         panel.set(xscale="log", yscale="log")
-        _plain_ticks(panel.xaxis)
+        _plain_ticks(panel.xaxis, most=int((figure.width - 0.5) / 0.42))
     _plain_ticks(panel.yaxis)
     figure.titles(str)
     figure.labels(x="episodes of a step", y="seconds per step")
@@ -252,11 +252,6 @@ def _positive(rows: pd.DataFrame) -> pd.DataFrame:
     if other == len(rows):
         raise NothingToDraw("The column 'value' has no value above 0.")
     return rows[rows["value"] > 0]
-
-
-def _no_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows as those of one seed, because no two rows of a figure may have the same keys."""
-    return rows if "seed" in rows.columns else rows.assign(seed=0)
 
 
 def _throughput(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -305,15 +300,13 @@ def _names(ax: Axes, places: Iterable[float], names: Iterable[float], width: flo
     ax.set_xticks(places, [name if n % every == 0 else "" for n, name in enumerate(names)])
 
 
-def _plain_ticks(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis: the coarsest of three sets that shows three ticks."""
+def _plain_ticks(axis: Axis, most: int = 8) -> None:
+    """Plain numbers on a logarithmic axis: the coarsest set of three to `most` ticks, else two or more."""
     low, high = axis.get_view_interval()
-    for subs in ([1], [1, 2, 5], range(1, 10)):
-        locator = LogLocator(10, subs=subs, numticks=12)
-        if sum(low <= tick <= high for tick in locator.tick_values(low, high)) >= 3:
-            break
-    else:
-        locator = MaxNLocator(4)
-    axis.set_major_locator(locator)
+    locators = [LogLocator(10, subs=subs, numticks=12) for subs in ([1], [1, 3], [1, 2, 5], range(1, 10))]
+    shown = [sum(low <= tick <= high for tick in locator.tick_values(low, high)) for locator in locators]
+    fits = [locator for locator, number in zip(locators, shown, strict=True) if 3 <= number <= most]
+    some = [locator for locator, number in zip(locators, shown, strict=True) if number >= 2]
+    axis.set_major_locator([*fits, *some, MaxNLocator(4)][0])
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -21,24 +21,32 @@ LINE = 0.12  # inches: the height of a row
 
 
 def grid_of_metrics(
-    metrics: Sequence[str], places: Sequence[str], *, lines: float, ax: Axes | None, size: Size
+    metrics: Sequence[str],
+    places: Sequence[str],
+    names: Iterable[str],
+    *,
+    lines: float,
+    ax: Axes | None,
+    size: Size,
 ) -> Panels:
     """Panels by (metric, place): a row of panels for each place, with one panel for each metric.
 
-    `lines` is the number of rows of a panel, in `LINE`; it decides the height of the panels.
+    `names` are the names of the rows of a panel; `lines` is its height, in `LINE`.
     """
     size.least = 1.05
     columns = size.together(len(metrics), len(places))
     height, aspect = size.panel(columns)
-    texts = {metric: wrapped(axis_label(metric), height * aspect - 0.1) for metric in metrics}
-    label = 0.14 * max(1 + text.count("\n") for text in texts.values())
+    inside = columns * height * aspect - label_width(names, columns * height * aspect) - 0.15
+    texts = {metric: wrapped(axis_label(metric), inside / columns - 0.05) for metric in metrics}
+    titles = {place: wrapped(place.replace("\n", ", "), inside) for place in places}
+    label, title = (0.14 * max(1 + text.count("\n") for text in group.values()) for group in (texts, titles))
     below = columns == len(metrics)  # one label below all panels of a metric is enough
-    size.default = LINE * lines + 0.5 + (0 if below else label)
+    size.default = LINE * lines + 0.36 + title + (0 if below else label)
     keys = [(metric, place) for place in places for metric in metrics]
     figure = panels(keys, ax=ax, size=size, name="(metric, place)", columns=columns)
     for (metric, place), panel in figure.axes.items():
         if metric == metrics[0] and not panel.get_title():
-            panel.set_title(place.replace("\n", ", "), loc="left" if figure.own else "center")
+            panel.set_title(titles[place], loc="left" if figure.own else "center")
         panel.set_xlabel("" if below and panel not in figure.bottom else texts[metric])
     if below and figure.own:
         grow(figure.figure, label)
@@ -50,7 +58,7 @@ def name_rows(figure: Panels, labels: Mapping[float, str], band: float = 0.5) ->
 
     Every second row has a grey background, `band` to both sides of its place.
     """
-    texts = shortened(list(labels.values()), max(10, int(figure.figure.get_figwidth() * 0.45 / CHARACTER / 7)))
+    texts = shortened(list(labels.values()), _most(figure.figure.get_figwidth()))
     for ax in figure.axes.values():
         named = ax in figure.left
         ax.set_yticks(list(labels), texts if named else [""] * len(texts), fontsize=7)
@@ -59,6 +67,11 @@ def name_rows(figure: Panels, labels: Mapping[float, str], band: float = 0.5) ->
         ax.grid(False, axis="y")
         for y in list(labels)[::2]:
             ax.axhspan(y - band, y + band, color=BAND, zorder=0, lw=0)
+
+
+def label_width(labels: Iterable[str], width: float) -> float:
+    """The width in inches that the names of the rows take in a figure of `width` inches."""
+    return min(max(map(len, labels)), _most(width)) * CHARACTER * 7 + 0.1
 
 
 def mark_row(
@@ -134,3 +147,8 @@ def labels_among(labels: Mapping[Any, str] | None, values: Iterable[Hashable]) -
 def black(looks: Mapping[Any, Look]) -> list[Look]:
     """The looks in black, for a legend whose colours are explained elsewhere."""
     return [look._replace(colour=INK) for look in looks.values()]
+
+
+def _most(width: float) -> int:
+    """The most characters of the name of a row: 45% of the width of the figure."""
+    return max(10, int(width * 0.45 / CHARACTER / 7))

@@ -1,6 +1,7 @@
 """The study of estimators: their cosine with the exact gradient of J, their bias and their noise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.ablation import NO_EFFECT
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, PRESETS, Palette, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, Palette, looks_of
 from sepo_lib.figures.marks import dodge, handle, zero_line_x
 from sepo_lib.figures.notes import count, note
-from sepo_lib.figures.panels import CHARACTER, Panels, Size, panels, wrapped
+from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, wrapped
 from sepo_lib.figures.rows import (
     in_order,
     keep,
@@ -142,7 +143,7 @@ def estimator_cosines(
     rows = rows.assign(pair=list(zip(rows["how"], rows["switch"], strict=True)))
     rows = _chosen(rows, "pair", order, ESTIMATORS)
     rows = in_order(rows, "policy", hue_order)
-    unique(rows, ["place", "policy", "how", "switch"], repeats=False)
+    unique(rows, ["game", "pools", "model", "policy", "how", "switch"], repeats=False)
     drawn = list(order or [pair for pair in ESTIMATORS if (rows["pair"] == pair).any()])
     drawn += [pair for pair in rows["pair"].unique() if pair not in drawn]
     looks = looks_of(
@@ -154,10 +155,15 @@ def estimator_cosines(
         name="policy",
     )
     names = {
-        pair: ESTIMATORS.get(pair, pair[0] if pair[1] == "none" else ", ".join(map(str, pair))) for pair in drawn
+        pair: ESTIMATORS.get(pair, pair[0] if pair[1] == "none" else ", ".join(map(str, pair)))
+        for pair in drawn
     } | dots.labels_among(labels, drawn)
-    y_of = {pair: -y - 0.5 * (y > 0 and pair[0] != drawn[0][0]) for y, pair in enumerate(drawn)}
-    figure = _cosine_panels(rows, len(drawn) * (0.5 + 0.55 * len(looks)), ax, Size(height, aspect, col_wrap, width))
+    blocks = [
+        pair in ESTIMATORS and last in ESTIMATORS and pair[0] != last[0] for last, pair in pairwise(drawn)
+    ]
+    y_of = {pair: -y - 0.5 * sum(blocks[:y]) for y, pair in enumerate(drawn)}
+    size, lines = Size(height, aspect, col_wrap, width), len(drawn) * (0.5 + 0.55 * len(looks))
+    figure = _cosine_panels(rows, names.values(), lines, ax, size)
     acts = pd.Series(acting(rows), index=rows.index)
     for place, panel in figure.axes.items():
         here = rows[rows["place"] == place]
@@ -229,7 +235,7 @@ def estimator_bias(
     line = rows["how"].astype(str) + rows["switch"].map(lambda s: "" if s == "none" else f", {s}")
     rows = rows.assign(line=line + np.where(rows["groups_per_batch"] > 1, ", pooled", ""))
     rows = known(_chosen(rows, "line", hue_order, ESTIMATOR_LINES), "bias_norm")
-    unique(rows, ["place", "line", "group_size"], repeats=False)
+    unique(rows, ["game", "pools", "model", "line", "group_size"], repeats=False)
     looks = looks_of(
         rows["line"], known=ESTIMATOR_LINES, order=hue_order, palette=palette, labels=labels, name="line"
     )
@@ -239,7 +245,7 @@ def estimator_bias(
     figure = panels(keys, ax=ax, size=size, name="(measure, place)", columns=columns)
     for (measure, place), panel in figure.axes.items():
         _errors(panel, measure, rows[rows["place"] == place], looks)
-        panel.set_title(wrapped(place, figure.width - 0.2))
+        panel.set_title(wrapped(place, figure.width - 0.45) if figure.own else panel.get_title() or place)
     for measure in measures:
         _decades([panel for key, panel in figure.axes.items() if key[0] == measure])
     for (measure, _), panel in figure.axes.items():
@@ -252,9 +258,9 @@ def estimator_bias(
 
 @figure(
     "Do estimators of other papers point in the direction of the gradient of J?",
-    "Cosine with the exact gradient of J, of the mean estimate and of the estimate of one batch, by estimator. "
-    "The mean shows the bias, one batch shows bias and noise. Marks are means over policies; bars: 95% "
-    "bootstrap intervals, if the table has them.",
+    "Cosine with the exact gradient of J, of the mean estimate and of the estimate of one batch, by "
+    "estimator. The mean shows the bias, one batch shows bias and noise. Marks are means over policies; "
+    "bars: 95% bootstrap intervals, if the table has them.",
     reads="estimators",
     study=True,
     split=["pools"],
@@ -293,10 +299,11 @@ def estimators_elsewhere(
         rows = keep(rows, "group_size", nearest(rows["group_size"], group_size))
     rows = known(known(rows, "cosine"), "batch_cosine")
     rows = in_order(rows, "how", order if order is not None else list(labels_of(rows["how"])) or None)
-    unique(rows, ["place", "policy", "how"], repeats=False)
+    unique(rows, ["game", "pools", "model", "policy", "how"], repeats=False)
     drawn = list(order or labels_of(rows["how"]) or rows["how"].unique())
     names = {name: str(name) for name in drawn} | labels_of(drawn) | dots.labels_among(labels, drawn)
-    figure = _cosine_panels(rows, 1.7 * len(drawn), ax, Size(height, aspect, col_wrap, width))
+    size = Size(height, aspect, col_wrap, width)
+    figure = _cosine_panels(rows, names.values(), 1.7 * len(drawn), ax, size)
     for place, panel in figure.axes.items():
         for y, name in enumerate(drawn):
             policies = rows[(rows["place"] == place) & (rows["how"] == name)]
@@ -395,11 +402,25 @@ def _interval(row: Any, measure: str) -> Interval:
     return Interval(*(getattr(row, measure + end, np.nan) for end in ("", "_low", "_high")))
 
 
-def _cosine_panels(rows: pd.DataFrame, lines: float, ax: Axes | None, size: Size) -> Panels:
+def _cosine_panels(
+    rows: pd.DataFrame, names: Iterable[str], lines: float, ax: Axes | None, size: Size
+) -> Panels:
     """The panels of a figure of cosines by place; `lines` is the height of a panel, in `dots.LINE`."""
-    size.default = 0.6 + dots.LINE * lines
-    figure = panels(ordered_places(rows), ax=ax, size=size, name="place")
-    figure.titles(str)
+    places = ordered_places(rows)
+    columns = size.columns(len(places))
+    height, aspect = size.panel(columns)
+    room = dots.label_width(names, columns * height * aspect) / columns + 0.1
+    titles = max(wrapped(place, height * aspect - room).count("\n") + 1 for place in places)
+    size.default = 0.45 + 0.14 * titles + dots.LINE * max(5, lines)
+    figure = panels(places, ax=ax, size=size, name="place")
+    figure.titles(str, room)
+    if figure.own:
+        texts = wrapped(_LABEL, figure.width - room)
+        grow(figure.figure, 0.14 * (1 + texts.count("\n")))
+        for panel in figure.bottom:
+            panel.set_xlabel(texts)
+    else:
+        figure.drawn.set_xlabel(_LABEL)
     return figure
 
 
@@ -412,7 +433,6 @@ def _finish_cosines(figure: Panels) -> None:
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
         ax.set_xlim(min([0.0, *ends]) - 0.08, 1.08)
         ax.set_xticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= ax.get_xlim()[0]])
-        ax.set_xlabel(wrapped(_LABEL, figure.width - 0.5) if ax in figure.bottom else "")
 
 
 def _errors(ax: Axes, measure: str, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:

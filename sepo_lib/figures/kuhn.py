@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, looks_of, quantity
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
-from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single, wrapped
+from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
 from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
 from sepo_lib.figures.theme import FAINT, INK, MUTED, WIDTH, Look
 from sepo_lib.measure.statistics import UNKNOWN, wilson
@@ -96,8 +96,7 @@ def kuhn_strategy(
         _information_sets(panel, chosen, (hue, looks), errorbar)
         panel.set_ylabel(f"P({action.lower()} | card)\n(share of answers)")
     situation = {"BET": "no bet yet", "CALL": "facing a bet"}
-    room = figure.width - 0.65
-    figure.titles(lambda place: wrapped(f"{place[0]} seat, {situation[place[1]]}", room))
+    figure.titles(lambda place: f"{place[0]} seat, {situation[place[1]]}", room=0.65)
     nash = Patch(facecolor=FAINT, edgecolor=MUTED, label="Nash equilibria")
     figure.legend([*(handle(look) for look in looks.values()), nash])
     return figure.drawn

@@ -90,11 +90,14 @@ class Panels:
         axes = list(self.axes.values())
         return axes[-self.columns :]
 
-    def titles(self, title: Callable[[Hashable], str]) -> None:
-        """Write the title of every panel, wrapped to its width. The caller's Axes keep a title they have."""
+    def titles(self, title: Callable[[Hashable], str], room: float = 0.25) -> None:
+        """Write the title of every panel, wrapped to its width less `room` inches for the axis labels.
+
+        The caller's Axes keep a title that they have.
+        """
         for value, ax in self.axes.items():
             ax.set_title(
-                wrapped(title(value), self.width - 0.25) if self.own else ax.get_title() or title(value)
+                wrapped(title(value), self.width - room) if self.own else ax.get_title() or title(value)
             )
 
     def labels(self, x: str | None = None, y: str | None = None) -> None:

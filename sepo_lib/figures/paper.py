@@ -152,7 +152,7 @@ def _theirs(paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def _models(compared: pd.DataFrame) -> dict[str, Look]:
-    """The looks of models: ours black; the authors' in shades of slate, open for their first runs."""
+    """The looks of models: ours black; the authors' in greys, open for their first runs."""
     ours = compared.loc[compared["ours"], "who"].unique()
     theirs = sorted(compared.loc[~compared["ours"], "who"].unique())
     names = list(dict.fromkeys(who.rsplit(" (", 1)[0] for who in theirs))
@@ -252,9 +252,7 @@ def paper_nashconv(
     rows = rows.assign(step=step, panel=rows["model"].astype(str))
     if "generation" in rows.columns and (rows.groupby("model")["generation"].nunique() > 1).any():
         rows["panel"] += "\n(" + rows["generation"].astype(str) + ")"
-    if "seed" not in rows.columns:
-        rows["seed"] = 0
-    unique(rows, ["panel", "stage", "step"])
+    unique(rows, ["panel", "stage", "step"], repeats=False)
     names = {key: label for key, label in (labels or {}).items() if key in NASHCONV}
     marks = looks_of(
         NASHCONV, known=NASHCONV, order=hue_order, palette=palette, labels=names, name="the measures"

@@ -79,6 +79,17 @@ def known(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return kept
 
 
+def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows, after the check that `column`, if the table has it, has one value."""
+    found = rows[column].unique().tolist() if column in rows.columns else []
+    if len(found) > 1:
+        raise ValueError(
+            f"This figure draws one value of the column '{column}', and the table has {found}. Choose with "
+            f"`{column}=`."
+        )
+    return rows
+
+
 def without(rows: pd.DataFrame, out: pd.Series, what: str) -> pd.DataFrame:
     """The rows outside of `out`; the caption says how many rows of `what` are left out.
 
@@ -89,17 +100,6 @@ def without(rows: pd.DataFrame, out: pd.Series, what: str) -> pd.DataFrame:
     if out.any():
         note("Left out", f"{count(int(out.sum()), 'row')} of {what}")
     return rows[~out]
-
-
-def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows, after the check that `column`, if the table has it, has one value."""
-    found = rows[column].unique().tolist() if column in rows.columns else []
-    if len(found) > 1:
-        raise ValueError(
-            f"This figure draws one value of the column '{column}', and the table has {found}. Choose with "
-            f"`{column}=`."
-        )
-    return rows
 
 
 def unique(rows: pd.DataFrame, keys: Iterable[str], repeats: bool = True) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -26,8 +27,8 @@ DPI = 120  # of PNG files
 
 
 def shades(number: int) -> list[str]:
-    """Shades of slate from dark to light, for categories that are neither stages nor recipes."""
-    return sns.light_palette("#2f3e46", number + 1, reverse=True).as_hex()[:number]
+    """Greys from dark to light, for categories that are neither stages nor recipes."""
+    return [mpl.colors.to_hex((level,) * 3) for level in np.linspace(0.16, 0.68, number)]
 
 
 class Look(NamedTuple):

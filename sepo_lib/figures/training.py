@@ -23,9 +23,9 @@ from sepo_lib.figures.looks import (
     run_look,
 )
 from sepo_lib.figures.marks import Errorbar, dodge, handle, interval_of, mark_seeds, zero_line
-from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.notes import note
 from sepo_lib.figures.panels import Panels, Size, panels, wrapped
-from sepo_lib.figures.rows import NothingToDraw, keep, known, need, one, title_of, unique
+from sepo_lib.figures.rows import NothingToDraw, keep, known, need, one, title_of, unique, without
 from sepo_lib.figures.theme import WIDTH, Look, shades
 
 MEASURES = ("nashconv", "pool_advantage")
@@ -291,8 +291,7 @@ def _panels(
         if part != parts[0] and not sharing:
             figure.axes[metric, part].sharey(figure.axes[metric, parts[0]])
     names = {part: f", {(labels or {}).get(part, part)}" if part else "" for part in parts}
-    room = figure.width - 0.65
-    figure.titles(lambda value: wrapped(quantity(value[0]) + names[value[1]], room))
+    figure.titles(lambda value: quantity(value[0]) + names[value[1]], room=0.65)
     for (metric, part), panel in figure.axes.items():
         panel.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
         unit = wrapped(QUANTITIES.get(metric, ("", ""))[1], (size.height or size.default) - 0.5)
@@ -342,11 +341,10 @@ def _by_step(
 ) -> sns.FacetGrid | Axes:
     """Measures of the policy by step, with an error bar at each step. All panels share their axes."""
     stage = rows["stage"] if "stage" in rows.columns else pd.Series("", rows.index)
-    trained, sft = rows[~stage.isin(["base", "sft"])], rows[stage == "sft"]
+    rows = without(rows, stage == "base", "the base model")
+    trained, sft = rows[stage[rows.index] != "sft"], rows[stage[rows.index] == "sft"]
     if trained.empty:
         raise NothingToDraw(f"No row belongs to training; the stages are {stage.unique().tolist()}.")
-    if (stage == "base").any():
-        note("Left out", f"{count(int((stage == 'base').sum()), 'row')} of the base model")
     trained, looks = _lines(trained, metrics, *hues)
     starts = _starts(sft, trained)
     figure = _panels(trained, metrics, ax, size, hues[3], sharey=True)

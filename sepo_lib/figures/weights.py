@@ -79,7 +79,9 @@ def headroom(
     places = ordered_places(rows)
     looks = looks_of(STRATEGIES, known=STRATEGIES, palette=palette, labels=labels, name="strategy")
     narrow = width < 1.5 * COLUMN
-    tall = height or 0.55 + (0.38 if narrow else 0.3) * len(places)
+    names = [wrapped(place, 1.15, 7) if narrow else place for place in places]
+    row_height = 0.15 + 0.12 * max(2 * narrow, *(1 + name.count("\n") for name in names))
+    tall = height or 0.55 + row_height * len(places)
     figure = single(ax, width=width, height=tall)
     ax = figure.drawn
     for row in rows.to_dict("records"):
@@ -91,7 +93,6 @@ def headroom(
         text = _both(row, "\n" if narrow else ", ")
         ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
     zero_line_x(ax)
-    names = [wrapped(place, 1.15, 7) if narrow else place for place in places]
     ax.set_yticks([-y for y in range(len(places))], names, fontsize=7)
     ax.set(xlabel=axis_label("objective").replace("objective ", ""), ylim=(0.5 - len(places), 0.5))
     ax.grid(False, axis="y")
@@ -125,9 +126,10 @@ def weight_sensitivity(
 ) -> sns.FacetGrid | Axes:
     """Safety of each stage against one weight of J, with the others fixed, one panel per game.
 
-    Columns: game, weight, value, stage, safety; optionally own (the evaluation weight, dotted), preset and arm
-    (of the stage `sepo`, which is the unbiased preset in a table without them), pools, seed, model (several
-    models have panels of their own), and the interval of a single seed in safety_low and safety_high.
+    Columns: game, weight, value, stage, safety; optionally own (the evaluation weight, dotted), preset and
+    arm (of the stage `sepo`, which is the unbiased preset in a table without them), pools, seed, model
+    (several models have panels of their own), and the interval of a single seed in safety_low and
+    safety_high.
 
     weight         the weight of J that is drawn
     order          the stages and presets that are drawn, in their order
@@ -168,9 +170,9 @@ def weight_sensitivity(
 
 @figure(
     "Does a larger weight λe trade payoff for a lower exploit advantage?",
-    "Payoff against exploit advantage of policies that were trained with multiples of the game's own weight λe. "
-    "Marks are means over training seeds, crosses are the error bars of both means; a grey line connects the "
-    "multiples in their order. Up and to the left is better.",
+    "Payoff against exploit advantage of policies that were trained with multiples of the game's own weight "
+    "λe. Marks are means over training seeds, crosses are the error bars of both means; a grey line connects "
+    "the multiples in their order. Up and to the left is better.",
     reads="sweep",
     study=True,
 )
@@ -244,7 +246,7 @@ def _by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFr
     several = "model" in rows.columns and rows["model"].nunique() > 1
     rows = rows.assign(place=place_of(rows), panel=place_of(rows) if several else rows["game"])
     figure = panels(ordered_places(rows) if several else ordered_games(rows), ax=ax, size=size)
-    figure.titles(str if several else title_of)
+    figure.titles(str if several else title_of, room=0.55)
     return rows, figure
 
 

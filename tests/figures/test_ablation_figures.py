@@ -71,7 +71,13 @@ def test_switches_stand_between_the_published_and_the_unbiased_recipe():
         for seed in SEEDS
     ).assign(safety=lambda rows: rows["payoff"] - rows["exploit"])
     grid = figures.switch_outcomes(table)
-    assert [metric for metric, _ in grid.axes_dict] == ["safety", "payoff", "exploit", "collusion", "externality"]
+    assert [metric for metric, _ in grid.axes_dict] == [
+        "safety",
+        "payoff",
+        "exploit",
+        "collusion",
+        "externality",
+    ]
     ax = grid.axes_dict["safety", ""]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["published", "+ mean margin", "unbiased"]
     drawn = [np.ravel(bar.lines[0].get_data()) for bar in ax.containers]

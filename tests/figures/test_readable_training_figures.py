@@ -1,8 +1,10 @@
 """Figures of training, Kuhn poker, the paper and the benchmark on the committed tables: no label overlaps
 another one or leaves the page, at the width of a page and of a column."""
 
+import pandas as pd
 import pytest
 from drawn_text import overlaps
+from figure_tables import nashconv_rows, training
 
 from sepo_lib import figures
 from sepo_lib.config import paths
@@ -34,6 +36,30 @@ DRAWN = {
     "bench_arms": lambda **o: figures.bench_arms(table("bench", "bench", model="nano"), **o),
     "bench_step": lambda **o: figures.bench_step(table("bench", "bench", model="nano"), **o),
     "bench_scaling": lambda **o: figures.bench_scaling(table("bench", "scaling"), **o),
+}
+
+
+def named(rows, column: str, number: int = 12) -> pd.DataFrame:
+    """`rows` for each of many long names."""
+    names = [f"meta-llama/Llama-3.{k}-{k}B-Instruct" for k in range(number)]
+    return pd.concat([pd.DataFrame(rows).assign(**{column: name}) for name in names])
+
+
+def speeds() -> pd.DataFrame:
+    sizes = [2**k for k in range(1, 12)]
+    return named({"arm": "mine", "group_size": sizes, "value": sizes}, "game", 14)
+
+
+DRAWN |= {
+    "twelve models in Kuhn": lambda **o: figures.exploitability(named(nashconv_rows(), "model"), **o),
+    "twelve models by step": lambda **o: figures.nashconv_training(named(nashconv_rows(), "model"), **o),
+    "twelve models in training": lambda **o: figures.training_curves(
+        named(training().query("arm == 'credited' and seed == 1"), "model"), metrics=["payoff"], **o
+    ),
+    "twelve models of a paper": lambda **o: figures.paper_nashconv(
+        named(table("laptop", "paper_nashconv")[:4], "model"), **o
+    ),
+    "fourteen games": lambda **o: figures.bench_arms(speeds(), **o),
 }
 
 
