@@ -37,7 +37,7 @@ def grid_of_metrics(
     columns = size.together(len(metrics), len(places))
     height, aspect = size.panel(columns)
     inside = columns * height * aspect - label_width(names, columns * height * aspect) - 0.15
-    texts = {metric: wrapped(axis_label(metric), inside / columns - 0.05) for metric in metrics}
+    texts = {metric: wrapped(axis_label(metric), inside / columns + 0.1) for metric in metrics}
     titles = {place: wrapped(place.replace("\n", ", "), inside) for place in places}
     label, title = (0.14 * max(1 + text.count("\n") for text in group.values()) for group in (texts, titles))
     below = columns == len(metrics)  # one label below all panels of a metric is enough
@@ -45,8 +45,11 @@ def grid_of_metrics(
     keys = [(metric, place) for place in places for metric in metrics]
     figure = panels(keys, ax=ax, size=size, name="(metric, place)", columns=columns)
     for (metric, place), panel in figure.axes.items():
-        if metric == metrics[0] and not panel.get_title():
-            panel.set_title(titles[place], loc="left" if figure.own else "center")
+        if metric == metrics[0] and not figure.own:
+            panel.set_title(panel.get_title() or titles[place])
+        elif metric == metrics[0]:  # it may reach over the next panels; the blank title keeps its room
+            panel.set_title("\n".join(" " for _ in titles[place].split("\n")))
+            panel.set_title(titles[place], loc="left").set_in_layout(False)
         panel.set_xlabel("" if below and panel not in figure.bottom else texts[metric])
     if below and figure.own:
         grow(figure.figure, label)
@@ -119,7 +122,7 @@ def frame(axes: Sequence[Axes], width: float) -> None:
     bars = [(ax, x, segment[0, 1]) for ax in axes for segment in bars_of(ax) for x in segment[:, 0]]
     ends = [x for _, x, _ in bars]
     low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
-    pad = 0.06 * (high - low or abs(high) or 1.0)
+    pad = (0.12 if width < 1.25 else 0.06) * (high - low or abs(high) or 1.0)
     for ax in axes:
         ax.set_xlim(low - pad, high + pad)
         ax.xaxis.set_major_locator(MaxNLocator(2 if width < 1.25 else 3 if width < 2.0 else 4, min_n_ticks=2))

@@ -240,8 +240,9 @@ def estimator_bias(
         rows["line"], known=ESTIMATOR_LINES, order=hue_order, palette=palette, labels=labels, name="line"
     )
     places, size = ordered_places(rows), Size(height, aspect, col_wrap, width, least=1.5)
-    keys = [(measure, place) for measure in measures for place in places]
-    columns = size.together(len(places), len(measures))
+    keys, columns = [(measure, place) for measure in measures for place in places], size.columns(len(places))
+    if turned := len(places) % columns > 0:  # a row of panels for each place, not for each measure
+        keys, columns = [(measure, place) for place in places for measure in measures], len(measures)
     figure = panels(keys, ax=ax, size=size, name="(measure, place)", columns=columns)
     for (measure, place), panel in figure.axes.items():
         _errors(panel, measure, rows[rows["place"] == place], looks)
@@ -249,7 +250,7 @@ def estimator_bias(
     for measure in measures:
         _decades([panel for key, panel in figure.axes.items() if key[0] == measure])
     for (measure, _), panel in figure.axes.items():
-        panel.set_ylabel(ERRORS[measure] if panel in figure.left else "")
+        panel.set_ylabel(ERRORS[measure] if turned or panel in figure.left else "")
         panel.set_xlabel(wrapped("group size G\n(episodes)", figure.width) if panel in figure.bottom else "")
     band = [Patch(color=FAINT, label="error by sampling noise alone")] if "bias" in measures else []
     figure.legend([*(handle(look, "-") for look in looks.values()), *band])
@@ -432,7 +433,8 @@ def _finish_cosines(figure: Panels) -> None:
         zero_line_x(ax)
         ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
         ax.set_xlim(min([0.0, *ends]) - 0.08, 1.08)
-        ax.set_xticks([tick for tick in (-1, -0.5, 0, 0.5, 1) if tick >= ax.get_xlim()[0]])
+        ticks = (-1, 0, 1) if figure.width < 2 and min(ends) < -0.7 else (-1, -0.5, 0, 0.5, 1)
+        ax.set_xticks([tick for tick in ticks if tick >= ax.get_xlim()[0]])
 
 
 def _errors(ax: Axes, measure: str, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
