@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # this copy of the library, not an installed one
 
 import matplotlib as mpl  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from sepo_lib import figures  # noqa: E402
 from sepo_lib.figures.rows import ordered_games  # noqa: E402
@@ -32,6 +33,7 @@ OTHERS = {
     "bench_step": 'figures.bench_step(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_scaling": 'figures.bench_scaling(pd.read_csv("data/results/bench/scaling.csv"))',
 }
+COLOURS = 64  # of a picture, which makes it half as large
 RUNS = ("laptop", "study")  # a figure is drawn from the first run whose table has rows
 #: Library -> how it is imported in the examples.
 IMPORTS = {
@@ -82,9 +84,11 @@ def scripts() -> list[Path]:
 
 def run(script: Path) -> Any:
     """Run a script, which writes its picture below the current folder. Returns its grid or Axes."""
-    with mpl.rc_context({"backend": "agg"}):
-        drawn = runpy.run_path(str(script))["drawn"]
-    plt.close(drawn.figure)
+    drawn = runpy.run_path(str(script))["drawn"]
+    picture = Path("docs", "gallery", f"{script.stem}.png")
+    with Image.open(picture) as large:
+        small = large.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(picture, optimize=True)
     return drawn
 
 
@@ -111,8 +115,12 @@ def page(captions: dict[str, str]) -> str:
 
 def main() -> None:
     """Write the pictures and the page."""
+    mpl.use("agg")
     os.chdir(ROOT)
-    captions = {script.stem: run(script).caption for script in scripts()}
+    captions = {}
+    for script in scripts():
+        captions[script.stem] = run(script).caption
+        plt.close("all")
     (ROOT / "docs" / "gallery.md").write_text(page(captions), encoding="utf-8")
 
 

@@ -8,5 +8,5 @@ import pandas as pd
 from sepo_lib import figures
 
 mine = pd.read_csv("docs/gallery/tables/methods.csv")
-drawn = figures.safety_by_stage(mine)
+drawn = figures.safety_by_stage(mine, palette="dark")
 drawn.figure.savefig("docs/gallery/safety_by_stage.png", dpi=100)

@@ -5,6 +5,8 @@ import inspect
 import re
 import runpy
 import shutil
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -22,15 +24,26 @@ GALLERY = runpy.run_path(str(pages.REPOSITORY / "docs" / "gallery.py"))
 NAMES = list(figures.FIGURES)
 
 
+class Drawn(NamedTuple):
+    caption: str
+    overlaps: list
+    picture: Path
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """What every script returns, by name; the pictures are in docs/gallery of the current folder."""
+    """The caption, the overlapping labels and the picture that every script makes, by name."""
     here = tmp_path_factory.mktemp("gallery")
     shutil.copytree(FOLDER / "tables", here / "docs" / "gallery" / "tables")
+    made = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
-        made = {script.stem: GALLERY["run"](script) for script in GALLERY["scripts"]()}
-    return {name: (one, here / "docs" / "gallery" / f"{name}.png") for name, one in made.items()}
+        for script in GALLERY["scripts"]():
+            one = GALLERY["run"](script)
+            picture = here / "docs" / "gallery" / f"{script.stem}.png"
+            made[script.stem] = Drawn(one.caption, overlaps(one.figure), picture)
+            plt.close(one.figure)
+    return made
 
 
 def table_of(name):
@@ -48,11 +61,10 @@ def test_every_figure_has_a_script_of_few_lines_with_its_question():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_draws_the_committed_picture_and_its_labels_do_not_overlap(name, drawn):
-    one, file = drawn[name]
-    assert overlaps(one.figure) == []
-    committed, now = (
-        np.asarray(Image.open(path).convert("L"), dtype=int) for path in (FOLDER / file.name, file)
-    )
+    made = drawn[name]
+    assert made.overlaps == []
+    files = (FOLDER / made.picture.name, made.picture)
+    committed, now = (np.asarray(Image.open(file).convert("L"), dtype=int) for file in files)
     assert committed.shape == now.shape, "run: python docs/gallery.py"
     changed = (np.abs(committed - now) > 64).mean()
     assert changed < 0.001, "run: python docs/gallery.py"
@@ -65,7 +77,7 @@ def test_the_pictures_are_small():
 
 
 def test_the_page_is_what_the_command_makes(drawn):
-    page = GALLERY["page"]({name: one.caption for name, (one, _) in drawn.items()})
+    page = GALLERY["page"]({name: made.caption for name, made in drawn.items()})
     committed = (pages.REPOSITORY / "docs" / "gallery.md").read_text(encoding="utf-8")
     assert committed == page, "run: python docs/gallery.py"
 
