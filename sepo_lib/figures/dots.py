@@ -49,7 +49,8 @@ def grid_of_metrics(
             panel.set_title(panel.get_title() or titles[place])
         elif metric == metrics[0]:  # it may reach over the next panels; the blank title keeps its room
             panel.set_title("\n".join(" " for _ in titles[place].split("\n")))
-            panel.set_title(titles[place], loc="left").set_in_layout(False)
+            where = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+            panel.annotate(titles[place], (0, 1), (0, 5), fontsize=8, **where).set_in_layout(False)
         panel.set_xlabel("" if below and panel not in figure.bottom else texts[metric])
     if below and figure.own:
         grow(figure.figure, label)
