@@ -46,7 +46,16 @@ from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_t
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
 # isort: on
-from sepo_lib.figures.gallery import FIGURES, caption, caption_of, draw_all, drawn, figure, read_or_empty
+from sepo_lib.figures.gallery import (
+    FIGURES,
+    caption,
+    caption_of,
+    draw_all,
+    drawn,
+    figure,
+    read_or_empty,
+    tables_of,
+)
 from sepo_lib.figures.looks import (
     ARMS,
     CONFIGURATIONS,
@@ -164,6 +173,7 @@ __all__ = [
     "style",
     "styled",
     "switch_outcomes",
+    "tables_of",
     "title_of",
     "training_curves",
     "unique",

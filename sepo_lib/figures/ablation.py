@@ -62,6 +62,8 @@ def ablation_outcomes(
     pools          a pool set or a list of them; None draws all
     ax             the Axes of a table with one game and pool set, and of one metric
     height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> ablation_outcomes(pd.read_csv("mine.csv"), metrics=["safety"], order=["none", "all"])
     """
     rows = need(data, ["game", "arm"], numbers=metrics)
     return _by_arm(_last(_of_kind(rows, "outcome"), "arm"), metrics, **options)
@@ -96,6 +98,8 @@ def switch_outcomes(
     the table has); optionally game, pools, seed, step (the last one is drawn) and model. A text replaces the
     mark of a recipe whose switch cannot act (`idle_recipes`). `order`, `palette` and `labels` belong to the
     recipes; any recipe is drawn. The other options are those of `ablation_outcomes`.
+
+    >>> switch_outcomes(pd.read_csv("mine.csv"), order=["grpo", "rloo"])
     """
     rows = need(data, ["preset"], numbers=metrics or [term for term in TERMS if term in data.columns])
     if metrics is None and not (metrics := [term for term in TERMS if term in rows.columns]):
@@ -144,6 +148,8 @@ def penalty_gradient(
     The steps of a seed are averaged first. Columns: game, arm, penalty_gradient_norm; optionally
     cosine_to_credited, kind (rows of the kind `gradient` are drawn), pools, preset, seed and model. `metrics`
     replaces the two. Options: see `ablation_outcomes`.
+
+    >>> penalty_gradient(pd.read_csv("mine.csv"), labels={"none": "no penalty"})
     """
     both = ["penalty_gradient_norm", "cosine_to_credited"]
     cosines = not data.empty and both[1] in data.columns and data[both[1]].notna().any()

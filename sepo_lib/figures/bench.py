@@ -70,6 +70,8 @@ def bench_arms(
     part, measure   the rows that are drawn; None draws all parts
     ax              the Axes for one game of one model
     height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
+
+    >>> bench_arms(pd.read_csv("mine.csv"), hue_order=["one by one", "batched"])
     """
     rows = _rows(data, {"part": part, "measure": measure}, ["group_size", "value"], [hue], order)
     rows = in_order(_positive(known(rows, hue)), hue, hue_order)
@@ -122,6 +124,8 @@ def bench_step(
     palette, labels   of the parts
 
     The other options are those of `bench_arms`.
+
+    >>> bench_step(pd.read_csv("mine.csv"), hue_order=["play", "update"])
     """
     rows = _rows(data, {"part": part}, ["group_size", "value"], ["measure"], order)
     seconds = rows[rows["measure"].astype(str).str.endswith("_seconds")]
@@ -186,6 +190,8 @@ def bench_scaling(
 
     Columns: game, episodes, value; optionally model, measure, and low and high. Several models have panels of
     their own, unless `hue="model"`. The options are those of `bench_arms`.
+
+    >>> bench_scaling(pd.read_csv("mine.csv"), hue="model")
     """
     rows = _rows(
         data, {"measure": measure}, ["episodes", "value"], [hue] if hue else [], order, hue == "model"

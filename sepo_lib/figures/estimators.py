@@ -133,6 +133,8 @@ def estimator_cosines(
                    pairs of `order` too
     ax             the Axes of a table with one game and pool set
     height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> estimator_cosines(pd.read_csv("mine.csv"), group_size=16)
     """
     rows = known(_prepared(data, ["cosine"], pools, term), "cosine")
     if "group_size" in rows.columns:
@@ -224,6 +226,8 @@ def estimator_bias(
     palette, labels   colours and labels of the lines
     ax             the Axes of a table with one game and pool set, and of one measure
     height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> estimator_bias(pd.read_csv("mine.csv"), policy="uniform", measures=["bias"])
     """
     if unknown := [measure for measure in measures if measure not in ERRORS]:
         raise ValueError(f"`measures` names {unknown}; choose from {list(ERRORS)}.")
@@ -290,6 +294,8 @@ def estimators_elsewhere(
     groups, groups_per_batch, term, nearest_margin, and the intervals in _low and _high. `order` chooses
     estimators (by default `labels_of`), `labels` renames them. The other options are those of
     `estimator_cosines`.
+
+    >>> estimators_elsewhere(pd.read_csv("mine.csv"), order=["reinforce", "rloo"])
     """
     rows = _prepared(data, list(COSINES), pools, term)
     rows = without(rows, rows["switch"] != "none", "changed switches")

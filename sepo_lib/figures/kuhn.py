@@ -67,6 +67,8 @@ def kuhn_strategy(
     ax          the Axes of a table with one seat and one of the two actions
 
     The other options are those of `by_stage`.
+
+    >>> kuhn_strategy(pd.read_csv("mine.csv"), order=["before", "ppo"])
     """
     data = need(data, ["seat", "card", "action"], numbers=["probability"])
     if "stage" not in data.columns:
@@ -185,6 +187,8 @@ def exploitability(
     Columns: stage, pool_advantage, nashconv; optionally preset and arm, seed, model, pools, and reported or
     step. Several models are drawn as hue: open marks are the pool's advantage, filled ones NashConv. `width`
     is the largest width. The other options are those of `by_stage`.
+
+    >>> exploitability(pd.read_csv("mine.csv"), hue="model")
     """
     rows = need(data, ["stage", *([hue] if hue else [])], numbers=MEASURES)
     rows = in_order(configured(keep(rows, "pools", pools), ablation), "configuration", order)

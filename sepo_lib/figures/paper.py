@@ -62,10 +62,12 @@ def paper_against_ours(
     Two panels per game: the authors' models and ours; one row per stage or recipe; x: J with the evaluation
     weights. Our rows are those of the pool set `paper`, which the authors' rows belong to.
 
-    `paper` is the table of `authors.load`; its rows with an empty `reason` are drawn. Columns: game, who,
-    recipe, safety; optionally reason, and step for several checkpoints of a recipe. Columns of `data`: game,
-    stage, safety; optionally pools, arm, preset, seed, model, and step or reported. A recipe, a stage or a
+    `paper` is the table of `authors.load`; its rows with an empty `reason` are drawn. A recipe, a stage or a
     model that the kit does not know is drawn too.
+
+    Columns of `data`: game, stage, safety; optionally pools, arm, preset, seed, model, and step or reported.
+    Columns of `paper`: game, who, recipe, safety; optionally reason, and step for several checkpoints of a
+    recipe.
 
     order       the recipes that are drawn, in their order: base, sft, constant, published, ...
     hue_order   the models that are drawn, in their order, such as "nano (ours)"
@@ -73,6 +75,8 @@ def paper_against_ours(
     labels      labels of models and recipes
     ablation    True draws the rows of other arms and changed switches as well
     height, aspect, width   of a panel and of the grid, in inches
+
+    >>> paper_against_ours(pd.read_csv("mine.csv"), pd.read_csv("theirs.csv"))
     """
     rows = _ours(data, ablation)
     theirs = _theirs(paper)
@@ -238,6 +242,8 @@ def paper_nashconv(
     ax          the Axes of a table with one model
 
     The other options are those of `by_stage`.
+
+    >>> paper_nashconv(pd.read_csv("mine.csv"), col_wrap=2)
     """
     rows = in_order(need(data, ["model", "stage"], numbers=NASHCONV), "model", order)
     for measure in NASHCONV:

@@ -73,6 +73,8 @@ def nashconv_training(
     Columns: step and those of `metrics`; optionally stage, arm, preset, seed, model, pools, and the interval
     of a single seed in `<metric>_low` and `<metric>_high`. The options are those of `training_curves`; `ax`
     takes one metric of one preset.
+
+    >>> nashconv_training(pd.read_csv("mine.csv"), metrics=["nashconv"])
     """
     size = Size(height, aspect, col_wrap, width, default=2.0, most=3.5)
     rows = keep(need(data, ["step"], numbers=metrics), "pools", pools)
@@ -107,6 +109,8 @@ def exploiter_training(
     Columns: `hue`, step and those of `metrics`; optionally stage, seed and model. An exploiter that the kit
     does not know is drawn too. Several models need `hue="model"` and rows of one exploiter. The options are
     those of `training_curves`.
+
+    >>> exploiter_training(pd.read_csv("mine.csv"), labels={"pool": "fixed pool"})
     """
     size = Size(height, aspect, col_wrap, width, default=2.0, most=3.5)
     rows = need(data, ["step", hue], numbers=metrics)
@@ -159,6 +163,8 @@ def training_curves(
     window         steps of a running mean, taken seed by seed; None is a twentieth of all steps
     ax             the Axes for one metric of one preset
     height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
+
+    >>> training_curves(pd.read_csv("mine.csv"), metrics=["payoff", "exploit"], window=5)
     """
     rows = keep(keep(need(data, ["step"], numbers=metrics), "game", game), "pools", pools)
     rows, looks = _lines(rows, metrics, hue, hue_order, palette, labels)

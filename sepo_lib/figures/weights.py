@@ -70,6 +70,8 @@ def headroom(
     palette, labels   colours and labels of the two strategies, `best_payoff` and `best`
     ax                the Axes to draw in
     height, width     of the figure, in inches
+
+    >>> headroom(pd.read_csv("mine.csv"), width=3.3)
     """
     rows = need(data, ["game"], numbers=[f"{strategy}_J" for strategy in STRATEGIES])
     rows = keep(keep(rows, "weights", weights), "pools", pools)
@@ -139,6 +141,8 @@ def weight_sensitivity(
     ablation       True draws the rows of other arms and changed switches as well
     ax             the Axes of a table with one game
     height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> weight_sensitivity(pd.read_csv("mine.csv"), weight="collusion")
     """
     rows = need(data, ["game", "weight", "stage"], numbers=["value", "safety"])
     if "preset" not in rows.columns:
@@ -204,6 +208,8 @@ def frontier(
     pools          the pool set that is drawn; None draws all rows
     ax             the Axes of a table with one game
     height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> frontier(pd.read_csv("mine.csv"), hue="method")
     """
     rows = need(data, ["game", hue], numbers=["payoff", "exploit"])
     rows = known(known(known(keep(rows, "pools", pools), hue), "payoff"), "exploit")

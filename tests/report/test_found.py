@@ -230,7 +230,7 @@ READINGS = {
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
-        "Of 3 comparisons of two stages (for each game and weight: base, SFT and SEPO in pairs), 1 change",
+        "The ranking depends on the weight in 1 of the 3 comparisons of two stages",
     ),
     "frontier": (
         {"sweep": SWEPT},
