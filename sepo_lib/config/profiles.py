@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
 from sepo_lib.config import paths
+from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import (
     MODELS,
     Settings,
@@ -26,10 +27,14 @@ from sepo_lib.config.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "spell", "table"]
+__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "run_name", "spell", "table"]
 
 #: A folder with one of these files holds a model, or an adapter of one.
 MODEL_FILES = ("config.json", "adapter_config.json")
+#: The folder of the runs that were stepped through by hand; it is not in git.
+BY_HAND = "by-hand"
+#: Names that no run can have, because other results are in folders with these names.
+TAKEN = (BY_HAND, "bench", "crossplay")
 #: The largest seed that every library accepts.
 LARGEST_SEED = 2**32 - 1
 #: Fewest groups in the study of estimators: a quarter of its blocks is then two, the least with a variance.
@@ -55,14 +60,16 @@ def load(
     seeds: str | int | Sequence[int] | None = None,
     games: str | Sequence[str] | None = None,
     steps: str | int | None = None,
+    run: str | None = None,
     **overrides: Any,
 ) -> Settings:
     """The settings of profile `name`.
 
     None or "" keeps the profile's value. `games` and `seeds` may be text such as "ipd,kuhn" and "1,2", as
     make passes them; the games "all" are all registered ones. `steps` sets both sft_steps and sepo_steps.
+    `run` names the folders of the results (`run_name`).
     `overrides` are other hyperparameters by name; `train_weights` and `evaluation_weights` need only the
-    weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises ValueError, one sentence with the valid
+    weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises InputError, one sentence with the valid
     choices, for anything unknown.
     """
     known("profile", name, names())
@@ -82,7 +89,32 @@ def load(
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
     for kind in ("train", "evaluation"):
         values[f"{kind}_weights"] = _weights(kind, values[f"{kind}_weights"])
-    return Settings(profile=name, **{key: frozen(value) for key, value in values.items()})
+    return Settings(
+        profile=name, run=run_name(name, run), **{key: frozen(value) for key, value in values.items()}
+    )
+
+
+def run_name(profile: str, run: str | None = None) -> str:
+    """The name of a run, which names its folders in runs/, data/results/ and figures/.
+
+    `make reproduce` names a run after its profile. None or "" stands for the notebooks that are stepped
+    through by hand: they write to by-hand/<profile>, so that committed results stay as they are. Raises
+    ValueError for a name that is no safe folder name, or that belongs to another profile.
+    """
+    if run is None or run == "":
+        return f"{BY_HAND}/{profile}"
+    folder = str(run).removeprefix(f"{BY_HAND}/")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", folder) or folder.lower() in TAKEN:
+        raise InputError(
+            f"The run cannot be called '{run}'; choose letters, digits, - and _, such as 'my-run', "
+            f"but not {' or '.join(TAKEN)}."
+        )
+    if folder.lower() in names() and folder != profile:
+        raise InputError(
+            f"The run '{run}' belongs to the profile {folder.lower()}, and this is the profile {profile}; "
+            "choose another name."
+        )
+    return str(run)
 
 
 def table() -> "pd.DataFrame":
@@ -144,7 +176,7 @@ def _checked(name: str, value: Any) -> Any:
         for choice in _texts(value):
             known("switch" if name == "switches" else name.removesuffix("s"), choice, choices)
     if name in ("games", "seeds") and not value:
-        raise ValueError(f"At least one of the {name} is needed.")
+        raise InputError(f"At least one of the {name} is needed.")
     if name == "seeds":
         return tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in value)
     if name == "estimator_groups":
@@ -160,15 +192,15 @@ def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str,
     """Game -> weights of J: those of the game's file, with the `changes` of the profile in their place."""
     weights = {game: own_weights(game)[kind] for game in domains.GAMES}
     if not isinstance(changes, Mapping):
-        raise ValueError(f"The {kind}_weights must map games to weights by name, not be '{changes}'.")
+        raise InputError(f"The {kind}_weights must map games to weights by name, not be '{changes}'.")
     for game, changed in changes.items():
         known(f"game of {kind}_weights called", game, domains.GAMES)
         if not isinstance(changed, Mapping):
-            raise ValueError(f"The {kind}_weights of {game} must be weights by name, not '{changed}'.")
+            raise InputError(f"The {kind}_weights of {game} must be weights by name, not '{changed}'.")
         for weight, value in changed.items():
             known("weight of J", weight, weights[game])
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(
+                raise InputError(
                     f"The weight {weight} of {game} must be a number of at least 0, not '{value}'."
                 )
             weights[game][weight] = float(value)
@@ -180,14 +212,14 @@ def _model(model: Any) -> str:
     text = str(model)
     folder = None if text in MODELS else paths.model(text)
     if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
-        raise ValueError(
+        raise InputError(
             f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
             "pass a folder that has one of them."
         )
     if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
         return text
     valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name"
-    raise ValueError(f"There is no model '{text}'; choose {valid}.")
+    raise InputError(f"There is no model '{text}'; choose {valid}.")
 
 
 def _texts(value: Any) -> Iterable[Any]:
@@ -203,14 +235,14 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
     elif isinstance(value, int):
         value = [value]
     elif not isinstance(value, Sequence):
-        raise ValueError(f"The {name} must be a list, not '{value}'.")
+        raise InputError(f"The {name} must be a list, not '{value}'.")
     return tuple(dict.fromkeys(value))
 
 
 def _integer(what: str, value: Any, least: int, most: float = math.inf) -> int:
-    """A whole number, which may be given as text. Raises ValueError with the valid range."""
+    """A whole number, which may be given as text. Raises InputError with the valid range."""
     is_whole = not isinstance(value, bool) and re.fullmatch(r"\d{1,30}", str(value))
     if not is_whole or not least <= int(value) <= most:
         size = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise ValueError(f"{what} must be a whole number {size}, not '{value}'.")
+        raise InputError(f"{what} must be a whole number {size}, not '{value}'.")
     return int(value)

@@ -5,7 +5,7 @@ What each field means, what the paper says about it and why the kit's values are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import yaml
 
 from sepo_lib import games
+from sepo_lib.config.errors import InputError
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -34,7 +35,7 @@ ENTRIES = ("meaning", "paper", "why", "default", "by_model", "by_profile", "choi
 
 @cache
 def document() -> dict[str, Any]:
-    """The content of `profiles.yaml`. Raises ValueError for an entry or a profile that does not exist."""
+    """The content of `profiles.yaml`. Raises InputError for an entry or a profile that does not exist."""
     content = yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
     for name, block in content["hyperparameters"].items():
         for entry in block:
@@ -54,6 +55,8 @@ class Settings:
     """The hyperparameters of one run. The fields have the names and the order of `profiles.yaml`."""
 
     profile: str
+    run: str
+    """The name of the run: its folder in runs/, data/results/ and figures/. It changes no number."""
 
     # What is run
     model: str
@@ -141,7 +144,7 @@ class Settings:
     def of(self, name: str, key: str) -> Any:
         """The value of hyperparameter `name` for the game (or stage) `key`.
 
-        Raises ValueError with the valid choices if there is none.
+        Raises InputError with the valid choices if there is none.
         """
         known("hyperparameter", name, hyperparameters())
         value = getattr(self, name)
@@ -161,13 +164,13 @@ class Settings:
         return {kind: dict(weights) for kind, weights in kinds.items() if weights != own[kind]}
 
     def as_dict(self) -> dict[str, Any]:
-        """All values as JSON-able data, the profile first."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+        """The profile and all hyperparameters as JSON-able data, without the name of the run."""
+        return {name: plain(getattr(self, name)) for name in ("profile", *hyperparameters())}
 
     def table(self, *names: str) -> "Styler":
         """The value of each named hyperparameter beside its meaning and what the paper says, for display.
 
-        Raises ValueError for an unknown name.
+        Raises InputError for an unknown name.
         """
         import pandas as pd
 
@@ -177,7 +180,8 @@ class Settings:
         rows = {n: (spell(getattr(self, n)), blocks[n]["meaning"], blocks[n]["paper"]) for n in names}
         columns = [self.profile, "meaning", "paper"]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        return table.style.set_properties(**{"text-align": "left"}).set_uuid("settings")
+        left = {"selector": "th", "props": "text-align: left"}
+        return table.style.set_properties(**{"text-align": "left"}).set_table_styles([left]).set_uuid("settings")
 
     @property
     def summary(self) -> str:
@@ -197,10 +201,10 @@ def own_weights(game: str) -> dict[str, dict[str, float]]:
 
 
 def known(kind: str, name: Any, choices: Any) -> None:
-    """Raise ValueError with the choices if `name` is none of them; `kind` says what it should be."""
+    """Raise InputError with the choices if `name` is none of them; `kind` says what it should be."""
     if name not in choices:
         more = ", or name the module of your own game in SEPO_GAMES" if kind == "game" else ""
-        raise ValueError(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}{more}.")
+        raise InputError(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}{more}.")
 
 
 def frozen(value: Any) -> Any:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from sepo_lib import games as games_
 from sepo_lib.config import paths
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.run.templates import render
 from sepo_lib.training.demonstrations import RANDOM_MIX, SPLITS, build, mixture
 
@@ -57,13 +58,13 @@ def write(
 def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Dataset:
     """The `train` or `valid` examples of `games` in TRL's conversational prompt/completion form.
 
-    Columns as `build` gives them, without `split`; rows in the order of `games`. Raises FileNotFoundError
-    where a file is missing, ValueError on an unknown split or game, or no game at all.
+    Columns as `build` gives them, without `split`; rows in the order of `games`. Raises MissingError
+    where a file is missing, InputError on an unknown split or game, or no game at all.
     """
     if split not in SPLITS:
-        raise ValueError(f"'{split}' is no split; choose one of {list(SPLITS)}.")
+        raise InputError(f"'{split}' is no split; choose one of {list(SPLITS)}.")
     if not games:
-        raise ValueError("Name at least one game to load.")
+        raise InputError("Name at least one game to load.")
     rows: list[dict] = []
     for game in games:
         path = _file(folder, games_.get(game).name)
@@ -77,7 +78,7 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Datas
 
 
 def sha256(folder: str | Path, game: str) -> str:
-    """The hash of one game's file. Raises FileNotFoundError as `load` does."""
+    """The hash of one game's file. Raises MissingError as `load` does."""
     return hashlib.sha256(_file(folder, game).read_bytes()).hexdigest()
 
 
@@ -112,7 +113,5 @@ def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
 def _file(folder: str | Path, game: str) -> Path:
     path = Path(folder) / f"{game}.parquet"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{paths.shown(path)} is missing; run notebooks/01_demonstrations.ipynb to make it."
-        )
+        raise MissingError(f"{paths.shown(path)} is missing; notebooks/01_demonstrations.ipynb makes it.")
     return path

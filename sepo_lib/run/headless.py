@@ -37,34 +37,34 @@ class Stopped(Exception):
 
 def announce(settings: Settings) -> None:
     """Print what is about to run, and how long it takes."""
-    profile = settings.profile
+    run = settings.run
     took = provenance.seconds(settings)
     if took is not None:
-        expected = f"about {clock(took)}, as in the run of {folder(paths.run(profile))}"
+        expected = f"about {clock(took)}, as in the run of {folder(paths.run(run))}"
     elif settings.expected_minutes:
         whole = clock(settings.expected_minutes * 60)
         expected = f"about {whole} for the whole profile on two CPU cores"
     else:
         expected = "not known; it depends on the GPU"
     sft = settings.sft_steps or f"{settings.sft_epochs} epochs"
-    print(f"SEPO, profile {profile}: {settings.summary}")
+    print(f"SEPO, profile {settings.profile}: {settings.summary}")
     print(f"  model     {settings.model}")
     print(f"  games     {spell(settings.games)}")
     print(f"  seeds     {spell(settings.seeds)}")
     print(f"  steps     SFT {sft}, SEPO {spell(settings.sepo_steps)}")
-    print(f"  results   {folder(paths.results(profile))}, {folder(paths.figures(profile))}")
-    print(f"  the run   {folder(paths.run(profile))}")
+    print(f"  results   {folder(paths.results(run))}, {folder(paths.figures(run))}")
+    print(f"  the run   {folder(paths.run(run))}")
     print(f"  expected  {expected}; finished jobs are not run again", flush=True)
 
 
-def run_notebook(name: str, profile: str, parameters: dict[str, Any]) -> None:
-    """Execute one notebook in its own kernel and keep the executed copy.
+def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
+    """Execute one notebook in its own kernel and keep the executed copy in the folder of `run`.
 
     Raises Stopped with the last line of the error if a cell fails.
     """
     import papermill
 
-    target = paths.executed(profile) / f"{name}.ipynb"
+    target = paths.executed(run) / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -110,12 +110,12 @@ def kernel(log: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(profile: str, label: str) -> Iterator[None]:
-    """Print how far a notebook is while the body runs.
+def progress(run: str, label: str) -> Iterator[None]:
+    """Print how far a notebook of `run` is while the body runs.
 
     On a terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
-    follower, begun, over = Follower(profile), time.monotonic(), threading.Event()
+    follower, begun, over = Follower(run), time.monotonic(), threading.Event()
     terminal = sys.stdout.isatty()
 
     def say(text: str, last: bool = False) -> None:

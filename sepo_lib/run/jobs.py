@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import Explained
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import Follower, Progress, log_event
 from sepo_lib.run.job import Job, Stage, execute, result_of
 
 
-class JobError(RuntimeError):
+class JobError(Explained, RuntimeError):
     """Some jobs of a stage failed. The message names each with its error and the file with the traceback."""
 
 

@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.run import jobs, recipes, steps
@@ -31,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--preset", help=f"{presets}, or published+<switch> (default: that of the profile)")
     made.add_argument("--arm", help=f"{', '.join(credit.ARMS)} (default: the arm of the preset)")
     made.add_argument("--pools", help="the pool set: paper or conflict (default: that of the run)")
+    made.add_argument(
+        "--run", help="the name of the run (default: the profile, as `make reproduce` names it)"
+    )
     for name in ("model", "seeds", "games", "steps"):
         made.add_argument(f"--{name}", help=f"{name} of the run, if it was started with this option")
     return made
@@ -39,10 +43,10 @@ def parser() -> argparse.ArgumentParser:
 def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     """The settings of the run and the job that the options describe.
 
-    Raises ValueError listing the jobs of the run if there is no such job.
+    Raises InputError listing the jobs of the run if there is no such job.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
-    settings = profiles.load(options.profile, **given)
+    settings = profiles.load(options.profile, run=options.run or options.profile, **given)
     every = [
         *recipes.sepo_jobs(settings),
         *recipes.ablation_jobs(settings),
@@ -60,7 +64,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     if not found:
         names = ", ".join(dict.fromkeys(job.name for job in every))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        raise ValueError(f"The run has no SEPO job with {asked}; it has {names}.")
+        raise InputError(f"The run has no SEPO job with {asked}; it has {names}.")
     return settings, found[0]
 
 
@@ -88,16 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(settings: profiles.Settings, job: jobs.Job) -> None:
     """What one of the processes does for the job."""
     state = PartialState(cpu=models.device().type == "cpu")
-    done = finished(settings.profile, job)
+    done = finished(settings.run, job)
     state.wait_for_everyone()
     if done:
         state.print(f"{job.name} was finished before.")
     elif state.is_main_process:
         print(f"{job.name}: {job.steps} steps in {state.num_processes} processes on {state.device.type}.")
-        jobs.run([job], settings.profile, "SEPO")
+        jobs.run([job], settings.run, "SEPO")
         print(f"Done: {job.name}", flush=True)
     else:
-        steps.run_sepo(paths.job(settings.profile, job.name), lambda step, metrics: None, **job.arguments)
+        steps.run_sepo(paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 import pandas as pd
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
 from sepo_lib.run import revisions
 
@@ -55,12 +56,13 @@ CHANGES = (
 def start(settings: Settings) -> dict[str, Any]:
     """Begin a manifest and write it, or continue that of an interrupted run with the same settings."""
     plain = settings.as_dict()
-    path = paths.manifest(settings.profile)
-    before = read(settings.profile) if path.exists() else {}
+    path = paths.manifest(settings.run)
+    before = read(settings.run) if path.exists() else {}
     continues = before.get("settings") == plain and not before["finished"]
     return _write(
-        settings.profile,
+        settings.run,
         {
+            "run": settings.run,
             "profile": settings.profile,
             "started": before["started"] if continues else _now(),
             "finished": None,
@@ -142,24 +144,24 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
 
 
 def read(profile: str) -> dict[str, Any]:
-    """The manifest of a run. Raises FileNotFoundError naming the command that makes it."""
+    """The manifest of a run. Raises MissingError naming the command that makes it."""
     path = paths.manifest(profile)
     if not path.exists():
         command = f"make reproduce PROFILE={profile}"
-        raise FileNotFoundError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
+        raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a run's table for the run's own model, which the manifest names.
 
-    Raises ValueError naming the models if the table has several and there is no manifest.
+    Raises InputError naming the models if the table has several and there is no manifest.
     """
     models = sorted(table["model"].dropna().unique()) if "model" in table else []
     if len(models) < 2:
         return table
     if not paths.manifest(profile).exists():
-        raise ValueError(
+        raise InputError(
             f"The tables of {profile} hold the models {models}, and no manifest names the run's own model; "
             "keep the rows of one model."
         )
@@ -184,9 +186,9 @@ def older(profile: str) -> str | None:
 
 def seconds(settings: Settings) -> float | None:
     """Seconds of the last run with these settings, see `duration`; None if there is no finished one."""
-    if not paths.manifest(settings.profile).exists():
+    if not paths.manifest(settings.run).exists():
         return None
-    manifest = read(settings.profile)
+    manifest = read(settings.run)
     same = manifest["finished"] and manifest["settings"] == settings.as_dict()
     return duration(manifest) if same else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sepo_lib import games
 from sepo_lib.config import paths
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings, hyperparameters, sampling
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
@@ -77,10 +78,13 @@ def base_jobs(settings: Settings) -> list[Job]:
 def sft_jobs(settings: Settings) -> list[Job]:
     """One supervised fine-tuning per seed, on all games of the run together.
 
-    Raises FileNotFoundError naming notebook 01 if the demonstrations of a game are missing.
+    Raises MissingError naming the notebook to run first if the demonstrations of a game are missing.
     """
     folder = demonstrations_folder(settings)
-    data = {game: demonstration_files.sha256(folder, game) for game in settings.games}
+    try:
+        data = {game: demonstration_files.sha256(folder, game) for game in settings.games}
+    except MissingError as error:
+        raise _unfinished(settings, "01_demonstrations", str(error)) from None
     examples = settings.demonstrations_per_game * len(settings.games) * 4 // 5
     steps = settings.sft_steps or int(examples * settings.sft_epochs // settings.sft_batch)
     return [
@@ -317,53 +321,74 @@ def headroom_jobs(settings: Settings) -> list[Job]:
 
 
 def require(settings: Settings, needed: list[Job], notebook: str) -> None:
-    """Raises FileNotFoundError naming the notebook to run first if a job of `needed` is unfinished."""
-    missing = [job.name for job in needed if not finished(settings.profile, job)]
+    """Raises MissingError naming the first notebook to run if a job of `needed` is unfinished.
+
+    `notebook` is the last one that makes jobs of `needed`.
+    """
+    missing = [job.name for job in needed if not finished(settings.run, job)]
     if missing:
-        raise FileNotFoundError(
-            f"This stage needs {len(needed)} jobs, and {len(missing)} of them are not finished in "
-            f"runs/{settings.profile} (such as {missing[0]}): run notebooks/{notebook}.ipynb first."
-        )
+        folder = paths.relative(paths.run(settings.run))
+        number = f"{len(missing)} of the {len(needed)} jobs" if len(needed) > 1 else "the job"
+        raise _unfinished(settings, notebook, f"{folder} lacks {number} needed here (such as {missing[0]}).")
 
 
 def demonstrations_folder(settings: Settings) -> Path:
-    """data/sft for the demonstrations of the default size and seed, else a folder of the run."""
+    """The folder of the run's demonstrations.
+
+    A run that is named after its profile, with the default size and seed, has those of git in data/sft. Any
+    other run has its own.
+    """
     blocks = hyperparameters()
-    is_default = all(
+    is_default = settings.run == settings.profile and all(
         getattr(settings, name) == blocks[name]["default"]
         for name in ("demonstrations_per_game", "demonstrations_seed")
     )
-    return paths.demonstrations() if is_default else paths.run(settings.profile) / "sft"
+    return paths.demonstrations() if is_default else paths.run(settings.run) / "sft"
 
 
 def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
     """The checkpoints of one seed of a run in `game`, by name: base, SFT, and each SEPO recipe.
 
-    Raises ValueError if the run does not train that game with that seed.
+    Raises InputError if the run does not train that game with that seed.
     """
     trained = [job for job in sepo_jobs(settings) if job.arguments["game"] == game and seed_of(job) == seed]
     if not trained:
-        raise ValueError(f"The run has no SEPO job in {game} with seed {seed}.")
+        raise InputError(f"The run has no SEPO job in {game} with seed {seed}.")
     folders = {"SFT": trained[0].arguments["sft_job"]}
     folders |= {f"SEPO, {job.arguments['preset']}": job.name for job in trained}
-    found = {n: paths.relative(paths.job(settings.profile, job)) for n, job in folders.items()}
+    found = {n: paths.relative(paths.job(settings.run, job)) for n, job in folders.items()}
     return {"base": settings.model, **found}
 
 
 def install_base(settings: Settings) -> Path:
     """Replace the shipped `nano` by the model that `pretrain_job` made.
 
-    Raises FileNotFoundError if there is none.
+    Raises MissingError if there is none.
     """
-    made = paths.job(settings.profile, "pretrain")
+    made = paths.job(settings.run, "pretrain")
     if not (made / "done.json").exists():
-        raise FileNotFoundError(
-            "There is no pre-trained model to install: set rebuild_base=True and run again."
-        )
+        raise MissingError("There is no pre-trained model to install: set rebuild_base=True and run again.")
     target = paths.models() / "nano"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(made / "model", target, ignore=shutil.ignore_patterns("training_args.bin"))
     return target
+
+
+def _unfinished(settings: Settings, last: str, reason: str) -> MissingError:
+    """The error that names the notebooks up to `last` that have not run, or ran with other settings."""
+    makes = {"00_base_model": base_jobs, "02_sft": sft_jobs, "03_sepo_grpo": sepo_jobs}
+    folder = demonstrations_folder(settings)
+    todo: list[str] = []
+    for name in paths.NOTEBOOKS[: paths.NOTEBOOKS.index(last)]:
+        if name == "01_demonstrations":
+            done = all((folder / f"{game}.parquet").is_file() for game in settings.games)
+        else:  # the later notebooks cannot have run without the demonstrations
+            done = "01_demonstrations" not in todo and all(
+                finished(settings.run, job) for job in makes[name](settings)
+            )
+        todo += [] if done else [name]
+    first = paths.run_first([*todo, last])
+    return MissingError(f"{first[0].upper()}{first[1:]}, with the same parameters as here: {reason}")
 
 
 # ---------------------------------------------------------------------------------------- recipes

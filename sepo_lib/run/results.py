@@ -31,7 +31,7 @@ def empty(name: str) -> pd.DataFrame:
 
 def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
     """All rows of table `name` that the `jobs` left; a job that is listed twice counts once."""
-    folders = dict.fromkeys(paths.job(settings.profile, job.name) for job in jobs)
+    folders = dict.fromkeys(paths.job(settings.run, job.name) for job in jobs)
     return evaluation.collect(list(folders), name)
 
 
@@ -62,10 +62,10 @@ def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
         *(recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs),
         *(recipes.gradient_jobs, recipes.ablation_jobs),
     )
-    done = [job for jobs in lists for job in jobs(settings) if finished(settings.profile, job)]
+    done = [job for jobs in lists for job in jobs(settings) if finished(settings.run, job)]
     tables = collect_tables(settings, done)
     for name in (*_evaluation_tables(settings), "training", "sft"):
-        paths.write_table(tables.get(name, empty(name)), settings.profile, name)
+        paths.write_table(tables.get(name, empty(name)), settings.run, name)
     return tables
 
 
@@ -73,7 +73,7 @@ def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame
     """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
     tables = {name: collect(settings, jobs, name) for name in ("estimators", "headroom")}
     for name, table in tables.items():
-        paths.write_table(table if len(table) else empty(name), settings.profile, name)
+        paths.write_table(table if len(table) else empty(name), settings.run, name)
     return tables
 
 
@@ -115,7 +115,7 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
     Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
     nashconv_high, nashconv_constrained, exploitability.
     """
-    done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.profile, job)]
+    done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.run, job)]
     trained = collect(settings, done, "exploitability")
     if trained.empty:
         return empty("exploiters")
@@ -136,7 +136,7 @@ def sweep_table(settings: Settings) -> pd.DataFrame:
     One row per game, multiple and seed. Columns: those of `evaluation.csv`, then multiple (of the game's le;
     1 in the main run) and exploit_weight (le as trained).
     """
-    done = [job for job in recipes.sweep_jobs(settings) if finished(settings.profile, job)]
+    done = [job for job in recipes.sweep_jobs(settings) if finished(settings.run, job)]
     if not done:
         return empty("sweep")
     swept = {job.arguments["game"] for job in done}
@@ -162,7 +162,7 @@ def switch_table(settings: Settings) -> pd.DataFrame:
     `preset` is published, published+<switch> or unbiased. If `published+credit` is the same estimator as
     authors_current, its job has copied the results of the main run.
     """
-    done = [job for job in recipes.switch_jobs(settings) if finished(settings.profile, job)]
+    done = [job for job in recipes.switch_jobs(settings) if finished(settings.run, job)]
     if not done:
         return empty("switches")
     ends = [

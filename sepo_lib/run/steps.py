@@ -130,7 +130,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     if job.same_as and _copy_results(folder, job.same_as, job.labels):
         report(job.labels["step"], {})
         return {"shared_with": job.same_as["name"]}
-    sft_model = paths.job(job.labels["profile"], job.sft_job) / "model"
+    sft_model = paths.other_job(folder, job.sft_job) / "model"
     model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
 
     def evaluate(step: int) -> None:
@@ -167,7 +167,7 @@ def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
 
     Returns False, and writes nothing, if it has not finished or its advantages differ (`SEPOJob.same_as`).
     """
-    source = paths.job(labels["profile"], same_as["name"])
+    source = paths.other_job(folder, same_as["name"])
     if fingerprint_of(source) != same_as["fingerprint"]:
         return False
     log = pd.read_parquet(source / "training-log.parquet")

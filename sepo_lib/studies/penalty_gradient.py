@@ -91,7 +91,7 @@ def run_gradient(
     `study` holds the fields of `GradientStudy`, the game by name, and its `weights` if the run changes
     them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.
     """
-    model, _, policy = load_policy(str(paths.job(labels["profile"], sft_job) / "model"), **sampling)
+    model, _, policy = load_policy(str(paths.other_job(folder, sft_job) / "model"), **sampling)
     game = games.get(study["game"], study.pop("weights", None))
     table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)
     columns = {name: value for name, value in labels.items() if name != "arm"}

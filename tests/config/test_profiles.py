@@ -58,7 +58,11 @@ def matches(value: Any, kind: Any) -> bool:
 
 @pytest.mark.parametrize("name", profiles.names())
 def test_the_fields_of_settings_are_the_blocks_of_the_file_and_hold_what_they_say(name):
-    assert [field.name for field in fields(profiles.Settings)] == ["profile", *profiles.hyperparameters()]
+    assert [field.name for field in fields(profiles.Settings)] == [
+        "profile",
+        "run",
+        *profiles.hyperparameters(),
+    ]
     settings = profiles.load(name)
     for field, kind in get_type_hints(profiles.Settings).items():
         assert matches(getattr(settings, field), kind), (field, getattr(settings, field), kind)
@@ -85,6 +89,30 @@ def test_every_profile_loads_with_a_value_for_every_game(name):
         assert settings.of("rollouts_per_opponent", game) >= 2
         assert 0 < settings.of("sepo_learning_rate", game) < 1
     assert set(settings.as_dict()) == {"profile", *profiles.hyperparameters()}
+
+
+def test_a_run_has_a_name_that_keeps_it_apart_from_the_committed_runs():
+    assert profiles.load("laptop").run == "by-hand/laptop"
+    assert profiles.load("laptop", run="laptop").run == "laptop"  # as `make reproduce` calls it
+    assert profiles.load("laptop", run="lr-1e-4").run == "lr-1e-4"
+    assert "run" not in profiles.load("laptop").as_dict()  # it changes no number
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("../laptop", r"cannot be called '\.\./laptop'; choose letters, digits, - and _, such as 'my-run'"),
+        ("by-hand/../laptop", "cannot be called"),
+        ("two words", "cannot be called"),
+        ("bench", "but not by-hand or bench or crossplay"),
+        ("laptop", "belongs to the profile laptop, and this is the profile smoke; choose another name"),
+        ("Laptop", "belongs to the profile laptop"),  # the same folder on many file systems
+        ("by-hand/laptop", "belongs to the profile laptop"),
+    ],
+)
+def test_a_name_that_could_write_elsewhere_is_refused(run, said):
+    with pytest.raises(ValueError, match=said):
+        profiles.load("smoke", run=run)
 
 
 def test_values_come_from_the_profile_the_model_and_the_game():
@@ -250,14 +278,6 @@ def test_every_text_in_a_table_is_read_back(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(paths.read_table("smoke", "claims"), frame)
     plain = frame.drop(columns="a\rb")
     assert paths.write_csv(plain, written).read_bytes() == b"n\n1\n2\n3\n4\n"
-
-
-def test_a_missing_table_names_the_notebook_to_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"smoke/ablation.csv .*; run notebooks/04_ablations.ipynb first"
-    ):
-        paths.read_table("smoke", "ablation")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -48,7 +48,7 @@ def test_a_new_game_runs_from_demonstrations_to_a_figure(chicken, tmp_path, monk
     folder = recipes.demonstrations_folder(settings)
     demonstration_files.write(folder, ["chicken"], 60, seed=1)
     for stage in (recipes.sft_jobs, recipes.sepo_jobs):
-        jobs.run(stage(settings), settings.profile, stage.__name__)
+        jobs.run(stage(settings), settings.run, stage.__name__)
     tables = results.write_tables(settings)
     evaluation = tables["evaluation"]
     assert set(evaluation["game"]) == {"chicken"} and set(evaluation["stage"]) == {"sft", "sepo"}

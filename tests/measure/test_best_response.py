@@ -257,7 +257,7 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
 
 def done(settings, job, **tables):
     """A job's folder as it is left by a finished job with these tables."""
-    folder = paths.job(settings.profile, job.name)
+    folder = paths.job(settings.run, job.name)
     evaluation.save(tables, folder, "00002")
     paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint, "result": {}}))
 

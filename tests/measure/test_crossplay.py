@@ -148,7 +148,7 @@ def test_pools_that_there_are_not_are_refused_before_a_match_is_played():
 
 
 def test_the_checkpoints_of_a_run():
-    settings = profiles.load("laptop", seeds="3,4", games="split")
+    settings = profiles.load("laptop", seeds="3,4", games="split", run="laptop")
     found = recipes.checkpoints_of(settings, "split", 4)
     jobs = "runs/laptop/checkpoints"
     assert found == {

@@ -32,7 +32,7 @@ def root(tmp_path, monkeypatch):
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     job_arguments.model_sha256.cache_clear()
-    settings = profiles.load("smoke", games="split", seeds=3, steps=2)
+    settings = profiles.load("smoke", games="split", seeds=3, steps=2, run="smoke")
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
     demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
@@ -115,4 +115,4 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
     assert stop.value.code == 2 and "'nonsense'" in capsys.readouterr().err
     shutil.rmtree(paths.checkpoints("smoke"))
     assert launch.main([*RUN, *ASKED]) == 2
-    assert "run notebooks/02_sft.ipynb first" in capsys.readouterr().err
+    assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in capsys.readouterr().err

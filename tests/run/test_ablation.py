@@ -50,7 +50,7 @@ def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
 
 def finish(job, difference):
     """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
-    folder = paths.job("study", job.name)
+    folder = paths.job("by-hand/study", job.name)
     keys = job.arguments["labels"]
     evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
     log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
@@ -78,7 +78,7 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
         raise Trained
 
     monkeypatch.setattr(steps, "load_policy", load_policy)
-    folder, reports = paths.job("study", constant.name), []
+    folder, reports = paths.job("by-hand/study", constant.name), []
 
     def run():
         return steps.run_sepo(folder, lambda step, metrics: reports.append(step), **constant.arguments)
@@ -108,7 +108,7 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     monkeypatch.setattr(steps, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
     finish(main, difference=7.0)  # of no interest here
     for preset, job in copies.items():
-        folder = paths.job("study", job.name)
+        folder = paths.job("by-hand/study", job.name)
         found = steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
         assert found == {"shared_with": main.name}
         taken = evaluation.collect([folder], "evaluation")

@@ -71,7 +71,7 @@ def test_missing_data_is_named_from_the_root(tmp_path, monkeypatch):
         lambda: demonstration_files.load(tmp_path / "d", ["split"], "train"),
         lambda: demonstration_files.sha256(tmp_path / "d", "split"),
     ):
-        with pytest.raises(FileNotFoundError, match=r"^d/split\.parquet is missing; run"):
+        with pytest.raises(FileNotFoundError, match=r"^d/split\.parquet is missing; notebooks/01_demon"):
             read()
 
 

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def run(tmp_path, monkeypatch):
     """A finished run of the profile smoke with a table of its own, made by today's code."""
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    provenance.start(profiles.load("smoke"))
+    provenance.start(profiles.load("smoke", run="smoke"))
     for name in ("evaluation", "sft"):
         paths.write_table(pd.DataFrame([{"seed": 1, "step": 2}]), "smoke", name)
     return provenance.finish("smoke")

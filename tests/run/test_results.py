@@ -1,5 +1,6 @@
 """The tables of a run: one writer, no mixed rows, no file that cannot be read, and steps that stay."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -34,7 +35,7 @@ def settings():
 def finish(settings, jobs):
     """The folders of finished jobs: one evaluation for each pool set they play on, two rows of a log."""
     for job in jobs:
-        folder = paths.job(settings.profile, job.name)
+        folder = paths.job(settings.run, job.name)
         keys = job.arguments["labels"]
         where = job.arguments.get("evaluated_on", [[job.arguments.get("game"), job.arguments.get("pools")]])
         for game, pools in where:
@@ -54,7 +55,7 @@ def finish(settings, jobs):
 
 def written(settings):
     results.write_tables(settings)
-    return {file.name: file.read_bytes() for file in paths.results(settings.profile).iterdir()}
+    return {file.name: file.read_bytes() for file in paths.results(settings.run).iterdir()}
 
 
 def test_whichever_notebook_writes_the_tables_they_hold_all_finished_jobs(settings):
@@ -66,11 +67,23 @@ def test_whichever_notebook_writes_the_tables_they_hold_all_finished_jobs(settin
     finish(settings, recipes.gradient_jobs(settings) + recipes.ablation_jobs(settings))
     full = written(settings)
     assert written(settings) == full
-    rows = pd.read_csv(paths.table("laptop", "evaluation"))
+    rows = pd.read_csv(paths.table(settings.run, "evaluation"))
     assert {"reward_only", "constant", "per_rollout", "credited"} <= set(rows["arm"].dropna())
     assert len(full["evaluation.csv"]) > len(first["evaluation.csv"])
     assert full["evaluation.csv"].startswith(first["evaluation.csv"])  # in a fixed order
     assert not rows.duplicated(evaluation.KEYS).any()
+
+
+def test_stepping_by_hand_leaves_the_committed_results_as_they_are(settings):
+    """Jobs, tables and demonstrations of a run without a name go below by-hand/."""
+    committed = paths.write_table(pd.DataFrame([{"seed": 1}]), "laptop", "evaluation")
+    before = committed.read_bytes()
+    finish(settings, recipes.base_jobs(settings) + recipes.sft_jobs(settings))
+    assert len(pd.read_csv(io.BytesIO(written(settings)["evaluation.csv"]))) == 8
+    assert committed.read_bytes() == before and not paths.run("laptop").exists()
+    assert recipes.demonstrations_folder(settings) == paths.run("by-hand/laptop") / "sft"
+    reproduced = profiles.load("laptop", run="laptop")
+    assert recipes.demonstrations_folder(reproduced) == paths.demonstrations()
 
 
 def test_the_main_run_is_told_apart_from_the_ablation_in_the_same_table(settings):
@@ -124,13 +137,13 @@ def test_a_table_without_rows_is_written_with_its_header(settings):
     results.write_studies(settings, [])
     for name in ("exploiters", "sweep", "switches"):
         table = getattr(results, name.removesuffix("es").removesuffix("s") + "_table")(settings)
-        paths.write_table(table, settings.profile, name)
-    for file in paths.results(settings.profile).glob("*.csv"):
+        paths.write_table(table, settings.run, name)
+    for file in paths.results(settings.run).glob("*.csv"):
         assert len(pd.read_csv(file).columns) > 3, file.name
     for name in ("exploitability", "strategies", "training", "estimators", "headroom", "sweep"):
-        assert paths.read_table(settings.profile, name).empty
+        assert paths.read_table(settings.run, name).empty
     with pytest.raises(ValueError, match=r"ablation\.csv has no columns"):
-        paths.write_table(pd.DataFrame(), settings.profile, "ablation")
+        paths.write_table(pd.DataFrame(), settings.run, "ablation")
 
 
 def test_a_figure_of_a_table_with_a_header_alone_is_nothing_to_draw():
@@ -147,7 +160,7 @@ def test_every_committed_table_can_be_read():
 # ---------------------------------------------------------------------------------------------- steps
 
 
-def test_the_rows_of_a_log_keep_their_steps(settings, root, monkeypatch):
+def test_the_rows_of_a_log_keep_their_steps(settings, monkeypatch):
     """Of SFT and of SEPO, whose jobs have a step of their own among their keys: that of the last row."""
     rows = [{"step": step, "loss": 1.0 / step, "objective": 0.0} for step in (1, 2, 3)]
     model = type("Model", (), {"eval": lambda self: None, "train": lambda self: None})()
@@ -160,8 +173,9 @@ def test_the_rows_of_a_log_keep_their_steps(settings, root, monkeypatch):
     for jobs, name in ((recipes.sft_jobs, "sft"), (recipes.sepo_jobs, "training")):
         job = jobs(settings)[0]
         run = getattr(steps, job.function.partition(":")[2])
-        run(root / name, lambda *a: None, **job.arguments)
-        table = pd.read_parquet(root / name / f"{name}-log.parquet")
+        folder = paths.job("mine", name)
+        run(folder, lambda *a: None, **job.arguments)
+        table = pd.read_parquet(folder / f"{name}-log.parquet")
         assert table["step"].tolist() == [1, 2, 3] and table["seed"].tolist() == [1, 1, 1]
 
 

@@ -47,7 +47,7 @@ def trained(monkeypatch, run):
     monkeypatch.setattr(steps, "load_policy", lambda *args, **kwargs: (model, None, policy))
     monkeypatch.setattr(steps.sepo, "train", train)
     job = recipes.sepo_jobs(run)[0]
-    folder = paths.job(run.profile, job.name)
+    folder = paths.job(run.run, job.name)
     steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
     return configs[0], *(evaluation.collect([folder], name) for name in ("evaluation", "training"))
 

@@ -255,7 +255,7 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
         return recipes.estimator_jobs(settings)[-1:]
 
     monkeypatch.setattr(recipes, "study_jobs", study_jobs)
-    provenance.start(profiles.load("smoke", games="split,kuhn"))
+    provenance.start(profiles.load("smoke", games="split,kuhn", run="smoke"))
     provenance.finish("smoke")
     assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
     assert asked == [(20, ("split", "kuhn"))]  # the games of the run whose tables they replace

@@ -14,9 +14,7 @@ from sepo_lib.studies import penalty_gradient
 def table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gradient")
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(
-        penalty_gradient.paths, "job", lambda profile, job: penalty_gradient.paths.models() / "start"
-    )
+    monkeypatch.setattr(penalty_gradient.paths, "other_job", lambda folder, job: folder)
     load = load_policy
     monkeypatch.setattr(penalty_gradient, "load_policy", lambda model, **how: load("nano", **how))
     steps = []

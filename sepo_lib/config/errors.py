@@ -1,0 +1,26 @@
+"""Errors that a user can correct: a wrong input, or a file that an earlier step makes.
+
+Their message says what is wrong and what to do. A notebook shows the message alone, without a traceback, and
+stops as at any other error.
+"""
+
+import textwrap
+
+#: The longest line of a message in a notebook, in characters: JupyterLab breaks longer ones within words.
+WIDTH = 100
+
+
+class Explained(Exception):
+    """An error whose message is all that a notebook shows; `%debug` still opens its traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in the place of a traceback."""
+        return [textwrap.fill(str(self), WIDTH, break_long_words=False, break_on_hyphens=False)]
+
+
+class InputError(Explained, ValueError):
+    """A value that cannot be used. The message names the value and the valid ones."""
+
+
+class MissingError(Explained, FileNotFoundError):
+    """A file that does not exist yet. The message says what makes it."""
