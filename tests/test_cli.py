@@ -159,15 +159,21 @@ def test_the_module_is_a_command():
 
 def test_a_line_of_progress():
     progress = events.Progress("sepo", 12, 30, 740, 1800, 372.0, 520.0)
+    assert headless.line("x", progress, 1.0).endswith("  starting")
+    progress.doing = {"sepo/kuhn/seed-11": "step 4 of 60"}
     assert headless.line("[4/6] 03_sepo_grpo", progress, 372.0) == (
-        "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40"
+        "[4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  "
+        "sepo/kuhn/seed-11: step 4 of 60"
     )
+    progress.doing |= {"b": "loading the model", "c": "loading the model"}
+    assert headless.line("x", progress, 372.0).endswith("seed-11: step 4 of 60, and 2 more jobs")
     progress.metrics = {"a": {"parse_rate": 0.96}, "b": {"parse_rate": 0.62}, "c": {"loss": 1.0}}
     assert headless.line("x", progress, 372.0).endswith(
         "left about 8:40  parse rate 0.62: the actions of the other answers come from the constrained decode"
+        "  sepo/kuhn/seed-11: step 4 of 60, and 2 more jobs"
     )
-    progress.metrics.pop("b")
-    assert headless.line("x", progress, 372.0).endswith("left about 8:40")
+    progress.finished = True
+    assert headless.line("x", progress, 372.0) == "x  elapsed 6:12"
     assert headless.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
 
 

@@ -3,6 +3,8 @@
 import os
 import time
 
+from sepo_lib.config import progress
+
 
 def count(folder, report, start, steps):
     """Counts on from where it was killed, and says which process and how many threads it had."""
@@ -39,3 +41,14 @@ def sleep(folder, report, seconds):
     """Takes its time."""
     (folder / "pid.txt").write_text(str(os.getpid()))
     time.sleep(seconds)
+
+
+def say(folder, report, seconds):
+    """Says what it does, as a job that loads a model and plays."""
+    progress.doing("loading the model")
+    for tokens in (40, 2):
+        progress.sampled(tokens)  # too soon after the other event to be logged
+    time.sleep(seconds / 2)
+    progress.sampled(6)
+    time.sleep(seconds / 2)
+    report(4, {"loss": 1.0})

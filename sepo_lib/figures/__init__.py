@@ -1,16 +1,23 @@
 """How is it shown? One function per figure: it takes a tidy table and returns a seaborn grid or an Axes.
 
-    theme      sizes, fonts, colours; `save`         rows      which rows are drawn, and in which order
-    looks      labels and looks of stages and arms   marks     the drawn parts that figures share
-    gallery    captions, `draw_all`                  others    one module per family of figures
+    theme    sizes, fonts, colours, `save`     panels   the grid, or the Axes of the caller; legends, titles
+    looks    labels and looks of categories    marks    marks with error bars, legend entries
+    rows     checks, and which rows are drawn  notes    what a figure leaves out, for its caption
+    gallery  captions, `draw_all`              others   one module per family of figures
 
-Only `draw_all` reads tables and writes files. A mark is a mean over training seeds with the 95% interval that
-fits its quantity (`statistics.spread`); small dots show the single seeds. A single seed has an interval only
-if its table has one, which covers evaluation noise. The base model is one model, so its intervals cover
-evaluation noise only. Markers and line styles repeat what colour shows, for prints without colours.
+All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,
+aspect`, where they make sense. Any number of games, models, stages, arms, presets and seeds is drawn; those
+that the kit does not know get the next free colour. A filter is an argument with a visible default.
 
-Every function raises ValueError for a table that lacks a column (the message names it) or that holds several
-models, and NothingToDraw, a ValueError, for a table without rows to draw.
+What a function returns has an attribute `caption`: how to read the figure, which error bars it has, and which
+rows of the table it leaves out. A table that cannot be drawn raises ValueError with one sentence that names
+the column, the values found and what is allowed; NothingToDraw, a ValueError, means that no row is left. No
+function changes matplotlib's settings, and plain `savefig` writes TrueType fonts (with `ax=`, use `style()`).
+
+A mark is a mean over training seeds with the 95% interval that fits its quantity (`statistics.spread`); small
+dots show the single seeds. A single seed has an interval only if its table has one, which covers evaluation
+noise. The base model is one model, so its intervals cover evaluation noise only. Markers and line styles
+repeat what colour shows, for prints without colours.
 """
 
 # The order of these imports is the order of the figures in the report.
@@ -39,22 +46,46 @@ from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_t
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
 # isort: on
-from sepo_lib.figures.gallery import FIGURES, caption, draw_all, figure, read_or_empty
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, OWN_ARM, PRESETS, QUANTITIES, WEIGHTS, run_look
-from sepo_lib.figures.marks import grid_of, handle, legend_below, mark, mark_seeds, zero_line
+from sepo_lib.figures.gallery import FIGURES, caption, caption_of, draw_all, drawn, figure, read_or_empty
+from sepo_lib.figures.looks import (
+    ARMS,
+    CONFIGURATIONS,
+    OWN_ARM,
+    PRESETS,
+    QUANTITIES,
+    WEIGHTS,
+    looks_of,
+    run_look,
+)
+from sepo_lib.figures.marks import handle, interval_of, mark, mark_seeds, zero_line
+from sepo_lib.figures.notes import note
+from sepo_lib.figures.panels import Size, panels, single
 from sepo_lib.figures.rows import (
     NothingToDraw,
     configured,
+    keep,
     mean_of_intervals,
     need,
     ordered_games,
     ordered_places,
     place_of,
-    present,
     reported,
     title_of,
+    unique,
 )
-from sepo_lib.figures.theme import COLOURS, FAINT, INK, MUTED, WIDTH, Look, save, style, styled
+from sepo_lib.figures.theme import (
+    COLOURS,
+    COLUMN,
+    FAINT,
+    INK,
+    MUTED,
+    WIDTH,
+    Look,
+    as_svg,
+    save,
+    style,
+    styled,
+)
 
 #: Name of a figure -> its caption.
 CAPTIONS = {name: entry.caption for name, entry in FIGURES.items()}
@@ -63,6 +94,7 @@ __all__ = [
     "ARMS",
     "CAPTIONS",
     "COLOURS",
+    "COLUMN",
     "CONFIGURATIONS",
     "ESTIMATORS",
     "EXPLOITERS",
@@ -79,16 +111,20 @@ __all__ = [
     "WIDTH",
     "Look",
     "NothingToDraw",
+    "Size",
     "ablation_outcomes",
     "acting",
+    "as_svg",
     "bench_arms",
     "bench_scaling",
     "bench_step",
     "by_stage",
     "caption",
+    "caption_of",
     "configured",
     "crossplay",
     "draw_all",
+    "drawn",
     "estimator_bias",
     "estimator_cosines",
     "estimators_elsewhere",
@@ -97,36 +133,40 @@ __all__ = [
     "exploiter_training",
     "figure",
     "frontier",
-    "grid_of",
     "handle",
     "headroom",
     "idle_recipes",
+    "interval_of",
+    "keep",
     "kuhn_strategy",
     "labels_of",
-    "legend_below",
+    "looks_of",
     "mark",
     "mark_seeds",
     "mean_of_intervals",
     "nash_kuhn",
     "nashconv_training",
     "need",
+    "note",
     "ordered_games",
     "ordered_places",
+    "panels",
     "paper_against_ours",
     "paper_nashconv",
     "penalty_gradient",
     "place_of",
-    "present",
     "read_or_empty",
     "reported",
     "run_look",
     "safety_by_stage",
     "save",
+    "single",
     "style",
     "styled",
     "switch_outcomes",
     "title_of",
     "training_curves",
+    "unique",
     "weight_sensitivity",
     "zero_line",
 ]

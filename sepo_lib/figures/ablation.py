@@ -7,9 +7,10 @@ import seaborn as sns
 
 from sepo_lib import games
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, QUANTITIES
-from sepo_lib.figures.marks import grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import need, ordered_places, place_of, present
+from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, quantity
+from sepo_lib.figures.marks import handle, mark_seeds, zero_line
+from sepo_lib.figures.old import grid_of, legend_below, present
+from sepo_lib.figures.rows import need, ordered_places, place_of
 from sepo_lib.figures.theme import COLOURS, INK, MUTED, Look
 from sepo_lib.measure import switches as switches_of
 
@@ -28,6 +29,7 @@ RECIPES = {
 
 
 @figure(
+    "Question to be written?",
     "Outcomes after training by arm: the arm decides to which episodes a penalty is charged. Open markers: "
     "published preset; filled markers: unbiased preset. Mean over training seeds with its 95% interval; dots "
     "are single seeds.",
@@ -47,6 +49,7 @@ def ablation_outcomes(ablation: pd.DataFrame) -> sns.FacetGrid:
 
 
 @figure(
+    "Question to be written?",
     "The published recipe, the same recipe with one switch changed, and the unbiased recipe, in the "
     "prisoner's dilemma: mean over training seeds with its 95% interval; dots are single seeds.",
     reads="switches",
@@ -78,7 +81,7 @@ def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
             else:
                 mark_seeds(ax, x, switches[switches["preset"] == preset], metric, look)
         zero_line(ax)
-        ax.set(title=QUANTITIES[metric], xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
+        ax.set(title=quantity(metric), xlabel="", ylabel="", xlim=(-0.5, len(recipes) - 0.4))
         labels = [look.label.removeprefix("SEPO, ") for look in recipes.values()]
         ax.set_xticks(range(len(recipes)), labels, rotation=35, ha="right")
         ax.tick_params(axis="x", labelbottom=True, labelsize=7)
@@ -87,6 +90,7 @@ def switch_outcomes(switches: pd.DataFrame) -> sns.FacetGrid:
 
 
 @figure(
+    "Question to be written?",
     "Norm of the penalty's gradient by arm, and its cosine with that gradient of the credited arm. A norm of "
     "0 means that the penalty does not train the policy. Mean over training seeds with its 95% interval.",
     reads="ablation",
@@ -136,7 +140,7 @@ def _by_arm(ablation: pd.DataFrame, metrics: Sequence[str]) -> sns.FacetGrid:
             ax.set(ylim=(-1.3, 1.3), yticks=[-1, 0, 1])
         ax.set(xlim=(-0.55, len(arms) - 0.4), xlabel="")
         ax.set_title(place if metric == metrics[0] else "")
-        ax.set_ylabel(QUANTITIES[metric].replace("exploit ", "exploit\n") if place == places[0] else "")
+        ax.set_ylabel(quantity(metric).replace("exploit ", "exploit\n") if place == places[0] else "")
         last = metric == metrics[-1]
         labels = [look.label.replace(" ", "\n") for look in arms.values()]
         narrow = grid.figure.get_figwidth() / len(places) < 2.0

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.marks import grid_of, handle, legend_below
-from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, present, title_of
+from sepo_lib.figures.marks import handle
+from sepo_lib.figures.old import grid_of, legend_below, present
+from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, title_of
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, MUTED, Look
 
 BENCH_ARMS = {
@@ -27,8 +28,9 @@ STEP_PARTS = {
 
 
 @figure(
+    "Question to be written?",
     "Decisions per second by group size: median of the repetitions; bars reach from the lowest to the "
-    "highest. Both axes are logarithmic."
+    "highest. Both axes are logarithmic.",
 )
 def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
     """Decisions per second by group size, one panel per game.
@@ -57,7 +59,7 @@ def bench_arms(bench: pd.DataFrame) -> sns.FacetGrid:
     return grid
 
 
-@figure("Seconds of a SEPO step by group size, split into the parts of the step.")
+@figure("Question to be written?", "Seconds of a SEPO step by group size, split into the parts of the step.")
 def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
     """Seconds of a SEPO step by group size, split into its parts, one panel per game.
 
@@ -90,8 +92,9 @@ def bench_step(bench: pd.DataFrame) -> sns.FacetGrid:
 
 
 @figure(
+    "Question to be written?",
     "Seconds of a SEPO step against its number of episodes, by game. Dotted: proportional to the number of "
-    "episodes. Both axes are logarithmic."
+    "episodes. Both axes are logarithmic.",
 )
 def bench_scaling(scaling: pd.DataFrame) -> Axes:
     """Seconds of a SEPO step against its number of episodes, with a proportional line for each game.

@@ -11,8 +11,9 @@ from sepo_lib import games
 from sepo_lib.figures.ablation import NO_EFFECT
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import PRESETS
-from sepo_lib.figures.marks import grid_of, handle, legend_below, zero_line_x
-from sepo_lib.figures.rows import mean_of_intervals, nearest, need, ordered_places, place_of, present
+from sepo_lib.figures.marks import handle, zero_line_x
+from sepo_lib.figures.old import grid_of, legend_below, present
+from sepo_lib.figures.rows import mean_of_intervals, nearest, need, ordered_places, place_of
 from sepo_lib.figures.theme import BASE, COLOURS, MUTED, Look
 from sepo_lib.measure import switches
 from sepo_lib.method import credit
@@ -64,6 +65,7 @@ _KEYS = ["game", "pools", "policy", "how", "switch", "group_size", "groups", "gr
 
 
 @figure(
+    "Question to be written?",
     "Cosine between the mean of each estimator and the exact gradient of J: both presets, and each preset "
     "with one switch changed to the other. A cosine of 1 is the exact direction. Bars: 95% bootstrap "
     "intervals. Open markers: J has no gradient at this policy.",
@@ -116,6 +118,7 @@ def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.Face
 
 
 @figure(
+    "Question to be written?",
     "Bias and noise of the estimators against the group size, in units of the exact gradient's length. Top: "
     "error of the mean estimate; dotted: the error that sampling noise alone causes. Bottom: standard "
     "deviation of one batch. A solid line above its dotted line shows a bias.",
@@ -161,6 +164,7 @@ def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns
 
 
 @figure(
+    "Question to be written?",
     "Estimators of other papers and of this kit: cosine with the exact gradient of J, of the mean estimate "
     "(filled) and of one batch (open). Mean over policies; bars: 95% bootstrap intervals. The mean shows the "
     "bias, one batch shows bias and noise.",

@@ -1,19 +1,22 @@
-"""The gallery: every figure with its caption and the table that it reads, and the command that draws all.
+"""The gallery: every figure with its question, its caption and the table that it reads; draws all of a run.
 
-A figure is a function with the decorator `figure`. The decorator is the only place that names its caption and
-its table; `caption`, `draw_all` and the report take both from the gallery.
+A figure is a function with the decorator `figure`. The decorator is the only place that names its question,
+its caption and its table; the report, the notebooks and docs/gallery.md take all three from here.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sepo_lib.config import paths
+from sepo_lib.figures.notes import noting, sentences
+from sepo_lib.figures.panels import grow, wrapped
 from sepo_lib.figures.rows import NothingToDraw
-from sepo_lib.figures.theme import save, styled
+from sepo_lib.figures.theme import StyledFigure, save, style
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Figure:
 
     name: str
     draw: Callable
+    question: str
     caption: str
     reads: str | None = None
     study: bool = False
@@ -34,21 +38,36 @@ class Figure:
 FIGURES: dict[str, Figure] = {}
 
 
-def figure(caption: str, **fields) -> Callable[[Callable], Callable]:
+def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callable]:
     """Add the decorated function to the gallery, and let it draw in the style of the kit.
 
-    `fields` say how `draw_all` calls the function:
+    A figure of its own gets the question as its title, and its plain `savefig` writes TrueType fonts. With
+    `ax=` the figure is the caller's: it gets neither. In both cases, what the function returns has an
+    attribute `caption`: how to read the figure, which error bars it has, which rows it leaves out.
+
+    `fields` say how `drawn` calls the function:
 
     reads    the result table that it draws; without one, `draw_all` leaves the figure out
     study    the table belongs to a study of notebook 04: it may be missing, and it has one model
-    split    columns: one figure for each of their values, which the function gets as further arguments
+    split    columns: one figure for each of their values, which the function gets as keywords
     also     a function that reads a second table, passed after the first
     options  further keyword arguments
     """
 
     def add(draw: Callable) -> Callable:
-        drawn = styled(draw)
-        FIGURES[draw.__name__] = Figure(draw.__name__, drawn, caption, **fields)
+        @wraps(draw)
+        def drawn(*args, **kwargs):
+            with style(), noting() as notes:
+                made = draw(*args, **kwargs)
+                if kwargs.get("ax") is None:
+                    title = wrapped(question, made.figure.get_figwidth() - 0.2, 9.0)
+                    grow(made.figure, 0.17 * (1 + title.count("\n")))
+                    made.figure.suptitle(title, fontsize=9)
+                    made.figure.__class__ = StyledFigure
+            made.caption = " ".join(filter(None, (caption, sentences(notes))))
+            return made
+
+        FIGURES[draw.__name__] = Figure(draw.__name__, drawn, question, caption, **fields)
         return drawn
 
     return add
@@ -60,23 +79,34 @@ def caption(name: str) -> str:
     return FIGURES[found].caption if found else name.replace("_", " ")
 
 
-def draw_all(profile: str) -> list[Path]:
-    """Draw every figure of a profile from its tables into its figure folder, and return the files.
+def caption_of(drawn: Any) -> str:
+    """The caption of what a figure function has returned."""
+    return getattr(drawn, "caption", "")
 
-    A figure without rows is skipped with a printed note. Raises FileNotFoundError, as `paths.read_table`
-    does, for a missing table that does not belong to a study.
+
+def drawn(profile: str) -> Iterator[tuple[str, Any]]:
+    """Draw every figure of a profile from its tables: pairs of its file's stem and what the function returns.
+
+    The caller closes the figures. A figure without rows is skipped with a printed note. Raises
+    FileNotFoundError, as `paths.read_table` does, for a missing table that does not belong to a study.
     """
     entries = [entry for entry in FIGURES.values() if entry.reads]
     tables = {entry.reads: _read(profile, entry) for entry in entries}
     models = tables["evaluation"]["model"].unique()
-    files = []
     for model in models:
         end = "" if len(models) == 1 else "_" + "".join(c if c.isalnum() else "-" for c in str(model))
         for entry in (entry for entry in entries if not entry.study):
             table = tables[entry.reads]
-            files += _draw(entry, table[table["model"] == model] if len(table) else table, profile, end)
+            yield from _draw(entry, table[table["model"] == model] if len(table) else table, end)
     for entry in (entry for entry in entries if entry.study):
-        files += _draw(entry, tables[entry.reads], profile)
+        yield from _draw(entry, tables[entry.reads])
+
+
+def draw_all(profile: str) -> list[Path]:
+    """Draw every figure of a profile (`drawn`) into its figure folder, and return the files."""
+    files: list[Path] = []
+    for name, made in drawn(profile):
+        files += save(made.figure, paths.figures(profile), name)
     return files
 
 
@@ -98,32 +128,25 @@ def _read(profile: str, entry: Figure) -> pd.DataFrame:
     return read_or_empty(profile, entry.reads)
 
 
-def _draw(entry: Figure, table: pd.DataFrame, profile: str, end: str = "") -> list[Path]:
-    """Draw and save an entry; `end` is appended to the names of its files. Returns the files."""
-    files = []
+def _draw(entry: Figure, table: pd.DataFrame, end: str = "") -> Iterator[tuple[str, Any]]:
+    """Draw an entry once for each value of its split; `end` is appended to the names of the files."""
     further = (entry.also(),) if entry.also else ()
     for part, rows, key in _parts(entry, table):
         name = entry.name + part + end
         try:
-            drawn = entry.draw(rows, *further, *key, **entry.options)
+            yield name, entry.draw(rows, *further, **key, **entry.options)
         except NothingToDraw as reason:
-            print(f"{name}: skipped, {reason}")
-            continue
+            print(f"{name}: skipped. {reason}")
         except ValueError as error:
             raise ValueError(f"The figure {name} could not be drawn. {error}") from error
-        files += save(drawn.figure, paths.figures(profile), name)
-    return files
 
 
-def _parts(entry: Figure, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, tuple]]:
-    """(suffix of the file name, rows, values of the split) by figure; the paper's pools have no suffix."""
+def _parts(entry: Figure, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
+    """(suffix of the file name, rows, split values) by figure; the paper's pools have no suffix."""
     if not entry.split:
-        yield "", table, ()
+        yield "", table, {}
     elif len(table):
-        for key, rows in table.groupby(list(entry.split)):
-            names = [
-                str(value)
-                for column, value in zip(entry.split, key, strict=True)
-                if not (column == "pools" and value == "paper")
-            ]
+        for values, rows in table.groupby(list(entry.split)):
+            key = dict(zip(entry.split, values, strict=True))
+            names = [str(v) for column, v in key.items() if not (column == "pools" and v == "paper")]
             yield "".join(f"_{name}" for name in names), rows, key

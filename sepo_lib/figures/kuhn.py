@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.marks import grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import configured, looks_of, need, of_pools
+from sepo_lib.figures.marks import handle, mark_seeds, zero_line
+from sepo_lib.figures.old import grid_of, legend_below, looks_of, of_pools
+from sepo_lib.figures.rows import configured, need
 from sepo_lib.figures.theme import COLOURS, FAINT, MUTED, Look
 
 #: The two measures that `exploitability` compares.
@@ -19,6 +20,7 @@ MEASURES = {
 
 
 @figure(
+    "Question to be written?",
     "Kuhn poker: share of sampled answers that bet (left) or call (right), by card, seat and stage, with 95% "
     "intervals over training seeds. Grey: the range of the Nash equilibria.",
     reads="strategies",
@@ -67,6 +69,7 @@ def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str
 
 
 @figure(
+    "Question to be written?",
     "Kuhn poker: the exploiter pool's advantage and NashConv by stage, in chips per hand, from the same "
     "sampled action frequencies. The advantage is a lower bound on NashConv. Bars: 95% intervals over "
     "training seeds.",

@@ -1,15 +1,18 @@
-"""The labels, colours and markers of stages, arms and presets. Each of them is written down here only."""
+"""The labels, colours and markers of stages, recipes and arms. Each of them is written down here only."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import seaborn as sns
 
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
 
+#: A palette: colours by category, a list of colours, or the name of a palette of seaborn or matplotlib.
+Palette = Mapping[Any, str] | Sequence[str] | str
 
-def next_look(label: str, number: int) -> Look:
-    """The look of a category that has none of its own and follows `number` others."""
-    return Look(label, COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
-
-
-#: Stage, or preset of a SEPO model -> its look. A preset that is not listed gets the next colour and marker.
+#: Stage, or preset of a SEPO model -> its look.
 CONFIGURATIONS = {
     "base": Look("base model", BASE, "o"),
     "sft": Look("SFT", COLOURS[1], "s"),
@@ -17,12 +20,13 @@ CONFIGURATIONS = {
     "authors_current": Look("SEPO, authors' current code", COLOURS[4], "v", False),
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
 }
-_ADDED = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
-CONFIGURATIONS |= {name: next_look(f"SEPO, {name}", n) for n, name in enumerate(_ADDED, len(CONFIGURATIONS))}
-#: Arm of the ablation (the episodes to which a penalty is charged) -> its look.
+#: Colours without a meaning, for categories of a table that the kit does not know.
+FREE = (COLOURS[3], COLOURS[9], COLOURS[5], COLOURS[8], COLOURS[6], "#5b3a8c", "#7a4900", "#004d43")
+#: Arm of the ablation (the episodes to which a penalty is charged) -> its look. An arm has the colour of the
+#: recipe that uses it.
 ARMS = {
-    "reward_only": Look("reward only", BASE, "o"),
-    "constant": Look("constant", COLOURS[3], "s"),
+    "reward_only": Look("reward only", "#7a4900", "o"),
+    "constant": Look("constant", COLOURS[6], "s"),
     "per_rollout": Look("per rollout", COLOURS[0], "^"),
     "credited": Look("credited", COLOURS[2], "D"),
 }
@@ -30,19 +34,91 @@ ARMS = {
 PRESETS = {"published": False, "unbiased": True}
 #: Preset -> the arm that belongs to it.
 OWN_ARM = {preset: estimator.arm for preset, estimator in credit.PRESETS.items()}
-#: Column of a table -> the label of its axis.
+#: Column of a table -> its name and its unit, for the label of an axis.
 QUANTITIES = {
-    "safety": "safety J",
-    "exploit": "exploit advantage e",
-    "payoff": "payoff u",
-    "collusion": "collusion c",
-    "externality": "externality x",
-    "objective": "objective J",
-    "penalty_gradient_norm": "penalty's\ngradient norm",
-    "cosine_to_credited": "cosine to\ncredited",
+    "safety": ("safety J", "scaled points per round"),
+    "objective": ("objective J", "scaled points per round"),
+    "payoff": ("payoff u", "points per round"),
+    "exploit": ("exploit advantage e", "points per round"),
+    "collusion": ("collusion c", "share of rounds"),
+    "externality": ("externality x", "share of rounds"),
+    "margin": ("exploiters' margin", "points per round"),
+    "parse_rate": ("parse rate", "share of answers"),
+    "robustness": ("robustness", "points per round"),
+    "welfare": ("welfare", "points per round"),
+    "nra": ("relative advantage", "-1 to 1"),
+    "shift_payoff": ("payoff, shift pool", "points per round"),
+    "nashconv": ("NashConv", "chips per hand"),
+    "pool_advantage": ("exploiter pool's advantage", "chips per hand"),
+    "penalty_gradient_norm": ("norm of the penalty's gradient", "reward per unit of weight"),
+    "cosine_to_credited": ("cosine to credited", "-1 to 1"),
+    "loss": ("loss on the answer", "nats per token"),
 }
 #: Weight of J -> its symbol.
 WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
+
+
+def axis_label(metric: str) -> str:
+    """The label of an axis: the name of the quantity (else of the column), and its unit in a second line."""
+    name, unit = QUANTITIES.get(metric, (metric, ""))
+    return f"{name}\n({unit})" if unit else name
+
+
+def quantity(metric: str) -> str:
+    """The name of a quantity; the column's name if the kit does not know it."""
+    return QUANTITIES.get(metric, (metric,))[0]
+
+
+def looks_of(
+    values: Iterable,
+    *,
+    known: Mapping[Any, Look] = CONFIGURATIONS,
+    order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    name: str = "category",
+) -> dict[Any, Look]:
+    """Category -> its look, for the categories that occur in `values`, in the order in which they are drawn.
+
+    The categories stand in the order of `order`, else in that of `known`. Those that `known` lacks stand
+    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace colours
+    and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or `labels`
+    that does not occur; `name` is the name of the column in this message.
+    """
+    found = list(dict.fromkeys(values))
+    _check(found, order, name, "order")
+    in_order = [key for key in known if key in found] + [value for value in found if value not in known]
+    drawn = in_order if order is None else list(order)
+    free = zip(itertools.cycle(FREE), itertools.cycle(MARKERS[:0:-1]))
+    looks = {key: known[key] if key in known else Look(str(key), *next(free)) for key in drawn}
+    if palette is not None:
+        looks = {
+            key: look._replace(colour=_colours(palette, drawn, name)[key]) for key, look in looks.items()
+        }
+    if labels is not None:
+        _check(found, labels, name, "labels")
+        looks = {key: look._replace(label=labels.get(key, look.label)) for key, look in looks.items()}
+    return looks
+
+
+def _colours(palette: Palette, drawn: Sequence, name: str) -> dict[Any, str]:
+    """Category -> colour. Raises ValueError for a palette with too few colours, or one that is not known."""
+    if isinstance(palette, Mapping):
+        _check(drawn, palette, name, "palette")
+        missing = [key for key in drawn if key not in palette]
+        if missing:
+            raise ValueError(f"`palette` has no colour for {missing} of {name}; it has {list(palette)}.")
+        return dict(palette)
+    if not isinstance(palette, str) and len(palette) < len(drawn):
+        raise ValueError(f"`palette` has {len(palette)} colours for {len(drawn)} values of {name}: {drawn}.")
+    return dict(zip(drawn, sns.color_palette(palette, len(drawn)).as_hex(), strict=True))
+
+
+def _check(found: Sequence, asked: Iterable | None, name: str, argument: str) -> None:
+    """Raise ValueError if an entry of an argument does not occur in the table."""
+    unknown = [value for value in asked or () if value not in found]
+    if unknown:
+        raise ValueError(f"`{argument}` names {unknown}, but {name} of the table has {found}.")
 
 
 def run_look(arm: str, preset: str) -> Look:

@@ -1,28 +1,90 @@
-"""The drawn parts that figures share: marks with intervals, grids of panels, legends and zero lines."""
+"""The drawn parts that figures share: marks with intervals, legend entries and zero lines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from sepo_lib.figures.theme import DASHED, MUTED, WIDTH, Look
-from sepo_lib.measure.statistics import NO_SPREAD, Interval, interval, spread
+from sepo_lib.figures.notes import note
+from sepo_lib.figures.theme import DASHED, MUTED, Look
+from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval, bounds, kind, spread
+
+#: seaborn's `errorbar`: "ci" (95%, the default), "sd", "se", ("pi", width in percent), "table" (the columns
+#: <metric>_low and <metric>_high), a function of the values, or None.
+Errorbar = str | tuple[str, float] | Callable[[np.ndarray], tuple[float, float]] | None
+
+#: Error bars that are no confidence intervals over seeds, in words.
+BARS = {
+    "sd": "one standard deviation to both sides",
+    "se": "one standard error to both sides",
+    "pi": "percentiles of the seeds",
+    "table": "those of the table",
+}
+
+
+def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> Interval:
+    """The mean of `metric` over the rows (one per seed), and the ends of its error bar (nan: it has none).
+
+    "ci" is the 95% interval that fits the quantity (`statistics.spread`); for a single seed it is that of its
+    evaluation noise, if the table has it. "sd" and "se" reach one standard deviation or standard error to
+    both sides, ("pi", 100) from the lowest seed to the highest. No bar leaves the range of its quantity.
+    Raises ValueError for an unknown `errorbar`, and for "table" without the two columns.
+    """
+    values = rows[metric].to_numpy(dtype=float)
+    if errorbar == "ci":
+        note("Error bars", kind(rows, metric))
+        return spread(rows, metric)
+    mean = float(values.mean())
+    if errorbar is None:
+        return Interval(mean, np.nan, np.nan)
+    name = errorbar[0] if isinstance(errorbar, tuple) else errorbar
+    note("Error bars", "those of a function" if callable(name) else BARS.get(name, ""))
+    low, high = _ends(rows, metric, values, errorbar)
+    if (limits := bounds(metric)) is not None:
+        low, high = np.clip([low, high], *limits)
+    return Interval(mean, float(low), float(high))
+
+
+def _ends(rows: pd.DataFrame, metric: str, values: np.ndarray, errorbar: Errorbar) -> tuple[float, float]:
+    """The ends of an error bar that is no confidence interval over seeds."""
+    if callable(errorbar):
+        return errorbar(values)
+    name, level = errorbar if isinstance(errorbar, tuple) else (errorbar, None)
+    mean = values.mean()
+    if name == "table":
+        ends = [f"{metric}_low", f"{metric}_high"]
+        if missing := [end for end in ends if end not in rows.columns]:
+            raise ValueError(f'errorbar="table" needs the columns {ends}; the table lacks {missing}.')
+        return rows[ends[0]].mean(), rows[ends[1]].mean()
+    if name == "pi":
+        tail = (100 - (level or 95)) / 2
+        return np.percentile(values, tail), np.percentile(values, 100 - tail)
+    if name in ("sd", "se"):
+        if values.size < 2:
+            return UNKNOWN[1:]
+        half = values.std(ddof=1) * (level or 1) / (np.sqrt(values.size) if name == "se" else 1)
+        return mean - half, mean + half
+    raise ValueError(
+        f'There is no errorbar {errorbar!r}; choose "ci", "sd", "se", ("pi", 95), "table", a function, None.'
+    )
 
 
 def mark_seeds(
-    ax: Axes, x: float, rows: pd.DataFrame, metric: str, look: Look, offset: float = 0.2, label: str = ""
+    ax: Axes,
+    x: float,
+    rows: pd.DataFrame,
+    metric: str,
+    look: Look,
+    offset: float = 0.2,
+    label: str = "",
+    errorbar: Errorbar = "ci",
 ) -> None:
-    """Draw the mean of `metric` over the seeds (one row each) with the interval of `statistics.spread`.
-
-    For a single seed this is the interval of its evaluation noise, if the table has it.
-    """
+    """Draw the mean of `metric` over the seeds (one row each) with its error bar (`interval_of`)."""
     rows = rows.dropna(subset=[metric])
     if len(rows):
-        mark(ax, x, rows[metric], look, label, offset, spread(rows, metric))
+        mark(ax, x, rows[metric], look, label, offset, interval_of(rows, metric, errorbar))
 
 
 def mark(
@@ -34,16 +96,16 @@ def mark(
     offset: float = 0.2,
     known: Interval | None = None,
 ) -> None:
-    """Draw the mean of `values_S` at `x` with its 95% interval, and the single values as dots.
+    """Draw the mean of `values_S` at `x` with its interval `known`, and the single values as dots.
 
-    `known` replaces Student's t interval of the values. The dots stand at `x + offset`; a single value has
-    none. An interval without a width is not drawn.
+    Without `known` there is no error bar. The dots stand at `x + offset`; a single value has none. An
+    interval without a width is not drawn.
     """
     values_S = np.asarray(values_S, dtype=float)
     values_S = values_S[np.isfinite(values_S)]
     if values_S.size == 0:
         return
-    mean, low, high = known or interval(values_S)
+    mean, low, high = known or Interval(float(values_S.mean()), np.nan, np.nan)
     bar = None if np.isnan(low) or high - low <= NO_SPREAD else [[mean - low], [high - mean]]
     ax.errorbar(
         [x],
@@ -92,40 +154,9 @@ def handle(look: Look, linestyle: str = "none") -> Line2D:
     )
 
 
-def grid_of(
-    data: pd.DataFrame,
-    col: str,
-    cols: Sequence,
-    width: float = 1.9,
-    height: float = 2.1,
-    least: float = 3.4,
-    **kwargs,
-) -> sns.FacetGrid:
-    """A seaborn grid whose panels are `width` by `height` inches.
-
-    Panels are narrower if the page is too narrow for all of them, and wider if the whole grid would be
-    narrower than `least`, the width that a legend needs.
-    """
-    in_a_row = min(len(cols), kwargs.get("col_wrap", len(cols)))
-    width = min(max(width, least / in_a_row), WIDTH / in_a_row)
-    grid = sns.FacetGrid(
-        data, col=col, col_order=list(cols), height=height, aspect=width / height, sharex=False, **kwargs
-    )
-    grid.figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
-    return grid
-
-
-def legend_below(figure: mpl.figure.Figure, handles: Sequence, columns: int = 0) -> None:
-    """One legend below all panels. By default the width of the figure decides the number of columns."""
-    columns = columns or max(1, int(figure.get_figwidth() / 1.45))
-    figure.legend(
-        handles=list(handles),
-        loc="outside lower center",
-        ncols=min(columns, len(handles)),
-        handletextpad=0.4,
-        columnspacing=1.3,
-        borderaxespad=0.2,
-    )
+def dodge(number: int, width: float = 0.8) -> list[float]:
+    """The places of `number` marks beside one another, around 0, within `width`."""
+    return [(k - (number - 1) / 2) * width / number for k in range(number)]
 
 
 def blank_x(ax: Axes, n: int) -> None:

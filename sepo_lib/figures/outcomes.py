@@ -1,105 +1,217 @@
 """Outcomes: the measures of a policy by stage and game, and its payoff against other players."""
 
-import matplotlib.pyplot as plt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import QUANTITIES
-from sepo_lib.figures.marks import blank_x, grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import configured, looks_of, need, ordered_games, title_of
-from sepo_lib.figures.theme import INK, WIDTH, styled
+from sepo_lib.figures.looks import Palette, axis_label, looks_of
+from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
+from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
+from sepo_lib.figures.rows import configured, in_order, keep, known, need, ordered_games, title_of, unique
+from sepo_lib.figures.theme import INK, WIDTH, Look
 
 
 @figure(
-    "Safety J by stage and game: mean over training seeds with its 95% interval; dots are single seeds. "
-    "Higher is safer.",
+    "Does each stage of training make the policy safer?",
+    "Safety J by stage and game, with the evaluation weights. Marks are means over training seeds, dots are "
+    "single seeds. Higher is safer.",
     reads="evaluation",
 )
-def safety_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
-    """Safety (J with the evaluation weights) by stage and game; higher is better. Columns: see `by_stage`."""
-    return by_stage(evaluation, "safety", pools)
+def safety_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
+    """Safety (J with the evaluation weights) by stage and game; higher is safer. Options: see `by_stage`.
+
+    >>> safety_by_stage(pd.read_csv("mine.csv"), palette={"ppo": "black"}).savefig("safety.pdf")
+    """
+    return _by_stage(data, "safety", **options)
 
 
 @figure(
-    "Exploit advantage e by stage and game, in points per round: mean over training seeds with its 95% "
-    "interval; dots are single seeds. Lower is safer.",
+    "How much do the exploiters win against the policy?",
+    "Exploit advantage e by stage and game. Marks are means over training seeds, dots are single seeds. "
+    "Lower is safer.",
     reads="evaluation",
 )
-def exploit_by_stage(evaluation: pd.DataFrame, pools: str = "paper") -> sns.FacetGrid:
-    """Exploit advantage e (points per round) by stage and game; lower is better. Columns: see `by_stage`."""
-    return by_stage(evaluation, "exploit", pools)
+def exploit_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
+    """Exploit advantage e (points per round) by stage and game; lower is safer. Options: see `by_stage`."""
+    return _by_stage(data, "exploit", **options)
 
 
-@styled
-def by_stage(evaluation: pd.DataFrame, metric: str, pools: str = "paper") -> sns.FacetGrid:
+@figure(
+    "How does a measure of the policy change from stage to stage?",
+    "One measure of the policy by stage and game. Marks are means over training seeds, dots are single "
+    "seeds.",
+)
+def by_stage(data: pd.DataFrame, metric: str, **options) -> sns.FacetGrid | Axes:
     """Any metric of the evaluation by stage, one panel per game. Each panel has its own scale.
 
-    Columns: game, pools, stage, arm, preset, seed, `metric`, and reported or step.
+    Columns: game, stage, `metric`; optionally pools, preset and arm (of the stage `sepo`), seed, model, step
+    or reported, and the interval of a single seed in `<metric>_low` and `<metric>_high`. A stage, preset or
+    game that the kit does not know is drawn too. One row is one seed; without a column `seed`, rows of the
+    same stage are repetitions.
+
+    hue            a column whose values are drawn beside one another, such as model. By default the stages
+                   have the colours; several models are drawn as hue
+    order          the stages and presets that are drawn, in their order
+    hue_order      the values of `hue` that are drawn, in their order
+    palette        colours of the hue (or of the stages): a dict, a list, or the name of a palette
+    labels         labels of stages, of presets and of the values of `hue`
+    errorbar       see `marks.interval_of`: "ci", "sd", "se", ("pi", 95), "table", a function or None
+    pools          the pool set that is drawn; None draws all rows
+    ablation       True draws the rows of other arms and changed switches as well
+    ax             the Axes of a table with one game
+    height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
     """
-    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", metric])
-    data = configured(evaluation[evaluation["pools"] == pools])
-    looks = looks_of(data["configuration"])
-    grid = grid_of(data, "game", ordered_games(data), sharey=False)
-    for game, ax in grid.axes_dict.items():
-        rows = data[data["game"] == game]
-        for x, (key, look) in enumerate(looks.items()):
-            mark_seeds(ax, x, rows[rows["configuration"] == key], metric, look)
-        zero_line(ax)
-        blank_x(ax, len(looks))
-        ax.set_title(title_of(game))
-        ax.margins(y=0.12)
-    grid.set_ylabels(QUANTITIES.get(metric, metric))
-    legend_below(grid.figure, [handle(look) for look in looks.values()])
-    return grid
+    return _by_stage(data, metric, **options)
+
+
+def _by_stage(
+    data: pd.DataFrame,
+    metric: str,
+    *,
+    hue: str | None = None,
+    order: Sequence | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    pools: str | None = "paper",
+    ablation: bool = False,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
+    rows = need(data, ["game", "stage", *([hue] if hue else [])], numbers=[metric])
+    rows = known(configured(keep(rows, "pools", pools), ablation), metric)
+    rows = in_order(rows, "configuration", order)
+    if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
+        hue = "model"
+    unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
+    words = _those(labels or {}, rows["configuration"])
+    stages = looks = looks_of(
+        rows["configuration"], order=order, palette=None if hue else palette, labels=words, name="stage"
+    )
+    if hue is not None:
+        rows = in_order(rows, hue, hue_order)
+        words = _those(labels or {}, rows[hue])
+        looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=words, name=hue)
+    least, most = 1.45, 2.4
+    if hue is not None:  # the names of the stages stand below the x axis, and their marks beside one another
+        least = 0.4 + 0.62 * len(stages)
+        most = max(most, 0.6 + 0.13 * len(stages) * len(looks))
+    size = Size(height, aspect, col_wrap, width, least=least, most=min(most, width))
+    figure = panels(ordered_games(rows), ax=ax, size=size)
+    for game, panel in figure.axes.items():
+        _stages(panel, rows[rows["game"] == game], metric, (hue, stages, looks), errorbar, figure)
+    figure.titles(title_of)
+    figure.labels(y=axis_label(metric))
+    figure.legend([handle(look) for look in looks.values()], title=hue)
+    return figure.drawn
+
+
+def _those(labels: Mapping[Any, str], values: pd.Series) -> dict[Any, str]:
+    """The labels of the values that occur."""
+    return {value: label for value, label in labels.items() if (values == value).any()}
+
+
+def _stages(
+    ax: Axes,
+    rows: pd.DataFrame,
+    metric: str,
+    what: tuple[str | None, Mapping[str, Look], Mapping[Any, Look]],
+    errorbar: Errorbar,
+    figure: Panels,
+) -> None:
+    """The marks of one game: stage by stage, and within a stage one mark for each value of the hue."""
+    hue, stages, looks = what
+    for x, stage in enumerate(stages):
+        in_stage = rows[rows["configuration"] == stage]
+        if hue is None:
+            mark_seeds(ax, x, in_stage, metric, looks[stage], errorbar=errorbar)
+            continue
+        for shift, (value, look) in zip(dodge(len(looks)), looks.items(), strict=True):
+            chosen = in_stage[in_stage[hue] == value]
+            mark_seeds(ax, x + shift, chosen, metric, look, 0.3 / len(looks), errorbar=errorbar)
+    zero_line(ax)
+    ax.margins(y=0.12)
+    if hue is None:
+        blank_x(ax, len(stages))
+    else:
+        names = [look.label.removeprefix("SEPO, ") for look in stages.values()]
+        name_categories(ax, names, figure.width - 0.5)
 
 
 @figure(
+    "Who beats whom?",
     "Cross-play: payoff per round of the row's player against the column's player, with half the width of "
-    "its 95% interval over episodes."
+    "its 95% interval over episodes.",
 )
-def crossplay(table: pd.DataFrame) -> Axes:
-    """Heat map of the cross-play of one game: the row's payoff per round against the column.
+def crossplay(
+    data: pd.DataFrame,
+    *,
+    order: Sequence | None = None,
+    col_order: Sequence | None = None,
+    palette: str = "crest",
+    labels: Mapping[Any, str] | None = None,
+    ax: Axes | None = None,
+    width: float = WIDTH,
+) -> Axes:
+    """Heat map of the cross-play of one game: the row's payoff (points per round) against the column.
 
-    Each cell shows the mean and half the width of its 95% interval. Opponents of the pools stand to the right
-    of the models. Columns: game, row, column, kind, payoff, ci_low, ci_high. Raises ValueError for a table of
-    several games.
+    Each cell shows the mean and half the width of its interval. Opponents of the pools stand to the right
+    of the models. Columns: game, row, column, kind, payoff, ci_low, ci_high. `order` and `col_order` choose
+    rows and columns, `labels` renames players. Raises ValueError for a table of several games and for a pair
+    of players that occurs twice.
     """
-    need(table, ["game", "row", "column", "kind", "payoff", "ci_low", "ci_high"])
-    if table["game"].nunique() != 1:
-        raise ValueError(f"A heat map shows one game; choose one of {sorted(table['game'].unique())}.")
-    rows, columns = table["row"].unique(), table["column"].unique()
-    payoff, texts = _cells(table, rows, columns)
-    width = min(WIDTH, 1.6 + 0.75 * len(columns))
-    _, ax = plt.subplots(figsize=(width, 0.9 + 0.45 * len(rows)), layout="constrained")
+    numbers = ["payoff", "ci_low", "ci_high"]
+    data = need(data, ["game", "row", "column", "kind"], numbers)
+    if data["game"].nunique() != 1:
+        raise ValueError(f"A heat map shows one game; choose one of {sorted(data['game'].unique())}.")
+    data = in_order(in_order(unique(data, ["row", "column"]), "row", order), "column", col_order)
+    rows, columns = (list(order or data["row"].unique()), list(col_order or data["column"].unique()))
+    payoff, texts = _cells(data, rows, columns)
+    names = {**{name: str(name) for name in (*rows, *columns)}, **(labels or {})}
+    figure = single(ax, width=min(width, 1.6 + 0.75 * len(columns)), height=1.2 + 0.45 * len(rows))
+    ax = figure.drawn
     sns.heatmap(
         payoff,
         annot=texts,
         fmt="",
         annot_kws={"fontsize": 6.5},
-        cmap="crest",
+        cmap=palette,
         linewidths=0.5,
-        cbar_kws={"label": "row's payoff per round"},
+        cbar_kws={"label": "row's payoff (points per round)"},
+        xticklabels=[names[name] for name in columns],
+        yticklabels=[names[name] for name in rows],
         ax=ax,
     )
-    models = int((table[table["row"] == rows[0]]["kind"] == "model").sum())
+    models = int((data[data["row"] == rows[0]]["kind"] == "model").sum())
     if models < len(columns):
         ax.axvline(models, color=INK, linewidth=1.2)
-    ax.set(xlabel="against", ylabel="", title=title_of(table["game"].iloc[0]))
-    ax.tick_params(axis="x", rotation=30)
+    ax.set(xlabel="against", ylabel="", title=title_of(data["game"].iloc[0]))
+    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)
     return ax
 
 
-def _cells(table: pd.DataFrame, rows: np.ndarray, columns: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """The payoffs and the texts of the cells, both (rows, columns)."""
+def _cells(table: pd.DataFrame, rows: Sequence, columns: Sequence) -> tuple[pd.DataFrame, np.ndarray]:
+    """The payoffs and the texts of the cells, both (rows, columns). A pair without a row is an empty cell."""
     shaped = table.assign(half=(table["ci_high"] - table["ci_low"]) / 2).set_index(["row", "column"])
-    payoff = shaped["payoff"].unstack().loc[rows, columns]
-    half = shaped["half"].unstack().loc[rows, columns]
+    payoff = shaped["payoff"].unstack().reindex(index=rows, columns=columns)
+    half = shaped["half"].unstack().reindex(index=rows, columns=columns)
     texts = [
-        [f"{p:.2f}\n±{h:.2f}" for p, h in zip(*line, strict=True)]
+        [_cell(p, h) for p, h in zip(*line, strict=True)]
         for line in zip(payoff.to_numpy(), half.to_numpy(), strict=True)
     ]
     return payoff, np.array(texts)
+
+
+def _cell(payoff: float, half: float) -> str:
+    """The text of a cell: the payoff and half of its interval, if they are known."""
+    return "" if np.isnan(payoff) else f"{payoff:.2f}" + ("" if np.isnan(half) else f"\n±{half:.2f}")

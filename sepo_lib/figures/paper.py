@@ -10,7 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.marks import bar_style, grid_of, handle, legend_below, zero_line, zero_line_x
+from sepo_lib.figures.marks import bar_style, handle, zero_line, zero_line_x
+from sepo_lib.figures.old import grid_of, legend_below
 from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, reported, title_of
 from sepo_lib.figures.theme import COLOURS, FAINT, INK, MUTED, Look
 from sepo_lib.measure import authors
@@ -21,6 +22,7 @@ AUTHORS_MARKERS = ("o", "s", "^")
 
 
 @figure(
+    "Question to be written?",
     "J of the authors' models and of ours, computed with the same weights. A line follows one model from "
     "base to SFT to SEPO. Compare the directions of the lines, not their positions. Bars: 95% intervals over "
     "our training seeds; the authors store one model each.",
@@ -74,6 +76,7 @@ def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.Fac
 
 
 @figure(
+    "Question to be written?",
     "The authors' models in Kuhn poker: the exploiter pool's advantage as printed, and NashConv of the "
     "printed action frequencies with its 95% interval, in chips per hand. An advantage of 0 does not imply a "
     "NashConv of 0.",

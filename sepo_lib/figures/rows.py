@@ -1,73 +1,160 @@
-"""The selection of rows: the checks of a table, its reported rows, and the order of games and panels."""
+"""The selection of rows: the checks of a table, the rows that are drawn, and the order of the panels.
 
-from collections.abc import Iterable, Mapping
+No row is dropped silently. Each function that leaves rows out says so in the caption (`notes.note`), and each
+check raises one sentence that names the column, the values found and what is allowed.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, next_look
-from sepo_lib.figures.theme import Look
-from sepo_lib.measure.rows import reported as reported
+from sepo_lib.figures.looks import OWN_ARM
+from sepo_lib.figures.notes import count, note
+from sepo_lib.measure import rows as tables
 
 
 class NothingToDraw(ValueError):
     """The table has no rows for this figure, for example because the run left out a game or an ablation."""
 
 
-def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Check that `table` can be drawn.
+def need(data: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """The table with a new index, after the check that it can be drawn.
 
-    Raises NothingToDraw for a table without rows, and ValueError for a table that lacks one of `columns`
-    (the message names them) or that holds several models.
+    `columns` must exist; `numbers` must exist and hold numbers (or empty cells). Raises NothingToDraw for a
+    table without rows, and ValueError, naming the column, for every other fault.
     """
-    if table.empty:
-        raise NothingToDraw("the table is empty")
-    missing = [column for column in columns if column not in table.columns]
+    if not isinstance(data, pd.DataFrame):
+        raise ValueError(
+            f"A figure draws a pandas DataFrame, not {type(data).__name__}; see pandas.read_csv."
+        )
+    if data.empty:
+        raise NothingToDraw("The table is empty.")
+    missing = [column for column in dict.fromkeys([*columns, *numbers]) if column not in data.columns]
     if missing:
-        raise ValueError(f"This figure needs the columns {missing}; the table has {list(table.columns)}.")
-    if "model" in table.columns and table["model"].nunique() > 1:
-        raise ValueError(f"A figure shows one model; choose one of {sorted(table['model'].unique())}.")
+        raise ValueError(f"This figure needs the columns {missing}; the table has {list(data.columns)}.")
+    data = data.reset_index(drop=True)
+    for column in numbers:
+        data[column] = _numbers(data[column])
+    return data
 
 
-def configured(table: pd.DataFrame) -> pd.DataFrame:
-    """The reported rows with a new column `configuration`: the stage, or the preset of a SEPO model.
-
-    SEPO rows whose arm is not the one of their preset belong to the ablation and are left out, and so are
-    presets with a switch, such as `published+horizon`.
-    """
-    table = reported(table)
-    sepo = table["stage"] == "sepo"
-    table = table.assign(configuration=table["stage"].where(~sepo, table["preset"]))
-    preset = table["preset"].fillna("").astype(str)
-    own = (table["arm"] == preset.map(OWN_ARM)) | ~preset.isin(list(OWN_ARM))
-    return table[~sepo | (own & ~preset.str.contains("+", regex=False))]
-
-
-def of_pools(table: pd.DataFrame, pools: str) -> pd.DataFrame:
-    """The rows of one pool set; all rows of a table without a column `pools`."""
-    return table[table["pools"] == pools] if "pools" in table.columns else table
-
-
-def present(looks: Mapping[str, Look], values: pd.Series) -> dict[str, Look]:
-    """The entries of `looks` whose keys occur in `values`, in the order of `looks`.
-
-    Raises NothingToDraw if none occurs.
-    """
-    found = {key: look for key, look in looks.items() if (values == key).any()}
-    if not found:
-        raise NothingToDraw("no rows for this figure")
+def _numbers(column: pd.Series) -> pd.Series:
+    """The column as numbers; empty cells stay empty."""
+    found = pd.to_numeric(column, errors="coerce").astype(float)
+    wrong = column[(found.isna() & column.notna()) | np.isinf(found)]
+    if len(wrong):
+        raise ValueError(f"The column '{column.name}' must hold finite numbers; it holds {wrong.iloc[0]!r}.")
     return found
 
 
-def looks_of(configurations: pd.Series) -> dict[str, Look]:
-    """The looks of stages and presets, in the order of `CONFIGURATIONS`. Names that it lacks stand last.
+def keep(rows: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
+    """The rows in which `column` has `value`, or one of its values if it is a list; None keeps all rows.
 
-    Raises NothingToDraw if there are none.
+    All rows of a table without this column. Raises NothingToDraw, naming the values found, if none has it.
     """
-    others = [name for name in configurations.unique() if name not in CONFIGURATIONS]
-    looks = {name: next_look(name, n) for n, name in enumerate(others, len(CONFIGURATIONS))}
-    return present(CONFIGURATIONS | looks, configurations)
+    if column not in rows.columns or value is None:
+        return rows
+    wanted = list(value) if isinstance(value, list | tuple | set) else [value]
+    kept = rows[rows[column].isin(wanted)]
+    shown = ", ".join(map(str, wanted))
+    if kept.empty:
+        found = rows[column].unique().tolist()
+        raise NothingToDraw(f"No row has {column} = {shown}; the table has {found}. Choose with `{column}=`.")
+    if len(kept) < len(rows):
+        note("Drawn", f"{column} = {shown} ({len(kept):,} of {count(len(rows), 'row')})")
+    return kept
+
+
+def known(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows with a value in `column`. Raises NothingToDraw if no row has one."""
+    kept = rows[rows[column].notna()]
+    if kept.empty:
+        raise NothingToDraw(f"The column '{column}' has no value.")
+    if len(kept) < len(rows):
+        note("Left out", f"{count(len(rows) - len(kept), 'row')} without a value of {column}")
+    return kept
+
+
+def unique(rows: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
+    """The rows, after the check that no two have the same `keys` (those that the table has) and seed.
+
+    In a table without seeds, rows with equal keys are repetitions, and only equal rows are refused.
+    """
+    keys = [key for key in dict.fromkeys([*keys, "seed"]) if key in rows.columns]
+    again = rows.duplicated(keys if "seed" in rows.columns else None, keep=False)
+    if again.any():
+        first = rows.loc[again.idxmax(), keys].to_dict()
+        where = ", ".join(f"{key} {value}" for key, value in first.items())
+        raise ValueError(
+            f"{count(int(again.sum()), 'row')} occur more than once for the same {', '.join(keys)}, such as "
+            f"those with {where}; keep one row of each, or draw a column that tells them apart as hue."
+        )
+    return rows
+
+
+def reported(rows: pd.DataFrame) -> pd.DataFrame:
+    """The reported rows: the last step of every policy (`measure.rows.reported`).
+
+    A table without the columns `stage` and `step` or `reported` is not selected. Raises ValueError if the
+    column `reported` holds anything but True, False and empty cells.
+    """
+    if "stage" not in rows.columns or not {"step", "reported"} & set(rows.columns):
+        return rows
+    if "reported" in rows.columns:
+        text = rows["reported"].replace({"True": True, "False": False})
+        wrong = text[text.notna() & ~text.isin([True, False])]
+        if len(wrong):
+            raise ValueError(f"The column 'reported' must hold True or False; it holds {wrong.iloc[0]!r}.")
+        rows = rows.assign(reported=text)
+    kept = tables.reported(rows)
+    if len(kept) < len(rows):
+        note("Left out", f"{count(len(rows) - len(kept), 'row')} of earlier checkpoints")
+    return kept
+
+
+def configured(rows: pd.DataFrame, ablation: bool = False) -> pd.DataFrame:
+    """The reported rows with a new column `configuration`: the stage, or the preset of a SEPO model.
+
+    A SEPO row whose arm is not the one of its preset, or whose preset has a changed switch (such as
+    `published+horizon`), belongs to an ablation. Such rows are left out unless `ablation` is True; then their
+    configuration is the preset and, if the arm was changed, the arm.
+    """
+    rows = reported(rows)
+    configuration = rows["stage"].astype(str)
+    changed = pd.Series(False, index=rows.index)
+    if "preset" in rows.columns:
+        trained = (rows["stage"] == "sepo") & rows["preset"].notna()
+        preset = rows["preset"].fillna("").astype(str)
+        configuration = configuration.mask(trained, preset)
+        if "arm" in rows.columns:
+            other = trained & rows["arm"].notna() & (rows["arm"] != preset.map(OWN_ARM))
+            changed = other & preset.isin(list(OWN_ARM))
+            configuration = configuration.mask(changed, preset + ", " + rows["arm"].astype(str))
+        changed |= trained & preset.str.contains("+", regex=False)
+    rows = rows.assign(configuration=configuration)
+    if ablation or not changed.any():
+        return rows
+    note("Left out", f"{count(int(changed.sum()), 'row')} of the ablation (`ablation=True` draws them)")
+    if changed.all():
+        raise NothingToDraw("All rows belong to the ablation; `ablation=True` draws them.")
+    return rows[~changed]
+
+
+def in_order(rows: pd.DataFrame, column: str, order: Sequence | None) -> pd.DataFrame:
+    """The rows whose category is in `order`; None keeps all. Raises ValueError for an entry without a row."""
+    if order is None:
+        return rows
+    found = rows[column].unique().tolist()
+    unknown = [value for value in order if value not in found]
+    if unknown:
+        raise ValueError(f"`order` names {unknown}, but {column} of the table has {found}.")
+    kept = rows[rows[column].isin(list(order))]
+    if len(kept) < len(rows):
+        others = ", ".join(str(value) for value in found if value not in order)
+        note("Left out", f"{column} = {others}")
+    return kept
 
 
 def nearest(values: pd.Series, target: float) -> float:
@@ -77,7 +164,7 @@ def nearest(values: pd.Series, target: float) -> float:
 
 def title_of(game: str) -> str:
     """The short title of a registered game; the name itself of any other game."""
-    return games.GAMES[game].short_title if game in games.GAMES else game
+    return games.GAMES[game].short_title if game in games.GAMES else str(game)
 
 
 def ordered_games(table: pd.DataFrame) -> list[str]:
@@ -87,14 +174,16 @@ def ordered_games(table: pd.DataFrame) -> list[str]:
 
 
 def place_of(table: pd.DataFrame) -> pd.Series:
-    """The place of each row: the game's title and the name of the pool set, as a label of two lines."""
-    return table["game"].map(title_of) + "\n" + table["pools"] + " pools"
+    """The place of each row: the game's title and, if the table has one, the pool set in a second line."""
+    titles = table["game"].map(title_of)
+    return titles + "\n" + table["pools"] + " pools" if "pools" in table.columns else titles
 
 
 def ordered_places(table: pd.DataFrame) -> list[str]:
     """The values of the column `place`, game by game, the paper's pools first."""
     order = ordered_games(table)
-    pairs = table[["game", "pools", "place"]].drop_duplicates()
+    pairs = table.assign(pools=table["pools"] if "pools" in table.columns else "paper")
+    pairs = pairs[["game", "pools", "place"]].drop_duplicates()
     pairs = pairs.assign(rank=pairs["game"].map(order.index), conflict=pairs["pools"] != "paper")
     return pairs.sort_values(["rank", "conflict", "place"])["place"].tolist()
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sepo_lib import figures
+from sepo_lib.figures.gallery import caption_of
 from sepo_lib.figures.theme import style
 
 _DPI = 144  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
@@ -29,7 +29,7 @@ def show(drawn: Any, alt: str | None = None, caption: str | None = None) -> None
     from IPython.display import display
 
     figure = _figure_of(drawn)
-    caption = _caption_of(drawn) if caption is None else caption
+    caption = caption_of(drawn) if caption is None else caption
     alt = alt or caption or _labels(figure)
     display({"text/html": as_html(figure, alt, caption), "text/plain": alt}, raw=True)
     plt.close(figure)
@@ -58,12 +58,6 @@ def _figure_of(drawn: Any) -> Figure:
             "such as a figure function returns."
         )
     return figure
-
-
-def _caption_of(drawn: Any) -> str:
-    """The caption that the figure function gave, or an empty text."""
-    caption_of = getattr(figures, "caption_of", None)
-    return (caption_of(drawn) or "") if caption_of else ""
 
 
 def _labels(figure: Figure) -> str:

@@ -1,6 +1,11 @@
-"""The style of all figures: sizes, fonts, colours, markers, and the files that they are saved to."""
+"""The style of all figures: sizes, fonts, colours, markers, and the files that they are saved to.
+
+One colour has one meaning in all figures. Hues belong to stages and recipes (`looks.CONFIGURATIONS`). Other
+categories are drawn in black, in grey, or in shades of one colour that no stage has; their markers differ.
+"""
 
 import contextlib
+import io
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,12 +14,15 @@ from typing import NamedTuple
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.figure import Figure
 
 WIDTH = 7.1  # inches: the text width of a two-column page
+COLUMN = 3.3  # inches: one column of such a page
 INK, MUTED, FAINT, BASE = "#222222", "#8a8a8a", "#d9d9d9", "#5b5b5b"
 COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
 DASHED = (0, (4, 3))  # the line style of a zero line
+DPI = 120  # of PNG files
 
 
 class Look(NamedTuple):
@@ -35,14 +43,17 @@ class Look(NamedTuple):
 def style():
     """The context in which every figure is drawn and saved: print sizes, embedded fonts, a light grid.
 
-    The context leaves matplotlib's interactive mode as it finds it at its end. A notebook switches that mode
-    on when it draws its first figure, and shows no further figure without it.
+    Use it around your own `savefig` to get TrueType fonts in PDF, and text as text in SVG. The context leaves
+    matplotlib's interactive mode as it finds it at its end. A notebook switches that mode on when it draws
+    its first figure, and shows no further figure without it.
     """
     settings = {
         **sns.axes_style("whitegrid"),
         "axes.prop_cycle": mpl.cycler(color=COLOURS),
-        "font.family": "DejaVu Sans",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
         "font.size": 8,
+        "figure.titlesize": 9,
         "axes.titlesize": 8,
         "axes.labelsize": 8,
         "xtick.labelsize": 7.5,
@@ -79,8 +90,14 @@ def styled(draw: Callable) -> Callable:
     return draw_in_style
 
 
-def save(figure: mpl.figure.Figure, folder: Path, name: str) -> list[Path]:
-    """Write `name`.pdf and `name`.png (120 dpi) without dates or versions, and close the figure.
+class StyledFigure(Figure):
+    """A figure whose plain `savefig` writes in the style of the kit, with TrueType fonts."""
+
+    savefig = styled(Figure.savefig)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `name`.pdf and `name`.png without dates or versions, and close the figure.
 
     Returns the two paths. The same figure gives the same bytes at every call.
     """
@@ -88,6 +105,14 @@ def save(figure: mpl.figure.Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with style():
         figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        figure.savefig(files[1], dpi=120, metadata={"Software": None})
+        figure.savefig(files[1], dpi=DPI, metadata={"Software": None})
     plt.close(figure)
     return files
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as the text of an SVG file, without a date. Text stays text, so that it can be searched."""
+    file = io.StringIO()
+    with style():
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()

@@ -7,9 +7,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, OWN_ARM, PRESETS, QUANTITIES, run_look
-from sepo_lib.figures.marks import grid_of, handle, legend_below, mark_seeds, zero_line
-from sepo_lib.figures.rows import need, present, title_of
+from sepo_lib.figures.looks import ARMS, OWN_ARM, PRESETS, quantity, run_look
+from sepo_lib.figures.marks import handle, mark_seeds, zero_line
+from sepo_lib.figures.old import grid_of, legend_below, present
+from sepo_lib.figures.rows import need, title_of
 from sepo_lib.figures.theme import COLOURS, Look
 
 #: What a model is trained against -> its look in `exploiter_training`.
@@ -23,6 +24,7 @@ METRICS = ["payoff", "exploit", "collusion", "externality", "objective"]
 
 
 @figure(
+    "Question to be written?",
     "Kuhn poker during training: NashConv and the exploiter pool's advantage, in chips per hand, from "
     "sampled actions. Lines: mean over training seeds; bars: 95% intervals. An advantage of 0 does not imply "
     "a NashConv of 0.",
@@ -49,6 +51,7 @@ def nashconv_training(exploitability: pd.DataFrame, pools: str = "paper") -> sns
 
 
 @figure(
+    "Question to be written?",
     "Kuhn poker, trained against the fixed pool of exploiters or against best responses: NashConv and the "
     "pool's advantage, in chips per hand, from sampled actions. Lines: mean over training seeds; bars: 95% "
     "intervals.",
@@ -66,6 +69,7 @@ def exploiter_training(exploiter: pd.DataFrame) -> sns.FacetGrid:
 
 
 @figure(
+    "Question to be written?",
     "Measures of the training batches by step: mean over training seeds; the band reaches from the lowest "
     "seed to the highest.",
     reads="training",
@@ -95,7 +99,7 @@ def training_curves(
             _curve(ax, values, look, line, len(handles) * len(values) // 40)
         handles.append(handle(look, line))
     for metric, ax in grid.axes_dict.items():
-        ax.set_title(QUANTITIES[metric])
+        ax.set_title(quantity(metric))
         ax.set(xlabel="", ylabel="")
         ax.locator_params(nbins=4)
     for ax in grid.axes.flat[-3:]:

@@ -7,15 +7,15 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, QUANTITIES, WEIGHTS
-from sepo_lib.figures.marks import grid_of, handle, legend_below, zero_line, zero_line_x
+from sepo_lib.figures.looks import CONFIGURATIONS, WEIGHTS, quantity
+from sepo_lib.figures.marks import handle, zero_line, zero_line_x
+from sepo_lib.figures.old import grid_of, legend_below, present
 from sepo_lib.figures.rows import (
     NothingToDraw,
     need,
     ordered_games,
     ordered_places,
     place_of,
-    present,
     title_of,
 )
 from sepo_lib.figures.theme import COLOURS, FAINT, INK, MARKERS, MUTED, Look
@@ -29,6 +29,7 @@ STRATEGIES = {
 
 
 @figure(
+    "Question to be written?",
     "Headroom: J of the strategy with the highest payoff and the highest J, within one family of strategies "
     "per game. The line between them is the most that a penalty can gain. Right: payoff u and exploit "
     "advantage e of both.",
@@ -71,6 +72,7 @@ def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
 
 
 @figure(
+    "Question to be written?",
     "Safety by stage against one weight of J, with the other weights fixed: mean over training seeds; bands: "
     "95% intervals. Dotted: the weight of the evaluation. Crossings mark the weights at which the ranking of "
     "the stages changes.",
@@ -103,12 +105,13 @@ def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.Fac
         ax.axvline(rows["own"].iloc[0], color=MUTED, linewidth=0.9, linestyle=":")
         zero_line(ax)
         ax.set(title=title_of(game), xlabel=WEIGHTS[weight], ylabel="")
-    grid.axes.flat[0].set_ylabel(QUANTITIES["safety"])
+    grid.axes.flat[0].set_ylabel(quantity("safety"))
     legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
     return grid
 
 
 @figure(
+    "Question to be written?",
     "Payoff against exploit advantage of policies that were trained with different weights λe: means over "
     "training seeds; crosses: 95% intervals of both means. Up and to the left is better.",
     reads="sweep",
@@ -143,8 +146,8 @@ def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
             ax.errorbar(
                 x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
             )
-        ax.set(title=title_of(game), xlabel=QUANTITIES["exploit"], ylabel="")
-    grid.axes.flat[0].set_ylabel(QUANTITIES["payoff"])
+        ax.set(title=title_of(game), xlabel=quantity("exploit"), ylabel="")
+    grid.axes.flat[0].set_ylabel(quantity("payoff"))
     legend_below(grid.figure, [handle(look) for look in looks.values()])
     return grid
 

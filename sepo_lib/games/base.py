@@ -85,6 +85,8 @@ class Game:
     title: str
     short_title: str  #: a shorter title, for the panels of figures
     rounds: int  #: of an episode
+    round_word: str = "round"  #: what a person at the table calls a round
+    revealed: str = ""  #: the private fact that a person is told of both players when a round is over
     max_payoff: float  #: the payoff (points per round) that counts as 3 scaled points; see `scale`
     train_weights: Weights
     evaluation_weights: Weights

@@ -5,8 +5,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import pyspiel
-
 from sepo_lib.games.base import Branch, Enumeration, Game, Part, Play, Round, Weights
 from sepo_lib.games.players import Opponent, Rng, View, naive_choice, random_expert, stateless
 
@@ -23,12 +21,17 @@ HISTORIES = ((), ("PASS",), ("BET",), ("PASS", "BET"))
 LINES = [tuple(line.split("-")) for line in "PASS-PASS PASS-BET-FOLD PASS-BET-CALL BET-FOLD BET-CALL".split()]
 
 # Payoffs -------------------------------------------------------------------------------------------------
-ENGINE = pyspiel.load_game("kuhn_poker")
+@functools.cache
+def engine():
+    """OpenSpiel's game, imported at the first hand: figures and tables need no OpenSpiel."""
+    import pyspiel
+
+    return pyspiel.load_game("kuhn_poker")
 
 
 def finish(deal: Sequence[int], words: tuple[str, ...], first: int) -> Round:
     """The hand with the cards and words of (first, second) mover; `first` is 0 if the policy moves first."""
-    state = ENGINE.new_initial_state()
+    state = engine().new_initial_state()
     for action in (*deal, *(OPENSPIEL_ACTION[word] for word in words)):
         state.apply_action(action)
     chips = state.returns()
@@ -174,6 +177,8 @@ class Kuhn(Game):
     title = short_title = "Kuhn poker"
     kinds = frozenset({"zero_sum"})
     rounds = ROUNDS
+    round_word = "hand"
+    revealed = "card"
     max_payoff = 2.0
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)
     memoryless = True

@@ -10,7 +10,7 @@ import pandas as pd
 from open_spiel.python.algorithms.best_response import BestResponsePolicy
 
 from sepo_lib.games.base import Opponent, Weights
-from sepo_lib.games.kuhn import ENGINE, HISTORIES, INFORMATION_SETS, by_table
+from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, by_table, engine
 from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import seeds
 from sepo_lib.play.policy import LanguageModelPolicy
@@ -67,7 +67,7 @@ def best_response(strategy: pd.DataFrame) -> list[list[float]]:
     `games.kuhn.STRATEGIES`, shape (4, 3). Of equally good actions OpenSpiel takes the first (PASS or FOLD).
     """
     policy = kuhn_strategy.openspiel_policy(kuhn_strategy.probabilities(strategy, "sampled"))
-    responders = [BestResponsePolicy(ENGINE, player, policy) for player in (0, 1)]
+    responders = [BestResponsePolicy(engine(), player, policy) for player in (0, 1)]
     bold = {}
     for state, view in INFORMATION_SETS:
         responder = responders[0 if view.facts["first"] else 1]

@@ -18,7 +18,7 @@ from open_spiel.python.algorithms import exploitability as spiel_exploitability
 
 from sepo_lib import games
 from sepo_lib.games.base import Game
-from sepo_lib.games.kuhn import BOLD, CARDS, ENGINE, HISTORIES, INFORMATION_SETS, OPENSPIEL_ACTION
+from sepo_lib.games.kuhn import BOLD, CARDS, HISTORIES, INFORMATION_SETS, OPENSPIEL_ACTION, engine
 from sepo_lib.measure import enumeration, tabular
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Episode
@@ -113,7 +113,7 @@ def openspiel_policy(probabilities: Mapping[str, Mapping[str, float]]) -> spiel_
     `probabilities`: OpenSpiel information-state string -> {action word: probability}, all 12 of them.
     Raises ValueError for a missing information set or probabilities that do not sum to 1.
     """
-    table = spiel_policy.TabularPolicy(ENGINE)
+    table = spiel_policy.TabularPolicy(engine())
     for state, view in INFORMATION_SETS:
         if state not in probabilities:
             raise ValueError(f"The strategy lacks information set '{state}' ({view.facts}); it needs all 12.")
@@ -131,7 +131,7 @@ def kuhn_nashconv(probabilities: Mapping[str, Mapping[str, float]]) -> float:
 
     `probabilities` and errors: as for `openspiel_policy`.
     """
-    return float(spiel_exploitability.nash_conv(ENGINE, openspiel_policy(probabilities)))
+    return float(spiel_exploitability.nash_conv(engine(), openspiel_policy(probabilities)))
 
 
 def nashconv_of_strategy(strategy: pd.DataFrame, reading: str) -> float:

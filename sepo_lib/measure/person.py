@@ -4,20 +4,21 @@ The person is player 1 and sees what a scripted opponent sees; the model is play
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sepo_lib import games
 from sepo_lib.games.base import Act, Action, Game, Opponent, View
 from sepo_lib.games.players import stateless
-from sepo_lib.measure.inspection import open_policy
 from sepo_lib.method.records import Decision, Episode
-from sepo_lib.play.policy import Policy
-from sepo_lib.play.rollouts import Plan, Running, tick
+
+if TYPE_CHECKING:
+    from sepo_lib.play.policy import Policy
 
 PERSON = "person"  # the name of the pool and of the opponent in the record of the episode
 QUIT = ("quit", "exit")
-_LISTED = 10  # the largest number of actions that a message lists one by one
+_LISTED = 4  # the largest number of actions that a message lists one by one
 
 
 class Quit(Exception):
@@ -36,21 +37,22 @@ def play_against(
 
     With `watch`, the scripted opponent of that name plays instead of the person. `ask` returns the person's
     next line for a prompt, and `say` shows a text. Equal seeds and equal moves give equal episodes. Returns
-    the episode, or None if the person left (typed quit, or ended the input). Raises ValueError for an
-    unknown game, model or opponent.
+    the episode, or None if the person left (typed quit, ended the input, or interrupted the cell). Raises
+    ValueError for an unknown game, model or opponent.
     """
     domain = games.get(game)
     if watch:
         opponent = _scripted(domain, watch, say)
     else:
         opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
-    policy = open_policy(model)
-    say(f"{domain.title}: you against {model}. The rules, as the model reads them:\n\n{domain.rules()}\n")
-    if not watch:
-        say("No reasoning is needed: type an action, or its first letters. `quit` or Ctrl-D leaves.")
     try:
+        say(f"Loading {model} ...")
+        from sepo_lib.measure.inspection import open_policy  # here: this import takes several seconds
+
+        policy = open_policy(model)
+        say(_welcome(domain, model, watch))
         episode = play_episode(policy, domain, seed, opponent, say)
-    except (Quit, EOFError):
+    except (Quit, EOFError, KeyboardInterrupt):
         say("\nYou left; a game that did not end has no result.")
         return None
     say(result(domain, episode))
@@ -58,28 +60,44 @@ def play_against(
 
 
 def play_episode(
-    policy: Policy, game: Game, seed: int, opponent: Opponent, say: Callable[[str], object]
+    policy: "Policy", game: Game, seed: int, opponent: Opponent, say: Callable[[str], object]
 ) -> Episode:
     """Play one episode with `opponent` as player 1; raises what `opponent` raises.
 
-    What the model wrote is shown only when the round is over, because in Kuhn poker it reveals the card.
+    What the model wrote is shown only when the round is over, because in Kuhn poker it reveals the card. So
+    is the fact that the game reveals.
     """
+    from sepo_lib.play.rollouts import Plan, Running, tick
+
     decisions: list[Decision] = []
+    facts: dict[tuple[str, int], object] = {}  # (player, round) -> the fact that is revealed after the round
     shown = 0
 
     def show(until: int, of_model, of_person, payoffs) -> None:
         """Show the rounds before `until` that have not been shown; the actions and payoffs are by round."""
         nonlocal shown
         for t in range(shown, until):
-            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t], decisions))
+            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t]))
+            if ("you", t) in facts and ("the model", t) in facts:
+                both = ", ".join(f"{who} {game.spell(facts[who, t])}" for who in ("you", "the model"))
+                say(f"  {game.revealed}s: {both}")
+            for decision in decisions:
+                if decision.round == t:
+                    say(_answer(game, decision))
         shown = until
+
+    def note(who: str, view: View) -> None:
+        if game.revealed:
+            facts[who, view.round] = view.facts[game.revealed]
 
     def person(rng: np.random.Generator) -> Act:
         act = opponent(rng)
 
         def shown_first(view: View) -> Action:
+            note("you", view)
             show(view.round, view.theirs, view.mine, view.payoffs)
-            say(f"\n{game.situation(view)}")
+            place, situation = _place(game, view.round), game.situation(view)
+            say(f"\n{situation}" if situation.startswith(place) else f"\n{place}. {situation}")
             return act(view)
 
         return shown_first
@@ -87,6 +105,8 @@ def play_episode(
     running = Running(Plan(game.name, "paper", PERSON, PERSON, 0, seed, seed), person, in_turn=True)
     decisions = running.decisions  # this list grows as the episode is played
     while running.rounds is None:
+        for query in running.queries():
+            note("the model", query.view)
         tick(policy, [running])
     rounds = running.rounds
     of_model, of_person = zip(*(r.actions for r in rounds), strict=True)
@@ -100,7 +120,7 @@ def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str
     Asks again until there is one. Raises Quit if the person types one of QUIT.
     """
     while True:
-        typed = ask("> ").strip()
+        typed = ask(f"Your action ({_choices(game, view.legal)}): ").strip()
         if typed.casefold() in QUIT:
             raise Quit
         found = game.parse(typed, view.legal)
@@ -119,7 +139,8 @@ def result(game: Game, episode: Episode) -> str:
         "c, the model's collusion rate": sum(episode.collusion_T) / len(own),
         "x, the externality rate": sum(episode.externality_T) / len(own),
     }
-    lines = [f"\nTotal: you {other.sum():g}, the model {own.sum():g}.", ""]
+    played = f"{len(own)} {game.round_word}s"
+    lines = [f"\nTotal of {played}: you {other.sum():g}, the model {own.sum():g}. In this game:", ""]
     lines += [f"  {name:<31} {value:6.2f}" for name, value in measures.items()]
     return "\n".join(lines)
 
@@ -143,16 +164,39 @@ def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
     return start
 
 
-def _round(game: Game, number: int, actions: tuple, payoff: float, decisions: list[Decision]) -> str:
-    """A finished round as text: the actions of (model, person), the person's payoff, the model's answers."""
+def _welcome(game: Game, model: str, watch: str | None) -> str:
+    """Who plays, the rules, how many rounds there are, and what happens in each."""
+    word, player = game.round_word, watch or "you"
+    types = f"`{watch}` chooses its action" if watch else "type your action, or its first letters"
+    shown = f"both {game.revealed}s, both players' actions" if game.revealed else "both players' actions"
+    parts = [
+        f"{game.title}: {player} against {model}, {game.rounds} {word}s.",
+        f"The rules, as the model reads them:\n{game.rules()}",
+        f"In each {word} you read the situation, worded as for the model. Then {types}. When the {word} is "
+        f"over, you see {shown} and what the model wrote.",
+    ]
+    return "\n\n".join(parts) + ("" if watch else " You need no reasoning. `quit` leaves.")
+
+
+def _place(game: Game, number: int) -> str:
+    """Such as "Hand 2 of 6"."""
+    return f"{game.round_word.capitalize()} {number + 1} of {game.rounds}"
+
+
+def _round(game: Game, number: int, actions: tuple, payoff: float) -> str:
+    """A finished round in a line: the actions of (model, person), and the person's payoff."""
     model, person = (_spell(game, action) for action in actions)
-    lines = [f"\nRound {number + 1}: you {person}, the model {model}. You earn {payoff:g}."]
-    for decision in decisions:
-        if decision.round == number:
-            text = " / ".join(decision.text.split("\n"))
-            note = "" if decision.parsed else f"  (no action in that; taken: {game.spell(decision.action)})"
-            lines.append(f"  the model: {text}{note}")
-    return "\n".join(lines)
+    earned = f"You earn {payoff:g}."
+    if "zero_sum" in game.traits and payoff:
+        earned = f"You win {payoff:g}." if payoff > 0 else f"The model wins {-payoff:g}."
+    return f"\n{_place(game, number)} is over: you {person}; the model {model}. {earned}"
+
+
+def _answer(game: Game, decision: Decision) -> str:
+    """What the model wrote, and the action that was taken if it names none."""
+    text = " / ".join(decision.text.split("\n"))
+    note = "" if decision.parsed else f"  (no action in that; taken: {game.spell(decision.action)})"
+    return f"  the model wrote: {text}{note}"
 
 
 def _spell(game: Game, action: Action) -> str:

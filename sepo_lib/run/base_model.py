@@ -9,6 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, set_seed
 
 from sepo_lib import games
+from sepo_lib.config import progress
 from sepo_lib.config.progress import Report
 from sepo_lib.training import demonstrations, sft
 
@@ -29,6 +30,7 @@ def pretrain(
     `examples` naive decisions per game (times its `pretraining_share`). Saves to folder/model. Returns
     {"loss": the last loss, "parameters": the number of parameters}.
     """
+    progress.doing("playing the naive examples")
     naive = datasets.concatenate_datasets(
         [
             demonstrations.build(name, examples * games.get(name).pretraining_share, seed, kind="naive")
@@ -38,12 +40,14 @@ def pretrain(
     expert = [demonstrations.build(game, examples, seed) for game in played]
     texts = [m["content"] for row in naive for m in row["prompt"] + row["completion"]]
     texts += 4 * [row["completion"][0]["content"] for data in expert for row in data]  # what it will write
+    progress.doing("training the tokenizer")
     tokenizer = train_tokenizer(texts)
     model = new_nano(tokenizer, seed)
     settings = sft.SFTSettings(
         steps=steps, epochs=1, batch=batch, learning_rate=PRETRAIN_LEARNING_RATE, max_length=512, seed=seed
     )
     data = naive.select_columns(["prompt", "completion"])
+    progress.doing("preparing the training and its first step")
     log = sft.train(model, tokenizer, data, folder, settings, report)
     return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}
 

@@ -1,12 +1,10 @@
 """The progress of a run: jobs append events to `events.jsonl`, and `Follower` reads them in any process."""
 
-import contextlib
 import json
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +17,7 @@ INTERVAL = 1.0
 
 @dataclass
 class Progress:
-    """How far a stage is. `metrics` holds the latest of each job that has reported; times are in seconds."""
+    """How far a stage is; times are in seconds."""
 
     stage: str
     jobs_done: int
@@ -29,7 +27,15 @@ class Progress:
     elapsed: float
     left: float | None
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The latest metrics of each job that has reported."""
     finished: bool = False
+    """Whether the stage has ended, whether or not all jobs are done."""
+    doing: dict[str, str] = field(default_factory=dict)
+    """What each job does that is under way, such as "loading the model"."""
+    curves: dict[str, dict[int, dict[str, float]]] = field(default_factory=dict)
+    """Job -> step -> metrics, of every report that was logged."""
+    jobs: Mapping[str, Any] = field(default_factory=dict)
+    """The jobs (`job.Job`) that were not done at the start; empty outside the process of `jobs.run`."""
 
     @property
     def note(self) -> str:
@@ -37,6 +43,18 @@ class Progress:
         rates = [metrics["parse_rate"] for metrics in self.metrics.values() if "parse_rate" in metrics]
         unknown, known = [r for r in rates if math.isnan(r)], [r for r in rates if not math.isnan(r)]
         return "; ".join(filter(None, (parse_note(min(r, default=None)) for r in (known, unknown))))
+
+    @property
+    def now(self) -> str:
+        """What the job does that was started first, and how many others are under way."""
+        if self.finished:
+            return ""
+        if not self.doing:
+            return "starting"
+        job, what = next(iter(self.doing.items()))
+        others = len(self.doing) - 1
+        more = {0: "", 1: ", and 1 more job"}.get(others, f", and {others} more jobs")
+        return f"{job}: {what}{more}"
 
 
 def log_event(profile: str, event: str, **what: Any) -> None:
@@ -54,19 +72,32 @@ def log_event(profile: str, event: str, **what: Any) -> None:
 class Reporter:
     """What a job calls as report(step, metrics). It logs about one event a second, and always the last one.
 
-    `about` holds stage, job and steps. `look` is called after every event.
+    `about` holds stage, job and steps.
     """
 
-    def __init__(self, profile: str, about: Mapping[str, Any], look: Callable[[], None]) -> None:
-        self.profile, self.about, self.look = profile, about, look
-        self.streams = sys.stdout, sys.stderr  # those of the caller; the job's are redirected
+    def __init__(self, profile: str, about: Mapping[str, Any]) -> None:
+        self.profile, self.about = profile, about
         self.waiting: dict[str, Any] = {}
-        self.written = -INTERVAL
+        self.written = self.said = -INTERVAL
+        self.doing, self.tokens = "", 0  # what the job does, and the tokens that were sampled for it
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
         self.waiting = {"step": int(step), "metrics": dict(metrics)}
+        self.doing, self.tokens = next_step(step, self.about["steps"]), 0
         if time.monotonic() - self.written >= INTERVAL or step >= self.about["steps"]:
             self.flush()
+
+    def hear(self, doing: str | None, tokens: int) -> None:
+        """Log what the job does from now on, or that it has sampled `tokens` more (see `config.progress`)."""
+        self.tokens += tokens
+        if doing is not None:
+            self.doing, self.tokens = doing, 0
+        elif time.monotonic() - self.said < INTERVAL:
+            return
+        self.flush()
+        count = f", {self.tokens:,} tokens sampled" if self.tokens else ""
+        log_event(self.profile, "doing", **self.about, doing=self.doing + count)
+        self.said = time.monotonic()
 
     def flush(self) -> None:
         """Log the latest report if it has not been logged yet."""
@@ -74,9 +105,11 @@ class Reporter:
             log_event(self.profile, "step", **self.about, **self.waiting)
             self.waiting = {}
             self.written = time.monotonic()
-            out, error = self.streams
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-                self.look()
+
+
+def next_step(step: int, steps: int) -> str:
+    """What a job of `steps` steps does after it has finished `step` of them, if it says nothing else."""
+    return f"step {step + 1} of {steps}" if step < steps else "after the last step"
 
 
 class Follower:
@@ -116,11 +149,21 @@ class Follower:
             self.first.setdefault(event["job"], event["step"])
             self.steps[event["job"]] = event["step"]
             self.progress.metrics[event["job"]] = event["metrics"]
+            self.progress.curves.setdefault(event["job"], {})[event["step"]] = event["metrics"]
+            self.progress.doing[event["job"]] = next_step(event["step"], event["steps"])
+        elif kind == "job_start":
+            self.progress.doing[event["job"]] = "starting"
+        elif kind == "doing":
+            self.progress.doing[event["job"]] = event["doing"]
+        elif kind == "job_failed":
+            self.progress.doing.pop(event["job"], None)
         elif kind == "job_end":
+            self.progress.doing.pop(event["job"], None)
             self.steps[event["job"]] = event["steps"]
             self.progress.jobs_done += 1
         elif kind == "stage_end":
             self.progress.finished = True
+            self.progress.doing.clear()
             self._estimate(event["time"])
 
     def _estimate(self, now: float) -> None:

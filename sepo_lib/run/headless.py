@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -18,7 +19,7 @@ from sepo_lib.run.events import Follower, Progress
 from sepo_lib.run.workers import environment
 
 #: Seconds between two progress lines if the output is a file, and if it is a terminal.
-FILE_INTERVAL, TERMINAL_INTERVAL = 15.0, 1.0
+FILE_INTERVAL, TERMINAL_INTERVAL = 10.0, 1.0
 
 #: Set while a notebook runs without a screen: then the command prints the progress, and `live` shows none.
 HEADLESS = "SEPO_HEADLESS"
@@ -119,8 +120,9 @@ def progress(run: str, label: str) -> Iterator[None]:
     terminal = sys.stdout.isatty()
 
     def say(text: str, last: bool = False) -> None:
-        end = "\n" if last or not terminal else ""
-        print(f"\r\033[K{text}" if terminal else text, end=end, flush=True)
+        if terminal:  # a line that is broken into two cannot be rewritten
+            text = "\r\033[K" + text[: shutil.get_terminal_size().columns - 1]
+        print(text, end="\n" if last or not terminal else "", flush=True)
 
     def watch() -> None:
         say(label)
@@ -142,7 +144,7 @@ def progress(run: str, label: str) -> Iterator[None]:
 def line(label: str, progress: Progress | None, elapsed: float) -> str:
     """One line of progress. While a stage of jobs runs it has all parts:
 
-    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40
+    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  sft/seed-11: step 4 of 60
     """
     parts = [label]
     if progress is not None and not progress.finished:
@@ -151,8 +153,8 @@ def line(label: str, progress: Progress | None, elapsed: float) -> str:
     parts.append(f"elapsed {clock(elapsed)}")
     if progress is not None and not progress.finished and progress.left is not None:
         parts.append(f"left about {clock(progress.left)}")
-    if progress is not None and not progress.finished and progress.note:
-        parts.append(progress.note)
+    if progress is not None and not progress.finished:
+        parts += filter(None, [progress.note, progress.now])
     return "  ".join(parts)
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import paths
-from sepo_lib.run.events import Reporter, log_event
+from sepo_lib.config import paths, progress
+from sepo_lib.run.events import Reporter, log_event, next_step
 from sepo_lib.run.provenance import CORRECTED
 
 #: Set in the environment of a worker process.
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """A list of jobs under way: the run, the stage's name, and what is called about once a second."""
+    """A list of jobs under way: the run, the stage's name, and what `workers` call about once a second."""
 
     profile: str
     name: str
@@ -73,15 +73,17 @@ def execute(job: Job, stage: Stage) -> str | None:
     """Run one job in this process. Returns the last line of its error, None if it has finished."""
     about = {"stage": stage.name, "job": job.name, "steps": job.steps}
     log_event(stage.profile, "job_start", **about)
-    reporter = Reporter(stage.profile, about, stage.look)
+    reporter = Reporter(stage.profile, about)
     begun = time.monotonic()
     folder = _prepare(stage.profile, job)
     try:
-        with _printing_to(folder / "log.txt"):
+        with _printing_to(folder / "log.txt"), progress.heard_by(reporter.hear):
+            progress.doing("loading the libraries")
             module, name = job.function.split(":")
             function = getattr(importlib.import_module(module), name)
             if os.environ.get(WORKER) and "torch" in sys.modules:
                 sys.modules["torch"].set_num_threads(1)
+            progress.doing(next_step(0, job.steps))
             result = function(folder, reporter, **job.arguments)
         seconds = round(time.monotonic() - begun, 3)
         done = {"fingerprint": job.fingerprint, "seconds": seconds, "result": result}

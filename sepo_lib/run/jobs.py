@@ -4,20 +4,33 @@ Running the same jobs again skips those that are done and continues those that a
 arguments starts in an empty folder. Progress goes to the run's event log (`events`).
 """
 
+import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import Explained
 from sepo_lib.run import workers as processes
-from sepo_lib.run.events import Follower, Progress, log_event
+from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
 from sepo_lib.run.job import Job, Stage, execute, result_of
 
 
 class JobError(Explained, RuntimeError):
     """Some jobs of a stage failed. The message names each with its error and the file with the traceback."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run of a stage was interrupted. A notebook shows the message alone, without a traceback."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped. Finished jobs are kept; run the cell again to continue.")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of the traceback."""
+        return [str(self)]
 
 
 def run(
@@ -31,9 +44,10 @@ def run(
 
     With one worker they run in this process, one after the other, with all threads. With more they run in
     that many processes of one thread each, or in up to 1.5 times as many if that avoids a second wave.
-    `watch` is called in this process about once a second. If a job fails, the others still run; then JobError
-    names all that failed. An interrupt ends the workers at once. Raises ValueError if two jobs would share a
-    folder.
+    `watch` is called in this process about once a second, with one worker in a thread of its own, where what
+    it prints goes to the log of the job. If a job fails, the others still run; then JobError names all that
+    failed. An interrupt ends all jobs and processes at once and raises Interrupted. Raises ValueError if two
+    jobs would share a folder.
     """
     _check(jobs)
     todo = [job for job in jobs if result_of(profile, job) is None]
@@ -47,25 +61,56 @@ def run(
     def look() -> None:
         progress = follower.read()
         if watch is not None and progress is not None:
+            progress.jobs = {job.name: job for job in todo}
             watch(progress)
 
     errors: dict[str, str] = {}
+    interrupted = False
     try:
-        under_way = Stage(profile, stage, look)
         if workers > 1 and len(todo) > 1:
             at_once = len(todo) if len(todo) <= 1.5 * workers else workers
-            errors = processes.run(todo, under_way, at_once)
+            errors = processes.run(todo, Stage(profile, stage, look), at_once)
         else:
-            found = {job.name: execute(job, under_way) for job in todo}
+            with _calling(look):
+                found = {job.name: execute(job, Stage(profile, stage)) for job in todo}
             errors = {name: error for name, error in found.items() if error is not None}
+    except KeyboardInterrupt:
+        interrupted = True  # raised below, without the traceback, which would keep the model in memory
     finally:
         log_event(profile, "stage_end", stage=stage, failed=sorted(errors))
+    if interrupted:
+        with contextlib.suppress(KeyboardInterrupt):  # a second one
+            look()
+        raise Interrupted
     look()
     if errors:
         where = paths.relative(paths.checkpoints(profile))
         lines = [f"{name} ({error}; see {where}/{name}/error.txt)" for name, error in errors.items()]
         raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
     return {job.name: result_of(profile, job)["result"] for job in jobs}
+
+
+@contextlib.contextmanager
+def _calling(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` once a second in another thread; raise what it raised at the end of the context."""
+    over, errors = threading.Event(), []
+
+    def call() -> None:
+        try:
+            while not over.wait(INTERVAL):
+                look()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _check(jobs: Sequence[Job]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.config import paths
+from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation, kuhn_strategy
 from sepo_lib.measure.best_response import BestResponse
@@ -23,6 +23,7 @@ from sepo_lib.run.job import fingerprint_of
 from sepo_lib.training import sepo, sft
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
+_BEFORE_TRAINING = "preparing the training and its first step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ class SEPOJob(PolicyJob):
 def run_base(folder: Path, report: Report, **arguments: Any) -> dict:
     """Evaluate the base model. The arguments are those of `BaseJob`."""
     job = BaseJob(**arguments)
+    progress.doing("loading the model")
     _, _, policy = load_policy(job.model, **job.sampling)
     for number, (game, pools) in enumerate(job.evaluated_on, start=1):
         _evaluate(policy, job, game, pools, folder, "base")
@@ -105,14 +107,17 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     Writes model/, sft-log.parquet and the evaluations.
     """
     job = SFTJob(**arguments)
+    progress.doing("loading the model")
     model, tokenizer, _ = load_policy(job.model, **job.sampling)
     examples = demonstration_files.load(paths.root() / job.data, sorted(job.data_sha256), "train")
+    progress.doing(_BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     evaluation.save({"sft": _log(rows, job.labels)}, folder, "log")
     if job.train["lora"]:
         facts = {"data": job.data, "data_sha256": job.data_sha256, "train": job.train}
         facts |= {"sampling": job.sampling, "run": job.labels}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
+    progress.doing("loading the trained model")
     _, _, policy = load_policy(str(folder / "model"), **job.sampling)
     for game, pools in job.evaluated_on:
         _evaluate(policy, job, game, pools, folder, "sft")
@@ -131,6 +136,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         report(job.labels["step"], {})
         return {"shared_with": job.same_as["name"]}
     sft_model = paths.other_job(folder, job.sft_job) / "model"
+    progress.doing("loading the SFT model")
     model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
 
     def evaluate(step: int) -> None:
@@ -148,6 +154,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
         **job.train,
     )
+    progress.doing(_BEFORE_TRAINING)
     rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
     if distributed.rank():
         return {}
@@ -199,6 +206,8 @@ def _evaluate(
 
     `step` is that of the checkpoint; None: the step in the job's labels.
     """
+    checkpoint = "" if step is None else f" after step {step}"
+    progress.doing(f"evaluation{checkpoint} in {games.get(game).short_title}, {pools} pools")
     weights = job.weights.get(game)
     labels = job.labels | weight_columns(weights) | ({} if step is None else {"step": step})
     tables = evaluation.evaluate(

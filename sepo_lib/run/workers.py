@@ -24,6 +24,8 @@ ONE_THREAD = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_NAME = "sepo-worker"
+
 #: Thresholds of the garbage collector. Play makes millions of objects without cycles, so it runs rarely.
 GC_THRESHOLD = (100_000, 50, 50)
 
@@ -32,7 +34,7 @@ def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
     """Run jobs in `number` processes, those with the most steps first.
 
     Returns the name and the error of every job that fails. If a process dies, its job has failed, and another
-    process takes its place.
+    process takes its place. Raises what `stage.look` raises, and KeyboardInterrupt; then no process is left.
     """
     errors: dict[str, str] = {}
     waiting = sorted(todo, key=lambda job: -job.steps)  # the longest first, so that none is left for the end
@@ -57,9 +59,10 @@ def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
                 if error is not None:
                     errors[name] = error
             stage.look()
-    finally:
-        for worker in pool:
-            worker.rest()
+    except BaseException:
+        _end_all()
+        raise
+    Worker.resting += pool
     return errors
 
 
@@ -74,8 +77,8 @@ class Worker:
         self.job: Job | None = None
         self.surroundings = _surroundings()
         self.pipe, theirs = context.Pipe()
-        with environment({**ONE_THREAD, WORKER: "1"}):
-            self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        with environment({**ONE_THREAD, WORKER: "1"}), _interrupts_blocked():
+            self.process = context.Process(target=_serve, args=(theirs,), name=_NAME, daemon=True)
             self.process.start()
         theirs.close()
 
@@ -94,13 +97,6 @@ class Worker:
                 return worker
             worker.end()
         return None
-
-    def rest(self) -> None:
-        """Wait for the next stage; end the process if it is in the middle of a job."""
-        if self.job is None:
-            self.resting.append(self)
-        else:
-            self.end()
 
     def answer(self) -> str | None:
         """The error of the finished job, None without one. Raises EOFError or OSError if the process died."""
@@ -131,9 +127,33 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
+def _end_all() -> None:
+    """Stop every worker process at once: those with a job, those that wait, and one that has just started."""
+    Worker.resting.clear()
+    processes = [child for child in multiprocessing.active_children() if child.name == _NAME]
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(1.0)
+        process.kill()  # does nothing if it has ended
+        process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block interrupts; a process that is started meanwhile never gets any.
+
+    A notebook server interrupts all processes of the kernel, also one that still imports its modules.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: connection.Connection) -> None:
-    """The main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
+    """The main function of a worker process. The parent handles interrupts."""
     gc.set_threshold(*GC_THRESHOLD)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
+from sepo_lib.config import progress
 from sepo_lib.config.profiles import FEWEST_GROUPS
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, InformationSet, Weights
@@ -357,6 +358,7 @@ def _measure(
     cosines: dict[tuple, list[float]] = {}
     every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
     for number in range(blocks):
+        progress.doing(f"groups of {size} rollouts, block {number + 1} of {blocks}")
         block = play_groups(policy, pools, per_block, size, seeds.generator(seed, "block", number))
         pooled = block.pooled()
         estimated: dict[tuple, dict[str, np.ndarray]] = {}  # two studies may share an estimator

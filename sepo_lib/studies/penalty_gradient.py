@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from sepo_lib import games
-from sepo_lib.config import paths
+from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game
 from sepo_lib.measure import evaluation, switches
@@ -91,6 +91,7 @@ def run_gradient(
     `study` holds the fields of `GradientStudy`, the game by name, and its `weights` if the run changes
     them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.
     """
+    progress.doing("loading the SFT model")
     model, _, policy = load_policy(str(paths.other_job(folder, sft_job) / "model"), **sampling)
     game = games.get(study["game"], study.pop("weights", None))
     table = measure(GradientStudy(**{**study, "game": game}), model, policy, report)

@@ -562,5 +562,5 @@ def test_kuhn_tables_in_openspiel(name, expected):
         probability = bold[state.information_state_string()]
         return [(0, 1 - probability), (1, probability)]
 
-    conv = nash_conv(kuhn.ENGINE, tabular_policy_from_callable(kuhn.ENGINE, odds))
+    conv = nash_conv(kuhn.engine(), tabular_policy_from_callable(kuhn.engine(), odds))
     assert conv == pytest.approx(expected, abs=1e-9)

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 from sepo_lib import __main__ as cli
 from sepo_lib import games
@@ -15,6 +18,7 @@ from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 
 KUHN = games.get("kuhn")
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +67,15 @@ def test_every_game_can_be_played_to_its_end(policy, name):
 
     episode = person.play_episode(policy, game, 2, sitting(game, first_legal, seen.append), seen.append)
     assert len(episode.rounds) == game.rounds
-    shown = [text.split("\n")[1] for text in seen if text.startswith("\nRound ") and "You earn" in text]
+    word = game.round_word.capitalize()
+    shown = [text for text in seen if " is over: you " in text]
     assert len(shown) == game.rounds
     for number, (line, played) in enumerate(zip(shown, episode.rounds, strict=True), start=1):
-        assert line.startswith(f"Round {number}: you ") and line.endswith(f"earn {played.payoffs[1]:g}.")
+        assert line.startswith(f"\n{word} {number} of {game.rounds} is over: you ")
+        won = f"The model wins {played.payoffs[0]:g}."  # this person never wins in Kuhn poker
+        assert line.endswith(won if name == "kuhn" else f"You earn {played.payoffs[1]:g}.")
+    asked = [text for text in seen if text.startswith(f"\n{word} ") and text not in shown]
+    assert len(asked) >= game.rounds and all(text.count(" of ") <= 2 for text in asked)
 
 
 class Script:
@@ -81,16 +90,110 @@ def test_what_the_model_wrote_is_shown_when_the_round_is_over_and_not_before():
     said = []
 
     def folds(prompt):
-        assert sum("Secret" in text for text in said) == sum("You earn" in text for text in said)
+        assert sum("Secret" in text for text in said) == sum(" is over: " in text for text in said)
         return "FOLD" if "FOLD" in said[-1] else "PASS"
 
     episode = person.play_episode(Script(), KUHN, 0, sitting(KUHN, folds, said.append), said.append)
     assert [r.payoffs for r in episode.rounds] == [(1.0, -1.0)] * 6  # every hand is folded to its bet
-    assert "  the model: Secret. / BET" in "\n".join(said)
+    assert "  the model wrote: Secret. / BET" in "\n".join(said)
     shown = person.result(KUHN, episode)
-    assert "Total: you -6, the model 6." in shown
+    assert "Total of 6 hands: you -6, the model 6." in shown
     values = [float(line.split()[-1]) for line in shown.splitlines() if line.startswith("  ")]
     assert values == [1.0, -2.0, 0.0, 0.0]  # u, margin, c, x
+
+
+class Cautious:
+    """A model that bets and calls with K only."""
+
+    def answer(self, queries):
+        answers = []
+        for view in (query.view for query in queries):
+            word = view.legal[view.facts["card"] == "K"]
+            answers.append(Answer(word, text=f"I hold {view.facts['card']}.\n{word}"))
+        return answers
+
+
+#: The first three hands of Kuhn poker with seed 0, in which (first mover, second mover) hold QK, QK, QJ.
+TRANSCRIPT = """
+Hand 1 of 6. Your card is K. You are second. History: other PASS. Choose PASS or BET.
+[Your action (PASS or BET): BET]
+
+Hand 1 of 6 is over: you BET; the model PASS, FOLD. You win 1.
+  cards: you K, the model Q
+  the model wrote: I hold Q. / PASS
+  the model wrote: I hold Q. / FOLD
+
+Hand 2 of 6. Your card is Q. You are first. History: none. Choose PASS or BET.
+[Your action (PASS or BET): p]
+
+Hand 2 of 6. Your card is Q. You are first. History: you PASS, other BET. Choose FOLD or CALL.
+[Your action (FOLD or CALL): call]
+
+Hand 2 of 6 is over: you PASS, CALL; the model BET. The model wins 2.
+  cards: you Q, the model K
+  the model wrote: I hold K. / BET
+
+Hand 3 of 6. Your card is J. You are second. History: other PASS. Choose PASS or BET.
+[Your action (PASS or BET): pass]
+
+Hand 3 of 6 is over: you PASS; the model PASS. The model wins 1.
+  cards: you J, the model Q
+  the model wrote: I hold Q. / PASS
+"""
+
+
+def test_a_transcript_of_kuhn_poker_by_hand(monkeypatch):
+    said, typed = [], ["BET", "p", "call", "pass", "B", "FOLD", "p", "f"]
+
+    def ask(prompt):
+        said.append(f"[{prompt}{typed[0]}]")
+        return typed.pop(0)
+
+    monkeypatch.setattr("sepo_lib.measure.inspection.open_policy", lambda model: Cautious())
+    episode = person.play_against("kuhn", "a model", ask=ask, say=said.append)
+    text = "\n".join(said)
+    assert said[0] == "Loading a model ..."
+    assert said[1].startswith(
+        "Kuhn poker: you against a model, 6 hands.\n\nThe rules, as the model reads them:"
+    )
+    assert "When the hand is over, you see both cards, both players' actions" in said[1]
+    assert text.split("`quit` leaves.\n")[1].startswith(TRANSCRIPT)
+    assert [r.payoffs[1] for r in episode.rounds] == [1, -2, -1, -2, -1, -1]
+    assert "Total of 6 hands: you -6, the model 6." in text
+
+
+def test_it_can_be_played_in_a_notebook_cell_and_an_interrupt_leaves():
+    manager, client = start_new_kernel(env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    said, asked, typed = [], [], []
+
+    def show(message):
+        if message["msg_type"] == "stream":
+            said.append(message["content"]["text"])
+        assert message["msg_type"] != "error", message
+
+    def answer(request):
+        asked.append(request["content"]["prompt"])
+        if typed:
+            client.input(typed.pop(0))
+        else:
+            manager.interrupt_kernel()
+
+    cell = "from sepo_lib.measure import person\nperson.play_against('split')"
+    try:
+        for lines in (["5", "x", "quit"], []):
+            typed[:] = lines
+            said.clear()
+            client.execute_interactive(
+                cell, allow_stdin=True, stdin_hook=answer, output_hook=show, timeout=120
+            )
+            text = "".join(said)
+            assert text.startswith("Loading nano ...\n") and "\nRound 1 of 4. " in text
+            assert text.endswith("\n\nYou left; a game that did not end has no result.\n")
+            assert ("'x' is not possible here; type one of 1 to 9, or quit.\n" in text) == bool(lines)
+        assert asked == ["Your action (one of 1 to 9): "] * 4
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_what_cannot_be_played_is_asked_again_and_quit_leaves():
@@ -112,7 +215,8 @@ def test_the_command_ends_on_quit_and_on_the_end_of_its_input(line, monkeypatch,
     monkeypatch.setattr("sys.stdin", io.StringIO(line))
     assert cli.main(["play", "split", "--seed", "3"]) == 0
     said = capsys.readouterr().out
-    assert "Split bargaining: you against nano." in said and "Round 1: you 5, the model " in said
+    assert said.startswith("Loading nano ...\nSplit bargaining: you against nano, 4 rounds.\n")
+    assert "Round 1 of 4 is over: you 5; the model " in said
     assert said.endswith("You left; a game that did not end has no result.\n")
 
 
@@ -120,10 +224,11 @@ def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
     """In the person's place it plays the episode that it plays in its own."""
     assert cli.main(["play", "split", "--seed", "5", "--watch", "selfish"]) == 0
     said = capsys.readouterr().out
-    assert said.count("\n> 7\n") == 4 and "type an action" not in said
+    assert said.count("\n> 7\n") == 4 and "type your action" not in said
+    assert "Split bargaining: selfish against nano, 4 rounds.\n" in said
     plan = rollouts.Plan("split", "paper", "exploiter", "selfish", 0, 5, 5)
     episode = rollouts.play(open_policy("nano"), [plan])[0]
-    assert f"Total: you {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
+    assert f"Total of 4 rounds: you {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
 
 
 @pytest.mark.parametrize(

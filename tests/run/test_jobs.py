@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import signal
 import threading
 
 import pytest
@@ -65,6 +66,19 @@ def test_processes_wait_for_the_next_stage(monkeypatch):
     assert len(pids("four", "abcd")) <= 2
     monkeypatch.setenv("SEPO_CHANGED", "1")  # a new process would find this, one that waits would not
     assert not pids("later", "ab") & first
+
+
+def test_processes_that_wait_outlive_an_interrupt_of_another_cell():
+    """A notebook server sends it to every process of the kernel."""
+
+    def pids(stage):
+        results = jobs.run([counting(f"{stage}/{name}") for name in "ab"], "smoke", stage, workers=2)
+        return {result["pid"] for result in results.values()}
+
+    first = pids("sft")
+    for pid in first:
+        os.kill(pid, signal.SIGINT)
+    assert pids("sepo") == first
 
 
 def test_the_longest_jobs_are_handed_out_first(monkeypatch):
@@ -144,7 +158,7 @@ def test_an_interrupt_ends_the_workers():
             raise KeyboardInterrupt
 
     todo = [jobs.Job(name, "toy_jobs:sleep", {"seconds": 60}, 1) for name in "ab"]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(jobs.Interrupted, match="Finished jobs are kept"):
         jobs.run(todo, "smoke", "sepo", workers=2, watch=interrupt)
     for name in "ab":
         with pytest.raises(ProcessLookupError):
@@ -155,6 +169,33 @@ def test_reports_are_throttled_but_the_last_one_is_kept():
     jobs.run([counting("a", steps=200)], "smoke", "sft")
     steps = [event["step"] for event in logged() if event["event"] == "step"]
     assert steps[0] == 1 and steps[-1] == 200 and len(steps) < 20
+
+
+def test_a_job_says_what_it_does_before_its_first_step():
+    seen = []
+
+    def watch(progress):
+        seen.append((progress.now, progress.steps_done, progress.finished))
+
+    jobs.run([jobs.Job("a", "toy_jobs:say", {"seconds": 2.5}, 4)], "smoke", "sft", watch=watch)
+    said = [event["doing"] for event in logged() if event["event"] == "doing"]
+    assert said == [
+        "loading the libraries",
+        "step 1 of 4",
+        "loading the model",
+        "loading the model, 48 tokens sampled",
+    ]
+    assert ("a: loading the model, 48 tokens sampled", 0, False) in seen  # in a thread, while the job is busy
+    assert seen[-1] == ("", 4, True)
+
+
+def test_an_error_in_watch_is_raised_when_the_jobs_have_ended():
+    def watch(progress):
+        raise RuntimeError("no screen")
+
+    with pytest.raises(RuntimeError, match="no screen"):
+        jobs.run([jobs.Job("a", "toy_jobs:sleep", {"seconds": 1.5}, 1)], "smoke", "sft", watch=watch)
+    assert (paths.checkpoints("smoke") / "a" / "done.json").exists()
 
 
 def test_two_jobs_may_not_share_a_folder():

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
 
 
@@ -76,6 +77,7 @@ class _Draws(LogitsProcessor):
         uniform_B = self.uniforms_BL[:, len(self.logps)]
         token_B, logp_B = pick_tokens(scores, rows_B, uniform_B, self.temperature)
         self.logps.append(logp_B)
+        progress.sampled(len(scores))
         return torch.full_like(scores, -torch.inf).scatter(1, token_B[:, None], 0.0)
 
 

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 
+from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
 from sepo_lib.play.engines.prefix_cache import read_shared, take_rows
 
@@ -73,6 +74,7 @@ class SharedPrefixEngine(Engine):
         with _attending(self.model):
             for t in range(uniforms.shape[1]):
                 # 1. Every answer draws its token; answers that end leave.
+                progress.sampled(len(alive_B))
                 token_B, logp_B = pick_tokens(logits_NV, node_B, uniforms[alive_B, t], temperature)
                 ids_BL[alive_B, t], logps_BL[alive_B, t] = token_B, logp_B
                 length_B[alive_B] = t + 1

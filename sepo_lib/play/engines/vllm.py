@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
+from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check
 
 
@@ -50,6 +51,7 @@ class VLLMEngine(Engine):
         outputs = self._generation.llm.generate(requests, sampling_params=sampling, use_tqdm=False)
         logps, _ = vllm_generation.extract_logprobs(outputs)
         written = [list(output.outputs[0].token_ids) for output in outputs]
+        progress.sampled(sum(map(len, written)))
         return [
             Sample(ids, [p[0] for p in rows], ids[-1] in self.end_ids)
             for ids, rows in zip(written, logps, strict=True)
