@@ -101,7 +101,7 @@ def _faults(game: Game) -> Iterator[str]:
         yield f"has `information_sets`, but NashConv is measured in '{other[0].name}' alone; set it to None"
     if type(game).__module__ == "__main__":
         place = "is defined in a notebook or script, where other processes cannot find it"
-        yield f"{place}; put the class and `games.register` in a file of their own and import that file"
+        yield f"{place}; put the class and `games.register` in a file, and load it with `game_files.load`"
 
 
 def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:
