@@ -109,4 +109,4 @@ def _explained(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error).partition("\n")[0].rstrip(".")
-        raise InputError(f"{what} stops with a {type(error).__name__}: {text}.") from error
+        raise InputError(f"{what} stops with {type(error).__name__}: {text}.") from error

@@ -108,8 +108,8 @@ def _sentence(file: Path, error: Exception) -> str:
     if isinstance(error, SyntaxError):
         line, text = error.lineno, error.msg
     return (
-        f"{file.name} stops in line {line} with a {type(error).__name__}: {text}; correct the file and load "
-        "it again."
+        f"{file.name} stops in line {line} with {type(error).__name__}: {text}; correct the file and load it "
+        "again."
     )
 
 
