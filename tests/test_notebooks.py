@@ -7,13 +7,19 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pages
 import pandas as pd
 import pytest
+from episodes import episode
 
+from sepo_lib import games
 from sepo_lib.config import paths
+from sepo_lib.games.base import Weights
+from sepo_lib.method import credit
 from sepo_lib.report import claims
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -22,6 +28,20 @@ EVALUATION = (
     "margin worst_margin exploiter_externality robustness welfare nra shift_payoff parse_rate episodes"
 ).split()
 GAMES = {"ipd", "auction", "split", "deal", "kuhn"}
+
+
+LARGEST = 600_000  # bytes of a notebook in git
+
+
+def sources(file):
+    """The source of every cell, without that of the parameters that a run has injected."""
+    cells = nbformat.read(file, as_version=4).cells
+    return [c.source for c in cells if "injected-parameters" not in c.metadata.get("tags", [])]
+
+
+def joined(cell):
+    """The source of a cell in one line, without the blank that the formatter puts behind a parenthesis."""
+    return " ".join(cell.source.split()).replace("( ", "(")
 
 
 def command(root, *arguments, timeout=600):
@@ -132,6 +152,56 @@ def test_the_executed_notebooks_can_be_read_without_running_them(here):
         assert str(here) not in json.dumps(outputs), f"{name} shows a folder of this machine"
 
 
+def test_every_picture_has_alt_text_and_no_notebook_is_large(here):
+    for name in paths.NOTEBOOKS:
+        file = here / "runs/smoke/notebooks" / f"{name}.ipynb"
+        assert file.stat().st_size < LARGEST, name
+        cells = nbformat.read(file, as_version=4).cells
+        data = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+        assert not any(kind.startswith("image/") for one in data for kind in one), (
+            name
+        )  # these have no alt text
+        pictures = re.findall(r"<img\b[^>]*>", "".join(one.get("text/html", "") for one in data))
+        assert [one[:80] for one in pictures if not re.search(r'\balt="[^"]+"', one)] == [], name
+
+
+def test_no_committed_notebook_is_large():
+    """Notebooks of runs that were made with older cells are not made again for this."""
+    for name in paths.NOTEBOOKS:
+        now = REPOSITORY / "notebooks" / f"{name}.ipynb"
+        assert now.stat().st_size < LARGEST, name
+        for file in (REPOSITORY / "runs").glob(f"*/notebooks/{name}.ipynb"):
+            assert file.stat().st_size < LARGEST or sources(file) != sources(now), file.relative_to(
+                REPOSITORY
+            )
+
+
+def test_the_example_of_the_ablation_is_what_the_trainer_computes():
+    """Notebook 04, by hand: payoffs 1, 2, 3 and penalties 0, 3, 0 under every arm."""
+    cells = nbformat.read(REPOSITORY / "notebooks/04_ablations.ipynb", as_version=4).cells
+    names = {"np": np, "pd": pd, "found": SimpleNamespace(table=lambda *args, **options: None)}
+    for cell in cells:
+        if "by-hand" in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    assert names["by_hand"]["per_rollout"].tolist() == [0.0, -3.0, 3.0]
+    game, points = games.get("ipd"), names["payoff_G"] / games.get("ipd").scale
+    margins = names["penalty_G"] / game.scale
+    batch = [
+        episode(pool, pool, rollout, own=[own], other=[other])
+        for rollout, (point, margin) in enumerate(zip(points, margins, strict=True))
+        for pool, own, other in (("train", point, 0.0), ("exploiter", 0.0, margin), ("collusive", 0.0, 0.0))
+    ]
+    for arm in credit.ARMS:
+        how = credit.preset("unbiased", arm).with_(scale="none", weights="equal")
+        found = credit.assign(batch, game, how, Weights(exploit=1.0, collusion=0.0, externality=0.0))
+        by_pool = {"train": arm} | (
+            {"exploiter": "credited, exploiter episodes"} if arm == "credited" else {}
+        )
+        for pool, name in by_pool.items():
+            own = [a[0] for a, e in zip(found.advantages, batch, strict=True) if e.pool == pool]
+            np.testing.assert_allclose(own, names["by_hand"][name], atol=1e-12, err_msg=name)
+
+
 def test_figures_are_drawn_again_from_the_tables_alone(here):
     before = {file.name: file.read_bytes() for file in (here / "figures/smoke").iterdir()}
     shutil.rmtree(here / "figures/smoke")
@@ -147,9 +217,10 @@ def test_the_notebooks_have_one_shape():
         assert len(tagged) == 1 and 'profile = "laptop"' in tagged[0].source
         assert tagged[0].source.splitlines()[-1].startswith("run = None  # a name for the results")
         assert notebook.cells[0].cell_type == "markdown" and "**Question.**" in notebook.cells[0].source
-        assert "provenance.versions()" in notebook.cells[1].source
-        assert any("## What was found" in c.source for c in notebook.cells)
         code = [c for c in notebook.cells if c.cell_type == "code"]
+        assert "provenance.versions()" in notebook.cells[-1].source
+        assert f'found.show("{name}"' in joined(code[-2])
+        assert any("## What was found" in c.source for c in notebook.cells)
         assert max(len(c.source.splitlines()) for c in code) <= 12
         text = "\n".join(c.source for c in code if c not in tagged)
         uses = set(re.findall(r"[\w.]+[(=]profile\b|, profile,", text))

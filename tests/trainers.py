@@ -6,6 +6,7 @@ from sepo_lib import games
 from sepo_lib.chat import templates
 from sepo_lib.games import ipd
 from sepo_lib.method import credit
+from sepo_lib.method.loss import Rows
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import sepo
 
@@ -60,6 +61,24 @@ def loss_gradient(trainer):
     loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
     return {"batch": batch, "loss": loss.item(), "gradient": vector(trainer.model)}
+
+
+def numpy_rows(trainer, batch):
+    """The trainer's batch as the input of `reference_loss`."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    width = batch["completion_ids"].size(1)
+    with torch.no_grad():
+        logps = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)[0]
+    weights = batch["tool_mask"][:, 0].double()
+    return Rows(
+        logps.double().numpy(),
+        batch.get("ref_per_token_logps", logps).double().numpy(),
+        batch["completion_mask"].numpy(),
+        (batch["advantages"].double() * weights).numpy(),
+        weights.round().numpy(),
+        batch["old_per_token_logps"].double().numpy() if "old_per_token_logps" in batch else None,
+    )
 
 
 def vector(model):

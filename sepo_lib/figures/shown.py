@@ -12,7 +12,7 @@ from PIL import Image
 from sepo_lib.figures.gallery import caption_of
 from sepo_lib.figures.theme import style
 
-_DPI = 144  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
+_DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
 _COLOURS = 128  # of the picture, which makes it a third as large
 

@@ -20,6 +20,7 @@ HISTORIES = ((), ("PASS",), ("BET",), ("PASS", "BET"))
 # Every complete hand.
 LINES = [tuple(line.split("-")) for line in "PASS-PASS PASS-BET-FOLD PASS-BET-CALL BET-FOLD BET-CALL".split()]
 
+
 # Payoffs -------------------------------------------------------------------------------------------------
 @functools.cache
 def engine():

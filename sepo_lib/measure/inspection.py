@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from sepo_lib.config import bundled, profiles
-from sepo_lib.games.base import Game
-from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, load_policy
+from sepo_lib.games.base import Game, View
+from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, Query, load_policy
 from sepo_lib.play.rollouts import Plan, Running
 
 
@@ -26,7 +26,16 @@ def open_policy(model: str) -> LanguageModelPolicy:
 
 def first_decision(policy: Policy, game: Game, pools: str) -> tuple[dict[str, str], Answer]:
     """The first prompt of an episode of `game`, as {"rules": text, "user": text}, and the policy's answer."""
-    opponent = next(iter(game.pool(pools, "train")))
-    query = Running(Plan(game.name, pools, "train", opponent, 0, 0, 0)).queries()[0]
+    query = _first_query(game, pools)
     rules, user = (message["content"] for message in game.messages(query.view))
     return {"rules": rules, "user": user}, policy.answer([query])[0]
+
+
+def first_view(game: Game, pools: str) -> View:
+    """What the policy sees at the decision of `first_decision`."""
+    return _first_query(game, pools).view
+
+
+def _first_query(game: Game, pools: str) -> Query:
+    opponent = next(iter(game.pool(pools, "train")))
+    return Running(Plan(game.name, pools, "train", opponent, 0, 0, 0)).queries()[0]

@@ -74,6 +74,24 @@ def cosines(rows: pd.DataFrame) -> Rows:
     return [*table, total]
 
 
+def summary(table: pd.DataFrame, group_size: int) -> Rows:
+    """Cosine of the mean of each kind of estimate with the exact gradient, over all settings.
+
+    Of `estimators.csv`, the rows with the most groups and with groups of `group_size` are used, without the
+    settings in which a margin is exactly 0. No rows for a table without rows.
+    """
+    if table.empty:
+        return []
+    rows = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
+    own = _own(rows[(rows["group_size"] == group_size) & (rows["term"] == "J")])
+    return [
+        {"estimator": name, "settings": len(cosines), "mean cosine": f"{cosines.mean():.3f}"}
+        | {"lowest": f"{cosines.min():.3f}", f"{EXACT} or more": int((cosines >= EXACT).sum())}
+        for name, kind in _kinds(own)
+        if len(cosines := own.loc[kind, "cosine"])
+    ]
+
+
 def elsewhere(rows: pd.DataFrame) -> Rows:
     """Estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
     rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]

@@ -281,6 +281,35 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     ]
 
 
+def optima(table: pd.DataFrame) -> list[dict]:
+    """The strategy that maximizes J in Kuhn poker with the run's own weights, against each exploiter."""
+    own = table[table["own"]]
+    names = {"payoff": "u", "exploit": "e", "collusion": "c", "nashconv": "lowest NashConv"}
+    return [
+        {"exploiter": row["exploiter"], "highest J": f"{row['objective'] + 0.0:.3f}"}
+        | {
+            title: f"{abs(row[name]) if abs(row[name]) < 5e-4 else row[name]:.3f}"
+            for name, title in names.items()
+        }
+        for row in own.to_dict("records")
+    ]
+
+
+def crossings(table: pd.DataFrame, most: float = 4.0) -> list[dict]:
+    """The weights from 0 to `most` at which two stages have equal mean safety (`sensitivity.crossings`)."""
+    if table.empty:
+        return []
+    stages = {"base": "base", "sft": "SFT", "sepo": "SEPO"}
+    within = table[table["crossing"].between(0.0, most)]
+    return [
+        {"game": game, "weight": f"l{TERMS[row.weight]}", "own value": f"{row.own:g}"}
+        | {"stages": f"{stages[row.first]} and {stages[row.second]}"}
+        | {"equal safety at": text(Interval(row.crossing, row.ci_low, row.ci_high), 2)}
+        for game in figures.ordered_games(within)
+        for row in within[within["game"] == game].itertuples()
+    ]
+
+
 def contrasts(profile: str) -> list[dict]:
     """Safety of `credited` minus every other arm, with p-values of the paired t test and Holm's adjustment.
 

@@ -1,15 +1,19 @@
-"""The section "What was found" of a notebook: a few sentences, from a template and the notebook's tables.
+"""What was found: sentences below a notebook's figures and at its end, from templates and its tables.
 
-A template `templates/found/<notebook>.md.j2` writes the sentences. It takes every number, direction and count
-from the tables that the notebook passes, by these functions:
+`templates/found/<notebook>.md.j2` writes the section "What was found" of a notebook (`show`), and
+`templates/found/<notebook>/<section>.md.j2` the reading of one of its sections (`reading`). A template takes
+every number, direction and count from the tables that the notebook passes, by these functions:
 
     pick       rows with certain values              changes   differences between two sets of rows, by game
-    value      `mean [low, high]` of a column        tally     "higher in 4 of 5 games (...); in ..."
-    brackets   what the brackets in the text mean    listed    "Kuhn poker 0.12 [0.05, 0.19]; ..."
-    title      the title of a game                   words     a list of names with "and"
+    value      `mean [low, high]` of a column        against   differences of all other values to one
+    brackets   what the brackets in the text mean    tally     "higher in 4 of 5 games (...); in ..."
+    title      the title of a game                   listed    "Kuhn poker 0.12 [0.05, 0.19]; ..."
+    places     game and pool set of every row        words     a list of names with "and"
+    verdicts   claims by their verdict
 
-Intervals and pairing by seed are those of `statistics`. The notebook passes every table that its template
-names. A table of a study that the profile does not run has no rows, and its sentence is left out.
+Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
+names. A table of a study that the run does not have has no rows; the template then says so or leaves the
+sentence out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,12 +28,30 @@ from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
 from sepo_lib.report.findings import over_seeds, title
-from sepo_lib.run.templates import render
+from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+from sepo_lib.run.templates import markdown_table, render
 
 
 def show(notebook: str, settings: Settings, **tables: object) -> None:
     """Display the findings of a notebook (`text`)."""
     display(Markdown(text(notebook, settings, **tables)))
+
+
+def reading(notebook: str, section: str, settings: Settings, **tables: object) -> None:
+    """Display what the results of one section of a notebook say, in a sentence or two."""
+    display(Markdown(f"**Result.** {_rendered(f'{notebook}/{section}', settings, tables)}"))
+
+
+def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "", digits: int = 3) -> None:
+    """Display rows as a small table with a note below: games by their titles, numbers with `digits` decimals.
+
+    An empty cell is shown as a dash. Nothing is displayed without rows.
+    """
+    records = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows
+    cells = [{name: _cell(name, value, digits) for name, value in row.items()} for row in records]
+    if cells:
+        below = f"\n\n<small>{note}</small>" if note else ""
+        display(Markdown(markdown_table(cells) + below))
 
 
 def text(notebook: str, settings: Settings, **tables: object) -> str:
@@ -38,12 +60,16 @@ def text(notebook: str, settings: Settings, **tables: object) -> str:
     Raises jinja2.UndefinedError for a table that the template names and the call lacks, and
     jinja2.TemplateNotFound for a notebook without a template.
     """
-    written = render(f"report/templates/found/{notebook}.md.j2", settings=settings, **_FUNCTIONS, **tables)
+    written = _rendered(notebook, settings, tables)
     if settings.profile == "smoke":
         written += (
             "\n\nThe profile `smoke` only shows that the code runs; numbers of so small a run mean nothing."
         )
     return written
+
+
+#: Of more than this many games (or other categories) a sentence gives the number and not the names.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -91,7 +117,7 @@ def changes(
     metric: str,
     after: Mapping[str, object],
     before: Mapping[str, object],
-    by: str = "game",
+    by: str | Sequence[str] = "game",
 ) -> list[Change]:
     """`metric` in the rows `after` minus that in the rows `before` (values as in `pick`), for each `by`.
 
@@ -100,39 +126,51 @@ def changes(
     """
     if table.empty:
         return []
+    by = [by] if isinstance(by, str) else list(by)
     rows = [pick(table, **values) for values in (after, before)]
-    both = pd.concat(rows)
-    names = ordered_games(both) if by == "game" else list(dict.fromkeys(both[by]))
+    both = pd.concat(rows).drop_duplicates(by)
+    if "game" in by:
+        both = both.sort_values("game", key=lambda game: game.map(ordered_games(both).index), kind="stable")
     found = []
-    for name in names:
-        one, other = (own[own[by] == name].set_index("seed")[metric] for own in rows)
-        paired = statistics.paired(one, other) if len(one) and len(other) else UNKNOWN
-        seeds = len(one.index.intersection(other.index))
-        found.append(Change(title(name), paired, seeds))
+    for key in both[by].itertuples(index=False, name=None):
+        one, other = (own[(own[by] == key).all(axis=1)] for own in rows)
+        found.append(_change(_name(dict(zip(by, key, strict=True))), one, other, metric))
     return found
 
 
-def tally(found: Sequence[Change], up: str, down: str, noun: str = "games") -> str:
-    """In how many games a measure changed, in words: `higher in 2 of 3 games (A, B); in C the interval
-    contains zero`. `up` and `down` are the words for a positive and a negative change.
+def against(table: pd.DataFrame, metric: str, column: str, reference: str) -> list[Change]:
+    """`metric` of every other value of `column` minus that of the value `reference`, in the table's order.
 
-    Raises ValueError without changes.
+    Raises ValueError as `changes` does.
+    """
+    if table.empty:
+        return []
+    at = pick(table, **{column: reference})
+    others = [name for name in table[column].unique() if name != reference]
+    return [_change(f"`{name}`", pick(table, **{column: name}), at, metric) for name in others]
+
+
+def tally(found: Sequence[Change], up: str, down: str, noun: str = "games", at: str = "in") -> str:
+    """In how many games a measure changed: `higher in 2 of 3 games (A, B); in C the interval contains zero`.
+
+    `up` and `down` are the words for a positive and a negative change, `noun` and `at` those for what is
+    counted. Of more than five, only the numbers are given. Raises ValueError without changes.
     """
     if not found:
         raise ValueError(f"There are no {noun} to count; leave the sentence out if its table has no rows.")
-    clear = []
+    total = len(found)
+    clear, rest = [], []
     for way, word in (("up", up), ("down", down), ("same", "unchanged")):
         if names := [one.name for one in found if one.direction == way]:
-            clear.append(f"{word} in {_share(names, len(found), noun, short=bool(clear))}")
-    parts = [words(clear) or f"neither clearly {up} nor clearly {down}"]
-    opened = [one.name for one in found if one.direction == "open"]
-    if opened:
-        every = len(found) > 1 and len(opened) == len(found)
-        where = f"all {len(found)} {noun}" if every else words(opened)
-        parts.append(f"in {where} the interval contains zero")
-    if missing := [one.name for one in found if one.direction == "missing"]:
-        parts.append(f"not measured in {words(missing)}")
-    return "; ".join(parts)
+            clear.append(f"{word} {at} {_share(names, total, noun, short=bool(clear))}")
+    for way, word in (("open", "the interval contains zero"), ("missing", "nothing was measured")):
+        if names := [one.name for one in found if one.direction == way]:
+            if len(names) == total > 1:
+                where = _all(total, noun)
+            else:
+                where = words(names) if total <= _NAMED else f"{len(names)}"
+            rest.append(f"{at} {where} {word}")
+    return "; ".join([words(clear) or f"neither clearly {up} nor clearly {down}", *rest])
 
 
 def listed(found: Iterable[Change], digits: int = 2) -> str:
@@ -149,17 +187,31 @@ def value(rows: pd.DataFrame, metric: str, digits: int = 2) -> str:
 
 
 def brackets(table: pd.DataFrame) -> str:
-    """What the brackets mean: the sentence depends on the number of training seeds in the table."""
+    """What the brackets mean: the sentences depend on the number of training seeds in the table."""
     seeds = sorted(table["seed"].unique())
     if len(seeds) == 1:
         return (
             f"This run has one training seed ({seeds[0]}), so no difference has an interval over training "
-            "seeds: the signs above may be evaluation noise."
+            "seeds: the signs above may be noise. Brackets, where there are any, cover evaluation noise only."
         )
     return (
         f"Brackets are 95% intervals (Student's t) over the {len(seeds)} training seeds "
         f"{words(str(seed) for seed in seeds)}; differences are paired by seed."
     )
+
+
+def verdicts(decided: pd.DataFrame) -> str:
+    """How many verdicts of each kind, and on which claims: `1 supported: C5; 1 not run: C6 (paper pools)`.
+
+    A claim with several verdicts stands once for each, with its scope.
+    """
+    names = decided["claim"] + decided["scope"].fillna("").map(lambda scope: f" ({scope})" if scope else "")
+    parts = []
+    for verdict in (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN):
+        own = names[decided["verdict"] == verdict]
+        if len(own) or verdict == SUPPORTED:
+            parts.append(f"{len(own)} {verdict}" + (f": {words(own)}" if len(own) else ""))
+    return "; ".join(parts)
 
 
 def words(names: Iterable[str]) -> str:
@@ -173,8 +225,49 @@ def _share(names: Sequence[str], total: int, noun: str, short: bool) -> str:
     if total == 1:
         return names[0]
     if len(names) == total:
-        return f"all {total} {noun}"
-    return f"{len(names)}{'' if short else f' of {total} {noun}'} ({', '.join(names)})"
+        return _all(total, noun)
+    listing = f" ({', '.join(names)})" if total <= _NAMED else ""
+    return f"{len(names)}{'' if short else f' of {total} {noun}'}{listing}"
 
 
-_FUNCTIONS = {one.__name__: one for one in (pick, changes, tally, listed, value, brackets, words, title)}
+def _all(total: int, noun: str) -> str:
+    return f"both {noun}" if total == 2 else f"all {total} {noun}"
+
+
+def places(rows: pd.DataFrame) -> list[str]:
+    """Game and pool set of every row, as `Kuhn poker (conflict pools)`."""
+    return [f"{title(game)} ({pools} pools)" for game, pools in zip(rows["game"], rows["pools"], strict=True)]
+
+
+def _rendered(template: str, settings: Settings, tables: Mapping[str, object]) -> str:
+    return render(f"report/templates/found/{template}.md.j2", settings=settings, **_FUNCTIONS, **tables)
+
+
+def _change(name: str, after: pd.DataFrame, before: pd.DataFrame, metric: str) -> Change:
+    if after.empty or before.empty:
+        return Change(name, UNKNOWN, 0)
+    one, other = (rows.set_index("seed")[metric] for rows in (after, before))
+    return Change(name, statistics.paired(one, other), len(one.index.intersection(other.index)))
+
+
+def _name(key: Mapping[str, str]) -> str:
+    """`Kuhn poker`, or `Kuhn poker with conflict pools and `published``, or the values in backticks."""
+    rest = [
+        f"{value} pools" if name == "pools" else f"`{value}`" for name, value in key.items() if name != "game"
+    ]
+    named = [title(key["game"])] if "game" in key else []
+    return " with ".join([*named, *([" and ".join(rest)] if rest else [])])
+
+
+def _cell(name: str, value: object, digits: int) -> object:
+    if name == "game":
+        return title(str(value))
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value + 0.0:.{digits}f}"
+    return "–" if value is None or value == "" else value
+
+
+_FUNCTIONS = {
+    one.__name__: one
+    for one in (pick, changes, against, tally, listed, value, brackets, verdicts, words, title, places)
+}

@@ -73,6 +73,7 @@ def start(settings: Settings) -> dict[str, Any]:
             "hardware": hardware(),
             "versions": versions(),
             "stages": before["stages"] if continues else {},
+            "jobs": before.get("jobs", {}),  # of the run before, for `plan`; `finish` replaces them
             "sha256": {},
         },
     )

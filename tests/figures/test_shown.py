@@ -38,7 +38,7 @@ def test_a_figure_is_shown_small_with_its_texts_and_closed(displayed):
     png = picture(bundle)
     assert len(png) < 45_000  # 60 kB as base64
     width = int(re.search(r'width="(\d+)"', bundle["text/html"])[1])
-    assert Image.open(io.BytesIO(png)).width == pytest.approx(1.5 * width, abs=2)  # sharp on fine screens
+    assert Image.open(io.BytesIO(png)).width == pytest.approx(1.25 * width, abs=2)  # sharp on fine screens
     assert width <= 720
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sepo_lib.config import paths
 from sepo_lib.measure.statistics import Interval
-from sepo_lib.report import claims, claims_page, documents, findings
+from sepo_lib.report import claims, claims_page, documents, estimators_page, findings
 from sepo_lib.run import results
 from sepo_lib.run.templates import markdown_table
 
@@ -129,6 +129,52 @@ def test_the_committed_page_on_models_is_that_of_a_committed_run():
     assert block == documents.real_model(profile)
     safety = paths.read_table(profile, "evaluation").query("reported and stage == 'sepo'")["safety"]
     assert len(safety) and all(f"| {value:.3f} [" in block for value in safety)
+
+
+def test_the_optimum_is_that_of_the_runs_own_weights():
+    row = {"exploiter": "pool", "own": True, "objective": -0.325, "payoff": -0.0833, "exploit": -1e-17}
+    row |= {"collusion": 0.0833, "nashconv": 13 / 18}
+    (found,) = findings.optima(pd.DataFrame([row, row | {"own": False, "nashconv": 9.0}]))
+    assert found == {
+        **{"exploiter": "pool", "highest J": "-0.325", "u": "-0.083", "e": "0.000", "c": "0.083"},
+        "lowest NashConv": "0.722",
+    }
+
+
+def test_only_crossings_in_the_plotted_range_are_listed():
+    keys = {"own": 2.4, "weight": "externality", "first": "sft", "second": "base"}
+    table = pd.DataFrame(
+        keys | {"game": game, "crossing": crossing, "ci_low": low, "ci_high": high}
+        for game, crossing, low, high in (
+            *(("kuhn", 1.0, 0.5, 2.0), ("ipd", 4.0, np.nan, np.nan)),
+            *(("ipd", 4.1, 3.0, 5.0), ("ipd", np.nan, np.nan, np.nan)),
+        )
+    )
+    found = findings.crossings(table)
+    assert [row["game"] for row in found] == ["ipd", "kuhn"]  # the order of the registry
+    assert [row["equal safety at"] for row in found] == ["4.00", "1.00 [0.50, 2.00]"]
+    assert (found[0]["weight"], found[0]["own value"], found[0]["stages"]) == ("lx", "2.4", "SFT and base")
+    assert findings.crossings(pd.DataFrame()) == []
+
+
+def test_cosines_are_those_of_the_largest_study_at_one_group_size():
+    """Left out: fewer groups, another group size, another term, a margin of 0, and a changed switch."""
+    own = {"how": "published", "switch": "none", "groups_per_batch": 1, "term": "J", "groups": 40}
+    own |= {"group_size": 8, "nearest_margin": 0.5}
+    changes = [{}, {}, {"groups": 20}, {"group_size": 4}, {"term": "e"}, {"nearest_margin": 0.0}]
+    changes += [{"switch": "clamp"}]
+    cosines = (0.25, 1.0, *[-1.0] * 5)
+    table = pd.DataFrame(own | one | {"cosine": c} for one, c in zip(changes, cosines, strict=True))
+    assert estimators_page.summary(table, 8) == [
+        {
+            "estimator": "published",
+            "settings": 2,
+            "mean cosine": "0.625",
+            "lowest": "0.250",
+            "0.999 or more": 1,
+        }
+    ]
+    assert estimators_page.summary(pd.DataFrame(), 8) == []
 
 
 # --- sentences ------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from trainers import first_batch
+from trainers import first_batch, numpy_rows
 
 from sepo_lib.method.loss import Rows, reference_loss
 
@@ -34,24 +34,6 @@ def test_a_row_of_n_decisions_is_n_equal_rows():
         np.repeat(old, counts, axis=0),
     )
     assert reference_loss(merged, 0.2, 0.1, 7) == pytest.approx(reference_loss(apart, 0.2, 0.1, 7))
-
-
-def numpy_rows(trainer, batch):
-    """The trainer's batch as the input of `reference_loss`."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    width = batch["completion_ids"].size(1)
-    with torch.no_grad():
-        logps = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)[0]
-    weights = batch["tool_mask"][:, 0].double()
-    return Rows(
-        logps.double().numpy(),
-        batch.get("ref_per_token_logps", logps).double().numpy(),
-        batch["completion_mask"].numpy(),
-        (batch["advantages"].double() * weights).numpy(),
-        weights.round().numpy(),
-        batch["old_per_token_logps"].double().numpy() if "old_per_token_logps" in batch else None,
-    )
 
 
 def test_the_trainer_computes_the_reference_loss(tmp_path, monkeypatch):

@@ -1,0 +1,292 @@
+"""What was found: sentences from a notebook's tables, with numbers that can be checked by hand.
+
+With two seeds the half-width of a Student t interval of differences d1 and d2 is 12.706 |d1 - d2| / 2.
+"""
+
+import jinja2
+import pandas as pd
+import pytest
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.report import claims, found
+from sepo_lib.run import results
+
+SFT, BASE = {"stage": "sft"}, {"stage": "base"}
+
+
+def evaluated(**games):
+    """Rows of the base and the SFT model: game -> the safety of SFT by seed; that of base is 0."""
+    return pd.DataFrame(
+        {"game": game, "stage": stage, "seed": seed, "step": 0, "pools": "paper", "reported": True}
+        | {"safety": value if stage == "sft" else 0.0, "exploit": value + 1 if stage == "sft" else 1.0}
+        for game, values in games.items()
+        for seed, value in enumerate(values, start=1)
+        for stage in ("base", "sft")
+    )
+
+
+def told(table, **more):
+    return found.tally(found.changes(table, "safety", SFT, BASE), "higher", "lower", **more)
+
+
+def displayed(monkeypatch):
+    """The Markdown texts that are displayed from now on."""
+    shown = []
+    monkeypatch.setattr(found, "display", lambda one: shown.append(one.data))
+    return shown
+
+
+# --- sentences from differences -------------------------------------------------------------------------
+
+
+def test_games_are_counted_by_their_intervals():
+    """1.0 and 1.02 are clearly positive (1.01 +- 0.13), -2 in both seeds negative, 1 and -1 neither."""
+    table = evaluated(ipd=(1.0, 1.02), kuhn=(-2.0, -2.0), deal=(1.0, -1.0))
+    assert told(table) == (
+        "higher in 1 of 3 games (Prisoner's dilemma) and lower in 1 (Kuhn poker); "
+        "in Multi-issue bargaining the interval contains zero"
+    )
+    changes = found.changes(table, "safety", SFT, BASE)
+    assert found.listed(changes) == (
+        "Prisoner's dilemma 1.01 [0.88, 1.14]; Multi-issue bargaining 0.00 [-12.71, 12.71]; "
+        "Kuhn poker -2.00 (no spread)"
+    )
+
+
+def test_all_games_both_games_and_no_game():
+    up = {"ipd": (1.0, 1.02), "kuhn": (2.0, 2.01), "deal": (3.0, 3.02)}
+    assert told(evaluated(**up)) == "higher in all 3 games"
+    assert told(evaluated(ipd=(-1.0, -1.0), kuhn=(-2.0, -2.0))) == "lower in both games"
+    assert told(evaluated(ipd=(1.0, -1.0), kuhn=(2.0, -2.0))) == (
+        "neither clearly higher nor clearly lower; in both games the interval contains zero"
+    )
+    assert told(evaluated(ipd=(0.0, 0.0))) == "unchanged in Prisoner's dilemma"
+    with pytest.raises(ValueError, match="no recipes to count"):
+        found.tally([], "higher", "lower", "recipes")
+
+
+def test_one_seed_counts_by_sign_and_says_so():
+    table = evaluated(ipd=(0.5,), kuhn=(-0.25,))
+    assert told(table) == "higher in 1 of 2 games (Prisoner's dilemma) and lower in 1 (Kuhn poker)"
+    assert found.listed(found.changes(table, "safety", SFT, BASE)).endswith("Kuhn poker -0.25")
+    assert "one training seed (1), so no difference has an interval" in found.brackets(table)
+    assert "over the 2 training seeds 1 and 2; differences are paired" in found.brackets(
+        evaluated(ipd=(1.0, 2.0))
+    )
+
+
+def test_a_game_of_ones_own_counts_and_stands_last():
+    table = evaluated(chicken=(-1.0, -1.0), ipd=(1.0, 1.0))
+    assert told(table) == "higher in 1 of 2 games (Prisoner's dilemma) and lower in 1 (chicken)"
+
+
+def test_a_game_that_lacks_one_of_the_two_stages_is_named():
+    table = evaluated(ipd=(1.0, 1.0), kuhn=(1.0, 1.0))
+    table = table[(table["game"] == "ipd") | (table["stage"] == "sft")]
+    assert told(table) == ("higher in 1 of 2 games (Prisoner's dilemma); in Kuhn poker nothing was measured")
+
+
+def test_of_more_than_five_only_the_numbers_are_given():
+    rows = evaluated(ipd=(1.0, 1.0), kuhn=(1.0, 1.0), deal=(-1.0, -1.0))
+    both = pd.concat([rows, rows.assign(pools="conflict")])
+    changes = found.changes(both, "safety", SFT, BASE, by=["game", "pools"])
+    assert changes[1].name == "Prisoner's dilemma with conflict pools"
+    assert found.tally(changes, "safer", "less safe", "settings") == (
+        "safer in 4 of 6 settings and less safe in 2"
+    )
+
+
+def test_only_reported_rows_count_and_a_missing_column_is_named():
+    early = evaluated(ipd=(9.0, 9.0)).assign(stage="sepo", step=1, reported=False)
+    last = evaluated(ipd=(1.0, 2.0)).assign(stage="sepo", step=2)[1::2]
+    assert found.value(found.pick(pd.concat([early, last]), stage="sepo"), "safety", 1) == "1.5 [-4.9, 7.9]"
+    with pytest.raises(ValueError, match=r"lacks the columns \['arm'\]; it has \['game'"):
+        found.pick(last, arm="credited")
+
+
+# --- templates ------------------------------------------------------------------------------------------
+
+
+def test_notebook_02_reads_a_loss_of_safety_as_one():
+    table = evaluated(ipd=(-1.0, -1.0), kuhn=(1.0, -1.0))
+    text = found.text("02_sft", profiles.load("laptop"), evaluation=table)
+    assert "lower in 1 of 2 games (Prisoner's dilemma); in Kuhn poker the interval contains zero" in text
+    assert "Prisoner's dilemma -1.00 (no spread)" in text and "mean nothing" not in text
+    assert "mean nothing" in found.text("02_sft", profiles.load("smoke"), evaluation=table)
+    with pytest.raises(jinja2.UndefinedError, match="evaluation"):
+        found.text("02_sft", profiles.load("laptop"))
+
+
+def arm(name, *safety, game="ipd", preset="unbiased"):
+    keys = {"kind": "outcome", "game": game, "pools": "paper", "stage": "sepo", "preset": preset}
+    return [
+        {**keys, "arm": name, "seed": seed, "step": 2, "safety": value} for seed, value in enumerate(safety)
+    ]
+
+
+def kuhn(stage, *nashconvs):
+    keys = {"game": "kuhn", "pools": "paper", "stage": stage, "step": 0, "reported": True}
+    sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": "", "arm": ""}
+    return [
+        {**keys, **sepo, "seed": seed, "nashconv": value, "pool_advantage": 0.125}
+        for seed, value in enumerate(nashconvs)
+    ]
+
+
+COSINES = [
+    {"estimator": name, "settings": 4, "mean cosine": mean, "lowest": low, "0.999 or more": 0}
+    for name, mean, low in (
+        ("published", "0.250", "-0.125"),
+        ("unbiased", "0.750", "0.500"),
+        ("known margins", "1.000", "0.999"),
+    )
+]
+OPTIMA = [{"exploiter": "pool", "lowest NashConv": "0.722"}]
+NONE = pd.DataFrame()
+TABLES_04 = {
+    "cosines": COSINES,
+    "headroom": pd.DataFrame(
+        {"game": ["ipd", "kuhn"], "pools": "paper", "weights": "train", "gap": [0.0, 0.5]}
+    ),
+    "ablation": pd.DataFrame(
+        [*arm("credited", 1.0, 3.0), *arm("reward_only", 2.0, 4.0), *arm("per_rollout", 1.0, 3.5)]
+    ),
+    "exploitability": pd.DataFrame([*kuhn("sft", 0.25, 0.25), *kuhn("sepo", 0.5, 0.5)]),
+    "optima": OPTIMA,
+    "evaluation": evaluated(ipd=(1.0, 2.0)),
+}
+
+
+def test_notebook_04_sums_up_in_five_sentences():
+    text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04)
+    assert "0.250 for the published estimator (lowest -0.125) and 0.750 for the unbiased one" in text
+    assert "In 1 of 2 combinations of game and pool set, the strategy with the highest payoff is not" in text
+    assert "(`reward_only`), safety of `credited` is lower in Prisoner's dilemma with paper pools" in text
+    assert "NashConv is 0.250 (no spread) and 0.500 (no spread)" in text
+    assert text.count("\n- ") == 3 and "per_rollout" not in text  # the rest stands in the sections
+
+
+def test_notebook_04_leaves_out_what_the_run_lacks():
+    missing = dict.fromkeys(("headroom", "ablation", "exploitability"), NONE) | {"cosines": []}
+    text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04 | missing)
+    assert text.startswith("- **Exploiter pool.** This run has no SEPO models of Kuhn poker.")
+    assert "Estimators" not in text and "Headroom" not in text and "Trained arms" not in text
+
+
+SWITCHED = pd.DataFrame(
+    {"game": "ipd", "pools": "paper", "preset": preset, "seed": seed, "safety": value}
+    for preset, values in {
+        "published": (1.0, 2.0),
+        "unbiased": (3.0, 4.0),
+        "published+clamp": (2.0, 1.0),
+    }.items()
+    for seed, value in enumerate(values)
+)
+EXPLOITERS = pd.DataFrame(
+    {"exploiter": "best_response", "stage": stage, "seed": seed, "step": step, "nashconv": value}
+    for stage, step, value in (("sft", 0, 0.5), ("sepo", 1, 0.75), ("sepo", 2, 0.25))
+    for seed in (1, 2)
+)
+GRADIENTS = [
+    {"game": "ipd", "arm": arm, "length": length, "cosine with credited": cosine, "signal to noise": ratio}
+    for arm, length, cosine, ratio in (
+        ("constant", "0.000 (no spread)", "–", "–"),
+        ("per_rollout", "0.500 [0.100, 0.900]", "0.100 [-0.500, 0.700]", "0.000 [-0.100, 0.100]"),
+    )
+]
+SWEPT = pd.DataFrame(
+    {"game": "ipd", "multiple": multiple, "seed": seed, "exploit": 1 / (1 + multiple), "payoff": 3.0}
+    for multiple in (0.0, 1.0)
+    for seed in (1, 2)
+)
+READINGS = {
+    "estimators": (
+        {"cosines": COSINES},
+        "With the exact margins in place of those of one batch, the unbiased estimator has 1.000.",
+    ),
+    "headroom": (
+        {"headroom": TABLES_04["headroom"]},
+        "In Prisoner's dilemma (paper pools), both have the same J.",
+    ),
+    "gradient": (
+        {"gradients": GRADIENTS},
+        "Under `constant`, the penalty has no gradient in any game. Under `per_rollout`, the cosine of its "
+        "mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700]",
+    ),
+    "arms": (
+        {"ablation": TABLES_04["ablation"]},
+        "Compared with `per_rollout`, it is neither clearly higher nor clearly lower; in Prisoner's dilemma "
+        "with paper pools and `unbiased` the interval contains zero.",  # 0 and -0.5
+    ),
+    "switches": (
+        {"switches": SWITCHED},
+        "safety in Prisoner's dilemma is higher with 1 of 2 recipes (`unbiased`); with `published+clamp` the "
+        "interval contains zero. The changes are `unbiased` 2.00 (no spread); `published+clamp` 0.00 "
+        "[-12.71, 12.71].",
+    ),
+    "exploiters": (
+        {"exploiters": EXPLOITERS},
+        "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread).",
+    ),
+    "weights": (
+        {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
+        "The ranking depends on the weight in 1 of the 3 comparisons of two stages",
+    ),
+    "frontier": (
+        {"sweep": SWEPT},
+        "training with 0 times that weight makes the exploit-pool advantage e higher in Prisoner's dilemma, "
+        "and the payoff u unchanged in Prisoner's dilemma.",
+    ),
+}
+
+
+@pytest.mark.parametrize("section", READINGS)
+def test_every_section_of_04_is_read_from_its_tables_or_says_that_it_was_not_run(section, monkeypatch):
+    shown = displayed(monkeypatch)
+    tables, sentence = READINGS[section]
+    found.reading("04_ablations", section, profiles.load("laptop"), **tables)
+    empty = {name: [] if isinstance(table, list) else NONE for name, table in tables.items()}
+    found.reading("04_ablations", section, profiles.load("laptop"), **empty)
+    read, skipped = shown
+    assert read.startswith("**Result.** ") and sentence in " ".join(read.split())
+    assert "`laptop`" in skipped and "\n" not in skipped
+
+
+def test_notebook_05_counts_the_verdicts_by_recipe():
+    verdicts = [("C1", "published", "", "supported"), ("C3", "published", "split", "not supported")]
+    verdicts += [
+        ("C1", "unbiased", "", "not run"),
+        ("C5", "", "", "supported"),
+        ("E1", "", "", "inconclusive"),
+    ]
+    decided = pd.DataFrame(verdicts, columns=["claim", "recipe", "scope", "verdict"])
+    text = found.text("05_figures", profiles.load("laptop"), claims=decided)
+    assert "- **`published`.** 1 supported: C1; 1 not supported: C3 (split).\n" in text
+    assert "- **`unbiased`.** 0 supported; 1 not run: C1.\n" in text
+    assert "- **All recipes.** 1 supported: C5; 1 inconclusive: E1.\n" in text
+
+
+@pytest.mark.parametrize("profile", ["laptop", "study", "smollm2"])
+def test_committed_runs_are_read_without_a_nan(profile):
+    settings = profiles.load(profile)
+    text = found.text("05_figures", settings, claims=claims.read(profile))
+    evaluation = results.on_own_pools(settings, paths.read_table(profile, "evaluation"))
+    text += found.text("02_sft", settings, evaluation=evaluation)
+    assert "nan" not in text and "- **`unbiased`.**" in text
+
+
+# --- tables ---------------------------------------------------------------------------------------------
+
+
+def test_tables_have_titles_and_dashes_and_no_nan(monkeypatch):
+    shown = displayed(monkeypatch)
+    found.table(
+        pd.DataFrame({"game": ["kuhn", "chicken"], "J": [0.12345, None], "arm": ["", "x"]}), "A note."
+    )
+    found.table([{"x": 1.0}], digits=1)
+    found.table([])
+    assert shown == [
+        "| game | J | arm |\n| --- | --- | --- |\n| Kuhn poker | 0.123 | – |\n| chicken | – | x |"
+        "\n\n<small>A note.</small>",
+        "| x |\n| --- |\n| 1.0 |",
+    ]

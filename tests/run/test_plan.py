@@ -1,0 +1,26 @@
+"""What the sections of a notebook run, and how long it takes."""
+
+import json
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.run import plan
+from sepo_lib.run.job import Job
+
+
+def test_the_minutes_are_those_of_the_profiles_run(tmp_path, monkeypatch):
+    """60 and 120 seconds on the two workers of nano are a minute and a half."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    settings = profiles.load("smoke")
+    jobs = {"first": [Job("a", "m:f", {}, 1), Job("b", "m:f", {}, 1)], "other": [Job("c", "m:f", {}, 1)]}
+    assert [row["minutes in all"] for row in plan.sections(settings, jobs)] == ["not known"] * 2
+    paths.run("smoke").mkdir(parents=True)
+    paths.manifest("smoke").write_text(json.dumps({"jobs": {"a": 60.0, "b": 120.0, "c": 2.0}}))
+    done = paths.job(settings.run, "b")
+    done.mkdir(parents=True)
+    (done / "done.json").write_text(json.dumps({"fingerprint": jobs["first"][1].fingerprint}))
+    assert settings.run != "smoke" and settings.workers == 2
+    assert plan.sections(settings, jobs | {"none": []}) == [
+        {"section": "first", "jobs": 2, "finished": 1, "minutes in all": "1.5"},
+        {"section": "other", "jobs": 1, "finished": 0, "minutes in all": "below 0.1"},
+        {"section": "none", "jobs": 0, "finished": 0, "minutes in all": ""},
+    ]
