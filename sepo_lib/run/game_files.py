@@ -21,7 +21,6 @@ from sepo_lib.games import registry
 from sepo_lib.games.base import Game
 
 _LOADED: dict[str, tuple[Path, str]] = {}  # module -> the file that was loaded, and its sha256 at that time
-_FOLDERS: set[str] = set()  # the folders that `load` has added to sys.path
 
 
 def load(file: str | Path) -> Game:
@@ -77,7 +76,7 @@ def _module_of(file: Path) -> str:
             f"The file of a game cannot be called '{file.name}'; choose a name such as 'my_game.py', of "
             "letters, digits and _."
         )
-    if file.stem not in _LOADED:
+    if file.stem not in [*_LOADED, *_named_modules()]:
         spec = importlib.util.find_spec(file.stem)
         if spec is not None and spec.origin != str(file):
             raise InputError(
@@ -120,32 +119,17 @@ def _forget(module: str) -> None:
         del games.GAMES[game.name]
     modules = {module, *(type(game).__module__ for game in gone)}
     _name_modules([name for name in _named_modules() if name not in modules])
-    file, _ = _LOADED.pop(module, (None, None))
-    if file is not None:
-        sys.modules.pop(module, None)
-        folder = str(file.parent)
-        if folder in _FOLDERS and folder not in {str(other.parent) for other, _ in _LOADED.values()}:
-            _FOLDERS.remove(folder)
-            sys.path.remove(folder)
-            _set_python_path([entry for entry in _python_path() if entry != folder])
+    if module in _LOADED:
+        del _LOADED[module], sys.modules[module]
 
 
 def _make_importable(file: Path) -> None:
-    """Let this process and later ones import modules from the folder of the file."""
+    """Let this process and later ones import modules from the folder of the file, before any other folder."""
     folder = str(file.parent)
-    if folder not in sys.path:
-        _FOLDERS.add(folder)
-        sys.path.append(folder)  # a process that `multiprocessing` spawns takes over sys.path
-        _set_python_path([*_python_path(), folder])
+    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+    known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([folder, *known]))
     importlib.invalidate_caches()
-
-
-def _python_path() -> list[str]:
-    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-
-
-def _set_python_path(entries: Sequence[str]) -> None:
-    os.environ["PYTHONPATH"] = os.pathsep.join(entries)
 
 
 def _named_modules() -> list[str]:
