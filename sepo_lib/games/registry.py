@@ -1,8 +1,9 @@
 """The registry of games: everything outside this package takes the list of games from here.
 
 A game of your own is a file with a subclass of `Game` that ends with `games.register(YourGame())`. Importing
-the file adds the game to this process and to every process that is started from it later. The commands of the
-kit import the modules that the environment variable SEPO_GAMES names, separated by commas.
+the file adds the game to this process and to every process that is started from it later (to import it again
+after an edit: `sepo_lib.run.game_files`). The commands of the kit import the modules that the environment
+variable SEPO_GAMES names, separated by commas.
 """
 
 import copy
