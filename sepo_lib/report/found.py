@@ -274,5 +274,8 @@ def _cell(name: str, value: object, digits: int) -> object:
 
 _FUNCTIONS = {
     one.__name__: one
-    for one in (pick, changes, against, tally, listed, amount, value, brackets, verdicts, words, title, places)
+    for one in (
+        *(pick, changes, against, tally, listed, amount),
+        *(value, brackets, verdicts, words, title, places),
+    )
 }
