@@ -3,6 +3,7 @@
 import os
 import time
 
+from sepo_lib import games
 from sepo_lib.config import progress
 
 
@@ -52,3 +53,8 @@ def say(folder, report, seconds):
     progress.sampled(6)
     time.sleep(seconds / 2)
     report(4, {"loss": 1.0})
+
+
+def title(folder, report, game):
+    """The title that a game has in this process."""
+    return games.get(game).title

@@ -27,6 +27,7 @@ NOTEBOOKS = (
     "03_sepo_grpo",
     "04_ablations",
     "05_figures",
+    "06_your_own_game",
 )
 
 #: Result table -> the notebook that writes it.

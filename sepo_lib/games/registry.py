@@ -1,8 +1,9 @@
 """The registry of games: everything outside this package takes the list of games from here.
 
 A game of your own is a file with a subclass of `Game` that ends with `games.register(YourGame())`. Importing
-the file adds the game to this process and to every process that is started from it later. The commands of the
-kit import the modules that the environment variable SEPO_GAMES names, separated by commas.
+the file adds the game to this process and to every process that is started from it later (to import it again
+after an edit: `sepo_lib.run.game_files`). The commands of the kit import the modules that the environment
+variable SEPO_GAMES names, separated by commas.
 """
 
 import copy
@@ -101,7 +102,7 @@ def _faults(game: Game) -> Iterator[str]:
         yield f"has `information_sets`, but NashConv is measured in '{other[0].name}' alone; set it to None"
     if type(game).__module__ == "__main__":
         place = "is defined in a notebook or script, where other processes cannot find it"
-        yield f"{place}; put the class and `games.register` in a file of their own and import that file"
+        yield f"{place}; put the class and `games.register` in a file, and load it with `game_files.load`"
 
 
 def _holds(is_right: Callable[[Any], bool], value: Any) -> bool:

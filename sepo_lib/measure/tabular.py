@@ -61,16 +61,19 @@ class Chain:
     externality_M: np.ndarray
 
 
-@functools.cache
 def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     """The chain of one opponent: every state that can be reached, found breadth first.
 
     Raises ValueError for a game without an enumeration and for an opponent that draws while it is enumerated,
     KeyError for an opponent that the pool lacks.
     """
-    game = games.get(game_name)
+    return _chain(games.get(game_name), pools, pool, opponent)
+
+
+@functools.cache
+def _chain(game: Game, pools: str, pool: str, opponent: str) -> Chain:
     spec, met = enumeration(game), game.pool(pools, pool)[opponent]
-    met = replace(met, start=lambda rng, start=met.start: start(_NoDraws(f"{game_name}'s '{opponent}'")))
+    met = replace(met, start=lambda rng, start=met.start: start(_NoDraws(f"{game.name}'s '{opponent}'")))
     index = {i: number for number, i in enumerate(spec.legal)}
     width = max(map(len, spec.legal.values()))
     seen: dict[Hashable, int] = {spec.memory(()): 0}

@@ -9,7 +9,7 @@ every number, direction and count from the tables that the notebook passes, by t
     brackets   what the brackets in the text mean    tally     "higher in 4 of 5 games (...); in ..."
     title      the title of a game                   listed    "Kuhn poker 0.12 [0.05, 0.19]; ..."
     places     game and pool set of every row        words     a list of names with "and"
-    verdicts   claims by their verdict
+    verdicts   claims by their verdict               amount    the size of one difference
 
 Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
 names. A table of a study that the run does not have has no rows; the template then says so or leaves the
@@ -175,7 +175,12 @@ def tally(found: Sequence[Change], up: str, down: str, noun: str = "games", at: 
 
 def listed(found: Iterable[Change], digits: int = 2) -> str:
     """The measured changes: `A 0.12 [0.05, 0.19]; B -0.30 [-0.41, -0.19]`."""
-    return "; ".join(f"{one.name} {statistics.text(one.found, digits)}" for one in found if one.seeds)
+    return "; ".join(f"{one.name} {amount(one, digits)}" for one in found if one.seeds)
+
+
+def amount(change: Change, digits: int = 2) -> str:
+    """The size of a change alone: `0.12 [0.05, 0.19]`."""
+    return statistics.text(change.found, digits)
 
 
 def value(rows: pd.DataFrame, metric: str, digits: int = 2) -> str:
@@ -269,5 +274,8 @@ def _cell(name: str, value: object, digits: int) -> object:
 
 _FUNCTIONS = {
     one.__name__: one
-    for one in (pick, changes, against, tally, listed, value, brackets, verdicts, words, title, places)
+    for one in (
+        *(pick, changes, against, tally, listed, amount),
+        *(value, brackets, verdicts, words, title, places),
+    )
 }

@@ -144,7 +144,7 @@ def progress(run: str, label: str) -> Iterator[None]:
 def line(label: str, progress: Progress | None, elapsed: float) -> str:
     """One line of progress. While a stage of jobs runs it has all parts:
 
-    [4/6] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  sft/seed-11: step 4 of 60
+    [4/7] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  sft/seed-11: step 4 of 60
     """
     parts = [label]
     if progress is not None and not progress.finished:

@@ -11,7 +11,6 @@ The folder keeps whatever the job needs to continue after being killed. It also 
 import contextlib
 import hashlib
 import importlib
-import inspect
 import json
 import os
 import shutil
@@ -23,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sepo_lib import games
 from sepo_lib.config import paths, progress
+from sepo_lib.run import game_files
 from sepo_lib.run.events import Reporter, log_event, next_step
 from sepo_lib.run.provenance import CORRECTED
 
@@ -50,12 +49,12 @@ class Job:
     def fingerprint(self) -> str:
         """sha256 of function, arguments and the date of the last change of the code that moves results.
 
-        The file of a game that a user has registered counts too, if the arguments name that game. A finished
-        job is skipped only if its fingerprint is the same.
+        The file of a user's game counts too, if the arguments name that game. A finished job is skipped only
+        if its fingerprint is the same.
         """
         work = {"function": self.function, "arguments": dict(self.arguments), "corrected": CORRECTED}
         text = json.dumps(work, sort_keys=True)
-        if files := _game_files(text):
+        if files := game_files.hashes(text):
             text = json.dumps(work | {"game_files": files}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -118,19 +117,6 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
     """Write error.txt (the `details`, or else the `error`) and log that the job has failed."""
     paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
-
-
-def _game_files(text: str) -> dict[str, str]:
-    """Game -> sha256 of the file that defines it, for the games of a user that are named in `text` (JSON)."""
-    own = {
-        name: sys.modules[type(game).__module__]
-        for name, game in games.GAMES.items()
-        if json.dumps(name) in text and not type(game).__module__.startswith("sepo_lib.")
-    }
-    return {
-        name: hashlib.sha256(Path(inspect.getfile(module)).read_bytes()).hexdigest()
-        for name, module in own.items()
-    }
 
 
 def _prepare(profile: str, job: Job) -> Path:

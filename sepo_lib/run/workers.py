@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection
 from typing import ClassVar
 
+from sepo_lib.run import game_files
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -168,5 +169,5 @@ def _die_with_parent() -> None:
 
 
 def _surroundings() -> tuple:
-    """The working folder and the environment, which a new process inherits."""
-    return os.getcwd(), dict(os.environ)
+    """What a new process inherits or imports: the working folder, the environment and the games of users."""
+    return os.getcwd(), dict(os.environ), game_files.hashes()

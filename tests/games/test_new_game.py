@@ -175,7 +175,8 @@ def test_wrong_pools_are_named(chicken, pool, opponents, reason):
 def test_names_are_unique_and_a_game_of_a_notebook_is_refused(chicken):
     with pytest.raises(ValueError, match="a game called 'chicken' already"):
         games.register(chicken.Chicken())
-    assert "put the class" in refusal(variant(chicken, __module__="__main__"))
+    sentence = refusal(variant(chicken, __module__="__main__"))
+    assert "put the class and `games.register` in a file, and load it" in sentence
 
 
 def test_the_traits_follow_from_the_members(chicken):
