@@ -303,6 +303,8 @@ def serve(root: Path) -> Iterator[tuple[str, psutil.Process]]:
                 if process.poll() is not None:
                     raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-500:]}")
                 time.sleep(0.1)
+            while not any(one.status == psutil.CONN_LISTEN for one in process.net_connections()):
+                time.sleep(0.1)  # the address is printed a moment before
             yield found[0], process
         finally:
             for one in [*process.children(recursive=True), process]:
