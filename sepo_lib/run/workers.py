@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
 from sepo_lib.run import game_files
@@ -144,8 +144,10 @@ def _end_all() -> None:
 def _interrupts_blocked() -> Iterator[None]:
     """Block interrupts; a process that is started meanwhile never gets any.
 
-    A notebook server interrupts all processes of the kernel, also one that still imports its modules.
+    A notebook server interrupts all processes of the kernel, also one that still imports its modules. Python's
+    resource tracker starts with the first process and unblocks interrupts when it starts, so it starts before.
     """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
