@@ -29,7 +29,7 @@ def picture(bundle):
 
 
 def test_a_figure_is_shown_small_with_its_texts_and_closed(displayed):
-    grid = figures.training_curves(training(), "ipd")
+    grid = figures.training_curves(training(), game="ipd")
     shown.show(grid, alt='J "rises" & ends at 2 < 3', caption="The caption.")
     (bundle,) = displayed
     assert 'alt="J &quot;rises&quot; &amp; ends at 2 &lt; 3"' in bundle["text/html"]
