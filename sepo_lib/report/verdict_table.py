@@ -17,6 +17,7 @@ MARKS = {
     INCONCLUSIVE: ("?", "#8a6100"),
     NOT_RUN: ("–", "#6e6e6e"),
 }
+ALL = "all recipes"  # of a claim that does not depend on the recipe
 
 
 def show(decided: pd.DataFrame) -> None:
@@ -34,19 +35,15 @@ def entries(decided: pd.DataFrame) -> list[dict]:
     """The claims in their order: name, statement, rule and the rows of their verdicts.
 
     A row has the recipe (with the scope of the verdict), the verdict, the measured value with its interval
-    and the kind of the interval. Verdicts that were not run share a row if they have the same reason.
+    (or the reason, without a value) and the kind of the interval. Verdicts that were not run share a row if
+    they have the same reason.
     """
     found = []
     for (claim, statement), own in decided.fillna(claims.EMPTY).groupby(["claim", "statement"], sort=False):
         run = [_row(row) for row in own[own["verdict"] != NOT_RUN].itertuples()]
         skipped = own[own["verdict"] == NOT_RUN].groupby("reason", sort=False)
         idle = [
-            {
-                "recipe": _joined(rows),
-                "verdict": NOT_RUN,
-                "measured": reason,
-                "interval": "",
-            }
+            {"recipe": _joined(rows), "verdict": NOT_RUN, "measured": reason, "interval": ""}
             for reason, rows in skipped
         ]
         rule = claims.RULES[claim].text
@@ -55,10 +52,11 @@ def entries(decided: pd.DataFrame) -> list[dict]:
 
 
 def _row(row) -> dict[str, str]:
+    found = Interval(row.measured, row.ci_low, row.ci_high)
     return {
-        "recipe": ": ".join(filter(None, (row.recipe, row.scope))) or "all",
+        "recipe": ": ".join(filter(None, (row.recipe, row.scope))) or ALL,
         "verdict": row.verdict,
-        "measured": in_words(Interval(row.measured, row.ci_low, row.ci_high)),
+        "measured": in_words(found) if pd.notna(row.measured) else row.reason,
         "interval": "" if row.interval == "none" else row.interval,
     }
 
@@ -69,4 +67,4 @@ def _joined(rows: pd.DataFrame) -> str:
     for recipe, own in itertools.groupby(rows.itertuples(), key=lambda row: row.recipe):
         scopes = ", ".join(filter(None, (row.scope for row in own)))
         parts.append(": ".join(filter(None, (recipe, scopes))))
-    return "; ".join(filter(None, parts)) or "all"
+    return "; ".join(filter(None, parts)) or ALL
