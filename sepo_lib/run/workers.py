@@ -144,8 +144,8 @@ def _end_all() -> None:
 def _interrupts_blocked() -> Iterator[None]:
     """Block interrupts; a process that is started meanwhile never gets any.
 
-    A notebook server interrupts all processes of the kernel, also one that still imports its modules. Python's
-    resource tracker starts with the first process and unblocks interrupts when it starts, so it starts before.
+    A notebook server interrupts all processes of the kernel, also one that still imports its modules.
+    Python's resource tracker unblocks interrupts when it starts, so it has to run before.
     """
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
