@@ -216,7 +216,7 @@ def _by_arm(
         known=ARMS,
         order=order,
         palette=palette if by_arm else None,
-        labels=dots.labels_among(labels, rows["arm"]),
+        labels=dots.labels_among(labels, rows["arm"], rows[column]),
         name="arm",
     )
     looks = looks_of(
@@ -224,7 +224,7 @@ def _by_arm(
         known=PRESET_LOOKS if by_arm else {},
         order=hue_order,
         palette=None if by_arm else palette,
-        labels=dots.labels_among(labels, rows[column]),
+        labels=dots.labels_among(labels, rows[column], rows["arm"]),
         name=column,
     )
     rows = rows.assign(
