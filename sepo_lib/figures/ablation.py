@@ -221,7 +221,7 @@ def _by_arm(
     )
     looks = looks_of(
         rows[column],
-        known=PRESET_LOOKS if by_arm else {},
+        known={"": Look("", INK, "o"), **PRESET_LOOKS} if by_arm else {},
         order=hue_order,
         palette=None if by_arm else palette,
         labels=dots.labels_among(labels, rows[column], rows["arm"]),

@@ -148,7 +148,9 @@ def labels_among(
     """The labels of `values`. Raises ValueError for a label of neither these nor the `others`."""
     found, more = set(values), set(others)
     if unknown := [value for value in labels or {} if value not in found | more]:
-        raise ValueError(f"`labels` names {unknown}, but the table has {sorted(map(str, found | more))}.")
+        raise ValueError(
+            f"`labels` names {unknown}, but the table has {sorted(map(str, (found | more) - {''}))}."
+        )
     return {value: label for value, label in (labels or {}).items() if value in found}
 
 
