@@ -3,7 +3,8 @@
     theme    sizes, fonts, colours, `save`     panels   the grid, or the Axes of the caller; legends, titles
     looks    labels and looks of categories    marks    marks with error bars, legend entries
     rows     checks, and which rows are drawn  notes    what a figure leaves out, for its caption
-    gallery  captions, `draw_all`              others   one module per family of figures
+    gallery  captions, `draw_all`              dots     dot plots with one row for each category
+    others   one module per family of figures
 
 All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,
 aspect`, where they make sense. Any number of games, models, stages, arms, presets and seeds is drawn; those

@@ -222,15 +222,15 @@ def _by_arm(
         known=ARMS,
         order=order,
         palette=palette if by_arm else None,
-        labels=dots.labels_among(labels, rows["arm"]),
+        labels=dots.labels_among(labels, rows["arm"], rows[column]),
         name="arm",
     )
     looks = looks_of(
         rows[column],
-        known=PRESET_LOOKS if by_arm else {},
+        known={"": Look("", INK, "o"), **PRESET_LOOKS} if by_arm else {},
         order=hue_order,
         palette=None if by_arm else palette,
-        labels=dots.labels_among(labels, rows[column]),
+        labels=dots.labels_among(labels, rows[column], rows["arm"]),
         name=column,
     )
     rows = rows.assign(

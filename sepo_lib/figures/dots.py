@@ -142,9 +142,15 @@ def say(ax: Axes, y: float, text: str) -> None:
     ax.annotate(text, (0.5, y), fontsize=6, color=MUTED, **where)
 
 
-def labels_among(labels: Mapping[Any, str] | None, values: Iterable[Hashable]) -> dict[Any, str]:
-    """The labels of the values that occur."""
-    found = set(values)
+def labels_among(
+    labels: Mapping[Any, str] | None, values: Iterable[Hashable], others: Iterable[Hashable] = ()
+) -> dict[Any, str]:
+    """The labels of `values`. Raises ValueError for a label of neither these nor the `others`."""
+    found, more = set(values), set(others)
+    if unknown := [value for value in labels or {} if value not in found | more]:
+        raise ValueError(
+            f"`labels` names {unknown}, but the table has {sorted(map(str, (found | more) - {''}))}."
+        )
     return {value: label for value, label in (labels or {}).items() if value in found}
 
 

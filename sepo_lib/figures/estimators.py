@@ -153,13 +153,13 @@ def estimator_cosines(
         known=POLICIES,
         order=hue_order,
         palette=palette,
-        labels=dots.labels_among(labels, rows["policy"]),
+        labels=dots.labels_among(labels, rows["policy"], rows["pair"]),
         name="policy",
     )
     names = {
         pair: ESTIMATORS.get(pair, pair[0] if pair[1] == "none" else ", ".join(map(str, pair)))
         for pair in drawn
-    } | dots.labels_among(labels, drawn)
+    } | dots.labels_among(labels, drawn, rows["policy"])
     blocks = [
         pair in ESTIMATORS and last in ESTIMATORS and pair[0] != last[0] for last, pair in pairwise(drawn)
     ]

@@ -180,6 +180,13 @@ def test_arms_take_order_palette_labels_and_errorbar():
         figures.ablation_outcomes(ARMS, errorbar="iqr")
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_a_label_of_nothing_is_refused(name):
+    data, _ = TABLES[name]
+    with pytest.raises(ValueError, match=r"`labels` names \['typo'\], but"):
+        draw(name, data, labels={"typo": "a label"})
+
+
 def test_a_third_preset_and_models_as_hue_are_drawn():
     third = pd.concat([ablation(), ablation().query("preset == 'unbiased'").assign(preset="mine")])
     ax = next(iter(figures.ablation_outcomes(third).axes_dict.values()))
