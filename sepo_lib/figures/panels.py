@@ -64,6 +64,14 @@ class Size:
         return height, aspect
 
 
+class Grid(sns.FacetGrid):
+    """A FacetGrid that leaves the layout to matplotlib's constrained layout, which is not done twice."""
+
+    def tight_layout(self, *args, **kwargs) -> "Grid":
+        """Nothing: the constrained layout knows titles and legends, the tight layout does not."""
+        return self
+
+
 @dataclass
 class Panels:
     """The Axes of a figure by the value that they show, and what the figure function returns (`drawn`)."""
@@ -173,7 +181,7 @@ def panels(
         fit = min(columns, len(values))
     height, aspect = size.panel(fit)
     keys = range(len(values))
-    grid = sns.FacetGrid(
+    grid = Grid(
         pd.DataFrame({"panel": keys}),
         col="panel",
         col_order=list(keys),

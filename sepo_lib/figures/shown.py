@@ -13,7 +13,7 @@ from PIL import Image
 
 from sepo_lib.figures.gallery import caption_of
 from sepo_lib.figures.rows import NothingToDraw
-from sepo_lib.figures.theme import style
+from sepo_lib.figures.theme import settle, style
 
 _DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
@@ -51,7 +51,9 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     """The figure as an HTML element: a PNG picture with alt text, and the caption below."""
     buffer = io.BytesIO()
     with style():
-        figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.05)
+        room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.05}
+        settle(figure)
+        figure.savefig(buffer, format="png", dpi=_DPI, **room)
     picture = Image.open(buffer).convert("RGB")
     width = round(picture.width * _CSS_DPI / _DPI)
     smaller = io.BytesIO()

@@ -102,6 +102,13 @@ class StyledFigure(Figure):
     savefig = styled(Figure.savefig)
 
 
+def settle(figure: Figure) -> None:
+    """Lay the figure out, once for all files that it is saved to. A figure without a layout engine stays."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write `name`.pdf and `name`.png without dates or versions, and close the figure.
 
@@ -110,6 +117,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     files = [folder / f"{name}.pdf", folder / f"{name}.png"]
     folder.mkdir(parents=True, exist_ok=True)
     with style():
+        settle(figure)
         figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
         figure.savefig(files[1], dpi=DPI, metadata={"Software": None})
     plt.close(figure)

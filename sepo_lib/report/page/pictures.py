@@ -1,7 +1,6 @@
 """The figures of the page: drawn from the tables as SVG, and numbered."""
 
 import base64
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,11 +91,8 @@ def _group(entry: gallery.Figure | None) -> str:
 
 def _svg(figure: Figure) -> str:
     """The figure as an SVG image in base64, with text as text and fonts that other systems have."""
-    file = io.StringIO()
-    with figures.style():
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = figures.as_svg(figure)
     plt.close(figure)
-    text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif", text)
     text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
