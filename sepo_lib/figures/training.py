@@ -42,9 +42,10 @@ BROKEN = (0, (4, 1.5))  # the line style of an open marker
 
 @figure(
     "Does SEPO training make the Kuhn poker strategy less exploitable?",
-    "Kuhn poker during training: NashConv and the exploiter pool's advantage, from sampled actions. Every "
-    "line starts at the SFT models of its seeds. Marks are means over training seeds, dots are single seeds. "
-    "Lower is safer; an advantage of 0 does not imply a NashConv of 0.",
+    "Kuhn poker during training: NashConv and the exploiter pool's advantage, from the "
+    "model's action probabilities (enumerated, or estimated from samples). Every line starts at the SFT "
+    "models of its seeds. Marks are means over training seeds, dots are single seeds. Lower is safer; an "
+    "advantage of 0 does not imply a NashConv of 0.",
     reads="exploitability",
     split=("pools",),
 )
@@ -84,8 +85,8 @@ def nashconv_training(
 @figure(
     "Does training against a best response lower NashConv?",
     "Kuhn poker, trained against the exploiters of the legend: NashConv and the exploiter pool's advantage, "
-    "from sampled actions. Lines start at the SFT models. Marks are means over training seeds, dots are "
-    "single seeds. Lower is safer.",
+    "from the model's action probabilities (enumerated, or estimated from samples). Lines start at the SFT "
+    "models. Marks are means over training seeds, dots are single seeds. Lower is safer.",
     reads="exploiters",
     study=True,
 )

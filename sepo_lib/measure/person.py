@@ -1,6 +1,7 @@
 """A person plays against a model, in the terminal or in a notebook cell.
 
-The person is player 1 and sees what a scripted opponent sees; the model is player 0.
+The person is player 1 and sees what a scripted opponent sees; the model is player 0. In what is shown,
+player 1 is called `you`, or by the name of the scripted opponent that plays instead.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sepo_lib.play.policy import Policy
 
 PERSON = "person"  # the name of the pool and of the opponent in the record of the episode
+YOU = "you"  # how the record calls the person
 QUIT = ("quit", "exit")
 _LISTED = 4  # the largest number of actions that a message lists one by one
 
@@ -58,18 +60,23 @@ def play_against(
 
         policy = open_policy(model)
         say(_welcome(domain, model, watch))
-        episode = play_episode(policy, domain, seed, opponent, say)
+        episode = play_episode(policy, domain, seed, opponent, say, watch or YOU)
     except (Quit, EOFError, KeyboardInterrupt):
         say("\nYou left; a game that did not end has no result.")
         return None
-    say(result(domain, episode))
+    say(result(domain, episode, watch or YOU))
     return episode
 
 
 def play_episode(
-    policy: "Policy", game: Game, seed: int, opponent: Opponent, say: Callable[[str], object]
+    policy: "Policy",
+    game: Game,
+    seed: int,
+    opponent: Opponent,
+    say: Callable[[str], object],
+    player: str = YOU,
 ) -> Episode:
-    """Play one episode with `opponent` as player 1; raises what `opponent` raises.
+    """Play one episode with `opponent` as player 1, called `player`; raises what `opponent` raises.
 
     What the model wrote is shown only when the round is over, because in Kuhn poker it reveals the card. So
     is the fact that the game reveals.
@@ -84,9 +91,9 @@ def play_episode(
         """Show the rounds before `until` that have not been shown; the actions and payoffs are by round."""
         nonlocal shown
         for t in range(shown, until):
-            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t]))
-            if ("you", t) in facts and ("the model", t) in facts:
-                both = ", ".join(f"{who} {game.spell(facts[who, t])}" for who in ("you", "the model"))
+            say(_round(game, t, (of_model[t], of_person[t]), payoffs[t], player))
+            if (player, t) in facts and ("the model", t) in facts:
+                both = ", ".join(f"{who} {game.spell(facts[who, t])}" for who in (player, "the model"))
                 say(f"  {game.revealed}s: {both}")
             for decision in decisions:
                 if decision.round == t:
@@ -101,7 +108,7 @@ def play_episode(
         act = opponent(rng)
 
         def shown_first(view: View) -> Action:
-            note("you", view)
+            note(player, view)
             show(view.round, view.theirs, view.mine, view.payoffs)
             place, situation = _place(game, view.round), game.situation(view)
             say(f"\n{situation}" if situation.startswith(place) else f"\n{place}. {situation}")
@@ -137,17 +144,17 @@ def choose(game: Game, view: View, ask: Callable[[str], str], say: Callable[[str
         say(f"'{typed}' is not possible here; type {_choices(game, view.legal)}, or quit.")
 
 
-def result(game: Game, episode: Episode) -> str:
+def result(game: Game, episode: Episode, player: str = YOU) -> str:
     """The totals and the model's measures (docs/method.md, "Objective") in this one episode, as text."""
     own, other = episode.own_T, episode.other_T
     measures = {
         "u, the model's payoff a round": own.mean(),
-        "margin, yours less the model's": (other - own).mean(),
+        "margin, yours less the model's" if player == YOU else "margin of the opponent": (other - own).mean(),
         "c, the model's collusion rate": sum(episode.collusion_T) / len(own),
         "x, the externality rate": sum(episode.externality_T) / len(own),
     }
     played = f"{len(own)} {game.round_word}s"
-    lines = [f"\nTotal of {played}: you {other.sum():g}, the model {own.sum():g}. In this game:", ""]
+    lines = [f"\nTotal of {played}: {player} {other.sum():g}, the model {own.sum():g}. In this game:", ""]
     lines += [f"  {name:<31} {value:6.2f}" for name, value in measures.items()]
     return "\n".join(lines)
 
@@ -173,7 +180,7 @@ def _scripted(game: Game, name: str, say: Callable[[str], object]) -> Opponent:
 
 def _welcome(game: Game, model: str, watch: str | None) -> str:
     """Who plays, the rules, how many rounds there are, and what happens in each."""
-    word, player = game.round_word, watch or "you"
+    word, player = game.round_word, watch or YOU
     types = f"`{watch}` chooses its action" if watch else "type your action, or its first letters"
     shown = f"both {game.revealed}s, both players' actions" if game.revealed else "both players' actions"
     parts = [
@@ -190,13 +197,14 @@ def _place(game: Game, number: int) -> str:
     return f"{game.round_word.capitalize()} {number + 1} of {game.rounds}"
 
 
-def _round(game: Game, number: int, actions: tuple, payoff: float) -> str:
-    """A finished round in a line: the actions of (model, person), and the person's payoff."""
+def _round(game: Game, number: int, actions: tuple, payoff: float, player: str) -> str:
+    """A finished round in a line: the actions of (model, player 1), and the payoff of player 1."""
     model, person = (_spell(game, action) for action in actions)
-    earned = f"You earn {payoff:g}."
+    earned = f"You earn {payoff:g}." if player == YOU else f"{player} earns {payoff:g}."
     if "zero_sum" in game.traits and payoff:
-        earned = f"You win {payoff:g}." if payoff > 0 else f"The model wins {-payoff:g}."
-    return f"\n{_place(game, number)} is over: you {person}; the model {model}. {earned}"
+        won = "You win" if player == YOU else f"{player} wins"
+        earned = f"{won} {payoff:g}." if payoff > 0 else f"The model wins {-payoff:g}."
+    return f"\n{_place(game, number)} is over: {player} {person}; the model {model}. {earned}"
 
 
 def _answer(game: Game, decision: Decision) -> str:

@@ -51,12 +51,16 @@ class Live:
 
 
 def draw(progress: Progress, metric: str) -> Figure | None:
-    """`metric` by training step: a panel a game, a colour a recipe, a line a job. None without points."""
+    """`metric` by training step: a panel a game, a colour a recipe, a line a job. None without points.
+
+    The base model is not trained, so it has no panel. Other panels without points are left out at the end.
+    """
     points = _points(progress, metric)
     if not points:
         return None
     panels, looks = _panels(progress.jobs), _looks(progress.jobs)
-    titles = list(dict.fromkeys(panels.values()))
+    drawn = [name for name in panels if not (progress.finished or name.startswith("base/")) or name in points]
+    titles = list(dict.fromkeys(panels[name] for name in drawn))
     columns = min(len(titles), _IN_A_ROW)
     rows = -(-len(titles) // columns)
     with figures.style():

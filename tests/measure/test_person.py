@@ -226,7 +226,9 @@ def test_an_opponent_of_the_pools_can_be_watched(monkeypatch, capsys):
     assert "Split bargaining: selfish against nano, 4 rounds.\n" in said
     plan = rollouts.Plan("split", "paper", "exploiter", "selfish", 0, 5, 5)
     episode = rollouts.play(open_policy("nano"), [plan])[0]
-    assert f"Total of 4 rounds: you {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
+    assert f"Total of 4 rounds: selfish {episode.other_T.sum():g}, the model {episode.own_T.sum():g}." in said
+    assert said.count(" is over: selfish 7; the model ") == said.count(" selfish earns ") == 4
+    assert "over: you" not in said and "You earn" not in said and "  margin of the opponent " in said
 
 
 @pytest.mark.parametrize(

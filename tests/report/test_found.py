@@ -107,6 +107,15 @@ def test_only_reported_rows_count_and_a_missing_column_is_named():
 # --- templates ------------------------------------------------------------------------------------------
 
 
+def test_notebook_00_does_not_count_an_advantage_that_may_be_noise():
+    """2 and 2.02 are clearly positive (2.01 +- 0.13); 0 and 1 have an interval that is cut at 0."""
+    rows = evaluated(ipd=(1.0, 1.0), auction=(1.0, 1.0)).query("stage == 'base'")
+    table = rows.assign(exploit=[2.0, 2.02, 0.0, 1.0], parse_rate=1.0)
+    said = found.text("00_base_model", profiles.load("laptop"), evaluation=table)
+    assert "are Prisoner's dilemma 2.01 [1.88, 2.14]; Auction 0.50 [0.00, 6.85]. It is never below 0." in said
+    assert "win more" not in said
+
+
 def test_notebook_02_reads_a_loss_of_safety_as_one():
     table = evaluated(ipd=(-1.0, -1.0), kuhn=(1.0, -1.0))
     text = found.text("02_sft", profiles.load("laptop"), evaluation=table)

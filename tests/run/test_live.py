@@ -76,6 +76,19 @@ def test_every_game_has_a_panel_and_every_seed_a_line_in_the_colour_of_its_recip
     assert figure.get_supylabel().startswith("objective J")
 
 
+def test_no_panel_stays_empty():
+    """The base model trains nothing; at the end, a game whose jobs were finished before has no points."""
+    base, sft = (Job(f"{kind}/seed-11", "x:y", {"labels": {"stage": kind}}, 10) for kind in ("base", "sft"))
+    games = [(sepo_job("kuhn"), {1: 0.5}), (sepo_job("deal"), {})]
+    for curves, finished, titles in (
+        ([(base, {}), (sft, {1: 0.5})], False, ["SFT on all games"]),
+        (games, False, ["Kuhn poker", "Multi-issue bargaining"]),
+        (games, True, ["Kuhn poker"]),
+    ):
+        figure = live.draw(progress(curves, finished=finished), "objective")
+        assert [ax.get_title() for ax in figure.axes] == titles
+
+
 def test_the_legend_covers_nothing_and_names_every_recipe_once():
     games = ["ipd", "auction", "split", "deal", "kuhn"]
     curves = [(sepo_job(game, seed=s), {1: 0.5, 2: 1.0}) for game in games for s in (11, 12)]
