@@ -4,6 +4,7 @@
     looks    labels and looks of categories    marks    marks with error bars, legend entries
     rows     checks, and which rows are drawn  notes    what a figure leaves out, for its caption
     gallery  captions, `draw_all`              dots     dot plots with one row for each category
+    checks   of keywords that all figures share
     others   one module per family of figures
 
 All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,

@@ -212,7 +212,7 @@ def _by_arm(
     """The marks of each arm and each value of the hue, one row of panels for each place."""
     if hue == "preset" and "preset" not in rows.columns:
         hue = None
-    need(rows, [hue] if hue else [])
+    rows = need(rows, [hue] if hue else [])
     rows = in_order(keep(rows, "pools", pools), "arm", order)
     rows = in_order(rows, hue, hue_order) if hue else rows.assign(none="")
     unique(rows, ["game", "pools", "arm", hue or "arm", *([] if hue == "model" else ["model"])])

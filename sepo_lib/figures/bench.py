@@ -129,6 +129,8 @@ def bench_step(
     """
     rows = _rows(data, {"part": part}, ["group_size", "value"], ["measure"], order)
     seconds = rows[rows["measure"].astype(str).str.endswith("_seconds")]
+    if others := len(rows) - len(seconds):
+        note("Left out", f"{count(others, 'row')} of measures that are no seconds")
     seconds = seconds.assign(of=seconds["measure"].str.removesuffix("_seconds"))
     unique(seconds, ["panel", "group_size", "measure"], repeats=False)
     whole, parts = seconds[seconds["of"] == "step"], seconds[seconds["of"] != "step"]

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sepo_lib.config import paths
+from sepo_lib.figures.checks import checked
 from sepo_lib.figures.notes import noting, sentences
 from sepo_lib.figures.panels import grow, wrapped
 from sepo_lib.figures.rows import NothingToDraw
@@ -57,6 +58,7 @@ def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callab
     def add(draw: Callable) -> Callable:
         @wraps(draw)
         def drawn(*args, **kwargs):
+            kwargs = {name: checked(name, value) for name, value in kwargs.items()}
             with style(), noting() as notes:
                 made = draw(*args, **kwargs)
                 if kwargs.get("ax") is None:

@@ -79,8 +79,9 @@ def kuhn_strategy(
     rows = in_order(rows, "configuration", order)
     if hue != "model":
         one(rows, "model")
-    if hue != "configuration":
-        one(rows, "configuration")
+    for column in ("configuration", "pools", "reading"):
+        if hue != column:
+            one(rows, column)
     rows = in_order(rows, hue, hue_order)
     unique(rows, ["seat", "card", "action", "pools", "reading", hue])
     drawn = order if hue == "configuration" and hue_order is None else hue_order
@@ -198,6 +199,9 @@ def exploitability(
         hue = "model"
     words = {key: label for key, label in (labels or {}).items() if (rows["configuration"] == key).any()}
     stages = looks_of(rows["configuration"], order=order, labels=words, name="stage")
+    for column in ("game", "pools"):
+        if hue != column:
+            one(rows, column)
     unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
     looks, marks = {None: None}, MEASURES
     if hue is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import seaborn as sns
+from matplotlib.colors import is_color_like
 
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
@@ -82,8 +83,9 @@ def looks_of(
 
     The categories stand in the order of `order`, else in that of `known`. Those that `known` lacks stand
     last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace
-    colours and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or
-    `labels` that does not occur; `name` is the name of the column in this message.
+    colours and labels; a palette may have colours for further categories. Raises ValueError, naming the
+    values found, for an entry of `order` or `labels` that does not occur; `name` is the name of the column
+    in this message.
     """
     found = list(dict.fromkeys(values))
     _check(found, order, name, "order")
@@ -104,14 +106,25 @@ def looks_of(
 def _colours(palette: Palette, drawn: Sequence, name: str) -> dict[Any, str]:
     """Category -> colour. Raises ValueError for a palette with too few colours, or one that is not known."""
     if isinstance(palette, Mapping):
-        _check(drawn, palette, name, "palette")
         missing = [key for key in drawn if key not in palette]
         if missing:
             raise ValueError(f"`palette` has no colour for {missing} of {name}; it has {list(palette)}.")
-        return dict(palette)
+        return {key: _colour(palette[key]) for key in drawn}
     if not isinstance(palette, str) and len(palette) < len(drawn):
         raise ValueError(f"`palette` has {len(palette)} colours for {len(drawn)} values of {name}: {drawn}.")
-    return dict(zip(drawn, sns.color_palette(palette, len(drawn)).as_hex(), strict=True))
+    try:
+        return dict(zip(drawn, sns.color_palette(palette, len(drawn)).as_hex(), strict=True))
+    except ValueError as error:
+        raise ValueError(
+            f"`palette` is no palette and no list of colours of seaborn: {palette!r}."
+        ) from error
+
+
+def _colour(colour: object) -> object:
+    """A colour of a palette. Raises ValueError for one that matplotlib does not know."""
+    if not is_color_like(colour):
+        raise ValueError(f"`palette` holds {colour!r}, which is no colour of matplotlib.")
+    return colour
 
 
 def _check(found: Sequence, asked: Iterable | None, name: str, argument: str) -> None:

@@ -1,6 +1,7 @@
 """The drawn parts that figures share: marks with intervals, legend entries and zero lines."""
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,15 @@ Errorbar = str | tuple[str, float] | Callable[[np.ndarray], tuple[float, float]]
 BARS = {
     "sd": "one standard deviation to both sides",
     "se": "one standard error to both sides",
-    "pi": "percentiles of the seeds",
+    "pi": "the middle 95% of the seeds",
     ("pi", 100): "from the lowest seed to the highest",
     "table": "those of the table",
+}
+#: The same for errorbar=(name, level).
+LEVELS = {
+    "sd": "{:g} standard deviations to both sides",
+    "se": "{:g} standard errors to both sides",
+    "pi": "the middle {:g}% of the seeds",
 }
 
 
@@ -32,9 +39,11 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     "ci" is the 95% interval that fits the quantity (`statistics.spread`); for a single seed it is that of its
     evaluation noise, if the table has it. "sd" and "se" reach one standard deviation or standard error to
     both sides, ("pi", 100) from the lowest seed to the highest. No bar leaves the range of its quantity.
-    Raises ValueError for an unknown `errorbar`, and for "table" without the two columns.
+    Raises ValueError for an unknown `errorbar`, for "table" without the two columns, and for a value outside
+    the range of the quantity.
     """
     values = rows[metric].to_numpy(dtype=float)
+    _check_range(values, metric)
     if errorbar == "ci":
         note("Error bars", kind(rows, metric) + (f" ({quantity(metric)})" if len(rows) == 1 else ""))
         return spread(rows, metric)
@@ -42,7 +51,9 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     if errorbar is None:
         return Interval(mean, np.nan, np.nan)
     name = errorbar[0] if isinstance(errorbar, tuple) else errorbar
-    words = BARS.get(errorbar) or BARS.get(name, "")
+    words = BARS.get(errorbar, "") if name == errorbar or errorbar in BARS else ""
+    if not words and name in LEVELS:
+        words = LEVELS[name].format(_level(errorbar))
     if values.size == 1 and name in ("sd", "se", "pi"):
         words = "none: one seed"
     note("Error bars", "those of a function" if callable(name) else words)
@@ -55,7 +66,10 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
 def _ends(rows: pd.DataFrame, metric: str, values: np.ndarray, errorbar: Errorbar) -> tuple[float, float]:
     """The ends of an error bar that is no confidence interval over seeds."""
     if callable(errorbar):
-        return errorbar(values)
+        ends = errorbar(values)
+        if np.shape(ends) != (2,):
+            raise ValueError(f"A function as `errorbar` returns the two ends (low, high), not {ends!r}.")
+        return ends
     name, level = errorbar if isinstance(errorbar, tuple) else (errorbar, None)
     mean = values.mean()
     if name == "table":
@@ -74,6 +88,27 @@ def _ends(rows: pd.DataFrame, metric: str, values: np.ndarray, errorbar: Errorba
     raise ValueError(
         f'There is no errorbar {errorbar!r}; choose "ci", "sd", "se", ("pi", 95), "table", a function, None.'
     )
+
+
+def _level(errorbar: tuple[str, float]) -> float:
+    """The level of an errorbar such as ("pi", 50). Raises ValueError for one that is not possible."""
+    level = errorbar[1] if len(errorbar) == 2 else None
+    if not isinstance(level, Real) or not 0 < level <= (100 if errorbar[0] == "pi" else np.inf):
+        allowed = "0 and 100" if errorbar[0] == "pi" else "0 and infinity"
+        raise ValueError(f"`errorbar` is {errorbar!r}; its level is a number between {allowed}.")
+    return level
+
+
+def _check_range(values: np.ndarray, metric: str) -> None:
+    """Raise ValueError for a value that its quantity cannot have."""
+    low, high = bounds(metric) or (-np.inf, np.inf)
+    outside = values[(values < low - 1e-9) | (values > high + 1e-9)]
+    if outside.size:
+        allowed = "at least 0" if high == np.inf else f"in [{low:g}, {high:g}]"
+        raise ValueError(
+            f"The column '{metric}' holds {outside[0]:g}; the values of {quantity(metric)} are {allowed}. "
+            "Draw another quantity under another name with `by_stage`."
+        )
 
 
 def mark_seeds(
@@ -111,16 +146,8 @@ def mark(
     if values_S.size == 0:
         return
     mean, low, high = known or Interval(float(values_S.mean()), np.nan, np.nan)
-    bar = None if np.isnan(low) or high - low <= NO_SPREAD else [[mean - low], [high - mean]]
-    ax.errorbar(
-        [x],
-        [mean],
-        yerr=bar,
-        **bar_style(look),
-        markeredgewidth=1.1,
-        label=label or look.label,
-        zorder=3,
-    )
+    style = {**bar_style(look), "markeredgewidth": 1.1, "label": label or look.label, "zorder": 3}
+    draw_mean(ax, (x, mean), style, y_ends=UNKNOWN[1:] if high - low <= NO_SPREAD else (low, high))
     if values_S.size > 1:
         ax.plot(
             np.full(values_S.size, x + offset),
@@ -131,6 +158,30 @@ def mark(
             markersize=4.2,
             mew=0,
         )
+
+
+def draw_mean(
+    ax: Axes,
+    at: tuple[float, float],
+    style: dict[str, object],
+    x_ends: tuple[float, float] = UNKNOWN[1:],
+    y_ends: tuple[float, float] = UNKNOWN[1:],
+) -> None:
+    """Draw a mark at (x, y) and its error bars from end to end (nan: none).
+
+    The mean may lie outside of its bar, as with percentiles of few seeds.
+    """
+    bars, outside = {}, {}
+    for name, mean, (low, high) in zip(("xerr", "yerr"), at, (x_ends, y_ends), strict=True):
+        if low <= mean <= high:
+            bars[name] = [[mean - low], [high - mean]]
+        elif not np.isnan([low, high]).any():
+            outside[name] = (low, high)
+    ax.errorbar([at[0]], [at[1]], **bars, **style)
+    for name, (low, high) in outside.items():
+        middle, half = (low + high) / 2, [(high - low) / 2]
+        place = ([middle], [at[1]]) if name == "xerr" else ([at[0]], [middle])
+        ax.errorbar(*place, **{name: half}, **{**style, "fmt": "none", "ecolor": style["color"], "label": ""})
 
 
 def bar_style(look: Look) -> dict[str, object]:

@@ -11,8 +11,20 @@ from matplotlib.axes import Axes
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, axis_label, looks_of
 from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
+from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
-from sepo_lib.figures.rows import configured, in_order, keep, known, need, ordered_games, title_of, unique
+from sepo_lib.figures.rows import (
+    configured,
+    in_order,
+    in_turn,
+    keep,
+    known,
+    need,
+    one,
+    ordered_games,
+    title_of,
+    unique,
+)
 from sepo_lib.figures.theme import INK, WIDTH, Look
 
 
@@ -68,7 +80,7 @@ def by_stage(data: pd.DataFrame, metric: str, **options) -> sns.FacetGrid | Axes
     palette        colours of the hue (or of the stages): a dict, a list, or the name of a palette
     labels         labels of stages, of presets and of the values of `hue`
     errorbar       see `marks.interval_of`: "ci", "sd", "se", ("pi", 95), "table", a function or None
-    pools          the pool set that is drawn; None draws all rows
+    pools          the pool set that is drawn; None draws all rows, with `hue="pools"` if there are several
     ablation       True draws the rows of other arms and changed switches as well
     ax             the Axes of a table with one game
     height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
@@ -101,6 +113,9 @@ def _by_stage(
     rows = in_order(rows, "configuration", order)
     if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
         hue = "model"
+        rows = known(rows, hue)
+    if hue != "pools":
+        one(rows, "pools")
     unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
     words = _those(labels or {}, rows["configuration"])
     stages = looks = looks_of(
@@ -183,9 +198,12 @@ def crossplay(
     numbers = ["payoff", "ci_low", "ci_high"]
     data = need(data, ["game", "row", "column", "kind"], numbers)
     if data["game"].nunique() != 1:
-        raise ValueError(f"A heat map shows one game; choose one of {sorted(data['game'].unique())}.")
-    data = in_order(in_order(unique(data, ["row", "column"]), "row", order), "column", col_order)
-    rows, columns = (list(order or data["row"].unique()), list(col_order or data["column"].unique()))
+        raise ValueError(f"A heat map shows one game; choose one of {in_turn(data['game'].unique())}.")
+    unique(data.drop(columns="seed", errors="ignore"), ["row", "column"], repeats=False)
+    data = known(in_order(in_order(data, "row", order), "column", col_order), "payoff")
+    kinds = data.drop_duplicates("column").set_index("column")["kind"]
+    models_first = sorted(kinds.index, key=lambda column: kinds[column] != "model")
+    rows, columns = list(order or data["row"].unique()), list(col_order or models_first)
     payoff, texts = _cells(data, rows, columns)
     names = {**{name: str(name) for name in (*rows, *columns)}, **(labels or {})}
     figure = single(ax, width=min(width, 1.6 + 0.75 * len(columns)), height=1.2 + 0.45 * len(rows))
@@ -202,9 +220,11 @@ def crossplay(
         yticklabels=[names[name] for name in rows],
         ax=ax,
     )
-    models = int((data[data["row"] == rows[0]]["kind"] == "model").sum())
-    if models < len(columns):
-        ax.axvline(models, color=INK, linewidth=1.2)
+    if missing := int(payoff.isna().sum().sum()):
+        note("Empty", f"{count(missing, 'cell')} of pairs without a payoff")
+    opponents = [kinds[column] != "model" for column in columns]
+    if opponents == sorted(opponents) and any(opponents):  # the models stand together at the left
+        ax.axvline(opponents.index(True), color=INK, linewidth=1.2)
     ax.set(xlabel="against", ylabel="", title=title_of(data["game"].iloc[0]))
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)

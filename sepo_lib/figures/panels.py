@@ -85,6 +85,8 @@ class Panels:
     @property
     def width(self) -> float:
         """The width of a panel in inches, with its labels."""
+        if not self.own:
+            return next(iter(self.axes.values())).bbox.width / self.figure.dpi + 0.5
         return self.figure.get_figwidth() / self.columns
 
     @property
@@ -174,7 +176,7 @@ def panels(
                 f"`ax` takes one panel, and the table has {len(values)} values of {name}: {values}. Choose "
                 "the rows of one of them, or leave `ax` out."
             )
-        return Panels({values[0]: ax}, ax, ax.figure, own=False)
+        return Panels({values[0]: ax}, ax, ax.figure.figure, own=False)
     size = size or Size()
     fit = size.columns(len(values))
     if columns and not size.col_wrap and columns * size.least <= size.width + 1e-9:
@@ -203,7 +205,7 @@ def panels(
 def single(ax: Axes | None, *, width: float, height: float, least: float | None = None) -> Panels:
     """One Axes: that of the caller, or a new one in a figure of `width` by `height` inches."""
     if ax is not None:
-        return Panels({None: ax}, ax, ax.figure, own=False)
+        return Panels({None: ax}, ax, ax.figure.figure, own=False)
     figure, made = plt.subplots(figsize=(width, height), layout="constrained")
     sns.despine(ax=made)
     return Panels({None: made}, made, figure, own=True)

@@ -10,13 +10,23 @@ from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, looks_of
-from sepo_lib.figures.marks import Errorbar, bar_style, dodge, handle, mark_seeds, zero_line, zero_line_x
+from sepo_lib.figures.marks import (
+    Errorbar,
+    bar_style,
+    dodge,
+    draw_mean,
+    handle,
+    mark_seeds,
+    zero_line,
+    zero_line_x,
+)
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Size, name_categories, panels
 from sepo_lib.figures.rows import (
     NothingToDraw,
     configured,
     in_order,
+    in_turn,
     keep,
     known,
     need,
@@ -83,13 +93,13 @@ def paper_against_ours(
     compared = authors.side_by_side(rows, theirs)
     if compared.empty:
         raise NothingToDraw(
-            f"The authors' table has no comparable row in the games {sorted(rows['game'].unique())}; it has "
-            f"those of {sorted(theirs['game'].unique())}."
+            f"The authors' table has no comparable row in the games {ordered_games(rows)}; it has "
+            f"those of {ordered_games(theirs)}."
         )
-    if alone := sorted(set(rows["game"]) - set(compared["game"])):
-        note("Left out", f"game = {', '.join(alone)}, without a comparable row of the authors")
-    if alone := sorted(set(theirs["game"]) - set(compared["game"])):
-        note("Left out", f"game = {', '.join(alone)} of the authors, without a row of ours")
+    if alone := in_turn(set(rows["game"]) - set(compared["game"])):
+        note("Left out", f"game = {', '.join(map(str, alone))}, without a comparable row of the authors")
+    if alone := in_turn(set(theirs["game"]) - set(compared["game"])):
+        note("Left out", f"game = {', '.join(map(str, alone))} of the authors, without a row of ours")
     compared = in_order(in_order(compared, "recipe", order), "who", hue_order)
     found = [*authors.STAGES, *compared["recipe"].drop_duplicates()]
     recipes = list(order or dict.fromkeys(key for key in found if (compared["recipe"] == key).any()))
@@ -128,12 +138,13 @@ def _ours(data: pd.DataFrame, ablation: bool) -> pd.DataFrame:
     rows = known(configured(keep(rows, "pools", "paper"), ablation), "safety")
     missing = {"pools": "paper", "model": "model", "arm": None, "preset": None, "step": 0}
     rows = rows.assign(**{column: value for column, value in missing.items() if column not in rows.columns})
+    rows = known(rows, "model")
     unique(rows, ["game", "model", "configuration"])
     for _, seeds in rows.groupby(["game", "model", "configuration"]):
         note("Error bars", statistics.kind(seeds, "safety"))
     # `side_by_side` takes the arm and preset of a SEPO row from the kit's presets; others count as a stage.
     own = (rows["stage"] == "sepo") & rows["configuration"].isin(list(OWN_ARM))
-    arm = rows["arm"].where(rows["arm"].notna(), rows["preset"].map(OWN_ARM))
+    arm = rows["arm"].astype(object).where(rows["arm"].notna(), rows["preset"].map(OWN_ARM))
     return rows.assign(stage=rows["configuration"].mask(own, "sepo"), arm=arm)
 
 
@@ -200,8 +211,8 @@ def _path_of_model(ax: Axes, rows: pd.DataFrame, recipes: Sequence[str], offset:
             ends = [last.loc[before, "safety"], last.loc[key, "safety"]]
             ax.plot(ends, [height[before], height[key]], color=look.colour, lw=1.1, alpha=0.6, zorder=2)
         x, low, high = last.loc[key, ["safety", "low", "high"]].astype(float)
-        bar = None if np.isnan(low) else [[x - low], [high - x]]
-        ax.errorbar([x], [height[key]], xerr=bar, **bar_style(look), label=look.label, zorder=3)
+        style = {**bar_style(look), "label": look.label, "zorder": 3}
+        draw_mean(ax, (x, height[key]), style, x_ends=(low, high))
     early = rows[~rows["last"]]
     heights = [height[key] for key in early["recipe"]]
     ax.plot(early["safety"], heights, "o", color=look.colour, markersize=2.6, mew=0, alpha=0.7, zorder=2)

@@ -5,6 +5,7 @@ check raises one sentence that names the column, the values found and what is al
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,12 @@ from sepo_lib.figures.looks import OWN_ARM
 from sepo_lib.figures.notes import count, note
 from sepo_lib.measure import rows as tables
 
+#: Columns that a table may have. They hold numbers in every figure.
+NUMBERS = (
+    *("step", "group_size", "groups", "groups_per_batch", "nearest_margin", "own"),
+    *("samples", "episodes", "margin", "worst_margin", "low", "high", "ci_low", "ci_high"),
+)
+
 
 class NothingToDraw(ValueError):
     """The table has no rows for this figure, for example because the run left out a game or an ablation."""
@@ -22,9 +29,12 @@ class NothingToDraw(ValueError):
 def need(data: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str] = ()) -> pd.DataFrame:
     """The table with a new index, after the check that it can be drawn.
 
-    `columns` must exist; `numbers` must exist and hold numbers (or empty cells). Raises NothingToDraw for a
-    table without rows, and ValueError, naming the column, for every other fault.
+    `columns` must exist; rows with an empty cell in one of them are left out. `numbers` must exist and hold
+    numbers (or empty cells), and so must those of `NUMBERS` and the intervals of `numbers` that the table
+    has. Categories of pandas become plain values. Raises NothingToDraw for a table without rows, and
+    ValueError, naming the column, for every other fault.
     """
+    columns, numbers = list(columns), list(numbers)
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
             f"A figure draws a pandas DataFrame, not {type(data).__name__}; see pandas.read_csv."
@@ -34,10 +44,37 @@ def need(data: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str] = ()
     missing = [column for column in dict.fromkeys([*columns, *numbers]) if column not in data.columns]
     if missing:
         raise ValueError(f"This figure needs the columns {missing}; the table has {list(data.columns)}.")
+    twice = data.columns[data.columns.duplicated()].unique().tolist()
+    if twice:
+        raise ValueError(f"The table has more than one column with the name {twice}; keep one of each.")
     data = data.reset_index(drop=True)
-    for column in numbers:
+    for column in data.columns[[isinstance(kind, pd.CategoricalDtype) for kind in data.dtypes]]:
+        data[column] = data[column].astype(data[column].cat.categories.dtype)
+    ends = [(f"{column}_low", f"{column}_high") for column in numbers]
+    optional = [column for column in (*NUMBERS, *(end for pair in ends for end in pair)) if column in data]
+    for column in dict.fromkeys([*numbers, *optional]):
         data[column] = _numbers(data[column])
+    for low, high in (*ends, ("low", "high"), ("ci_low", "ci_high")):
+        _check_ends(data, low, high)
+    for column in columns:
+        data = known(data, column)
     return data
+
+
+def _check_ends(data: pd.DataFrame, low: str, high: str) -> None:
+    """Raise ValueError if a table has one end of an interval without the other, or a low end above it."""
+    if (low in data.columns) != (high in data.columns):
+        here, missing = (low, high) if low in data.columns else (high, low)
+        raise ValueError(f"The table has the column '{here}', but the other end '{missing}' is missing.")
+    if low not in data.columns:
+        return
+    wrong = data[(data[low] > data[high]) | (data[low].isna() != data[high].isna())]
+    if len(wrong):
+        first = wrong.iloc[0]
+        raise ValueError(
+            f"The columns '{low}' and '{high}' hold the ends of an interval, both or none; they hold "
+            f"{first[low]:g} and {first[high]:g}."
+        )
 
 
 def _numbers(column: pd.Series) -> pd.Series:
@@ -83,9 +120,9 @@ def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """The rows, after the check that `column`, if the table has it, has one value."""
     found = rows[column].unique().tolist() if column in rows.columns else []
     if len(found) > 1:
+        how = "the rows of one of them" if column in ("model", "configuration") else f"with `{column}=`"
         raise ValueError(
-            f"This figure draws one value of the column '{column}', and the table has {found}. Choose with "
-            f"`{column}=`."
+            f"This figure draws one value of the column '{column}', and the table has {found}. Choose {how}."
         )
     return rows
 
@@ -136,6 +173,8 @@ def reported(rows: pd.DataFrame) -> pd.DataFrame:
                 f"The column 'reported' must hold True or False; it holds {wrong.tolist()[0]!r}."
             )
         rows = rows.assign(reported=text)
+    else:  # a policy without steps has no earlier checkpoint
+        rows = rows.assign(step=rows["step"].fillna(-np.inf))
     kept = tables.reported(rows)
     if len(kept) < len(rows):
         note("Left out", f"{count(len(rows) - len(kept), 'row')} of earlier checkpoints")
@@ -198,7 +237,12 @@ def title_of(game: str) -> str:
 def ordered_games(table: pd.DataFrame) -> list[str]:
     """The games of a table: the registered ones in the order of the registry, then the others by name."""
     found = set(table["game"].unique())
-    return [game for game in games.GAMES if game in found] + sorted(found - set(games.GAMES))
+    return [game for game in games.GAMES if game in found] + in_turn(found - set(games.GAMES))
+
+
+def in_turn(values: Iterable) -> list:
+    """Numbers in rising order, then all other values in the order of their text."""
+    return sorted(values, key=lambda v: (0, v, "") if isinstance(v, Real) else (1, 0, str(v)))
 
 
 def place_of(table: pd.DataFrame) -> pd.Series:
@@ -208,7 +252,7 @@ def place_of(table: pd.DataFrame) -> pd.Series:
     """
     places = table["game"].map(title_of)
     if "pools" in table.columns:
-        places = places + "\n" + table["pools"] + " pools"
+        places = places + ("\n" + table["pools"].astype(str) + " pools").where(table["pools"].notna(), "")
     if "model" in table.columns and table["model"].nunique() > 1:
         places = places + "\n" + table["model"].astype(str)
     return places

@@ -78,7 +78,7 @@ def nashconv_training(
     >>> nashconv_training(pd.read_csv("mine.csv"), metrics=["nashconv"])
     """
     size = Size(height, aspect, col_wrap, width, default=2.0, most=3.5)
-    rows = keep(need(data, ["step"], numbers=metrics), "pools", pools)
+    rows = keep(need(data, [], numbers=["step", *metrics]), "pools", pools)
     return _by_step(rows, metrics, (hue, hue_order, palette, labels), errorbar, ax, size)
 
 
@@ -114,7 +114,7 @@ def exploiter_training(
     >>> exploiter_training(pd.read_csv("mine.csv"), labels={"pool": "fixed pool"})
     """
     size = Size(height, aspect, col_wrap, width, default=2.0, most=3.5)
-    rows = need(data, ["step", hue], numbers=metrics)
+    rows = need(data, [hue], numbers=["step", *metrics])
     return _by_step(rows, metrics, (hue, hue_order, palette, labels), errorbar, ax, size)
 
 
@@ -167,10 +167,10 @@ def training_curves(
 
     >>> training_curves(pd.read_csv("mine.csv"), metrics=["payoff", "exploit"], window=5)
     """
-    rows = keep(keep(need(data, ["step"], numbers=metrics), "game", game), "pools", pools)
+    rows = keep(keep(need(data, [], numbers=["step", *metrics]), "game", game), "pools", pools)
     rows, looks = _lines(rows, metrics, hue, hue_order, palette, labels)
     window = max(1, rows["step"].nunique() // 20) if window is None else window
-    smooth = rows.groupby(["line", "part", "replicate"])[list(metrics)]
+    smooth = rows.groupby(["line", "part", "replicate"], dropna=False)[list(metrics)]
     rows[list(metrics)] = smooth.transform(lambda column: column.rolling(window, min_periods=1).mean())
     size = Size(height, aspect, col_wrap, width, default=1.6, most=3.5)
     figure = _panels(rows, _changing(rows, metrics), ax, size, labels)
@@ -368,6 +368,7 @@ def _by_step(
 def _starts(sft: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
     """The SFT rows from which each line starts: those with its seeds, its model and its exploiter."""
     keys = [key for key in ("model", "exploiter", "seed") if key in sft.columns]
+    sft = sft.drop(columns=["line", "part", "replicate"], errors="ignore")
     lines = trained[[*keys, "line", "part"]].drop_duplicates()
     starts = sft.merge(lines, on=keys) if keys else sft.merge(lines, how="cross")
     seed = starts["seed"] if "seed" in starts.columns else starts.groupby(["line", "part"]).cumcount()

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ from matplotlib.axes import Axes
 from sepo_lib.figures.dots import labels_among
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, looks_of
-from sepo_lib.figures.marks import Errorbar, handle, interval_of, zero_line, zero_line_x
+from sepo_lib.figures.marks import Errorbar, draw_mean, handle, interval_of, zero_line, zero_line_x
 from sepo_lib.figures.notes import note
 from sepo_lib.figures.panels import Panels, Size, panels, single, wrapped
 from sepo_lib.figures.rows import (
     configured,
     in_order,
+    in_turn,
     keep,
     known,
     need,
+    one,
     ordered_games,
     ordered_places,
     place_of,
@@ -73,7 +76,10 @@ def headroom(
 
     >>> headroom(pd.read_csv("mine.csv"), width=3.3)
     """
-    rows = need(data, ["game"], numbers=[f"{strategy}_J" for strategy in STRATEGIES])
+    both = [f"{strategy}_{value}" for strategy in STRATEGIES for value in "ue"]
+    numbers = [f"{strategy}_J" for strategy in STRATEGIES]
+    rows = need(data, ["game"], numbers)
+    rows = need(rows, [], [column for column in both if column in rows.columns])
     rows = keep(keep(rows, "weights", weights), "pools", pools)
     rows = known(known(rows, "best_J"), "best_payoff_J")
     rows = rows.assign(place=place_of(rows).str.replace("\n", ", "))
@@ -149,6 +155,7 @@ def weight_sensitivity(
         rows = rows.assign(preset=np.where(rows["stage"] == "sepo", "unbiased", None))
     rows = known(known(keep(keep(rows, "weight", weight), "pools", pools), "value"), "safety")
     rows = in_order(configured(rows, ablation), "configuration", order)
+    one(rows, "pools")
     unique(rows, ["game", "pools", "model", "configuration", "value"])
     looks = looks_of(
         rows["configuration"],
@@ -214,9 +221,12 @@ def frontier(
     rows = need(data, ["game", hue], numbers=["payoff", "exploit"])
     rows = known(known(known(keep(rows, "pools", pools), hue), "payoff"), "exploit")
     rows = in_order(rows, hue, hue_order)
+    if hue != "pools":
+        one(rows, "pools")
     unique(rows, ["game", "pools", "model", hue])
-    values = list(hue_order or sorted(rows[hue].unique(), key=lambda v: (isinstance(v, str), v)))
-    names = {v: f"λe × {v:g}" if hue == "multiple" else str(v) for v in values} | (labels or {})
+    values = list(hue_order or in_turn(rows[hue].unique()))
+    multiples = hue == "multiple" and all(isinstance(value, Real) for value in values)
+    names = {v: f"λe × {v:g}" if multiples else str(v) for v in values} | (labels or {})
     looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
     looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}
     rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))
@@ -280,9 +290,5 @@ def _say_equal(rows: pd.DataFrame, looks: Mapping[Any, Look], game: str) -> None
 def _cross(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
     """The mean exploit advantage and payoff of one value of the hue, with the error bars of both."""
     x, y = (interval_of(rows, metric, errorbar) for metric in ("exploit", "payoff"))
-    bars = {
-        name: [[found.mean - found.low], [found.high - found.mean]]
-        for name, found in (("xerr", x), ("yerr", y))
-        if not np.isnan(found.low)
-    }
-    ax.errorbar(x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, ms=5, **bars)
+    style = {"fmt": look.marker, "color": look.colour, "label": look.label, "capsize": 2, "ms": 5}
+    draw_mean(ax, (x.mean, y.mean), style, x_ends=x[1:], y_ends=y[1:])

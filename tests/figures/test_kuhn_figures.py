@@ -107,7 +107,7 @@ def test_seats_0_and_1_and_tables_without_stages_are_drawn():
         (lambda t: t.assign(action="RAISE"), {}, r"'action' holds \['RAISE'\]"),
         (lambda t: t.assign(probability=1.5), {}, r"must lie in \[0, 1\]; it holds 1.5"),
         (lambda t: pd.concat([t, t]), {}, "rows occur more than once for the same seat, card, action"),
-        (lambda t: pd.concat([t, t.assign(model="n")]), {}, r"column 'model'.*\['m', 'n'\].*`model=`"),
+        (lambda t: pd.concat([t, t.assign(model="n")]), {}, r"column 'model'.*\['m', 'n'\].*the rows of one"),
         (
             lambda t: pd.concat([t, t.assign(model="n")]),
             {"hue": "model"},
