@@ -13,7 +13,7 @@ import pytest
 from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.report import claims, html_page
-from sepo_lib.report.page import pictures, reference
+from sepo_lib.report.page import highlights, pictures, reference
 
 HOSTILE = "<script>alert('x')</script>"
 STAGES = [("base", None, None, -3.0), ("sft", None, None, 0.5), ("sepo", "credited", "unbiased", 1.25)]
@@ -249,6 +249,11 @@ def test_the_estimators_claims_stand_apart_from_the_models():
         "About the models of this run": ["C1"],
         "About the gradient estimator": ["E1"],
     }
+    assert "Brackets: none. The policies" in highlights._estimators(decided)
+    further = decided[-1:].assign(claim="E3", interval="of 17", measured=0.25)
+    sentence = highlights._estimators(pd.concat([decided, further]))
+    assert "falls most in E1 (statement of E1): by 0.5. The other falls are: E3 0.25." in sentence
+    assert "Brackets: none (E1); of 17 (E3)." in sentence
     counted = html_page.verdict_cards.counts(decided)
     assert [(row["recipe"], row["supported"]) for row in counted] == [
         ("unbiased (ours)", 1),
