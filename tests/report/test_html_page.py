@@ -168,8 +168,23 @@ def test_numbers_without_an_interval_stand_alone(run):
     assert "safer in Kuhn poker (one training seed, so this can be evaluation noise)" in page.said
 
 
+def test_the_parse_rate_is_that_of_each_recipe():
+    """The lowest share of one recipe is not hidden by the mean over recipes."""
+    table = evaluation().assign(parse_rate=1.0)
+    ours, base = table[table["stage"] == "sepo"], table["stage"] == "base"
+    theirs = ours.assign(preset="published", arm="per_rollout", parse_rate=0.75)
+    limits = html_page.limits(pd.concat([table, theirs]), pd.DataFrame({"verdict": []}))
+    assert limits["parsed"] == [("Kuhn poker, SEPO with published", 0.75)] and limits["rarely"] == []
+    conflict = theirs.assign(pools="conflict", parse_rate=0.5)
+    table.loc[base, "parse_rate"] = 0.0
+    limits = html_page.limits(pd.concat([table, theirs, conflict]), pd.DataFrame({"verdict": []}))
+    assert limits["parsed"] == [("Kuhn poker, base model", 0.0)]
+    assert limits["rarely"] == ["Kuhn poker, base model 0%"]
+
+
 def test_parts_that_are_not_there_are_named(run):
     page = built()
+    assert "This run trained unbiased ." in page.said and "comes from played hands" not in page.said
     for words in (
         "This run kept no episodes",
         "There is nothing to compare",

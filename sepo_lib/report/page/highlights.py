@@ -77,7 +77,8 @@ def _estimators(decided: pd.DataFrame) -> str | None:
         sentence += f" The other falls are: {listed}."
     kinds = rows.groupby("interval", sort=False)["claim"]
     brackets = [kind if len(kinds) == 1 else f"{kind} ({words(own)})" for kind, own in kinds]
-    return f"{sentence} Brackets: {'; '.join(brackets)}. The policies are tabular; no language model is involved."
+    sentence += f" Brackets: {'; '.join(brackets)}."
+    return f"{sentence} The policies are tabular; no language model is involved."
 
 
 def _measured(row) -> str:
