@@ -126,7 +126,8 @@ def switch_outcomes(
             own = here[here["preset"] == recipe]
             if recipe in idle[place]:
                 dots.say(panel, -y, NO_EFFECT if figure.width > 1.8 else NO_EFFECT.split(" by")[0])
-                note("Left out", f"{count(len(own), 'row')} of {recipe}, which has {NO_EFFECT}")
+                rows_of = f"{count(len(own), 'row')} of " if len(own) else ""
+                note("Left out", f"{rows_of}{recipe}, which has {NO_EFFECT}")
             else:
                 dots.mark_row(panel, -y, own, metric, look, errorbar)
     _finish(figure, names, rows)

@@ -16,7 +16,7 @@ from sepo_lib.config import paths
 from sepo_lib.figures.checks import checked
 from sepo_lib.figures.notes import noting, sentences
 from sepo_lib.figures.panels import grow, wrapped
-from sepo_lib.figures.rows import NothingToDraw
+from sepo_lib.figures.rows import NothingToDraw, ordered_games
 from sepo_lib.figures.theme import StyledFigure, save, style
 
 
@@ -148,22 +148,31 @@ def _read(profile: str, entry: Figure) -> pd.DataFrame:
 def _draw(entry: Figure, table: pd.DataFrame, end: str = "") -> Iterator[tuple[str, Any]]:
     """Draw an entry once for each value of its split; `end` is appended to the names of the files."""
     further = (entry.also(),) if entry.also else ()
-    for part, rows, key in _parts(entry, table):
+    for part, key in _parts(entry, table):
         name = entry.name + part + end
         try:
-            yield name, entry.draw(rows, *further, **key, **entry.options)
+            yield name, entry.draw(table, *further, **key, **entry.options)
         except NothingToDraw as reason:
             print(f"{name}: skipped. {reason}")
         except ValueError as error:
             raise ValueError(f"The figure {name} could not be drawn. {error}") from error
 
 
-def _parts(entry: Figure, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
-    """(suffix of the file name, rows, split values) by figure; the paper's pools have no suffix."""
+def _parts(entry: Figure, table: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(suffix of the file name, split values) by figure; the paper's pools come first and have no suffix.
+
+    The figure function selects the rows, so that its caption names the game and the pool set.
+    """
     if not entry.split:
-        yield "", table, {}
+        yield "", {}
     elif len(table):
-        for values, rows in table.groupby(list(entry.split)):
+        found = table[list(entry.split)].drop_duplicates().sort_values(list(entry.split))
+        if "pools" in found:
+            found = found.sort_values("pools", key=lambda pools: pools != "paper", kind="stable")
+        if "game" in found:
+            order = ordered_games(found)
+            found = found.sort_values("game", key=lambda game: game.map(order.index), kind="stable")
+        for values in found.itertuples(index=False, name=None):
             key = dict(zip(entry.split, values, strict=True))
             names = [str(v) for column, v in key.items() if not (column == "pools" and v == "paper")]
-            yield "".join(f"_{name}" for name in names), rows, key
+            yield "".join(f"_{name}" for name in names), key

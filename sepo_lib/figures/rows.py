@@ -219,7 +219,8 @@ def in_order(rows: pd.DataFrame, column: str, order: Sequence | None) -> pd.Data
         raise ValueError(f"`order` names {unknown}, but {column} of the table has {found}.")
     kept = rows[rows[column].isin(list(order))]
     if len(kept) < len(rows):
-        others = ", ".join(str(value) for value in found if value not in order)
+        out = (str(value) for value in found if value not in order)
+        others = ", ".join(f"“{value}”" if "," in value else value for value in out)
         note("Left out", f"{column} = {others}")
     return kept
 

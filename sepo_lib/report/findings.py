@@ -51,7 +51,7 @@ def nashconv(profile: str) -> str | None:
     moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
-        f"In Kuhn poker (`{profile}`, {_seeds(sepo)}, means over seeds), the exploiter pool's advantage is "
+        f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's advantage is "
         f"{sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
         f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). NashConv {moves}."
     )
@@ -72,8 +72,10 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     if not ends or min(ends.values()) <= pool["nashconv"] / 2:
         return None
     listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
+    several = any(rows["seed"].nunique() > 1 for rows in last.values() if len(rows))
+    mean = ", as a mean over seeds" if several else ""
     return (
-        f"After SEPO, NashConv is {listed}, as a mean over seeds. Maximizing J with a fixed exploiter pool "
+        f"After SEPO, NashConv is {listed}{mean}. Maximizing J with a fixed exploiter pool "
         "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
         f"{pool['nashconv']:.2f} or more, with an advantage of {abs(pool['exploit']):.2f} for the pool "
         "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has "
@@ -124,8 +126,11 @@ def penalty(profile: str) -> str | None:
 
 
 def breakdowns(profile: str) -> str | None:
-    """How often negotiations with exploiters break down, and e."""
-    shares = []
+    """How often negotiations with exploiters break down, and e.
+
+    Only if e fell in every negotiation does the sentence give the breakdowns as the reason.
+    """
+    shares, over = [], ""
     for game in games.having("negotiation"):
         sft, sepo = (
             _rows(profile, "evaluation", game=game.name, **keys) for keys in ({"stage": "sft"}, UNBIASED)
@@ -133,21 +138,21 @@ def breakdowns(profile: str) -> str | None:
         if len(sft) and len(sepo) and "exploiter_externality" in sft and "exploit" in sft:
             after, before = (rows["exploiter_externality"].mean() for rows in (sepo, sft))
             shares.append((game.short_title, after, before, sepo["exploit"].mean(), sft["exploit"].mean()))
+            over = _over(sepo)
     if not shares or any(pd.isna(share[1]) or pd.isna(share[2]) for share in shares):
         return None
     listed = " and ".join(
         f"{after:.1%} of the rounds of {name} (after SFT {before:.1%}; e is {e:.2f}, after SFT {e_sft:.2f})"
         for name, after, before, e, e_sft in shares
     )
-    reason = (
-        " A round without an agreement gives the exploiter nothing, so this safety comes largely from not "
-        "trading."
-        if all(share[1] > 0.5 for share in shares)
-        else ""
-    )
+    reason = ""
+    if all(after > 0.5 for _, after, *_ in shares):
+        reason = " A round without an agreement gives the exploiter nothing"
+        safer = all(e < e_sft for *_, e, e_sft in shares)
+        reason += ", so this safety comes largely from not trading." if safer else "."
     return (
-        f"Against the exploiters, the SEPO model (`unbiased`, `{profile}`, means over seeds) reaches no "
-        f"agreement in {listed}.{reason}"
+        f"Against the exploiters, the SEPO model (`unbiased`, `{profile}`, {over}) reaches no agreement in "
+        f"{listed}.{reason}"
     )
 
 
@@ -365,8 +370,14 @@ def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
     return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
 
 
-def _seeds(rows: pd.DataFrame) -> str:
-    return f"{rows['seed'].nunique()} seed" + ("s" if rows["seed"].nunique() > 1 else "")
+def _seeds(rows: pd.DataFrame, means: bool = False) -> str:
+    """`3 seeds`, with `means` also `3 seeds, means over seeds`; `1 seed`."""
+    number = rows["seed"].nunique()
+    return f"{number} seeds{', means over seeds' if means else ''}" if number > 1 else f"{number} seed"
+
+
+def _over(rows: pd.DataFrame) -> str:
+    return "means over seeds" if rows["seed"].nunique() > 1 else "one seed"
 
 
 def _method(rows: pd.DataFrame) -> str:

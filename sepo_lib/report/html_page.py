@@ -34,7 +34,7 @@ MEASURES = {
     "collusion": "c",
     "externality": "x",
 }
-_STAGES = {"base": "base model", "sft": "after SFT", "sepo": "after SEPO"}
+_STAGES = {"base": "base model", "sft": "after SFT"}
 
 
 def build(profile: str) -> Path:
@@ -63,6 +63,9 @@ def build(profile: str) -> Path:
         counts=verdict_cards.counts(decided),
         idle=verdict_cards.idle(decided),
         recipes=RECIPES,
+        trained=[name for name in RECIPES if name in set(_configurations(evaluation))],
+        enumerated=paths.table(profile, "exploitability").exists()
+        and len(findings.read(profile, "exploitability")),
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
         brackets=found.brackets(evaluation),
@@ -181,19 +184,30 @@ def _kinds(of_safety: str, of_exploit: str) -> str:
 
 def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
     """The numbers behind the limits of the run."""
-    rows = figures.reported(evaluation)
-    seeds = rows["seed"].nunique()
-    parsed = rows.groupby(["game", "stage"])["parse_rate"].mean() if "parse_rate" in rows else pd.Series()
+    rows = figures.configured(evaluation, ablation=True)
+    seeds, shares = rows["seed"].nunique(), []
+    if "parse_rate" in rows:
+        means = rows.groupby(["game", "pools", "configuration"])["parse_rate"].mean().sort_values()
+        shares = [(_policy(*key), share) for key, share in means.dropna().items()]
     return {
         "model": words(rows["model"].unique()),
         "seeds": seeds,
         "detectable": statistics.detectable(seeds) if seeds > 1 else None,
         "not_run": int((decided["verdict"] == NOT_RUN).sum()),
         "verdicts": len(decided),
-        "parsed": (findings.title(parsed.idxmin()[0]), _STAGES[parsed.idxmin()[1]], parsed.min())
-        if len(parsed)
-        else None,
+        "parsed": shares[:1],
+        "rarely": [f"{name} {share:.0%}" for name, share in shares if share < 0.5],
     }
+
+
+def _configurations(evaluation: pd.DataFrame) -> pd.Series:
+    return figures.configured(evaluation, ablation=True)["configuration"]
+
+
+def _policy(game: str, pools: str, configuration: str) -> str:
+    """`Kuhn poker, SEPO with unbiased`; pools other than the paper's are named."""
+    stage = _STAGES.get(configuration, f"SEPO with {configuration}")
+    return f"{findings.title(game)}, {stage}" + (f", {pools} pools" if pools != "paper" else "")
 
 
 def _hardware(hardware: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 Needs Chromium (`apt-get install chromium`) and Playwright (`pip install playwright`), and says so and ends if
 they are missing. With `--axe axe.min.js` (`npm install axe-core`) it also checks the accessibility. It writes
-screenshots at 1280 and 390 pixels, light and dark, and the printed PDF into `--out`. The exit status is the
-number of faults.
+screenshots at 1280 and 390 pixels, light and dark, and the printed PDF into `--out`. At other widths, and
+printed, it checks only that nothing is too wide. The exit status is the number of faults.
 """
 
 import argparse
@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 WIDTHS = (1280, 390)
+BETWEEN = (641, 768, 961, 1024)  # just above the widths at which the layout changes, and usual ones
+PRINTED = 688  # pixels of the text of an A4 page with the margins of the page
 SLICE = 1800  # pixels of the height of one screenshot
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -68,9 +70,21 @@ def main(arguments: list[str]) -> int:
         for width in WIDTHS:
             for scheme in ("light", "dark"):
                 faults += [f"{width} {scheme}: {one}" for one in look(started, given, width, scheme)]
+        for width in (*BETWEEN, PRINTED):
+            faults += too_wide(started, given.page, width, "print" if width == PRINTED else "screen")
         started.close()
     print("\n".join(faults) or f"{given.page}: no faults")
     return len(faults)
+
+
+def too_wide(browser, file: Path, width: int, medium: str) -> list[str]:
+    """The tables and texts that stand out at one width, on the screen or printed."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.emulate_media(media=medium)
+    page.goto(file.resolve().as_uri())
+    faults = [one for one in page.evaluate(FAULTS) if "too wide" in one]
+    page.close()
+    return [f"{width} {medium}: {one}" for one in faults]
 
 
 def look(browser, given: argparse.Namespace, width: int, scheme: str) -> list[str]:

@@ -101,3 +101,6 @@ def test_a_switch_that_cannot_act_is_named_and_not_drawn():
     assert labels[words.xy[1]] == "+ pool weights"
     assert not any(np.isclose(line.get_xdata(), 0.75).any() for line in ax.lines)
     assert "2 rows of published+weights, which has no effect by construction" in grid.caption
+    trained = [row for row in rows if row["preset"] != "published+weights"]
+    caption = figures.switch_outcomes(pd.DataFrame(trained)).caption
+    assert "Left out: published+weights, which has no effect by construction." in caption

@@ -1,6 +1,7 @@
 """The gallery: files and captions, refused tables, the style, and games that are registered later."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from figure_tables import ablation, evaluation, kuhn, training
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
+from sepo_lib.figures import gallery, notes, rows
 from sepo_lib.run import results
 
 PAPER = Path(__file__).resolve().parents[2] / "data" / "paper" / "authors_results.csv"
@@ -50,6 +52,30 @@ def test_every_figure_of_a_run_has_a_caption_and_a_table():
         assert entry.caption.endswith(".") and entry.caption == figures.caption(name)
     assert {entry.reads for entry in figures.FIGURES.values() if entry.reads} <= set(paths.TABLES)
     assert figures.caption("a_picture") == "a picture"
+
+
+def test_the_papers_pools_come_first_and_the_caption_names_the_part():
+    table = pd.DataFrame(
+        {"game": game, "pools": pools, "seed": seed, "step": step, "payoff": 1.0 + seed}
+        for game in ("kuhn", "ipd")
+        for pools in ("conflict", "paper")
+        for seed in (1, 2)
+        for step in (1, 2)
+    )
+    entry = replace(figures.FIGURES["training_curves"], options={"metrics": ["payoff"]})
+    made = dict(gallery._draw(entry, table))
+    assert list(made) == [
+        f"training_curves_{part}" for part in ("ipd", "ipd_conflict", "kuhn", "kuhn_conflict")
+    ]
+    caption = gallery.caption_of(made["training_curves_kuhn_conflict"])
+    assert "Drawn: game = kuhn (8 of 16 rows); pools = conflict (4 of 8 rows)." in caption
+
+
+def test_a_name_with_a_comma_is_quoted_in_a_caption():
+    table = pd.DataFrame({"how": ["ours", "ours, scaled", "theirs"]})
+    with notes.noting() as taken:
+        rows.in_order(table, "how", ["theirs"])
+    assert taken == {"Left out": ["how = ours, “ours, scaled”"]}
 
 
 def test_a_new_figure_is_one_decorated_function():

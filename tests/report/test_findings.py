@@ -315,6 +315,15 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
         "73.4% of the rounds of Multi-issue bargaining (after SFT 46.6%; e is 2.00, after SFT 6.00)" in found
     )
     assert found.endswith("this safety comes largely from not trading.")
+    worse = [
+        row | {"exploit": 1.0} if (row["game"], row["exploit"]) == ("split", 0.0) else row for row in rows
+    ]
+    write("evaluation", *worse)
+    (found,) = findings.sentences("study")
+    assert "e is 1.00, after SFT 0.25" in found
+    assert found.endswith("gives the exploiter nothing.")  # e rose, so there is no safety to explain
+    write("evaluation", *[row for row in rows if row["seed"] == 1])
+    assert "(`unbiased`, `study`, one seed)" in findings.sentences("study")[0]
     write("evaluation", *[row | {"exploiter_externality": 0.25} for row in rows])
     assert "not trading" not in findings.sentences("study")[0]
     write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])

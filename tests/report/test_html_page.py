@@ -13,7 +13,7 @@ import pytest
 from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.report import claims, html_page
-from sepo_lib.report.page import pictures, reference
+from sepo_lib.report.page import highlights, pictures, reference
 
 HOSTILE = "<script>alert('x')</script>"
 STAGES = [("base", None, None, -3.0), ("sft", None, None, 0.5), ("sepo", "credited", "unbiased", 1.25)]
@@ -168,8 +168,23 @@ def test_numbers_without_an_interval_stand_alone(run):
     assert "safer in Kuhn poker (one training seed, so this can be evaluation noise)" in page.said
 
 
+def test_the_parse_rate_is_that_of_each_recipe():
+    """The lowest share of one recipe is not hidden by the mean over recipes."""
+    table = evaluation().assign(parse_rate=1.0)
+    ours, base = table[table["stage"] == "sepo"], table["stage"] == "base"
+    theirs = ours.assign(preset="published", arm="per_rollout", parse_rate=0.75)
+    limits = html_page.limits(pd.concat([table, theirs]), pd.DataFrame({"verdict": []}))
+    assert limits["parsed"] == [("Kuhn poker, SEPO with published", 0.75)] and limits["rarely"] == []
+    conflict = theirs.assign(pools="conflict", parse_rate=0.5)
+    table.loc[base, "parse_rate"] = 0.0
+    limits = html_page.limits(pd.concat([table, theirs, conflict]), pd.DataFrame({"verdict": []}))
+    assert limits["parsed"] == [("Kuhn poker, base model", 0.0)]
+    assert limits["rarely"] == ["Kuhn poker, base model 0%"]
+
+
 def test_parts_that_are_not_there_are_named(run):
     page = built()
+    assert "This run trained unbiased ." in page.said and "comes from played hands" not in page.said
     for words in (
         "This run kept no episodes",
         "There is nothing to compare",
@@ -249,6 +264,11 @@ def test_the_estimators_claims_stand_apart_from_the_models():
         "About the models of this run": ["C1"],
         "About the gradient estimator": ["E1"],
     }
+    assert "Brackets: none. The policies" in highlights._estimators(decided)
+    further = decided[-1:].assign(claim="E3", interval="of 17", measured=0.25)
+    sentence = highlights._estimators(pd.concat([decided, further]))
+    assert "falls most in E1 (statement of E1): by 0.5. The other falls are: E3 0.25." in sentence
+    assert "Brackets: none (E1); of 17 (E3)." in sentence
     counted = html_page.verdict_cards.counts(decided)
     assert [(row["recipe"], row["supported"]) for row in counted] == [
         ("unbiased (ours)", 1),

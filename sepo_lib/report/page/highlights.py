@@ -5,7 +5,7 @@ import pandas as pd
 from sepo_lib import figures
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings
-from sepo_lib.report.found import changes, listed, tally
+from sepo_lib.report.found import changes, listed, tally, words
 from sepo_lib.report.verdicts import NOT_RUN, in_words
 
 SHOWN = 5  # of all findings; the others can be opened
@@ -75,7 +75,10 @@ def _estimators(decided: pd.DataFrame) -> str | None:
     if others:
         listed = "; ".join(f"{row.claim} {_measured(row)}" for row in others)
         sentence += f" The other falls are: {listed}."
-    return f"{sentence} Brackets: {most.interval}. The policies are tabular; no language model is involved."
+    kinds = rows.groupby("interval", sort=False)["claim"]
+    brackets = [kind if len(kinds) == 1 else f"{kind} ({words(own)})" for kind, own in kinds]
+    sentence += f" Brackets: {'; '.join(brackets)}."
+    return f"{sentence} The policies are tabular; no language model is involved."
 
 
 def _measured(row) -> str:
