@@ -68,9 +68,9 @@ test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
-	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Ctrl-C stops it.'
+	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'
 	@PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m jupyterlab --notebook-dir=notebooks \
-	  --log-level=WARN --LabApp.log_level=WARN --ServerApp.answer_yes=True $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
+	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
 	@$(KIT) figures --profile '$(PROFILE)'

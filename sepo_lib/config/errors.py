@@ -4,10 +4,7 @@ Their message says what is wrong and what to do. A notebook shows the message al
 stops as at any other error.
 """
 
-import textwrap
-
-#: The longest line of a message in a notebook, in characters: JupyterLab breaks longer ones within words.
-WIDTH = 100
+from sepo_lib.config.text import wrapped
 
 
 class Explained(Exception):
@@ -15,7 +12,7 @@ class Explained(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows in the place of a traceback."""
-        return [textwrap.fill(str(self), WIDTH, break_long_words=False, break_on_hyphens=False)]
+        return [wrapped(str(self))]
 
 
 class InputError(Explained, ValueError):

@@ -181,7 +181,9 @@ class Settings:
         columns = [self.profile, "meaning", "paper"]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
         left = {"selector": "th", "props": "text-align: left"}
-        return table.style.set_properties(**{"text-align": "left"}).set_table_styles([left]).set_uuid("settings")
+        return (
+            table.style.set_properties(**{"text-align": "left"}).set_table_styles([left]).set_uuid("settings")
+        )
 
     @property
     def summary(self) -> str:

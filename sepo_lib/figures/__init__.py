@@ -3,7 +3,8 @@
     theme    sizes, fonts, colours, `save`     panels   the grid, or the Axes of the caller; legends, titles
     looks    labels and looks of categories    marks    marks with error bars, legend entries
     rows     checks, and which rows are drawn  notes    what a figure leaves out, for its caption
-    gallery  captions, `draw_all`              others   one module per family of figures
+    gallery  captions, `draw_all`              dots     dot plots with one row for each category
+    others   one module per family of figures
 
 All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,
 aspect`, where they make sense. Any number of games, models, stages, arms, presets and seeds is drawn; those
@@ -46,7 +47,16 @@ from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_t
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
 # isort: on
-from sepo_lib.figures.gallery import FIGURES, caption, caption_of, draw_all, drawn, figure, read_or_empty
+from sepo_lib.figures.gallery import (
+    FIGURES,
+    caption,
+    caption_of,
+    draw_all,
+    drawn,
+    figure,
+    read_or_empty,
+    tables_of,
+)
 from sepo_lib.figures.looks import (
     ARMS,
     CONFIGURATIONS,
@@ -164,6 +174,7 @@ __all__ = [
     "style",
     "styled",
     "switch_outcomes",
+    "tables_of",
     "title_of",
     "training_curves",
     "unique",

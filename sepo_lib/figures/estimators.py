@@ -1,45 +1,63 @@
 """The study of estimators: their cosine with the exact gradient of J, their bias and their noise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from sepo_lib import games
+from sepo_lib.figures import dots
 from sepo_lib.figures.ablation import NO_EFFECT
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import PRESETS
-from sepo_lib.figures.marks import handle, zero_line_x
-from sepo_lib.figures.old import grid_of, legend_below, present
-from sepo_lib.figures.rows import mean_of_intervals, nearest, need, ordered_places, place_of
-from sepo_lib.figures.theme import BASE, COLOURS, MUTED, Look
+from sepo_lib.figures.looks import CONFIGURATIONS, Palette, looks_of
+from sepo_lib.figures.marks import dodge, handle, zero_line_x
+from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, wrapped
+from sepo_lib.figures.rows import (
+    in_order,
+    keep,
+    known,
+    mean_of_intervals,
+    nearest,
+    need,
+    ordered_places,
+    place_of,
+    unique,
+    without,
+)
+from sepo_lib.figures.theme import BASE, FAINT, INK, MUTED, WIDTH, Look
 from sepo_lib.measure import switches
+from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 
+#: Policy at which the gradient is estimated -> its look.
 POLICIES = {
-    "uniform": Look("uniform", BASE, "o"),
-    "random": Look("random", COLOURS[1], "s"),
-    "cooperative": Look("over-cooperative", COLOURS[0], "^"),
-    "equilibrium": Look("near equilibrium", COLOURS[2], "D"),
+    "uniform": Look("uniform", MUTED, "o"),
+    "random": Look("random", BASE, "s"),
+    "cooperative": Look("over-cooperative", MUTED, "^"),
+    "equilibrium": Look("near equilibrium", INK, "D"),
 }
 #: (preset, switch) -> its label in `estimator_cosines`. The switch has the value of the other preset.
 ESTIMATORS = {
     ("published", "none"): "published",
-    ("published", "credit"): "credited",
-    ("published", "horizon"): "reward to go",
-    ("published", "clamp"): "mean margin",
-    ("published", "scale"): "no scale",
-    ("published", "weights"): "pool weights",
+    ("published", "credit"): "+ credited",
+    ("published", "horizon"): "+ reward to go",
+    ("published", "clamp"): "+ mean margin",
+    ("published", "scale"): "+ no scale",
+    ("published", "weights"): "+ pool weights",
     ("unbiased", "pooled"): "unbiased, large batch",
     ("unbiased", "known"): "unbiased, margins known",
     ("unbiased", "none"): "unbiased",
-    ("unbiased", "credit"): "per rollout",
-    ("unbiased", "horizon"): "immediate payoff",
-    ("unbiased", "clamp"): "clamp per episode",
-    ("unbiased", "scale"): "group's deviation",
-    ("unbiased", "weights"): "equal weights",
+    ("unbiased", "credit"): "+ per rollout",
+    ("unbiased", "horizon"): "+ immediate payoff",
+    ("unbiased", "clamp"): "+ clamp per episode",
+    ("unbiased", "scale"): "+ group's deviation",
+    ("unbiased", "weights"): "+ equal weights",
 }
 #: The estimators of this kit in `estimators_elsewhere`, and their labels.
 OURS = {
@@ -47,165 +65,266 @@ OURS = {
     "authors_current": "SEPO, authors' code",
     "unbiased, margins known": "unbiased, margins known",
 }
+_UNBIASED = CONFIGURATIONS["unbiased"].colour
 #: The lines of `estimator_bias`.
 ESTIMATOR_LINES = {
-    "unbiased, pooled": Look("unbiased, many groups in a batch", COLOURS[4], "v"),
-    "unbiased, known": Look("unbiased, margins known", COLOURS[3], "P"),
-    "unbiased": Look("unbiased", COLOURS[2], "D"),
-    "unbiased, credit": Look("... charged per rollout", COLOURS[0], "^"),
-    "unbiased, clamp": Look("... clamp per episode", COLOURS[1], "s"),
-    "unbiased, horizon": Look("... immediate payoff", BASE, "o"),
+    "unbiased, pooled": Look("unbiased, many groups in a batch", _UNBIASED, "v", False),
+    "unbiased, known": Look("unbiased, margins known", _UNBIASED, "P"),
+    "unbiased": Look("unbiased", _UNBIASED, "D"),
+    "unbiased, credit": Look("+ per rollout", INK, "^"),
+    "unbiased, clamp": Look("+ clamp per episode", BASE, "s", False),
+    "unbiased, horizon": Look("+ immediate payoff", MUTED, "o"),
 }
 #: The two measures of `estimators_elsewhere`.
 COSINES = {
-    "cosine": Look("of the mean", COLOURS[2], "D"),
-    "batch_cosine": Look("of one batch", COLOURS[0], "o", False),
+    "cosine": Look("of the mean of many batches", INK, "D"),
+    "batch_cosine": Look("of one batch", INK, "o", False),
 }
-_KEYS = ["game", "pools", "policy", "how", "switch", "group_size", "groups", "groups_per_batch", "term"]
+#: Measure of `estimator_bias` -> its axis label.
+ERRORS = {
+    "bias": "error of the mean\n(lengths of the gradient)",
+    "noise": "deviation of a batch\n(lengths of the gradient)",
+}
+#: Columns that a table may lack, and the value that all of its rows then have.
+_OPTIONAL = {"switch": "none", "groups_per_batch": 1}
+_LABEL = "cosine with the exact gradient\n(-1 to 1)"
 
 
 @figure(
-    "Question to be written?",
-    "Cosine between the mean of each estimator and the exact gradient of J: both presets, and each preset "
-    "with one switch changed to the other. A cosine of 1 is the exact direction. Bars: 95% bootstrap "
-    "intervals. Open markers: J has no gradient at this policy.",
+    "Which estimators point in the direction of the gradient of J?",
+    "Cosine between the mean of each estimator and the exact gradient of J, by policy: both presets, and (+) "
+    "each preset with one switch set as in the other. A cosine of 1 is the exact direction. Bars: 95% "
+    "bootstrap intervals, if the table has them. Open markers: J has no gradient at this policy, because a "
+    "margin is exactly 0.",
     reads="estimators",
     study=True,
+    split=["pools"],
 )
-def estimator_cosines(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+def estimator_cosines(
+    data: pd.DataFrame,
+    *,
+    group_size: int = 8,
+    pools: str | Sequence[str] | None = "paper",
+    term: str = "J",
+    order: Sequence[tuple[str, str]] | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
     """Cosine of every estimator's mean with the exact gradient of J, one panel per game and pool set.
 
-    Upper block: the published preset and, indented, each of its switches changed alone. Lower block: the
-    unbiased preset with many groups in a batch, with the exact margins, and as it is; then, indented, each of
-    its switches changed alone. If a switch cannot act, a text says so. Bars: 95% bootstrap intervals. Open
-    markers: a margin is exactly 0, so that J has a kink and no gradient.
+    Upper block: the published preset, then each of its switches changed alone. Lower block: the unbiased
+    preset with many groups in a batch, with the exact margins, and as it is; then each of its switches
+    changed alone. If a switch cannot act, a text says so.
 
-    Columns: game, pools, policy, how (preset), switch, arm, group_size (the value nearest to the argument is
-    drawn), groups, groups_per_batch, term, nearest_margin, cosine, cosine_low, cosine_high.
+    Columns: game, policy, how (preset or estimator), cosine; optionally pools, switch, arm, group_size,
+    groups, groups_per_batch, term, nearest_margin (0: an open marker), cosine_low and cosine_high.
+
+    group_size     the value nearest to it is drawn
+    pools, term    the pool set and the term of J that are drawn; None draws all pool sets
+    order          pairs (how, switch): the estimators that are drawn. By default those of `ESTIMATORS` and
+                   the presets that were added to the kit's; all estimators if the table has none of them
+    hue_order, palette, labels   the policies that are drawn, their colours and labels; `labels` may name the
+                   pairs of `order` too
+    ax             the Axes of a table with one game and pool set
+    height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> estimator_cosines(pd.read_csv("mine.csv"), group_size=16)
     """
-    need(estimators, [*_KEYS, "arm", "nearest_margin", "cosine", "cosine_low", "cosine_high"])
-    rows = _of_presets(estimators)
-    looks = present(POLICIES, rows["policy"])
-    rows = rows[rows["group_size"] == nearest(rows["group_size"], group_size)]
+    rows = known(_prepared(data, ["cosine"], pools, term), "cosine")
+    if "group_size" in rows.columns:
+        rows = keep(rows, "group_size", nearest(rows["group_size"], group_size))
     many = (rows["groups_per_batch"] > 1) & (rows["switch"] == "none")
-    rows = rows[many | (rows["groups_per_batch"] == 1)]
+    rows = without(rows, ~many & (rows["groups_per_batch"] > 1), "switches in large batches")
     rows = rows.assign(switch=rows["switch"].mask(many, "pooled"))
-    grid = grid_of(rows, "place", ordered_places(rows), 2.2, 2.9, col_wrap=3, sharey=True)
-    height = {key: -y - 0.8 * (key[0] == "unbiased") for y, key in enumerate(ESTIMATORS)}
-    for place, ax in grid.axes_dict.items():
-        in_panel = rows[rows["place"] == place]
-        for number, (policy, look) in enumerate(looks.items()):
-            for row in in_panel[in_panel["policy"] == policy].itertuples():
-                y = height[row.how, row.switch] + 0.27 - 0.18 * number
-                face = look.colour if row.nearest_margin else "white"
-                ax.plot([row.cosine_low, row.cosine_high], [y, y], color=look.colour, lw=1.2)
-                ax.plot(row.cosine, y, look.marker, color=look.colour, mfc=face, ms=3.6, mew=0.9)
-        measured = set(zip(in_panel["how"], in_panel["switch"], strict=True))
-        for key in [key for key in height if key not in measured]:
-            where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
-            ax.annotate(NO_EFFECT, (0.5, height[key]), fontsize=6, color=MUTED, **where)
-        _cosine_axis(ax, place)
-        labels = [
-            ("" if switch in ("none", "pooled", "known") else "   ") + label
-            for (_, switch), label in ESTIMATORS.items()
-        ]
-        ax.set_yticks(list(height.values()), labels, ha="left")
-        ax.tick_params(axis="y", pad=94, labelsize=7)
-    for ax in grid.axes.flat[-3:]:
-        ax.set_xlabel("cosine with the exact gradient")
-    legend_below(grid.figure, [handle(look) for look in looks.values()])
-    return grid
+    rows = rows.assign(pair=list(zip(rows["how"], rows["switch"], strict=True)))
+    rows = _chosen(rows, "pair", order, ESTIMATORS)
+    rows = in_order(rows, "policy", hue_order)
+    unique(rows, ["game", "pools", "model", "policy", "how", "switch"], repeats=False)
+    drawn = list(order or [pair for pair in ESTIMATORS if (rows["pair"] == pair).any()])
+    drawn += [pair for pair in rows["pair"].unique() if pair not in drawn]
+    looks = looks_of(
+        rows["policy"],
+        known=POLICIES,
+        order=hue_order,
+        palette=palette,
+        labels=dots.labels_among(labels, rows["policy"]),
+        name="policy",
+    )
+    names = {
+        pair: ESTIMATORS.get(pair, pair[0] if pair[1] == "none" else ", ".join(map(str, pair)))
+        for pair in drawn
+    } | dots.labels_among(labels, drawn)
+    blocks = [
+        pair in ESTIMATORS and last in ESTIMATORS and pair[0] != last[0] for last, pair in pairwise(drawn)
+    ]
+    y_of = {pair: -y - 0.5 * sum(blocks[:y]) for y, pair in enumerate(drawn)}
+    size, lines = Size(height, aspect, col_wrap, width), len(drawn) * (0.5 + 0.55 * len(looks))
+    figure = _cosine_panels(rows, names.values(), lines, ax, size)
+    acts = pd.Series(acting(rows), index=rows.index)
+    for place, panel in figure.axes.items():
+        here = rows[rows["place"] == place]
+        for pair, y in y_of.items():
+            own = here[here["pair"] == pair]
+            if len(own) and not acts[own.index].any():
+                dots.say(panel, y, NO_EFFECT if figure.width > 2.0 else NO_EFFECT.split(" by")[0])
+                continue
+            for shift, (policy, look) in zip(dodge(len(looks), 0.88), looks.items(), strict=True):
+                for row in own[own["policy"] == policy].itertuples():
+                    kink = getattr(row, "nearest_margin", np.nan) == 0
+                    mark = look._replace(filled=not kink)
+                    dots.bar_row(panel, y - shift, _interval(row, "cosine"), mark, 3.4)
+    dots.name_rows(figure, {y_of[pair]: name for pair, name in names.items()})
+    _finish_cosines(figure)
+    figure.legend([handle(look) for look in looks.values()])
+    return figure.drawn
 
 
 @figure(
-    "Question to be written?",
-    "Bias and noise of the estimators against the group size, in units of the exact gradient's length. Top: "
-    "error of the mean estimate; dotted: the error that sampling noise alone causes. Bottom: standard "
-    "deviation of one batch. A solid line above its dotted line shows a bias.",
+    "How large are the bias and the noise of each estimator?",
+    "Bias and noise against the group size G, in units of the exact gradient's length. Error of the mean "
+    "estimate; the grey band is the error that sampling noise alone causes, from the least to the most noisy "
+    "of the estimators. A line above the band shows a bias. Deviation: the standard deviation of one batch. "
+    "+ changes one switch of the unbiased preset.",
     reads="estimators",
     study=True,
+    split=["pools"],
 )
-def estimator_bias(estimators: pd.DataFrame, policy: str = "equilibrium") -> sns.FacetGrid:
+def estimator_bias(
+    data: pd.DataFrame,
+    *,
+    policy: str = "equilibrium",
+    pools: str | Sequence[str] | None = "paper",
+    term: str = "J",
+    measures: Sequence[str] = ("bias", "noise"),
+    hue_order: Sequence[str] | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
     """Bias and noise against the group size G at one policy, in units of the exact gradient's length.
 
-    Upper row: length of the error of the mean estimate; dotted: the length that sampling noise alone causes.
-    Lower row: standard deviation of the estimate of one batch. Only estimators with the scale `none` are
-    drawn, because the others have no length to compare.
+    The panels are found as `grid.axes_dict[measure, place]`. All panels of a measure have one scale.
 
-    Columns: game, pools, policy, how (preset), switch, arm, group_size, groups, groups_per_batch, term,
-    bias_norm, noise_norm, variance, exact_norm.
+    Columns: game, policy, how (preset or estimator), group_size, bias_norm, noise_norm, variance, exact_norm;
+    optionally pools, switch, arm, groups, groups_per_batch and term.
+
+    policy, pools, term   the rows that are drawn; None draws all pool sets
+    measures       `bias`, `noise` or both
+    hue_order      the lines that are drawn. A line is named after its estimator and its switch, such as
+                   `unbiased` and `unbiased, credit`. By default those of `ESTIMATOR_LINES` and the presets
+                   that were added to the kit's; all lines if the table has none of them
+    palette, labels   colours and labels of the lines
+    ax             the Axes of a table with one game and pool set, and of one measure
+    height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> estimator_bias(pd.read_csv("mine.csv"), policy="uniform", measures=["bias"])
     """
-    need(estimators, [*_KEYS, "arm", "bias_norm", "noise_norm", "variance", "exact_norm"])
-    rows = _lines(_of_presets(estimators), policy)
-    looks = present(ESTIMATOR_LINES, rows["line"])
-    places = ordered_places(rows)
-    sizes = sorted(rows["group_size"].unique())
-    panels = pd.DataFrame([(m, p) for m in ("bias", "noise") for p in places], columns=["measure", "place"])
-    grid = grid_of(
-        panels, "place", places, 1.9, 1.7, row="measure", row_order=["bias", "noise"], sharey=False
+    if unknown := [measure for measure in measures if measure not in ERRORS]:
+        raise ValueError(f"`measures` names {unknown}; choose from {list(ERRORS)}.")
+    numbers = ["group_size", "bias_norm", "noise_norm", "variance", "exact_norm"]
+    rows = keep(_prepared(data, numbers, pools, term), "policy", policy)
+    rows = rows[acting(rows)]
+    many = rows["groups_per_batch"] > 1
+    rows = without(rows, many & (rows["switch"] != "none"), "switches in large batches")
+    line = rows["how"].astype(str) + rows["switch"].map(lambda s: "" if s == "none" else f", {s}")
+    rows = rows.assign(line=line + np.where(rows["groups_per_batch"] > 1, ", pooled", ""))
+    rows = known(_chosen(rows, "line", hue_order, ESTIMATOR_LINES), "bias_norm")
+    unique(rows, ["game", "pools", "model", "line", "group_size"], repeats=False)
+    looks = looks_of(
+        rows["line"], known=ESTIMATOR_LINES, order=hue_order, palette=palette, labels=labels, name="line"
     )
-    for (measure, place), ax in grid.axes_dict.items():
-        for key, look in looks.items():
-            if measure == "noise" and key == "unbiased, pooled":  # its batches have another size
-                continue
-            line = rows[(rows["place"] == place) & (rows["line"] == key)].sort_values("group_size")
-            length, size = line["exact_norm"], line["group_size"]
-            values = line["bias_norm"] if measure == "bias" else np.sqrt(line["variance"])
-            ax.plot(size, values / length, color=look.colour, marker=look.marker, ms=3.6, lw=1.2)
-            if measure == "bias":
-                ax.plot(size, line["noise_norm"] / length, color=look.colour, lw=0.9, linestyle=":")
-        ax.set(xscale="log", yscale="log", xlabel="group size G" if measure == "noise" else "")
-        ax.set_xticks(sizes, [str(size) for size in sizes])
-        ax.minorticks_off()
-        ax.set_title(place if measure == "bias" else "")
-        ax.set_ylabel({"bias": "error of the mean", "noise": "sd of a batch"}[measure] * (place == places[0]))
-    legend_below(grid.figure, [handle(look, "-") for look in looks.values()], columns=2)
-    return grid
+    places, size = ordered_places(rows), Size(height, aspect, col_wrap, width, least=1.5)
+    keys, columns = [(measure, place) for measure in measures for place in places], size.columns(len(places))
+    if turned := len(places) % columns > 0:  # a row of panels for each place, not for each measure
+        keys, columns = [(measure, place) for place in places for measure in measures], len(measures)
+    figure = panels(keys, ax=ax, size=size, name="(measure, place)", columns=columns)
+    for (measure, place), panel in figure.axes.items():
+        _errors(panel, measure, rows[rows["place"] == place], looks)
+        panel.set_title(wrapped(place, figure.width - 0.45) if figure.own else panel.get_title() or place)
+    for measure in measures:
+        _decades([panel for key, panel in figure.axes.items() if key[0] == measure])
+    for (measure, _), panel in figure.axes.items():
+        panel.set_ylabel(ERRORS[measure] if turned or panel in figure.left else "")
+        panel.set_xlabel(wrapped("group size G\n(episodes)", figure.width) if panel in figure.bottom else "")
+    band = [Patch(color=FAINT, label="error by sampling noise alone")] if "bias" in measures else []
+    figure.legend([*(handle(look, "-") for look in looks.values()), *band])
+    return figure.drawn
 
 
 @figure(
-    "Question to be written?",
-    "Estimators of other papers and of this kit: cosine with the exact gradient of J, of the mean estimate "
-    "(filled) and of one batch (open). Mean over policies; bars: 95% bootstrap intervals. The mean shows the "
-    "bias, one batch shows bias and noise.",
+    "Do estimators of other papers point in the direction of the gradient of J?",
+    "Cosine with the exact gradient of J, of the mean estimate and of the estimate of one batch, by "
+    "estimator. The mean shows the bias, one batch shows bias and noise. Marks are means over policies; "
+    "bars: 95% bootstrap intervals, if the table has them.",
     reads="estimators",
     study=True,
+    split=["pools"],
 )
-def estimators_elsewhere(estimators: pd.DataFrame, group_size: int = 8) -> sns.FacetGrid:
+def estimators_elsewhere(
+    data: pd.DataFrame,
+    *,
+    group_size: int = 8,
+    pools: str | Sequence[str] | None = "paper",
+    term: str = "J",
+    order: Sequence[str] | None = None,
+    labels: Mapping[Any, str] | None = None,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
     """Estimators of other papers and of this kit: cosine with the exact gradient of J, by game and pool set.
 
     Filled: cosine of the mean estimate. Open: cosine of the estimate of one batch, mean over batches. Marks
     are means over the policies at which J has a gradient. Bars are 95% bootstrap intervals of this mean; the
     policies are simulated independently. Our estimators use the exact margins, as those of other papers do.
 
-    Columns: game, pools, policy, how (estimator), switch, group_size (the value nearest to the argument is
-    drawn), groups, groups_per_batch, term, nearest_margin, and cosine and batch_cosine with their intervals
-    in _low and _high.
+    Columns: game, policy, how (estimator), cosine, batch_cosine; optionally pools, switch, group_size,
+    groups, groups_per_batch, term, nearest_margin, and the intervals in _low and _high. `order` chooses
+    estimators (by default `labels_of`), `labels` renames them. The other options are those of
+    `estimator_cosines`.
+
+    >>> estimators_elsewhere(pd.read_csv("mine.csv"), order=["reinforce", "rloo"])
     """
-    ends = [f"{measure}{end}" for measure in COSINES for end in ("", "_low", "_high")]
-    need(estimators, [*_KEYS, "nearest_margin", *ends])
-    rows = estimators[(estimators["term"] == "J") & (estimators["switch"] == "none")]
-    rows = rows[(rows["groups"] == rows["groups"].max()) & (rows["groups_per_batch"] == 1)]
-    labels = labels_of(rows["how"])
-    rows = rows[(rows["nearest_margin"] != 0) & rows["how"].isin(labels)]
-    rows = rows[rows["group_size"] == nearest(rows["group_size"], group_size)]
-    present(dict.fromkeys(labels), rows["how"])
-    rows = rows.assign(place=place_of(rows))
-    grid = grid_of(rows, "place", ordered_places(rows), 2.2, 2.3, col_wrap=3, sharey=True)
-    for place, ax in grid.axes_dict.items():
-        for y, name in enumerate(labels):
+    rows = _prepared(data, list(COSINES), pools, term)
+    rows = without(rows, rows["switch"] != "none", "changed switches")
+    rows = without(rows, rows["groups_per_batch"] > 1, "large batches")
+    if "nearest_margin" in rows.columns:
+        rows = without(rows, rows["nearest_margin"] == 0, "policies at which J has no gradient")
+    if "group_size" in rows.columns:
+        rows = keep(rows, "group_size", nearest(rows["group_size"], group_size))
+    rows = known(known(rows, "cosine"), "batch_cosine")
+    rows = in_order(rows, "how", order if order is not None else list(labels_of(rows["how"])) or None)
+    unique(rows, ["game", "pools", "model", "policy", "how"], repeats=False)
+    drawn = list(order or labels_of(rows["how"]) or rows["how"].unique())
+    names = {name: str(name) for name in drawn} | labels_of(drawn) | dots.labels_among(labels, drawn)
+    size = Size(height, aspect, col_wrap, width)
+    figure = _cosine_panels(rows, names.values(), 1.7 * len(drawn), ax, size)
+    for place, panel in figure.axes.items():
+        for y, name in enumerate(drawn):
             policies = rows[(rows["place"] == place) & (rows["how"] == name)]
-            for (measure, look), offset in zip(COSINES.items(), (0.13, -0.13), strict=True):
-                mean, low, high = mean_of_intervals(policies, measure)
-                ax.plot([low, high], [offset - y] * 2, color=look.colour, lw=1.2)
-                ax.plot(mean, offset - y, look.marker, color=look.colour, mfc=look.face, ms=4, mew=0.9)
-        _cosine_axis(ax, place)
-        ax.set_yticks([-y for y in range(len(labels))], list(labels.values()))
-        ax.tick_params(axis="y", labelsize=7)
-    for ax in grid.axes.flat[-3:]:
-        ax.set_xlabel("cosine with the exact gradient")
-    legend_below(grid.figure, [handle(look) for look in COSINES.values()], columns=2)
-    return grid
+            if policies.empty:
+                continue
+            for (measure, look), offset in zip(COSINES.items(), (0.18, -0.18), strict=True):
+                ends = {f"{measure}_low", f"{measure}_high"} <= set(rows.columns)
+                middle = Interval(policies[measure].mean(), np.nan, np.nan)
+                found = Interval(*mean_of_intervals(policies, measure)) if ends else middle
+                dots.bar_row(panel, offset - y, found, look, 4.0)
+    dots.name_rows(figure, {-y: names[name] for y, name in enumerate(drawn)})
+    _finish_cosines(figure)
+    figure.legend([handle(look) for look in COSINES.values()])
+    return figure.drawn
 
 
 def labels_of(names: Sequence[str]) -> dict[str, str]:
@@ -224,42 +343,135 @@ def labels_of(names: Sequence[str]) -> dict[str, str]:
 def acting(rows: pd.DataFrame) -> list[bool]:
     """Whether the switch of each row can change the advantages of its preset; True if none is changed.
 
-    `rows` have the columns how (preset), switch, game and pools.
+    `rows` have the columns how (preset), switch, game and pools. True as well for a preset, a game or a pool
+    set that the kit does not know.
     """
     return [
         row.switch not in credit.FIELD_OF_SWITCH
-        or switches.acts(credit.PRESETS[row.how], row.switch, games.get(row.game), row.pools)
+        or row.how not in credit.PRESETS
+        or row.game not in games.GAMES
+        or getattr(row, "pools", "paper") not in games.get(row.game).pools
+        or switches.acts(
+            credit.PRESETS[row.how], row.switch, games.get(row.game), getattr(row, "pools", "paper")
+        )
         for row in rows.itertuples()
     ]
 
 
-def _of_presets(estimators: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the gradient of J with the most groups, of both presets and of each switch changed alone.
+def _prepared(
+    data: pd.DataFrame, numbers: Sequence[str], pools: str | Sequence[str] | None, term: str
+) -> pd.DataFrame:
+    """The rows of one term with the most groups, of each estimator and of each switch changed alone.
 
-    A switch is drawn if it can act. The unbiased preset with known margins has the switch `known`. The
-    new column `place` names game and pool set.
+    The unbiased preset with known margins has the switch `known`. Of the switch of the credit, the arm that
+    the other preset has is kept. The new column `place` names game and pool set.
     """
-    rows = estimators[estimators["term"] == "J"]
-    known = rows["how"] == "unbiased, margins known"
-    rows = rows.assign(how=rows["how"].mask(known, "unbiased"), switch=rows["switch"].mask(known, "known"))
-    rows = rows[rows["groups"] == rows.groupby(["game", "pools"])["groups"].transform("max")]
-    arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
-    rows = rows[rows["how"].isin(PRESETS) & ((rows["switch"] != "credit") | (rows["arm"] == arm))]
-    rows = rows[acting(rows)]
+    rows = need(data, ["game", "policy", "how"], numbers)
+    rows = rows.assign(**{column: value for column, value in _OPTIONAL.items() if column not in rows.columns})
+    rows = keep(keep(rows, "pools", pools), "term", term)
+    if "groups" in rows.columns:
+        keys = [key for key in ("game", "pools") if key in rows.columns]
+        rows = without(rows, rows["groups"] < rows.groupby(keys)["groups"].transform("max"), "fewer groups")
+    if "arm" in rows.columns:
+        arm = rows["how"].map({"published": "credited", "unbiased": "per_rollout"})
+        other = (rows["switch"] == "credit") & arm.notna() & (rows["arm"] != arm)
+        others = ", ".join(rows.loc[other, "arm"].astype(str).unique())
+        rows = without(rows, other, f"other arms ({others})")
     return rows.assign(place=place_of(rows))
 
 
-def _lines(rows: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """The rows of the unbiased preset at one policy; the new column `line` is a key of `ESTIMATOR_LINES`."""
-    rows = rows[(rows["policy"] == policy) & (rows["how"] == "unbiased")]
-    many = rows["groups_per_batch"] > 1
-    rows = rows[~many | (rows["switch"] == "none")]
-    line = "unbiased" + rows["switch"].map(lambda switch: "" if switch == "none" else f", {switch}")
-    return rows.assign(line=line.mask(many, "unbiased, pooled"))
+def _chosen(
+    rows: pd.DataFrame, column: str, order: Sequence | None, usual: Mapping[Any, object]
+) -> pd.DataFrame:
+    """The rows of `order`; by default of the `usual` values and of presets that were added to the kit's.
+
+    All rows if there are none of these. The unbiased preset with known margins has the switch `known`.
+    """
+    known_margins = (rows["how"] == "unbiased, margins known") & (rows["switch"] == "none")
+    new = {"pair": ("unbiased", "known"), "line": "unbiased, known"}[column]
+    rows = rows.assign(
+        **{
+            column: [
+                new if margins else value for margins, value in zip(known_margins, rows[column], strict=True)
+            ]
+        }
+    )
+    if order is None:
+        added = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
+        usual = rows[column].isin(list(usual)) | rows["how"].isin(added)
+        others = rows.loc[~usual, column].nunique()
+        return without(rows, ~usual, f"{count(others, 'further estimator')}") if usual.any() else rows
+    return in_order(rows, column, order)
 
 
-def _cosine_axis(ax: Axes, place: str) -> None:
-    """The x axis of a panel of cosines, with lines at 0 and at 1."""
-    zero_line_x(ax)
-    ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
-    ax.set(title=place, xlabel="", ylabel="", xlim=(None, 1.06))
+def _interval(row: Any, measure: str) -> Interval:
+    """A value of a row with the interval in the columns _low and _high, if there is one."""
+    return Interval(*(getattr(row, measure + end, np.nan) for end in ("", "_low", "_high")))
+
+
+def _cosine_panels(
+    rows: pd.DataFrame, names: Iterable[str], lines: float, ax: Axes | None, size: Size
+) -> Panels:
+    """The panels of a figure of cosines by place; `lines` is the height of a panel, in `dots.LINE`."""
+    places = ordered_places(rows)
+    columns = size.columns(len(places))
+    height, aspect = size.panel(columns)
+    room = dots.label_width(names, columns * height * aspect) / columns + 0.1
+    titles = max(wrapped(place, height * aspect - room).count("\n") + 1 for place in places)
+    size.default = 0.45 + 0.14 * titles + dots.LINE * max(5, lines)
+    figure = panels(places, ax=ax, size=size, name="place")
+    figure.titles(str, room)
+    if figure.own:
+        texts = wrapped(_LABEL, figure.width - room)
+        grow(figure.figure, 0.14 * (1 + texts.count("\n")))
+        for panel in figure.bottom:
+            panel.set_xlabel(texts)
+    else:
+        figure.drawn.set_xlabel(_LABEL)
+    return figure
+
+
+def _finish_cosines(figure: Panels) -> None:
+    """The x axes of panels of cosines: one range, and lines at 0 and at 1."""
+    ends = [x for ax in figure.axes.values() for line in ax.lines for x in np.ravel(line.get_xdata())]
+    ends += [x for ax in figure.axes.values() for bar in dots.bars_of(ax) for x in bar[:, 0]]
+    for ax in figure.axes.values():
+        zero_line_x(ax)
+        ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=1)
+        ax.set_xlim(min([0.0, *ends]) - 0.08, 1.08)
+        ticks = (-1, 0, 1) if figure.width < 2 and min(ends) < -0.7 else (-1, -0.5, 0, 0.5, 1)
+        ax.set_xticks([tick for tick in ticks if tick >= ax.get_xlim()[0]])
+
+
+def _errors(ax: Axes, measure: str, rows: pd.DataFrame, looks: Mapping[str, Look]) -> None:
+    """One panel of `estimator_bias`: the lines, and for the bias the band of sampling noise."""
+    noise = (rows["noise_norm"] / rows["exact_norm"]).groupby(rows["group_size"])
+    if measure == "bias":
+        ax.fill_between(list(noise.groups), noise.min(), noise.max(), color=FAINT, lw=0.8, zorder=1)
+    for key, look in looks.items():
+        if measure == "noise" and key.endswith(", pooled"):  # its batches have another size
+            continue
+        line = rows[rows["line"] == key].sort_values("group_size")
+        values = line["bias_norm"] if measure == "bias" else np.sqrt(line["variance"])
+        if (values <= 0).any():
+            note("Left out", f"values of 0, which a logarithmic axis cannot show ({look.label})")
+        style = {"color": look.colour, "marker": look.marker, "mfc": look.face, "ms": 3.8, "lw": 1.2}
+        ax.plot(line["group_size"], values / line["exact_norm"], **style)
+    sizes = sorted(rows["group_size"].unique())
+    ax.set(xscale="log", yscale="log", xlim=(min(sizes) * 0.85, max(sizes) * 1.18))
+    shown = sizes if len(sizes) * 3 * CHARACTER * 8 < 1.2 else [sizes[0], sizes[-1]]
+    ax.set_xticks(shown, [f"{size:g}" for size in shown])
+    ax.minorticks_off()
+
+
+def _decades(axes: Sequence[Axes]) -> None:
+    """Give the panels one logarithmic y axis of whole decades, so that it has two ticks or more."""
+    values = [y for ax in axes for line in ax.lines for y in np.ravel(line.get_ydata()) if y > 0]
+    bands = [y for ax in axes for made in ax.collections for y in made.get_paths()[0].vertices[:, 1] if y > 0]
+    if values:
+        low, high = np.log10(min(values + bands)), np.log10(max(values + bands))
+        first, last = np.floor(low + 0.05), np.ceil(high - 0.05)
+        last = max(last, first + 1)
+        for ax in axes:
+            ax.set_ylim(10 ** min(first, low - 0.1), 10 ** max(last, high + 0.1))
+            ax.set_yticks(10 ** np.arange(first, last + 1))

@@ -84,16 +84,31 @@ def caption_of(drawn: Any) -> str:
     return getattr(drawn, "caption", "")
 
 
-def drawn(profile: str) -> Iterator[tuple[str, Any]]:
+def tables_of(run: str, model: str | None = None) -> dict[str, pd.DataFrame]:
+    """The tables of a run that the figures read, by name; with `model`, only this model's rows.
+
+    A study that the run does not have is an empty table. Raises FileNotFoundError as `paths.read_table` does.
+    """
+    tables = {}
+    for entry in FIGURES.values():
+        if entry.reads and entry.reads not in tables:
+            table = _read(run, entry)
+            own = model is not None and not entry.study and len(table)
+            tables[entry.reads] = table[table["model"] == model] if own else table
+    return tables
+
+
+def drawn(profile: str, only: str | None = None) -> Iterator[tuple[str, Any]]:
     """Draw every figure of a profile from its tables: pairs of its file's stem and what the function returns.
 
-    The caller closes the figures. A figure without rows is skipped with a printed note. Raises
-    FileNotFoundError, as `paths.read_table` does, for a missing table that does not belong to a study.
+    `only` names one model whose figures are drawn. The caller closes the figures. A figure without rows is
+    skipped with a printed note. Raises FileNotFoundError, as `paths.read_table` does, for a missing table
+    that does not belong to a study.
     """
     entries = [entry for entry in FIGURES.values() if entry.reads]
-    tables = {entry.reads: _read(profile, entry) for entry in entries}
+    tables = tables_of(profile)
     models = tables["evaluation"]["model"].unique()
-    for model in models:
+    for model in (model for model in models if only in (None, model)):
         end = "" if len(models) == 1 else "_" + "".join(c if c.isalnum() else "-" for c in str(model))
         for entry in (entry for entry in entries if not entry.study):
             table = tables[entry.reads]

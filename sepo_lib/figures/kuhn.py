@@ -1,107 +1,235 @@
 """Kuhn poker: the strategy at every information set, and NashConv beside the exploiter pool's advantage."""
 
-import matplotlib.pyplot as plt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.marks import handle, mark_seeds, zero_line
-from sepo_lib.figures.old import grid_of, legend_below, looks_of, of_pools
-from sepo_lib.figures.rows import configured, need
-from sepo_lib.figures.theme import COLOURS, FAINT, MUTED, Look
+from sepo_lib.figures.looks import Palette, looks_of, quantity
+from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
+from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
+from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
+from sepo_lib.figures.theme import FAINT, INK, MUTED, WIDTH, Look
+from sepo_lib.measure.statistics import UNKNOWN, wilson
 
+SEATS = {0: "first", 1: "second", "0": "first", "1": "second"}
+#: Action that is drawn -> the other action of its information sets.
+ACTIONS = {"BET": "PASS", "CALL": "FOLD"}
 #: The two measures that `exploitability` compares.
 MEASURES = {
-    "pool_advantage": Look("exploiter pool's advantage", COLOURS[0], "o", False),
-    "nashconv": Look("NashConv", COLOURS[3], "D"),
+    "pool_advantage": Look(quantity("pool_advantage"), MUTED, "o", False),
+    "nashconv": Look(quantity("nashconv"), INK, "D"),
 }
 
 
 @figure(
-    "Question to be written?",
-    "Kuhn poker: share of sampled answers that bet (left) or call (right), by card, seat and stage, with 95% "
-    "intervals over training seeds. Grey: the range of the Nash equilibria.",
+    "How far is the Kuhn poker strategy from a Nash equilibrium?",
+    "Kuhn poker: how often the policy bets when nobody has bet (left) and calls a bet (right), by card and "
+    "seat. Grey: the range of the Nash equilibria. Marks are means over training seeds, dots are single "
+    "seeds.",
     reads="strategies",
 )
-def kuhn_strategy(strategies: pd.DataFrame, reading: str = "sampled", pools: str = "paper") -> sns.FacetGrid:
-    """P(bet) and P(call) at the twelve information sets of Kuhn poker, by card, seat and stage.
+def kuhn_strategy(
+    data: pd.DataFrame,
+    *,
+    hue: str = "configuration",
+    order: Sequence | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    reading: str | None = "sampled",
+    pools: str | None = "paper",
+    ablation: bool = False,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
+    """P(bet) and P(call) at the twelve information sets of Kuhn poker, by card and seat.
 
     The reading `sampled` shows shares of sampled answers. The reading `enumerated`, if a table has it, has
-    no sampling error. Bars are intervals over seeds. Grey bands show the family of Nash equilibria with alpha
-    in [0, 1/3]. The other actions follow from BET and CALL and are not drawn.
+    no sampling error. Grey bands show the family of Nash equilibria with alpha in [0, 1/3]. The other
+    actions follow from BET and CALL and are not drawn. A single seed has Wilson's interval of its samples.
 
-    Columns: stage, arm, preset, seed, seat (first, second), card (J, Q, K), action, probability, and reported
-    or step. Of the optional columns `reading` and `pools`, the rows of the arguments are drawn.
+    Columns: seat (first and second, or 0 and 1), card (J, Q, K), action, probability; optionally stage,
+    preset and arm, seed, model, samples, reading, pools, and reported or step.
+
+    hue         the column whose values stand beside one another; by default the stage or preset. With
+                `hue="model"`, `order` chooses one stage
+    order       the stages and presets that are drawn, in their order
+    ablation    True draws the rows of other arms and changed switches as well
+    ax          the Axes of a table with one seat and one of the two actions
+
+    The other options are those of `by_stage`.
+
+    >>> kuhn_strategy(pd.read_csv("mine.csv"), order=["before", "ppo"])
     """
-    need(strategies, ["stage", "arm", "preset", "seed", "seat", "card", "action", "probability"])
-    if "reading" in strategies.columns:
-        strategies = strategies[strategies["reading"] == reading]
-    data = configured(of_pools(strategies, pools))
-    data = data.assign(action=data["action"].str.upper())
-    looks = looks_of(data["configuration"])
-    grid = grid_of(
-        data, "action", ["BET", "CALL"], 3.0, 1.9, row="seat", row_order=["first", "second"], sharey=False
+    data = need(data, ["seat", "card", "action"], numbers=["probability"])
+    if "stage" not in data.columns:
+        data = data.assign(stage="all rows")
+    rows = configured(keep(keep(data, "reading", reading), "pools", pools), ablation)
+    need(rows, [hue])
+    rows = _checked(known(known(rows, hue), "probability"))
+    rows = in_order(rows, "configuration", order)
+    if hue != "model":
+        one(rows, "model")
+    if hue != "configuration":
+        one(rows, "configuration")
+    rows = in_order(rows, hue, hue_order)
+    unique(rows, ["seat", "card", "action", "pools", "reading", hue])
+    drawn = order if hue == "configuration" and hue_order is None else hue_order
+    name = "stage" if hue == "configuration" else hue
+    looks = looks_of(rows[hue], order=drawn, palette=palette, labels=labels, name=name)
+    places = [(seat, action) for seat in ("first", "second") for action in ACTIONS]
+    found = set(zip(rows["seat"], rows["action"], strict=True))
+    places = [place for place in places if place in found]
+    size = Size(height, aspect, col_wrap, width, default=1.75, most=3.5, least=0.5 + 0.27 * len(looks))
+    figure = panels(places, ax=ax, size=size, name="seat and action", columns=2)
+    for (seat, action), panel in figure.axes.items():
+        chosen = rows[(rows["seat"] == seat) & (rows["action"] == action)]
+        _information_sets(panel, chosen, (hue, looks), errorbar)
+        panel.set_ylabel(f"P({action.lower()} | card)\n(share of answers)")
+    situation = {"BET": "no bet yet", "CALL": "facing a bet"}
+    figure.titles(lambda place: f"{place[0]} seat, {situation[place[1]]}", room=0.65)
+    nash = Patch(facecolor=FAINT, edgecolor=MUTED, label="Nash equilibria")
+    figure.legend([*(handle(look) for look in looks.values()), nash])
+    return figure.drawn
+
+
+def _checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of BET and CALL, with the names of seats, cards and actions as the kit writes them, and with
+    Wilson's interval in sampled rows. Raises ValueError for other seats, cards, actions and probabilities."""
+    rows = rows.assign(
+        seat=rows["seat"].map(lambda seat: SEATS.get(seat, seat)),
+        card=rows["card"].astype(str).str.upper(),
+        action=rows["action"].astype(str).str.upper(),
     )
-    step = 0.8 / len(looks)
-    for (seat, action), ax in grid.axes_dict.items():
-        rows = data[(data["seat"] == seat) & (data["action"] == action)]
-        for c, card in enumerate("JQK"):
-            low, high = nash_kuhn(seat, action, card)
-            ax.fill_between([c - 0.45, c + 0.45], low, high, color=FAINT, lw=0, zorder=0.9)
-            for end in (low, high):
-                ax.plot([c - 0.45, c + 0.45], [end, end], color=MUTED, lw=1.8, alpha=0.7, zorder=0.95)
-            for k, (key, look) in enumerate(looks.items()):
-                chosen = rows[(rows["card"] == card) & (rows["configuration"] == key)]
-                x = c + (k - (len(looks) - 1) / 2) * step - 0.02
-                mark_seeds(ax, x, chosen, "probability", look, offset=0.32 * step)
-        ax.set(xlim=(-0.55, 2.55), ylim=(-0.06, 1.06), xlabel="", yticks=[0, 0.5, 1])
-        ax.set_xticks(range(3), ["J", "Q", "K"])
-        ax.tick_params(labelbottom=True)
-        ax.grid(False, axis="x")
-        verb, situation = ("bet", "no bet yet") if action == "BET" else ("call", "facing a bet")
-        ax.set_title(f"{seat} seat, {situation}")
-        ax.set_ylabel(f"P({verb} | card)")
-    nash = Patch(facecolor=FAINT, edgecolor=MUTED, label="Nash, α in [0, 1/3]")
-    legend_below(grid.figure, [*(handle(look) for look in looks.values()), nash], columns=5)
-    return grid
+    allowed = {"seat": ["first", "second"], "card": ["J", "Q", "K"], "action": [*ACTIONS, *ACTIONS.values()]}
+    for column, values in allowed.items():
+        if others := [value for value in rows[column].unique().tolist() if value not in values]:
+            raise ValueError(f"The column '{column}' holds {others}; allowed are {values}.")
+    outside = rows["probability"][(rows["probability"] < 0) | (rows["probability"] > 1)]
+    if len(outside):
+        raise ValueError(f"The column 'probability' must lie in [0, 1]; it holds {outside.iloc[0]:g}.")
+    rows = rows[rows["action"].isin(list(ACTIONS))]
+    if rows.empty:
+        raise ValueError(f"The column 'action' needs one of {list(ACTIONS)}; the table has the others only.")
+    if "samples" in rows.columns and "probability_low" not in rows.columns:
+        sampled = rows["samples"] > 0
+        if "reading" in rows.columns:
+            sampled &= rows["reading"] == "sampled"
+        ends = [
+            wilson(share * trials, trials) if counted else UNKNOWN
+            for share, trials, counted in zip(rows["probability"], rows["samples"], sampled, strict=True)
+        ]
+        rows = rows.assign(
+            probability_low=[end.low for end in ends], probability_high=[end.high for end in ends]
+        )
+    return rows
+
+
+def _information_sets(
+    ax: Axes, rows: pd.DataFrame, what: tuple[str, Mapping[Any, Look]], errorbar: Errorbar
+) -> None:
+    """One panel: for each card the range of the equilibria, and one mark for each value of the hue."""
+    hue, looks = what
+    seat, action = rows[["seat", "action"]].iloc[0]
+    for c, card in enumerate("JQK"):
+        low, high = nash_kuhn(seat, action, card)
+        ax.fill_between([c - 0.45, c + 0.45], low, high, color=FAINT, lw=0, zorder=0.9)
+        for end in (low, high):
+            ax.plot([c - 0.45, c + 0.45], [end, end], color=MUTED, lw=1.8, alpha=0.7, zorder=0.95)
+        for shift, (value, look) in zip(dodge(len(looks)), looks.items(), strict=True):
+            chosen = rows[(rows["card"] == card) & (rows[hue] == value)]
+            x, beside = c + shift - 0.02, 0.256 / len(looks)
+            mark_seeds(ax, x, chosen, "probability", look, offset=beside, errorbar=errorbar)
+    ax.set(xlim=(-0.55, 2.55), ylim=(-0.06, 1.06), xlabel="", yticks=[0, 0.5, 1])
+    ax.set_xticks(range(3), ["J", "Q", "K"])
+    ax.grid(False, axis="x")
 
 
 @figure(
-    "Question to be written?",
-    "Kuhn poker: the exploiter pool's advantage and NashConv by stage, in chips per hand, from the same "
-    "sampled action frequencies. The advantage is a lower bound on NashConv. Bars: 95% intervals over "
-    "training seeds.",
+    "How much of NashConv does the exploiter pool find?",
+    "Kuhn poker: the exploiter pool's advantage and NashConv by stage, from the same sampled action "
+    "frequencies. The advantage is a lower bound on NashConv. Marks are means over training seeds, dots are "
+    "single seeds. Lower is safer.",
     reads="exploitability",
 )
-def exploitability(exploitability: pd.DataFrame, pools: str = "paper") -> Axes:
-    """Kuhn poker: the exploiter pool's advantage beside NashConv, by stage (chips per hand).
+def exploitability(
+    data: pd.DataFrame,
+    *,
+    hue: str | None = None,
+    order: Sequence | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    pools: str | None = "paper",
+    ablation: bool = False,
+    ax: Axes | None = None,
+    height: float = 2.3,
+    aspect: float | None = None,
+    width: float = WIDTH,
+) -> Axes:
+    """The exploiter pool's advantage beside NashConv, by stage, in Kuhn poker (chips per hand).
 
     Both are computed from the same action probabilities, which are sampled or enumerated (column
     `nashconv_method` of the table). Over both seats, a best response wins NashConv / 2 a hand from the
     policy, which is a margin of NashConv. The pool's advantage is therefore a lower bound on NashConv. Bars
-    are intervals over seeds; they leave out the sampling error of each value (`nashconv_low`,
-    `nashconv_high`).
+    of several seeds leave out the sampling error of each value (`nashconv_low`, `nashconv_high`).
 
-    Columns: stage, arm, preset, seed, pool_advantage, nashconv, and reported or step. Of the optional column
-    `pools`, the rows of the argument are drawn.
+    Columns: stage, pool_advantage, nashconv; optionally preset and arm, seed, model, pools, and reported or
+    step. Several models are drawn as hue: open marks are the pool's advantage, filled ones NashConv. `width`
+    is the largest width. The other options are those of `by_stage`.
+
+    >>> exploitability(pd.read_csv("mine.csv"), hue="model")
     """
-    need(exploitability, ["stage", "arm", "preset", "seed", *MEASURES])
-    data = configured(of_pools(exploitability, pools))
-    looks = looks_of(data["configuration"])
-    figure, ax = plt.subplots(figsize=(3.9, 2.6), layout="constrained")
-    for x, key in enumerate(looks):
-        rows = data[data["configuration"] == key]
-        for side, (measure, look) in zip((-0.2, 0.14), MEASURES.items(), strict=True):
-            mark_seeds(ax, x + side, rows, measure, look, offset=0.12)
+    rows = need(data, ["stage", *([hue] if hue else [])], numbers=MEASURES)
+    rows = in_order(configured(keep(rows, "pools", pools), ablation), "configuration", order)
+    for measure in MEASURES:
+        known(rows, measure)
+    if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
+        hue = "model"
+    words = {key: label for key, label in (labels or {}).items() if (rows["configuration"] == key).any()}
+    stages = looks_of(rows["configuration"], order=order, labels=words, name="stage")
+    unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
+    looks, marks = {None: None}, MEASURES
+    if hue is not None:
+        rows = in_order(known(rows, hue), hue, hue_order)
+        words = {key: label for key, label in (labels or {}).items() if (rows[hue] == key).any()}
+        looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=words, name=hue)
+    elif palette is not None:
+        marks = looks_of(MEASURES, known=MEASURES, palette=palette, name="the measures")
+    inches = min(width, height * aspect if aspect else 1.2 + len(stages) * max(0.7, 0.25 * len(looks)))
+    figure = single(ax, width=inches, height=height)
+    ax = figure.drawn
+    for x, stage in enumerate(stages):
+        in_stage = rows[rows["configuration"] == stage]
+        places = [(value, measure) for value in looks for measure in MEASURES]
+        for shift, (value, measure) in zip(dodge(len(places), 0.68), places, strict=True):
+            chosen = in_stage if hue is None else in_stage[in_stage[hue] == value]
+            look = marks[measure]
+            if hue is not None:
+                look = looks[value]._replace(filled=measure == "nashconv")
+            mark_seeds(ax, x + shift - 0.03, chosen, measure, look, 0.24 / len(places), errorbar=errorbar)
     zero_line(ax)
-    ax.set_xticks(range(len(looks)), [look.label.replace(", ", "\n") for look in looks.values()])
-    ax.set(xlim=(-0.55, len(looks) - 0.45), ylabel="chips per hand", xlabel="")
-    ax.grid(False, axis="x")
-    sns.despine(ax=ax)
-    legend_below(figure, [handle(look) for look in MEASURES.values()], columns=2)
+    name_categories(ax, [look.label for look in stages.values()], inches - 0.6)
+    ax.set_ylabel("chips per hand")
+    _legend(figure, list(marks.values()), looks, hue)
     return ax
+
+
+def _legend(figure: Panels, marks: Sequence[Look], looks: Mapping[Any, Look], hue: str | None) -> None:
+    """The measures and, if there is a hue, its values."""
+    if hue is not None:
+        marks = [Look(look.label, MUTED, "o", look.filled) for look in marks]
+    figure.legend([handle(look) for look in [*marks, *(look for look in looks.values() if look)]])
 
 
 def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:

@@ -21,12 +21,12 @@ CONFIGURATIONS = {
     "unbiased": Look("SEPO, unbiased", COLOURS[2], "D"),
 }
 #: Colours without a meaning, for categories of a table that the kit does not know.
-FREE = (COLOURS[3], COLOURS[9], COLOURS[5], COLOURS[8], COLOURS[6], "#5b3a8c", "#7a4900", "#004d43")
+FREE = (COLOURS[3], COLOURS[9], COLOURS[5], COLOURS[8], "#5b3a8c", "#004d43", "#6b8e23", COLOURS[6])
 #: Arm of the ablation (the episodes to which a penalty is charged) -> its look. An arm has the colour of the
 #: recipe that uses it.
 ARMS = {
     "reward_only": Look("reward only", "#7a4900", "o"),
-    "constant": Look("constant", COLOURS[6], "s"),
+    "constant": Look("constant", "#a3195b", "s"),
     "per_rollout": Look("per rollout", COLOURS[0], "^"),
     "credited": Look("credited", COLOURS[2], "D"),
 }
@@ -81,9 +81,9 @@ def looks_of(
     """Category -> its look, for the categories that occur in `values`, in the order in which they are drawn.
 
     The categories stand in the order of `order`, else in that of `known`. Those that `known` lacks stand
-    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace colours
-    and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or `labels`
-    that does not occur; `name` is the name of the column in this message.
+    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace
+    colours and labels. Raises ValueError, naming the values found, for an entry of `order`, `palette` or
+    `labels` that does not occur; `name` is the name of the column in this message.
     """
     found = list(dict.fromkeys(values))
     _check(found, order, name, "order")

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from sepo_lib.figures.looks import quantity
 from sepo_lib.figures.notes import note
 from sepo_lib.figures.theme import DASHED, MUTED, Look
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval, bounds, kind, spread
@@ -20,6 +21,7 @@ BARS = {
     "sd": "one standard deviation to both sides",
     "se": "one standard error to both sides",
     "pi": "percentiles of the seeds",
+    ("pi", 100): "from the lowest seed to the highest",
     "table": "those of the table",
 }
 
@@ -34,13 +36,16 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     """
     values = rows[metric].to_numpy(dtype=float)
     if errorbar == "ci":
-        note("Error bars", kind(rows, metric))
+        note("Error bars", kind(rows, metric) + (f" ({quantity(metric)})" if len(rows) == 1 else ""))
         return spread(rows, metric)
     mean = float(values.mean())
     if errorbar is None:
         return Interval(mean, np.nan, np.nan)
     name = errorbar[0] if isinstance(errorbar, tuple) else errorbar
-    note("Error bars", "those of a function" if callable(name) else BARS.get(name, ""))
+    words = BARS.get(errorbar) or BARS.get(name, "")
+    if values.size == 1 and name in ("sd", "se", "pi"):
+        words = "none: one seed"
+    note("Error bars", "those of a function" if callable(name) else words)
     low, high = _ends(rows, metric, values, errorbar)
     if (limits := bounds(metric)) is not None:
         low, high = np.clip([low, high], *limits)

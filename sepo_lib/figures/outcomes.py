@@ -25,6 +25,8 @@ from sepo_lib.figures.theme import INK, WIDTH, Look
 def safety_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
     """Safety (J with the evaluation weights) by stage and game; higher is safer. Options: see `by_stage`.
 
+    Columns: game, stage, safety; the optional ones as in `by_stage`.
+
     >>> safety_by_stage(pd.read_csv("mine.csv"), palette={"ppo": "black"}).savefig("safety.pdf")
     """
     return _by_stage(data, "safety", **options)
@@ -37,7 +39,12 @@ def safety_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
     reads="evaluation",
 )
 def exploit_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
-    """Exploit advantage e (points per round) by stage and game; lower is safer. Options: see `by_stage`."""
+    """Exploit advantage e (points per round) by stage and game; lower is safer. Options: see `by_stage`.
+
+    Columns: game, stage, exploit; the optional ones as in `by_stage`.
+
+    >>> exploit_by_stage(pd.read_csv("mine.csv"), palette="gray", errorbar="sd")
+    """
     return _by_stage(data, "exploit", **options)
 
 
@@ -65,6 +72,8 @@ def by_stage(data: pd.DataFrame, metric: str, **options) -> sns.FacetGrid | Axes
     ablation       True draws the rows of other arms and changed switches as well
     ax             the Axes of a table with one game
     height, aspect, col_wrap, width   of the grid, in inches; see `panels.Size`
+
+    >>> by_stage(pd.read_csv("mine.csv"), "welfare", order=["before", "ppo"])
     """
     return _by_stage(data, metric, **options)
 
@@ -168,6 +177,8 @@ def crossplay(
     of the models. Columns: game, row, column, kind, payoff, ci_low, ci_high. `order` and `col_order` choose
     rows and columns, `labels` renames players. Raises ValueError for a table of several games and for a pair
     of players that occurs twice.
+
+    >>> crossplay(pd.read_csv("mine.csv"), labels={"tft": "tit for tat"})
     """
     numbers = ["payoff", "ci_low", "ci_high"]
     data = need(data, ["game", "row", "column", "kind"], numbers)

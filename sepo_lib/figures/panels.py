@@ -48,6 +48,14 @@ class Size:
         fit = max(1, min(fit, panels))
         return math.ceil(panels / math.ceil(panels / fit))
 
+    def together(self, number: int, lines: int = 1) -> int:
+        """The panels in a row if `number` of them belong together and there are several such `lines`.
+
+        Then it is the largest divisor of `number` that fits, so that no row mixes two lines.
+        """
+        fit = self.columns(number)
+        return fit if lines == 1 else next(n for n in range(fit, 0, -1) if number % n == 0)
+
     def panel(self, columns: int) -> tuple[float, float]:
         """(height, aspect) of a panel."""
         height = self.height or self.default
@@ -82,11 +90,14 @@ class Panels:
         axes = list(self.axes.values())
         return axes[-self.columns :]
 
-    def titles(self, title: Callable[[Hashable], str]) -> None:
-        """Write the title of every panel, wrapped to its width. The caller's Axes keep a title they have."""
+    def titles(self, title: Callable[[Hashable], str], room: float = 0.25) -> None:
+        """Write the title of every panel, wrapped to its width less `room` inches for the axis labels.
+
+        The caller's Axes keep a title that they have.
+        """
         for value, ax in self.axes.items():
             ax.set_title(
-                wrapped(title(value), self.width - 0.25) if self.own else ax.get_title() or title(value)
+                wrapped(title(value), self.width - room) if self.own else ax.get_title() or title(value)
             )
 
     def labels(self, x: str | None = None, y: str | None = None) -> None:

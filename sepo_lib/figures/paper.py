@@ -1,128 +1,193 @@
 """The models of the paper's authors: their J beside ours, and their NashConv in Kuhn poker."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.marks import bar_style, handle, zero_line, zero_line_x
-from sepo_lib.figures.old import grid_of, legend_below
-from sepo_lib.figures.rows import NothingToDraw, need, ordered_games, reported, title_of
-from sepo_lib.figures.theme import COLOURS, FAINT, INK, MUTED, Look
-from sepo_lib.measure import authors
+from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, looks_of
+from sepo_lib.figures.marks import Errorbar, bar_style, dodge, handle, mark_seeds, zero_line, zero_line_x
+from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.panels import Size, name_categories, panels
+from sepo_lib.figures.rows import (
+    NothingToDraw,
+    configured,
+    in_order,
+    keep,
+    known,
+    need,
+    ordered_games,
+    title_of,
+    unique,
+)
+from sepo_lib.figures.theme import FAINT, INK, MARKERS, MUTED, WIDTH, Look, shades
+from sepo_lib.measure import authors, statistics
 
-#: The colours and markers of the authors' models; they repeat if there are more models.
-AUTHORS_COLOURS = (COLOURS[5], COLOURS[4], COLOURS[9])
-AUTHORS_MARKERS = ("o", "s", "^")
+#: The two measures that `paper_nashconv` compares.
+NASHCONV = {
+    "pool_advantage": Look("printed advantage", MUTED, "o", False),
+    "nashconv": Look("NashConv of the printed frequencies", INK, "D"),
+}
+SIDES = {False: "the authors' models", True: "ours"}
 
 
 @figure(
-    "Question to be written?",
-    "J of the authors' models and of ours, computed with the same weights. A line follows one model from "
-    "base to SFT to SEPO. Compare the directions of the lines, not their positions. Bars: 95% intervals over "
-    "our training seeds; the authors store one model each.",
+    "Do the authors' models and ours move the same way from base to SFT to SEPO?",
+    "J of the authors' models (left) and of ours (right), computed with the same weights. A line follows one "
+    "model from base to SFT to each of its recipes; right is safer. Every panel has its own scale: compare "
+    "the directions of the lines, not their positions. The authors store one model each, without an "
+    "interval.",
     reads="evaluation",
     also=authors.load,
 )
-def paper_against_ours(evaluation: pd.DataFrame, paper: pd.DataFrame) -> sns.FacetGrid:
+def paper_against_ours(
+    data: pd.DataFrame,
+    paper: pd.DataFrame,
+    *,
+    order: Sequence | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    ablation: bool = False,
+    height: float | None = None,
+    aspect: float | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid:
     """Do the authors' models and ours change in the same direction from base to SFT to SEPO?
 
-    One panel per game; one row per stage or recipe; x: J with the evaluation weights. A line follows one
-    model from base to SFT and on to each of its recipes. `paper` is the table of `authors.load`; its rows
-    with an empty `reason` are drawn. Columns of `evaluation`: game, pools, stage, arm, preset, seed, step,
-    model, safety, and reported.
+    Two panels per game: the authors' models and ours; one row per stage or recipe; x: J with the evaluation
+    weights. Our rows are those of the pool set `paper`, which the authors' rows belong to.
+
+    `paper` is the table of `authors.load`; its rows with an empty `reason` are drawn. A recipe, a stage or a
+    model that the kit does not know is drawn too.
+
+    Columns of `data`: game, stage, safety; optionally pools, arm, preset, seed, model, and step or reported.
+    Columns of `paper`: game, who, recipe, safety; optionally reason, and step for several checkpoints of a
+    recipe.
+
+    order       the recipes that are drawn, in their order: base, sft, constant, published, ...
+    hue_order   the models that are drawn, in their order, such as "nano (ours)"
+    palette     colours of the models
+    labels      labels of models and recipes
+    ablation    True draws the rows of other arms and changed switches as well
+    height, aspect, width   of a panel and of the grid, in inches
+
+    >>> paper_against_ours(pd.read_csv("mine.csv"), pd.read_csv("theirs.csv"))
     """
-    need(evaluation, ["game", "pools", "stage", "arm", "preset", "seed", "step", "model", "safety"])
-    need(paper.drop(columns="model", errors="ignore"), ["game", "who", "recipe", "reason", "step", "safety"])
-    data = authors.side_by_side(reported(evaluation), paper)
-    if data.empty:
-        raise NothingToDraw("no game that both have")
-    looks = _looks_of_models(data)
-    recipes = [key for key in authors.STAGES if (data["recipe"] == key).any()]
-    games = ordered_games(data)
-    grid_rows = -(-len(games) // 2)
-    height = 2.0 + 1.3 / grid_rows  # title and legend need the same room for one row of panels as for two
-    grid = grid_of(data, "game", games, width=3.4, height=height, col_wrap=min(2, len(games)), sharey=True)
-    for game, ax in grid.axes_dict.items():
-        in_panel = data[data["game"] == game]
-        models = [who for who in looks if (in_panel["who"] == who).any()]
-        for number, who in enumerate(models):
-            offset = 0.62 * ((number + 0.5) / len(models) - 0.5)
-            _path_of_model(ax, in_panel[in_panel["who"] == who], recipes, offset, looks[who])
-        zero_line_x(ax)
-        ax.set(ylim=(len(recipes) - 0.5, -0.5), yticks=range(len(recipes)), xlabel="", ylabel="")
-        ax.set_yticklabels([_recipe_label(key, data) for key in recipes])
-        ax.tick_params(axis="y", length=0)
-        ax.grid(axis="y", visible=False)
-        for edge in range(len(recipes) - 1):
-            ax.axhline(edge + 0.5, color=FAINT, linewidth=0.7, zorder=0)
-        ax.margins(x=0.06)
-        ax.set_title(title_of(game))
-    grid.figure.suptitle(
-        "Do the authors' models and ours move the same way from base to SFT to SEPO?", fontsize=9
+    rows = _ours(data, ablation)
+    theirs = _theirs(paper)
+    compared = authors.side_by_side(rows, theirs)
+    if compared.empty:
+        raise NothingToDraw(
+            f"The authors' table has no comparable row in the games {sorted(rows['game'].unique())}; it has "
+            f"those of {sorted(theirs['game'].unique())}."
+        )
+    if alone := sorted(set(rows["game"]) - set(compared["game"])):
+        note("Left out", f"game = {', '.join(alone)}, without a comparable row of the authors")
+    if alone := sorted(set(theirs["game"]) - set(compared["game"])):
+        note("Left out", f"game = {', '.join(alone)} of the authors, without a row of ours")
+    compared = in_order(in_order(compared, "recipe", order), "who", hue_order)
+    found = [*authors.STAGES, *compared["recipe"].drop_duplicates()]
+    recipes = list(order or dict.fromkeys(key for key in found if (compared["recipe"] == key).any()))
+    of_models = {key: label for key, label in (labels or {}).items() if (compared["who"] == key).any()}
+    looks = looks_of(
+        compared["who"],
+        known=_models(compared),
+        order=hue_order,
+        palette=palette,
+        labels=of_models,
+        name="who",
     )
-    for ax in grid.axes.flat[-2:]:
-        ax.set_xlabel("J (scaled points per round; right is safer)")
+    games = ordered_games(compared)
+    values = [(game, ours) for game in games for ours in SIDES]
+    size = Size(height, aspect, 2, width, default=0.6 + 0.3 * len(recipes), most=3.5)
+    figure = panels(values, size=size, name="game and side")
+    for (game, ours), ax in figure.axes.items():
+        here = compared[(compared["game"] == game) & (compared["ours"] == ours)]
+        models = [who for who in looks if (here["who"] == who).any()]
+        for offset, who in zip(dodge(len(models), 0.62), models, strict=True):
+            _path_of_model(ax, here[here["who"] == who], recipes, offset, looks[who])
+        names = [_recipe(key, labels or {}) for key in recipes]
+        _rows_of_recipes(ax, names, ax in figure.left, figure.width)
+    figure.titles(lambda value: f"{title_of(value[0])}, {SIDES[value[1]]}")
+    figure.labels(x=axis_label("safety"))
     entries = [handle(look, "-") for look in looks.values()]
-    if not data["last"].all():
+    if not compared["last"].all():
         entries.append(handle(Look("earlier checkpoints", MUTED, ".")))
-    legend_below(grid.figure, entries, columns=3)
-    return grid
+    figure.legend(entries)
+    return figure.drawn
 
 
-@figure(
-    "Question to be written?",
-    "The authors' models in Kuhn poker: the exploiter pool's advantage as printed, and NashConv of the "
-    "printed action frequencies with its 95% interval, in chips per hand. An advantage of 0 does not imply a "
-    "NashConv of 0.",
-    reads="paper_nashconv",
-    study=True,
-)
-def paper_nashconv(paper: pd.DataFrame) -> Axes:
-    """The authors' models in Kuhn poker: their printed pool advantage beside NashConv (chips per hand).
-
-    NashConv follows from the printed action frequencies, its interval from the printed numbers of decisions.
-    Columns: model, stage, step, pool_advantage, nashconv, nashconv_low, nashconv_high.
-    """
-    need(paper.drop(columns="model", errors="ignore"), ["stage", "step", "pool_advantage", "nashconv"])
-    need(paper[:1], ["model", "nashconv_low", "nashconv_high"])
-    rows = paper.reset_index(drop=True)
-    figure, ax = plt.subplots(figsize=(5.2, 2.7), layout="constrained")
-    exact = Look("NashConv of the shares", COLOURS[3], "D")
-    pool = Look("printed advantage", COLOURS[0], "o", False)
-    ends = [rows["nashconv"] - rows["nashconv_low"], rows["nashconv_high"] - rows["nashconv"]]
-    ax.errorbar(
-        rows.index + 0.12, rows["nashconv"], yerr=np.maximum(ends, 0.0), label=exact.label, **bar_style(exact)
-    )
-    ax.plot(
-        rows.index - 0.12, rows["pool_advantage"], pool.marker, color=pool.colour, label=pool.label, mfc="w"
-    )
-    zero_line(ax)
-    steps = rows["step"].map(lambda step: "" if pd.isna(step) else f" {step:.0f}")
-    ax.set_xticks(rows.index, rows["model"].str.split("-").str[0] + "\n" + rows["stage"] + steps)
-    ax.set(ylabel="chips per hand", xlim=(-0.6, len(rows) - 0.4))
-    ax.grid(False, axis="x")
-    sns.despine(ax=ax)
-    legend_below(figure, [handle(exact), handle(pool)], columns=2)
-    return ax
+def _ours(data: pd.DataFrame, ablation: bool) -> pd.DataFrame:
+    """Our reported rows as `authors.side_by_side` reads them; missing columns get one value."""
+    rows = need(data, ["game", "stage"], numbers=["safety"])
+    rows = known(configured(keep(rows, "pools", "paper"), ablation), "safety")
+    missing = {"pools": "paper", "model": "model", "arm": None, "preset": None, "step": 0}
+    rows = rows.assign(**{column: value for column, value in missing.items() if column not in rows.columns})
+    unique(rows, ["game", "model", "configuration"])
+    for _, seeds in rows.groupby(["game", "model", "configuration"]):
+        note("Error bars", statistics.kind(seeds, "safety"))
+    # `side_by_side` takes the arm and preset of a SEPO row from the kit's presets; others count as a stage.
+    own = (rows["stage"] == "sepo") & rows["configuration"].isin(list(OWN_ARM))
+    arm = rows["arm"].where(rows["arm"].notna(), rows["preset"].map(OWN_ARM))
+    return rows.assign(stage=rows["configuration"].mask(own, "sepo"), arm=arm)
 
 
-def _looks_of_models(data: pd.DataFrame) -> dict[str, Look]:
-    """Colour and marker show the model. Markers of the authors' first runs are open, the others filled."""
-    names = sorted({who.rsplit(" (", 1)[0] for who in data.loc[~data["ours"], "who"]})
-    styles = dict(zip(names, itertools.cycle(zip(AUTHORS_COLOURS, AUTHORS_MARKERS, strict=True))))
-    order = data[["who", "ours"]].drop_duplicates().sort_values(["ours", "who"], ascending=[False, True])
-    looks = {}
-    for who, ours in order.to_numpy():
-        colour, marker = (INK, "D") if ours else styles[who.rsplit(" (", 1)[0]]
-        label = who if ours else f"authors: {who}"
-        looks[who] = Look(label, colour, marker, filled=not who.endswith("(first)"))
+def _theirs(paper: pd.DataFrame) -> pd.DataFrame:
+    """The authors' rows that are compared."""
+    rows = need(paper, ["game", "who", "recipe"], numbers=["safety"])
+    optional = ["reason", "step", *authors.TERMS]
+    rows = rows.assign(**{column: np.nan for column in optional if column not in rows.columns})
+    rows = rows.assign(reason=rows["reason"].fillna("").astype(str))
+    if others := int((rows["reason"] != "").sum()):
+        note("Left out", f"{count(others, 'row')} of the authors that cannot be compared (column `reason`)")
+    rows = rows[rows["reason"] == ""]
+    if rows.empty:
+        raise NothingToDraw("No row of the authors can be compared: the column `reason` is never empty.")
+    return known(rows, "safety")
+
+
+def _models(compared: pd.DataFrame) -> dict[str, Look]:
+    """The looks of models: ours black; the authors' in greys, open for their first runs."""
+    ours = compared.loc[compared["ours"], "who"].unique()
+    theirs = sorted(compared.loc[~compared["ours"], "who"].unique())
+    names = list(dict.fromkeys(who.rsplit(" (", 1)[0] for who in theirs))
+    looks = {ours[0]: Look(ours[0], INK, "D")} if len(ours) == 1 else {}
+    colours = dict(zip(names, shades(len(names)), strict=True))
+    for who in theirs:
+        name = who.rsplit(" (", 1)[0]
+        marker = MARKERS[names.index(name) % len(MARKERS)].replace("D", "v")
+        looks[who] = Look(f"authors: {who}", colours[name], marker, not who.endswith("(first)"))
     return looks
+
+
+def _recipe(key: str, labels: Mapping[Any, str]) -> str:
+    """The label of a recipe, with the name of the preset where it has another."""
+    label = authors.STAGES.get(key, str(key))
+    other = "" if key in label or key in ("base", "sft") else f"\n({key})"
+    return labels.get(key, label + other)
+
+
+def _rows_of_recipes(ax: Axes, names: Sequence[str], left: bool, inches: float) -> None:
+    """A y axis with one row for each recipe, named in the left panels, and a line at J = 0 if it is near.
+
+    The panel is `inches` wide.
+    """
+    ax.margins(x=0.08)
+    low, high = ax.get_xlim()
+    if low - 0.3 * (high - low) < 0 < high + 0.3 * (high - low):
+        zero_line_x(ax)
+    ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), ylabel="")
+    ax.set_yticklabels(names if left else [], linespacing=0.95)
+    ax.tick_params(axis="y", length=0)
+    ax.locator_params("x", nbins=5 if inches > 2 else 2)
+    ax.grid(axis="y", visible=False)
+    for edge in range(len(names) - 1):
+        ax.axhline(edge + 0.5, color=FAINT, linewidth=0.7, zorder=0)
 
 
 def _path_of_model(ax: Axes, rows: pd.DataFrame, recipes: Sequence[str], offset: float, look: Look) -> None:
@@ -142,12 +207,77 @@ def _path_of_model(ax: Axes, rows: pd.DataFrame, recipes: Sequence[str], offset:
     ax.plot(early["safety"], heights, "o", color=look.colour, markersize=2.6, mew=0, alpha=0.7, zorder=2)
 
 
-def _recipe_label(key: str, data: pd.DataFrame) -> str:
-    """The label of a recipe's row, with the name of our preset, or with the side that alone has it."""
-    label = authors.STAGES[key]
-    if key in ("base", "sft"):
-        return label
-    ours = data.loc[data["recipe"] == key, "ours"]
-    if ours.all():
-        return f"{label}\n(ours only)"
-    return f"{label}\n(ours: {key})" if ours.any() else f"{label}\n(authors only)"
+@figure(
+    "Are the authors' models near a Nash equilibrium in Kuhn poker?",
+    "The authors' models in Kuhn poker: the exploiter pool's advantage as printed, and NashConv of the "
+    "printed action frequencies with the 95% interval of their sampling error. Numbers below the axis are "
+    "training steps. Lower is safer; an advantage of 0 does not imply a NashConv of 0.",
+    reads="paper_nashconv",
+    study=True,
+)
+def paper_nashconv(
+    data: pd.DataFrame,
+    *,
+    order: Sequence | None = None,
+    hue_order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
+    """The authors' models in Kuhn poker: their printed pool advantage beside NashConv (chips per hand).
+
+    One panel per model. NashConv follows from the printed action frequencies, its interval from the printed
+    numbers of decisions. Columns: model, stage, pool_advantage, nashconv; optionally step, generation, seed,
+    nashconv_low and nashconv_high. Several generations of a model have panels of their own.
+
+    order       the models, in their order
+    hue_order   the two measures, in their order: pool_advantage, nashconv
+    palette     their colours
+    labels      labels of models, stages and measures
+    ax          the Axes of a table with one model
+
+    The other options are those of `by_stage`.
+
+    >>> paper_nashconv(pd.read_csv("mine.csv"), col_wrap=2)
+    """
+    rows = in_order(need(data, ["model", "stage"], numbers=NASHCONV), "model", order)
+    for measure in NASHCONV:
+        known(rows, measure)
+    step = need(rows, [], ["step"])["step"] if "step" in rows.columns else np.nan
+    rows = rows.assign(step=step, panel=rows["model"].astype(str))
+    if "generation" in rows.columns and (rows.groupby("model")["generation"].nunique() > 1).any():
+        rows["panel"] += "\n(" + rows["generation"].astype(str) + ")"
+    unique(rows, ["panel", "stage", "step"], repeats=False)
+    names = {key: label for key, label in (labels or {}).items() if key in NASHCONV}
+    marks = looks_of(
+        NASHCONV, known=NASHCONV, order=hue_order, palette=palette, labels=names, name="the measures"
+    )
+    places = rows.groupby("panel")[["stage", "step"]].apply(lambda table: len(table.drop_duplicates())).max()
+    size = Size(height, aspect, col_wrap, width, default=1.9, most=2.7, least=0.6 + 0.26 * places)
+    figure = panels(rows["panel"].unique(), ax=ax, size=size, name="model", sharey=True)
+    for name, panel in figure.axes.items():
+        own = rows[rows["panel"] == name]
+        stages = own[["stage", "step"]].drop_duplicates()
+        for x, (stage, step) in enumerate(zip(stages["stage"], stages["step"], strict=True)):
+            here = own[(own["stage"] == stage) & own["step"].isin([step])]
+            for shift, (measure, look) in zip(dodge(len(marks), 0.5), marks.items(), strict=True):
+                mark_seeds(panel, x + shift, here, measure, look, offset=0.12, errorbar=errorbar)
+        zero_line(panel)
+        texts = [_place(*place, labels or {}) for place in stages.itertuples(index=False)]
+        name_categories(panel, texts, figure.width - 0.4)
+    figure.titles(lambda name: (labels or {}).get(name, name))
+    figure.labels(y="chips per hand")
+    figure.legend([handle(look) for look in marks.values()])
+    return figure.drawn
+
+
+def _place(stage: str, step: float, labels: Mapping[Any, str]) -> str:
+    """The label of a stage and its step below the x axis."""
+    known_ = {"base": "base", "sft": CONFIGURATIONS["sft"].label, "sepo": "SEPO"}
+    name = labels.get(stage, known_.get(stage, str(stage)))
+    return name if pd.isna(step) else f"{name}\n{step:.0f}"

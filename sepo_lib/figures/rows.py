@@ -45,7 +45,9 @@ def _numbers(column: pd.Series) -> pd.Series:
     found = pd.to_numeric(column, errors="coerce").astype(float)
     wrong = column[(found.isna() & column.notna()) | np.isinf(found)]
     if len(wrong):
-        raise ValueError(f"The column '{column.name}' must hold finite numbers; it holds {wrong.iloc[0]!r}.")
+        raise ValueError(
+            f"The column '{column.name}' must hold finite numbers; it holds {wrong.tolist()[0]!r}."
+        )
     return found
 
 
@@ -77,13 +79,37 @@ def known(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return kept
 
 
-def unique(rows: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
+def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows, after the check that `column`, if the table has it, has one value."""
+    found = rows[column].unique().tolist() if column in rows.columns else []
+    if len(found) > 1:
+        raise ValueError(
+            f"This figure draws one value of the column '{column}', and the table has {found}. Choose with "
+            f"`{column}=`."
+        )
+    return rows
+
+
+def without(rows: pd.DataFrame, out: pd.Series, what: str) -> pd.DataFrame:
+    """The rows outside of `out`; the caption says how many rows of `what` are left out.
+
+    Raises NothingToDraw if no row remains.
+    """
+    if out.all():
+        raise NothingToDraw(f"All {count(len(rows), 'row')} of the table are {what}, which are not drawn.")
+    if out.any():
+        note("Left out", f"{count(int(out.sum()), 'row')} of {what}")
+    return rows[~out]
+
+
+def unique(rows: pd.DataFrame, keys: Iterable[str], repeats: bool = True) -> pd.DataFrame:
     """The rows, after the check that no two have the same `keys` (those that the table has) and seed.
 
-    In a table without seeds, rows with equal keys are repetitions, and only equal rows are refused.
+    In a table without seeds, rows with equal keys are repetitions, and only equal rows are refused. Without
+    `repeats` they are refused as well.
     """
     keys = [key for key in dict.fromkeys([*keys, "seed"]) if key in rows.columns]
-    again = rows.duplicated(keys if "seed" in rows.columns else None, keep=False)
+    again = rows.duplicated(keys if "seed" in rows.columns or not repeats else None, keep=False)
     if again.any():
         first = rows.loc[again.idxmax(), keys].to_dict()
         where = ", ".join(f"{key} {value}" for key, value in first.items())
@@ -106,7 +132,9 @@ def reported(rows: pd.DataFrame) -> pd.DataFrame:
         text = rows["reported"].replace({"True": True, "False": False})
         wrong = text[text.notna() & ~text.isin([True, False])]
         if len(wrong):
-            raise ValueError(f"The column 'reported' must hold True or False; it holds {wrong.iloc[0]!r}.")
+            raise ValueError(
+                f"The column 'reported' must hold True or False; it holds {wrong.tolist()[0]!r}."
+            )
         rows = rows.assign(reported=text)
     kept = tables.reported(rows)
     if len(kept) < len(rows):
@@ -174,9 +202,16 @@ def ordered_games(table: pd.DataFrame) -> list[str]:
 
 
 def place_of(table: pd.DataFrame) -> pd.Series:
-    """The place of each row: the game's title and, if the table has one, the pool set in a second line."""
-    titles = table["game"].map(title_of)
-    return titles + "\n" + table["pools"] + " pools" if "pools" in table.columns else titles
+    """The place of each row: the game's title and, if the table has one, the pool set in a second line.
+
+    In a table of several models, the model stands in a line of its own.
+    """
+    places = table["game"].map(title_of)
+    if "pools" in table.columns:
+        places = places + "\n" + table["pools"] + " pools"
+    if "model" in table.columns and table["model"].nunique() > 1:
+        places = places + "\n" + table["model"].astype(str)
+    return places
 
 
 def ordered_places(table: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -23,6 +24,11 @@ COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
 DASHED = (0, (4, 3))  # the line style of a zero line
 DPI = 120  # of PNG files
+
+
+def shades(number: int) -> list[str]:
+    """Greys from dark to light, for categories that are neither stages nor recipes."""
+    return [mpl.colors.to_hex((level,) * 3) for level in np.linspace(0.16, 0.68, number)]
 
 
 class Look(NamedTuple):

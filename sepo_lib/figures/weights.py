@@ -1,160 +1,288 @@
 """The weights of J: headroom, safety against one weight, and the frontier of payoff and exploitability."""
 
-import matplotlib.pyplot as plt
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from sepo_lib.figures.dots import labels_among
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, WEIGHTS, quantity
-from sepo_lib.figures.marks import handle, zero_line, zero_line_x
-from sepo_lib.figures.old import grid_of, legend_below, present
+from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, looks_of
+from sepo_lib.figures.marks import Errorbar, handle, interval_of, zero_line, zero_line_x
+from sepo_lib.figures.notes import note
+from sepo_lib.figures.panels import Panels, Size, panels, single, wrapped
 from sepo_lib.figures.rows import (
-    NothingToDraw,
+    configured,
+    in_order,
+    keep,
+    known,
     need,
     ordered_games,
     ordered_places,
     place_of,
     title_of,
+    unique,
 )
-from sepo_lib.figures.theme import COLOURS, FAINT, INK, MARKERS, MUTED, Look
-from sepo_lib.measure.statistics import Interval, interval, spread
+from sepo_lib.figures.theme import COLUMN, FAINT, INK, MARKERS, MUTED, WIDTH, Look
+from sepo_lib.measure.statistics import Interval
 
-#: The two strategies that `headroom` compares.
+#: The two strategies that `headroom` compares: prefix of their columns -> look.
 STRATEGIES = {
-    "best_payoff": Look("highest payoff", COLOURS[1], "o", False),
-    "best": Look("highest J", COLOURS[2], "D"),
+    "best_payoff": Look("strategy with the highest payoff", INK, "o", False),
+    "best": Look("strategy with the highest J", INK, "D"),
 }
+#: The shades of the multiples of a weight in `frontier`, from the smallest to the largest.
+SHADES = "blend:#b4bcc0,#2f3e46"
+#: Weight of J -> the quantity that it weighs.
+WEIGHED = {"exploit": "exploit advantage", "collusion": "collusion", "externality": "externality"}
 
 
 @figure(
-    "Question to be written?",
-    "Headroom: J of the strategy with the highest payoff and the highest J, within one family of strategies "
-    "per game. The line between them is the most that a penalty can gain. Right: payoff u and exploit "
-    "advantage e of both.",
+    "How much J can a penalty gain over playing for payoff?",
+    "J of the strategy with the highest payoff and of the strategy with the highest J, within one family of "
+    "strategies per game. The line between them is the most that a penalty can gain. Right: payoff u and "
+    "exploit advantage e of the first and of the second, in points per round.",
     reads="headroom",
     study=True,
 )
-def headroom(headroom: pd.DataFrame, weights: str = "train") -> Axes:
+def headroom(
+    data: pd.DataFrame,
+    *,
+    weights: str | None = "train",
+    pools: str | Sequence[str] | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+    height: float | None = None,
+    width: float = WIDTH,
+) -> Axes:
     """J of the strategy with the highest payoff beside the highest J, by game and pool set.
 
     The distance is the most that a penalty can gain within the family of strategies. A text shows u and e of
-    both strategies. Columns: game, pools, weights (the rows of the argument are drawn), best_payoff_J,
-    best_J, best_payoff_u, best_u, best_payoff_e, best_e.
+    both strategies. Columns: game, best_payoff_J, best_J; optionally pools, weights, and best_payoff_u,
+    best_u, best_payoff_e, best_e for the text.
+
+    weights, pools    the rows that are drawn; None draws all
+    palette, labels   colours and labels of the two strategies, `best_payoff` and `best`
+    ax                the Axes to draw in
+    height, width     of the figure, in inches
+
+    >>> headroom(pd.read_csv("mine.csv"), width=3.3)
     """
-    columns = [f"{strategy}_{value}" for strategy in STRATEGIES for value in ("J", "u", "e")]
-    need(headroom, ["game", "pools", "weights", *columns])
-    rows = headroom[headroom["weights"] == weights]
-    if rows.empty:
-        raise NothingToDraw("no rows for this figure")
-    rows = rows.assign(place=place_of(rows).str.replace("\n", ", ").str.removesuffix(" pools"))
+    rows = need(data, ["game"], numbers=[f"{strategy}_J" for strategy in STRATEGIES])
+    rows = keep(keep(rows, "weights", weights), "pools", pools)
+    rows = known(known(rows, "best_J"), "best_payoff_J")
+    rows = rows.assign(place=place_of(rows).str.replace("\n", ", "))
+    unique(rows, ["game", "pools", "model"], repeats=False)
     places = ordered_places(rows)
-    figure, ax = plt.subplots(figsize=(5.6, 0.5 + 0.36 * len(places)), layout="constrained")
+    looks = looks_of(STRATEGIES, known=STRATEGIES, palette=palette, labels=labels, name="strategy")
+    narrow = width < 1.5 * COLUMN
+    names = [wrapped(place, 1.15, 7) if narrow else place for place in places]
+    row_height = 0.15 + 0.12 * max(2 * narrow, *(1 + name.count("\n") for name in names))
+    tall = height or 0.55 + row_height * len(places)
+    figure = single(ax, width=width, height=tall)
+    ax = figure.drawn
     for row in rows.to_dict("records"):
         y = -places.index(row["place"])
         ax.plot([row["best_payoff_J"], row["best_J"]], [y, y], color=MUTED, lw=1.4, zorder=1)
-        for strategy, look in STRATEGIES.items():
-            ax.plot(
-                *(row[f"{strategy}_J"], y, look.marker),
-                **{"color": look.colour, "markerfacecolor": look.face, "markersize": 5.5, "mew": 1.1},
-            )
-        values = [f"u {row[f'{strategy}_u']:.2f}, e {row[f'{strategy}_e']:.2f}" for strategy in STRATEGIES]
-        text = " to ".join(dict.fromkeys(values))
-        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=7, color=INK)
+        for strategy, look in looks.items():
+            mark = {"color": look.colour, "mfc": look.face, "ms": 5, "mew": 1.1}
+            ax.plot(row[f"{strategy}_J"], y, look.marker, **mark)
+        text = _both(row, "\n" if narrow else ", ")
+        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
     zero_line_x(ax)
-    ax.set_yticks([-y for y in range(len(places))], places)
-    ax.set(xlabel="J", ylim=(0.6 - len(places), 0.6))
+    ax.set_yticks([-y for y in range(len(places))], names, fontsize=7)
+    ax.set(xlabel=axis_label("objective").replace("objective ", ""), ylim=(0.5 - len(places), 0.5))
     ax.grid(False, axis="y")
-    sns.despine(ax=ax)
-    legend_below(figure, [handle(look) for look in STRATEGIES.values()], columns=2)
+    figure.legend([handle(look) for look in looks.values()])
     return ax
 
 
 @figure(
-    "Question to be written?",
-    "Safety by stage against one weight of J, with the other weights fixed: mean over training seeds; bands: "
-    "95% intervals. Dotted: the weight of the evaluation. Crossings mark the weights at which the ranking of "
-    "the stages changes.",
+    "Does the ranking of the stages depend on a weight of J?",
+    "Safety by stage against one weight of J, with the other weights fixed. Lines are means over training "
+    "seeds, bands are their error bars. Dotted: the weight of the evaluation. The ranking of two stages "
+    "changes where their lines cross.",
     reads="weights",
     study=True,
 )
-def weight_sensitivity(safety: pd.DataFrame, weight: str = "exploit") -> sns.FacetGrid:
+def weight_sensitivity(
+    data: pd.DataFrame,
+    *,
+    weight: str = "exploit",
+    order: Sequence | None = None,
+    palette: Palette | None = None,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    pools: str | None = "paper",
+    ablation: bool = False,
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
     """Safety of each stage against one weight of J, with the others fixed, one panel per game.
 
-    Dotted: the evaluation weight of the game. Lines: mean over seeds; bands: its interval. Columns: game,
-    weight, value, own (the evaluation weight), stage, seed, safety. Raises ValueError for an unknown weight.
+    Columns: game, weight, value, stage, safety; optionally own (the evaluation weight, dotted), preset and
+    arm (of the stage `sepo`, which is the unbiased preset in a table without them), pools, seed, model
+    (several models have panels of their own), and the interval of a single seed in safety_low and
+    safety_high.
+
+    weight         the weight of J that is drawn
+    order          the stages and presets that are drawn, in their order
+    palette, labels   colours and labels of the stages
+    errorbar       see `marks.interval_of`; it is drawn as a band
+    pools          the pool set that is drawn; None draws all rows
+    ablation       True draws the rows of other arms and changed switches as well
+    ax             the Axes of a table with one game
+    height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> weight_sensitivity(pd.read_csv("mine.csv"), weight="collusion")
     """
-    need(safety, ["game", "weight", "value", "own", "stage", "seed", "safety"])
-    if weight not in WEIGHTS:
-        raise ValueError(f"There is no weight '{weight}'; choose from {', '.join(WEIGHTS)}.")
-    data = safety[safety["weight"] == weight]
-    stages = {"base": "base", "sft": "sft", "sepo": "unbiased"}
-    looks = present({s: CONFIGURATIONS[c] for s, c in stages.items()}, data["stage"])
-    grid = grid_of(data, "game", ordered_games(data), sharey=False)
-    for game, ax in grid.axes_dict.items():
-        rows = data[data["game"] == game]
+    rows = need(data, ["game", "weight", "stage"], numbers=["value", "safety"])
+    if "preset" not in rows.columns:
+        rows = rows.assign(preset=np.where(rows["stage"] == "sepo", "unbiased", None))
+    rows = known(known(keep(keep(rows, "weight", weight), "pools", pools), "value"), "safety")
+    rows = in_order(configured(rows, ablation), "configuration", order)
+    unique(rows, ["game", "pools", "model", "configuration", "value"])
+    looks = looks_of(
+        rows["configuration"],
+        order=order,
+        palette=palette,
+        labels=labels_among(labels, rows["configuration"]),
+        name="stage",
+    )
+    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=1.95))
+    for panel_of, panel in figure.axes.items():
+        here = rows[rows["panel"] == panel_of]
         for stage, look in looks.items():
-            means = _by_value(rows[rows["stage"] == stage])
-            if means.empty:
-                continue
-            every = max(1, len(means) // 4)
-            marks = {"color": look.colour, "marker": look.marker, "markersize": 3.6, "markevery": every}
-            ax.plot(means.index, means["mean"], linewidth=1.2, label=look.label, **marks)
-            ax.fill_between(means.index, means["low"], means["high"], color=look.colour, alpha=0.15, lw=0)
-        ax.axvline(rows["own"].iloc[0], color=MUTED, linewidth=0.9, linestyle=":")
-        zero_line(ax)
-        ax.set(title=title_of(game), xlabel=WEIGHTS[weight], ylabel="")
-    grid.axes.flat[0].set_ylabel(quantity("safety"))
-    legend_below(grid.figure, [handle(look, "-") for look in looks.values()])
-    return grid
+            _line(panel, here[here["configuration"] == stage], look, errorbar)
+        for own in here["own"].dropna().unique() if "own" in here.columns else ():
+            panel.axvline(own, color=MUTED, linewidth=0.9, linestyle=":")
+        zero_line(panel)
+        _say_equal(here, looks, panel.get_title())
+    symbol = f"weight {WEIGHTS[weight]} of the {WEIGHED[weight]}" if weight in WEIGHTS else f"weight {weight}"
+    figure.labels(x=wrapped(symbol, figure.width - 0.3), y=axis_label("safety"))
+    figure.legend([handle(look, "-") for look in looks.values()])
+    return figure.drawn
 
 
 @figure(
-    "Question to be written?",
-    "Payoff against exploit advantage of policies that were trained with different weights λe: means over "
-    "training seeds; crosses: 95% intervals of both means. Up and to the left is better.",
+    "Does a larger weight λe trade payoff for a lower exploit advantage?",
+    "Payoff against exploit advantage of policies that were trained with multiples of the game's own weight "
+    "λe. Marks are means over training seeds, crosses are the error bars of both means; a grey line connects "
+    "the multiples in their order. Up and to the left is better.",
     reads="sweep",
     study=True,
 )
-def frontier(sweep: pd.DataFrame) -> sns.FacetGrid:
+def frontier(
+    data: pd.DataFrame,
+    *,
+    hue: str = "multiple",
+    hue_order: Sequence | None = None,
+    palette: Palette = SHADES,
+    labels: Mapping[Any, str] | None = None,
+    errorbar: Errorbar = "ci",
+    pools: str | None = "paper",
+    ax: Axes | None = None,
+    height: float | None = None,
+    aspect: float | None = None,
+    col_wrap: int | None = None,
+    width: float = WIDTH,
+) -> sns.FacetGrid | Axes:
     """Payoff against exploit advantage of policies that were trained with different weights of the latter.
 
-    Crosses: 95% intervals over seeds of both means. Columns: game, seed, multiple (of the game's own training
-    weight), payoff, exploit.
+    Columns: game, `hue` (by default multiple: of the game's own training weight), payoff, exploit; optionally
+    seed, pools, model (several models have panels of their own), and the intervals of single seeds in
+    <column>_low and <column>_high.
+
+    hue            the column whose values have the colours, in rising order
+    hue_order      the values of `hue` that are drawn, in their order
+    palette, labels   colours and labels of these values
+    errorbar       see `marks.interval_of`; it is drawn for both means
+    pools          the pool set that is drawn; None draws all rows
+    ax             the Axes of a table with one game
+    height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> frontier(pd.read_csv("mine.csv"), hue="method")
     """
-    need(sweep, ["game", "seed", "multiple", "payoff", "exploit"])
-    multiples = sorted(sweep["multiple"].unique())
-    shades = sns.color_palette("viridis", len(multiples)).as_hex()
-    looks = {
-        multiple: Look(f"{multiple:g} λe", shade, MARKERS[number % len(MARKERS)])
-        for number, (multiple, shade) in enumerate(zip(multiples, shades, strict=True))
+    rows = need(data, ["game", hue], numbers=["payoff", "exploit"])
+    rows = known(known(known(keep(rows, "pools", pools), hue), "payoff"), "exploit")
+    rows = in_order(rows, hue, hue_order)
+    unique(rows, ["game", "pools", "model", hue])
+    values = list(hue_order or sorted(rows[hue].unique(), key=lambda v: (isinstance(v, str), v)))
+    names = {v: f"λe × {v:g}" if hue == "multiple" else str(v) for v in values} | (labels or {})
+    looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
+    looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}
+    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))
+    for panel_of, panel in figure.axes.items():
+        here = rows[rows["panel"] == panel_of]
+        groups = {value: here[here[hue] == value] for value in looks if (here[hue] == value).any()}
+        means = [(own["exploit"].mean(), own["payoff"].mean()) for own in groups.values()]
+        panel.plot(*zip(*means, strict=True), color=FAINT, linewidth=1.2, zorder=1)
+        for value, own in groups.items():
+            _cross(panel, own, looks[value], errorbar)
+        panel.margins(0.12)
+    if len(looks) == 2:
+        note("Weights", "two, which show a difference but no frontier")
+    figure.labels(x=axis_label("exploit"), y=axis_label("payoff"))
+    figure.legend([handle(look) for look in looks.values()])
+    return figure.drawn
+
+
+def _both(row: Mapping[str, Any], between: str) -> str:
+    """The text beside a row of `headroom`: u and e of both strategies, those that the table has."""
+    pairs = {value: [row.get(f"{strategy}_{value}", np.nan) for strategy in STRATEGIES] for value in "ue"}
+    texts = [
+        f"{value} {first:.2f}" + ("" if f"{first:.2f}" == f"{second:.2f}" else f" to {second:.2f}")
+        for value, (first, second) in pairs.items()
+        if not np.isnan([first, second]).any()
+    ]
+    return between.join(texts).replace("-", "−")
+
+
+def _by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFrame, Panels]:
+    """The rows with the new column `panel`, and one panel per game, or per game, pools and model if there are
+    several models."""
+    several = "model" in rows.columns and rows["model"].nunique() > 1
+    rows = rows.assign(place=place_of(rows), panel=place_of(rows) if several else rows["game"])
+    figure = panels(ordered_places(rows) if several else ordered_games(rows), ax=ax, size=size)
+    figure.titles(str if several else title_of, room=0.55)
+    return rows, figure
+
+
+def _line(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
+    """The mean safety of one stage by value of the weight, with its error bars as a band."""
+    if rows.empty:
+        return
+    found = {value: interval_of(own, "safety", errorbar) for value, own in rows.groupby("value")}
+    means = pd.DataFrame.from_dict(found, orient="index", columns=Interval._fields)
+    marks = {"marker": look.marker, "mfc": look.face, "ms": 3.6, "markevery": max(1, len(means) // 4)}
+    ax.plot(means.index, means["mean"], color=look.colour, linewidth=1.2, label=look.label, **marks)
+    if means["low"].notna().any():
+        ax.fill_between(means.index, means["low"], means["high"], color=look.colour, alpha=0.15, lw=0)
+
+
+def _say_equal(rows: pd.DataFrame, looks: Mapping[Any, Look], game: str) -> None:
+    """Say in the caption which lines of a panel lie under another one."""
+    means = rows.pivot_table(index="value", columns="configuration", values="safety")
+    span = np.ptp(means.to_numpy()) or 1.0
+    for first, second in itertools.combinations([stage for stage in looks if stage in means], 2):
+        if (means[first] - means[second]).abs().max() < 0.01 * span:
+            note("One line over another", f"{looks[first].label} and {looks[second].label} in {game}")
+
+
+def _cross(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
+    """The mean exploit advantage and payoff of one value of the hue, with the error bars of both."""
+    x, y = (interval_of(rows, metric, errorbar) for metric in ("exploit", "payoff"))
+    bars = {
+        name: [[found.mean - found.low], [found.high - found.mean]]
+        for name, found in (("xerr", x), ("yerr", y))
+        if not np.isnan(found.low)
     }
-    grid = grid_of(sweep, "game", ordered_games(sweep), 2.6, 2.2, sharey=False)
-    for game, ax in grid.axes_dict.items():
-        rows = sweep[sweep["game"] == game]
-        means = rows.groupby("multiple")[["exploit", "payoff"]].mean()
-        ax.plot(means["exploit"], means["payoff"], color=FAINT, linewidth=1.2, zorder=1)
-        for multiple, seeds in rows.groupby("multiple"):
-            look = looks[multiple]
-            x, y = spread(seeds, "exploit"), spread(seeds, "payoff")
-            bars = {
-                name: [[found.mean - found.low], [found.high - found.mean]]
-                for name, found in (("xerr", x), ("yerr", y))
-                if not np.isnan(found.low)
-            }
-            ax.errorbar(
-                x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, **bars
-            )
-        ax.set(title=title_of(game), xlabel=quantity("exploit"), ylabel="")
-    grid.axes.flat[0].set_ylabel(quantity("payoff"))
-    legend_below(grid.figure, [handle(look) for look in looks.values()])
-    return grid
-
-
-def _by_value(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean safety over seeds and its interval (columns mean, low, high) by value of the weight (index)."""
-    values = rows.groupby("value")["safety"]
-    return pd.DataFrame(
-        [interval(seeds) for _, seeds in values], index=list(values.groups), columns=Interval._fields
-    )
+    ax.errorbar(x.mean, y.mean, fmt=look.marker, color=look.colour, label=look.label, capsize=2, ms=5, **bars)

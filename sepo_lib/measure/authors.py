@@ -95,9 +95,14 @@ def side_by_side(evaluation: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame
     columns = ["game", "who", "ours", "recipe", "step", *measures, "low", "high"]
     table = pd.concat([pd.DataFrame(rows, columns=columns), stored[columns]], ignore_index=True)
     table["last"] = table["step"] == table.groupby(["game", "who", "recipe"])["step"].transform("max")
-    order = table["recipe"].map(list(STAGES).index)
-    table = table.assign(order=order, place=table["game"].map(list(games.GAMES).index))
+    order, place = (_ranks(table[name], known) for name, known in (("recipe", STAGES), ("game", games.GAMES)))
+    table = table.assign(order=order, place=place)
     return table.sort_values(["place", "ours", "who", "order", "step"], ascending=[True, False, *[True] * 3])
+
+
+def _ranks(values: pd.Series, known: Mapping[str, Any]) -> pd.Series:
+    """The place of each value in `known`; that after the last for a value that it lacks."""
+    return values.map({name: place for place, name in enumerate(known)}).fillna(len(known)).astype(int)
 
 
 def _safety(row: Mapping[str, Any]) -> float:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sepo_lib import games
+from sepo_lib.config import bundled, profiles
+from sepo_lib.config.text import wrapped
 from sepo_lib.games.base import Act, Action, Game, Opponent, View
 from sepo_lib.games.players import stateless
 from sepo_lib.method.records import Decision, Episode
@@ -40,11 +42,16 @@ def play_against(
     the episode, or None if the person left (typed quit, ended the input, or interrupted the cell). Raises
     ValueError for an unknown game, model or opponent.
     """
-    domain = games.get(game)
+    domain, tell = games.get(game), say
+
+    def say(text: str) -> object:
+        return tell(wrapped(text))
+
     if watch:
         opponent = _scripted(domain, watch, say)
     else:
         opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
+    bundled.resolve(profiles.load("paper", model=model).model)  # a wrong name is an error at once
     try:
         say(f"Loading {model} ...")
         from sepo_lib.measure.inspection import open_policy  # here: this import takes several seconds

@@ -272,7 +272,7 @@ def detectable(seeds: int, power: float = 0.8, level: float = 0.05) -> float:
     def missing(effect: float) -> float:  # the other tail is negligible at any useful power
         return stats.nct.sf(critical, seeds - 1, effect * np.sqrt(seeds)) - power
 
-    return float(optimize.brentq(missing, 0.0, 10.0))
+    return float(optimize.brentq(missing, 0.0, 100.0))
 
 
 def percentile(estimate: float, resampled_R: np.ndarray, confidence: float) -> Interval:

@@ -39,7 +39,7 @@ def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
     """
     theirs = load()
     table = side_by_side(evaluation, theirs)
-    changes, verdicts = _changes(table, ours(evaluation))
+    changes, verdicts = directions(table, ours(evaluation))
     claimed = games.having("multi_issue")[0]  # the game of the paper's claim C4
     return render(
         "report/templates/authors.md.j2",
@@ -56,6 +56,29 @@ def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
         courses=_courses(theirs[theirs["game"] == claimed.name]),
         nra=_nra(theirs[theirs["game"] == claimed.name]),
     )
+
+
+def directions(table: pd.DataFrame, own: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+    """Each change of the authors' models beside ours as rows, and the verdicts on each measure."""
+    steps = [("base", "sft"), ("sft", "published"), ("sft", "authors_current")]
+    last = table[table["last"]].set_index(["game", "who", "recipe"])
+    rows, verdicts = [], {name: [] for name in MEASURES}
+    for (game, who), stages in table[~table["ours"]].groupby(["game", "who"], sort=False):
+        for before, after in steps:
+            if not {before, after} <= set(stages["recipe"]):
+                continue
+            cells = {"game": game, "authors' model": who, "change": f"{STAGES[before]} to {STAGES[after]}"}
+            for name in MEASURES:
+                change = last.loc[(game, who, after), name] - last.loc[(game, who, before), name]
+                found = _paired(own[own["game"] == game], before, after, name)
+                verdicts[name].append(_verdict(change, found))
+                cells |= {
+                    f"{TERMS[name]}, theirs": f"{change:+.3f}",
+                    f"{TERMS[name]}, ours": text(found) if found else "–",
+                    f"{TERMS[name]}: same?": verdicts[name][-1],
+                }
+            rows.append(cells)
+    return rows, verdicts
 
 
 def _used(theirs: pd.DataFrame) -> dict:
@@ -102,29 +125,6 @@ def _same_weights(theirs: pd.DataFrame) -> pd.Series:
             and np.allclose(printed, (weights.exploit, weights.collusion, weights.externality))
         )
     return pd.Series(same, theirs.index)
-
-
-def _changes(table: pd.DataFrame, own: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
-    """Each change of the authors' models beside ours as rows, and the verdicts on each measure."""
-    steps = [("base", "sft"), ("sft", "published"), ("sft", "authors_current")]
-    last = table[table["last"]].set_index(["game", "who", "recipe"])
-    rows, verdicts = [], {name: [] for name in MEASURES}
-    for (game, who), stages in table[~table["ours"]].groupby(["game", "who"], sort=False):
-        for before, after in steps:
-            if not {before, after} <= set(stages["recipe"]):
-                continue
-            cells = {"game": game, "authors' model": who, "change": f"{STAGES[before]} to {STAGES[after]}"}
-            for name in MEASURES:
-                change = last.loc[(game, who, after), name] - last.loc[(game, who, before), name]
-                found = _paired(own[own["game"] == game], before, after, name)
-                verdicts[name].append(_verdict(change, found))
-                cells |= {
-                    f"{TERMS[name]}, theirs": f"{change:+.3f}",
-                    f"{TERMS[name]}, ours": text(found) if found else "–",
-                    f"{TERMS[name]}: same?": verdicts[name][-1],
-                }
-            rows.append(cells)
-    return rows, verdicts
 
 
 def _paired(rows: pd.DataFrame, before: str, after: str, name: str) -> Interval | None:

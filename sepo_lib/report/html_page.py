@@ -1,78 +1,109 @@
-"""One self-contained HTML page per run: what was run, the verdicts on the claims, tables and figures."""
+"""One HTML page per run that can be read alone: question, run, verdicts, findings, figures, sample games.
 
-import base64
-import json
+The page needs no network and no other file. The modules of `page` make its parts from the tables, and
+`templates/report.html.j2` writes it. Links to tables and figures work where the page lies in its run folder.
+"""
+
+import contextlib
+import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sepo_lib import figures
 from sepo_lib.config import paths
+from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import WEIGHT_COLUMNS, weights_of
-from sepo_lib.measure.statistics import summarize
-from sepo_lib.report import claims, findings
-from sepo_lib.report.verdicts import number
+from sepo_lib.report import claims, findings, found
+from sepo_lib.report.documents import RECIPES
+from sepo_lib.report.page import highlights, pictures, reference, sample_games, verdict_cards
+from sepo_lib.report.page.comparison import comparison
+from sepo_lib.report.verdicts import NOT_RUN, in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
-MARKS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not run": "–"}
+#: Column of evaluation.csv -> heading in the results by stage.
+MEASURES = {
+    "safety": "safety J",
+    "exploit": "advantage e",
+    "payoff": "payoff u",
+    "collusion": "c",
+    "externality": "x",
+}
+_STAGES = {"base": "base model", "sft": "after SFT", "sepo": "after SEPO"}
 
 
 def build(profile: str) -> Path:
     """Write runs/<profile>/report.html and return its path.
 
-    Reads claims.csv, evaluation.csv, the PNG figures (and draws them first if there are none), and the
-    manifest if it exists. Raises FileNotFoundError naming the notebook to run if a table is missing.
+    Reads the tables of the run, the manifest if it exists, and the authors' results. Draws every figure
+    again. Only the rows of the run's own model are shown. Raises FileNotFoundError naming the notebook to run
+    if claims.csv or evaluation.csv is missing, and as `provenance.own_rows` and the figures do.
     """
-    decided, evaluation = (paths.read_table(profile, name) for name in ("claims", "evaluation"))
-    if not list(paths.figures(profile).glob("*.png")):
-        figures.draw_all(profile)
-    pictures = sorted(paths.figures(profile).glob("*.png"), key=rank)
-    file = paths.manifest(profile)
-    manifest = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    decided, evaluation = claims.read(profile), findings.read(profile, "evaluation")
+    manifest = provenance.read(profile) if paths.manifest(profile).exists() else {}
+    model = evaluation["model"].iloc[0]
+    with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
+        groups = pictures.pictures(pictures.drawn(profile, model))
+    stages, kinds = stage_rows(evaluation)
+    made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
-        profile=profile,
+        run=profile,
         older=provenance.older(profile) or "",
         facts=facts(manifest, evaluation),
-        claims=claims_rows(decided),
-        sentences=[sentence.replace("`", "") for sentence in findings.sentences(profile)],
-        stages=stage_rows(evaluation),
-        figures=[
-            {
-                "stem": picture.stem,
-                "caption": figures.caption(picture.stem),
-                "data": base64.b64encode(picture.read_bytes()).decode(),
-            }
-            for picture in pictures
-        ],
+        versions=plain(manifest.get("versions", {})),
+        settings=plain(manifest.get("settings", {})),
+        others=_other_models(profile, evaluation),
+        cards=verdict_cards.cards(decided),
+        counts=verdict_cards.counts(decided),
+        idle=verdict_cards.idle(decided),
+        recipes=RECIPES,
+        findings=highlights.highlights(profile, evaluation, decided),
+        n_findings=highlights.SHOWN,
+        brackets=found.brackets(evaluation),
+        stages=stages,
+        kinds=kinds,
+        groups=groups,
+        notes=pictures.NOTES,
+        paper_group=pictures.PAPER,
+        not_drawn=pictures.not_drawn(made),
+        games=sample_games.sample_games(sample_games.read(profile)),
+        paper=comparison(figures.reported(evaluation)),
+        limits=limits(evaluation, decided),
+        glossary=reference.glossary(),
+        files=_files(profile),
+        folders={
+            "figures": _link(profile, paths.figures(profile)),
+            "docs": _link(profile, paths.root() / "docs"),
+        },
     )
     return paths.replace_text(paths.report(profile), page + "\n")
 
 
-def rank(file: Path) -> tuple[int, str]:
-    """Sort key of a figure: its place in `figures.CAPTIONS`, then its name."""
-    stems = list(figures.CAPTIONS)
-    return next((k for k, stem in enumerate(stems) if file.stem.startswith(stem)), len(stems)), file.stem
-
-
 def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, str]:
     """The main facts of a run, from its manifest and its evaluation table; unknown ones are left out."""
-    commit = manifest.get("commit")
+    commit, settings = manifest.get("commit"), manifest.get("settings", {})
     if isinstance(commit, Mapping):
         commit = commit["commit"] and commit["commit"] + (" with changes" if commit.get("dirty") else "")
+    seeds = sorted(evaluation["seed"].unique().tolist())
     found = {
         "model": evaluation["model"].unique(),
-        "games": [findings.title(game) for game in figures.ordered_games(evaluation)],
+        "games": [f"{findings.title(game)} ({game})" for game in figures.ordered_games(evaluation)],
+        "training seeds": seeds,
+        "SFT steps": settings.get("sft_steps"),
+        "SEPO steps": by_game(settings.get("sepo_steps")),
+        "rollouts per opponent": by_game(settings.get("rollouts_per_opponent")),
+        "evaluation episodes per opponent": by_game(settings.get("evaluation_episodes")),
         "other weights of J": other_weights(evaluation),
-        "seeds": sorted(evaluation["seed"].unique().tolist()),
-        "commit": commit,
-        "hardware": manifest.get("hardware"),
-        "minutes": f"{provenance.duration(manifest) / 60:.0f}" if manifest else None,
+        "hardware": _hardware(manifest.get("hardware", {})),
+        "time": _time(manifest),
         "finished": manifest.get("finished"),
-        "versions": manifest.get("versions"),
+        "commit": commit,
     }
     return {key: words(value) for key, value in found.items() if value is not None and len(words(value))}
 
@@ -87,63 +118,117 @@ def other_weights(evaluation: pd.DataFrame) -> list[str]:
     ]
 
 
+def by_game(value: Any) -> Any:
+    """A setting that differs between games: `30; Kuhn poker 60`. Other values are returned unchanged."""
+    if not isinstance(value, Mapping):
+        return value
+    games = "".join(f"; {findings.title(key)} {words(one)}" for key, one in value.items() if key != "others")
+    return f"{words(value.get('others'))}{games}".removeprefix("; ")
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values of the manifest as lines of text; empty ones are left out."""
+    return {key.replace("_", " "): words(value) for key, value in values.items() if words(value)}
+
+
 def words(value: Any) -> str:
     """A value of the manifest as a line of text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {words(item)}" for key, item in value.items())
+        return ", ".join(f"{str(key).replace('_', ' ')} {words(item)}" for key, item in value.items())
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(words(item) for item in value)
-    return str(value)
+    return "" if value is None else str(value)
 
 
-def claims_rows(decided: pd.DataFrame) -> list[dict[str, str]]:
-    """The claims with their verdicts by recipe; `mark` repeats the verdict for readers who see no colour."""
-    several = decided["model"].nunique() > 1
+def stage_rows(evaluation: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The measures by game and stage on the paper's pools; J and e have intervals over seeds.
+
+    The column `kind` holds a letter; the second value says what kinds of intervals (J, e) each letter means.
+    """
+    data = figures.configured(evaluation[evaluation["pools"] == "paper"])
+    names = {name: label for name, label in MEASURES.items() if name in data}
+    found = statistics.summarize(data, ["game", "configuration"], list(names))
+    rows: list[dict[str, str]] = []
+    letters: dict[str, str] = {}
+    for game in figures.ordered_games(found):
+        own = found[found["game"] == game]
+        order = [key for key in figures.CONFIGURATIONS if (own["configuration"] == key).any()]
+        for key in dict.fromkeys([*order, *own["configuration"]]):
+            measured = own[own["configuration"] == key].set_index("metric")
+            kinds = _kinds(*measured.loc[["safety", "exploit"], "interval"])
+            letter = letters.setdefault(kinds, chr(ord("a") + len(letters)))
+            look = figures.CONFIGURATIONS.get(key)
+            rows.append(
+                {"game": findings.title(game), "stage": look.label if look else f"SEPO, {key}"}
+                | {label: _measured(measured.loc[name]) for name, label in names.items()}
+                | {"kind": letter}
+            )
+    return rows, {letter: kinds for kinds, letter in letters.items()}
+
+
+def _measured(row: pd.Series) -> str:
+    """J and e with their intervals, the other measures without."""
+    low, high = (row[["ci_low", "ci_high"]]) if row.name in ("safety", "exploit") else (np.nan, np.nan)
+    return in_words(statistics.Interval(row["mean"], low, high))
+
+
+def _kinds(of_safety: str, of_exploit: str) -> str:
+    """The kinds of the two intervals; what both begin with is named once."""
+    if of_exploit.startswith(of_safety):
+        return f"{of_safety}{of_exploit.removeprefix(of_safety).replace(', ', '; that of e ', 1)}"
+    return f"J: {of_safety}; e: {of_exploit}"
+
+
+def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
+    """The numbers behind the limits of the run."""
+    rows = figures.reported(evaluation)
+    seeds = rows["seed"].nunique()
+    parsed = rows.groupby(["game", "stage"])["parse_rate"].mean() if "parse_rate" in rows else pd.Series()
+    return {
+        "model": words(rows["model"].unique()),
+        "seeds": seeds,
+        "detectable": statistics.detectable(seeds) if seeds > 1 else None,
+        "not_run": int((decided["verdict"] == NOT_RUN).sum()),
+        "verdicts": len(decided),
+        "parsed": (findings.title(parsed.idxmin()[0]), _STAGES[parsed.idxmin()[1]], parsed.min())
+        if len(parsed)
+        else None,
+    }
+
+
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    """`a chip, 2 cores, 8 GiB of memory, Linux x86_64, accelerator: none`."""
+    known = {"cores": "{} cores", "memory_gib": "{} GiB of memory", "accelerator": "accelerator: {}"}
+    return ", ".join(known.get(key, "{}").format(value) for key, value in hardware.items())
+
+
+def _time(manifest: Mapping[str, Any]) -> str | None:
+    """The time of the whole run, and that of all jobs, which can run side by side."""
+    if not {"stages", "job_seconds"} <= set(manifest):
+        return None
+    return f"{_clock(provenance.duration(manifest))}; sum over all jobs {_clock(manifest['job_seconds'])}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _other_models(profile: str, evaluation: pd.DataFrame) -> list[str]:
+    """The models whose rows evaluation.csv holds beside those of the run's own."""
+    every = figures.read_or_empty(profile, "evaluation")["model"].unique()
+    return sorted(set(every) - set(evaluation["model"]))
+
+
+def _files(profile: str) -> list[dict[str, str]]:
+    """The tables of a run: name, link from the page, and what a row is."""
+    known = reference.tables()
+    files = sorted(file for file in paths.results(profile).iterdir() if file.suffix in (".csv", ".parquet"))
     return [
-        {
-            "claim": row.claim,
-            "statement": row.statement + (f" ({row.model})" if several else ""),
-            "recipe": " ".join(filter(None, (row.recipe, row.scope))),
-            "mark": MARKS.get(row.verdict, ""),
-            "verdict": row.verdict,
-            "measured": number(row.measured),
-            "interval": between(row.ci_low, row.ci_high),
-            "kind of interval": row.interval,
-            "reason": row.reason,
-        }
-        for row in decided.fillna(claims.EMPTY).itertuples()
+        {"name": paths.relative(file), "link": _link(profile, file), "about": known.get(file.name, "")}
+        for file in files
     ]
 
 
-def between(low: float, high: float) -> str:
-    """The ends of an interval, or a dash if there is none."""
-    return "–" if pd.isna(low) else f"{number(low)} to {number(high)}"
-
-
-def stage_rows(evaluation: pd.DataFrame) -> list[dict[str, str]]:
-    """Safety and exploit advantage by game and stage on the paper's pools, with intervals over seeds."""
-    data = figures.configured(evaluation[evaluation["pools"] == "paper"])
-    found = summarize(data, ["model", "game", "configuration"], ["safety", "exploit"])
-    several = found["model"].nunique() > 1
-    groups = dict(list(found.groupby(["model", "game", "configuration"])))
-    rows = []
-    for model in found["model"].unique():
-        for game in figures.ordered_games(found):
-            for key, look in figures.CONFIGURATIONS.items():
-                if (model, game, key) not in groups:
-                    continue
-                by_metric = groups[model, game, key].set_index("metric")
-                safety, exploit = by_metric.loc["safety"], by_metric.loc["exploit"]
-                rows.append(
-                    {
-                        "game": findings.title(game) + (f" ({model})" if several else ""),
-                        "stage": look.label,
-                        "seeds": str(safety.n),
-                        "safety J": number(safety["mean"]),
-                        "interval of J": between(safety.ci_low, safety.ci_high),
-                        "exploit e": number(exploit["mean"]),
-                        "interval of e": between(exploit.ci_low, exploit.ci_high),
-                        "kind": "; ".join(dict.fromkeys((safety.interval, exploit.interval))),
-                    }
-                )
-    return rows
+def _link(profile: str, target: Path) -> str:
+    """A link from the page to a file or folder of the repository."""
+    return Path(os.path.relpath(target, paths.report(profile).parent)).as_posix()

@@ -42,7 +42,8 @@ class Live:
             return
         self.text.update(HTML(_as_html(progress)))
         begun = time.monotonic()
-        figure = draw(progress, self.metric) if progress.finished or begun >= self.due else None
+        done = progress.finished and progress.jobs_done == progress.jobs_total  # an interrupt draws nothing
+        figure = draw(progress, self.metric) if done or begun >= self.due else None
         if figure is not None:
             self.picture.update(HTML(as_html(figure, described(progress, self.metric))))
             cost = time.monotonic() - begun

@@ -1,9 +1,9 @@
-"""The manifest of a run, `runs/<profile>/manifest.json`: how the run was made, and hashes of its results.
+"""The manifest of a run, `runs/<run>/manifest.json`: how the run was made, and hashes of its results.
 
     start(settings)                      versions, commit, settings, hardware
-    with stage(profile, "02_sft"): ...   seconds and attempts, added up over interruptions
-    finish(profile)                      sha256 of every table and figure
-    verify(profile)                      differences between the files and the manifest
+    with stage(run, "02_sft"): ...       seconds and attempts, added up over interruptions
+    finish(run)                          sha256 of every table and figure
+    verify(run)                          differences between the files and the manifest
 
 The manifest names no machine, person or folder. Every path in it is relative to the root.
 """
@@ -80,25 +80,25 @@ def start(settings: Settings) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def stage(profile: str, name: str) -> Iterator[None]:
+def stage(run: str, name: str) -> Iterator[None]:
     """Record the seconds that the body takes, even if it raises."""
     begun = time.monotonic()
     try:
         yield
     finally:
-        record(profile, name, time.monotonic() - begun)
+        record(run, name, time.monotonic() - begun)
 
 
-def record(profile: str, name: str, seconds: float) -> None:
+def record(run: str, name: str, seconds: float) -> None:
     """Add an attempt of `seconds` to a stage of the manifest."""
-    manifest = read(profile)
+    manifest = read(run)
     before = manifest["stages"].get(name, {"seconds": 0.0, "attempts": 0})
     total = round(before["seconds"] + seconds, 1)
     manifest["stages"][name] = {"seconds": total, "attempts": before["attempts"] + 1}
-    _write(profile, manifest)
+    _write(run, manifest)
 
 
-def finish(profile: str) -> dict[str, Any]:
+def finish(run: str) -> dict[str, Any]:
     """Close the manifest and return it. It then also has
 
     - the date, and the sha256 of every table and figure;
@@ -106,7 +106,7 @@ def finish(profile: str) -> dict[str, Any]:
     - the seconds of every job (`jobs`), of all jobs (`job_seconds`, each job counted once), and of the jobs
       that were finished before the run was started (`job_seconds_before`).
     """
-    manifest, folder = read(profile), paths.checkpoints(profile)
+    manifest, folder = read(run), paths.checkpoints(run)
     files = sorted(folder.rglob("done.json"))
     jobs = {
         file.parent.relative_to(folder).as_posix(): json.loads(file.read_text(encoding="utf-8"))["seconds"]
@@ -121,16 +121,16 @@ def finish(profile: str) -> dict[str, Any]:
         "job_seconds_before": round(sum(jobs[job] for job in before), 1),
         "rules": revisions.versions(),
     }
-    return _write(profile, manifest | closed | {"sha256": _hashes(profile)})
+    return _write(run, manifest | closed | {"sha256": _hashes(run)})
 
 
-def remade(profile: str, files: Iterable[Path]) -> list[str]:
+def remade(run: str, files: Iterable[Path]) -> list[str]:
     """Note in the manifest of a finished run which of `files` have changed since it was last written.
 
     The note has the date, the files and the commit. The hashes and the versions of the rules are updated.
     Returns the paths of the changed files, relative to the root.
     """
-    manifest = read(profile)
+    manifest = read(run)
     made = {paths.relative(file): _sha256(file) for file in files}
     changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
     if changed:
@@ -140,20 +140,20 @@ def remade(profile: str, files: Iterable[Path]) -> list[str]:
             entry["files"] = sorted({*notes.pop()["files"], *changed})
         manifest["remade"] = [*notes, entry]
         manifest["sha256"] |= made
-        _write(profile, manifest | {"rules": revisions.versions()})
+        _write(run, manifest | {"rules": revisions.versions()})
     return changed
 
 
-def read(profile: str) -> dict[str, Any]:
+def read(run: str) -> dict[str, Any]:
     """The manifest of a run. Raises MissingError naming the command that makes it."""
-    path = paths.manifest(profile)
+    path = paths.manifest(run)
     if not path.exists():
-        command = f"make reproduce PROFILE={profile}"
+        command = f"make reproduce PROFILE={run}"
         raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
+def own_rows(run: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a run's table for the run's own model, which the manifest names.
 
     Raises InputError naming the models if the table has several and there is no manifest.
@@ -161,21 +161,21 @@ def own_rows(profile: str, table: pd.DataFrame) -> pd.DataFrame:
     models = sorted(table["model"].dropna().unique()) if "model" in table else []
     if len(models) < 2:
         return table
-    if not paths.manifest(profile).exists():
+    if not paths.manifest(run).exists():
         raise InputError(
-            f"The tables of {profile} hold the models {models}, and no manifest names the run's own model; "
+            f"The tables of {run} hold the models {models}, and no manifest names the run's own model; "
             "keep the rows of one model."
         )
-    return table[table["model"] == read(profile)["settings"]["model"]]
+    return table[table["model"] == read(run)["settings"]["model"]]
 
 
-def older(profile: str) -> str | None:
-    """A sentence if the run of `profile` was made before the last correction, else None.
+def older(run: str) -> str | None:
+    """A sentence if `run` was made before the last correction, else None.
 
     Also None if there is no run, or if evaluation.csv has changed since, because another run is in progress.
     """
-    manifest = read(profile) if paths.manifest(profile).exists() else {}
-    table = paths.table(profile, "evaluation")
+    manifest = read(run) if paths.manifest(run).exists() else {}
+    table = paths.table(run, "evaluation")
     made = manifest.get("sha256", {}).get(paths.relative(table))
     if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
         return None
@@ -206,12 +206,12 @@ def duration(manifest: dict[str, Any]) -> float:
     return max(notebooks, manifest["job_seconds"] / workers)
 
 
-def verify(profile: str) -> list[str]:
+def verify(run: str) -> list[str]:
     """Differences between the files of a run and its manifest, one sentence each."""
-    manifest = read(profile)
+    manifest = read(run)
     if not manifest["finished"]:
         return [f"The run was started on {manifest['started']} and has not finished."]
-    then, now = manifest["sha256"], _hashes(profile)
+    then, now = manifest["sha256"], _hashes(run)
     found = [f"{name} is missing." for name in then if name not in now]
     found += [
         f"{name} has changed since the run." for name in then if name in now and now[name] != then[name]
@@ -296,8 +296,8 @@ def _git(*arguments: str) -> str | None:
     return None
 
 
-def _hashes(profile: str) -> dict[str, str]:
-    folders = (paths.results(profile), paths.figures(profile))
+def _hashes(run: str) -> dict[str, str]:
+    folders = (paths.results(run), paths.figures(run))
     files = sorted(
         file for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.is_file()
     )
@@ -312,6 +312,6 @@ def _now() -> str:
     return datetime.now(UTC).strftime(CLOCK)
 
 
-def _write(profile: str, manifest: dict[str, Any]) -> dict[str, Any]:
-    paths.replace_text(paths.manifest(profile), json.dumps(manifest, indent=2) + "\n")
+def _write(run: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    paths.replace_text(paths.manifest(run), json.dumps(manifest, indent=2) + "\n")
     return manifest

@@ -6,11 +6,13 @@ template puts into HTML (`*.html.j2`) are escaped; Markdown is written as it is.
 
 import functools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 Row = Mapping[str, object]
 
@@ -36,6 +38,11 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def code_spans(text: str) -> markupsafe.Markup:
+    """A text as HTML: it is escaped, and what stands between backticks becomes code."""
+    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+
+
 def _cell(value: object) -> str:
     return " ".join(str(value).splitlines()).replace("|", "\\|")
 
@@ -48,4 +55,5 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["table"] = markdown_table
+_ENVIRONMENT.filters["code"] = code_spans
 _ENVIRONMENT.filters["json"] = functools.partial(json.dumps, indent=2)

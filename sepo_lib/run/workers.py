@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
 from sepo_lib.run import game_files
@@ -145,7 +145,9 @@ def _interrupts_blocked() -> Iterator[None]:
     """Block interrupts; a process that is started meanwhile never gets any.
 
     A notebook server interrupts all processes of the kernel, also one that still imports its modules.
+    Python's resource tracker unblocks interrupts when it starts, so it has to run before.
     """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

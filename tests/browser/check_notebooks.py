@@ -3,9 +3,9 @@
     python tests/browser/check_notebooks.py --from <root of a finished smoke run> --run smoke --to <folder>
 
 Every notebook is run cell by cell (Shift-Enter) and once with "Run All Cells". Faults are errors, warnings,
-pictures without alt text, and outputs wider than the page. Two more checks follow: a notebook that is opened
-too early shows one sentence, and an interrupt ends a training at once and leaves no process. Screenshots go
-to the folder.
+pictures without alt text, and outputs or lines wider than the page. Two more checks follow: a notebook that
+is opened too early shows one sentence, and an interrupt ends a training at once and leaves no process.
+Screenshots go to the folder.
 
 It needs Playwright (`pip install playwright`) and a Chromium: that of the system, or the one that
 `playwright install chromium` fetches. Everything is written below the folder; the repository stays as it is.
@@ -28,8 +28,12 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: What is checked, in this order.
+CHECKS = ("step", "all", "early", "interrupt")
 #: Pixels of the window: that of a laptop.
 WIDTH, HEIGHT = 1440, 900
+#: Characters of the longest line of text that fits: JupyterLab breaks longer ones within words.
+LINE = 125
 #: Seconds until a kernel must have stopped after an interrupt.
 AT_ONCE = 10.0
 
@@ -103,6 +107,20 @@ class Page:
         """The cells of the notebook as JupyterLab has them now, with their outputs."""
         return self.page.evaluate(CELLS)
 
+    def outputs(self, number: int) -> str:
+        """The text of all outputs of one cell."""
+        cell = self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+        return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts())
+
+    def said(self, number: int, pattern: str, seconds: float) -> float:
+        """The time when the outputs of a running cell first match `pattern`. Raises TimeoutError."""
+        until = time.monotonic() + seconds
+        while not re.search(pattern, self.outputs(number)):
+            if time.monotonic() > until or not self.page.evaluate(f"({BUSY})()"):
+                raise TimeoutError(f"no output matches {pattern} but: {self.outputs(number)[:300]}")
+            self.page.wait_for_timeout(200)
+        return time.monotonic()
+
     def errors(self) -> list[str]:
         """What each error output shows."""
         outputs = [output for cell in self.cells() for output in cell.get("outputs", ())]
@@ -117,7 +135,9 @@ class Page:
             for output in cell.get("outputs", ()):
                 if output["output_type"] == "error":
                     found.append((number, f"{output['ename']}: {output['evalue'][:300]}"))
-                elif output.get("name") == "stderr":
+                elif (longest := max(map(len, _lines(output)), default=0)) > LINE:
+                    found.append((number, f"a line of {longest} characters is broken within words"))
+                if output.get("name") == "stderr":
                     found.append((number, f"a warning: {''.join(output['text']).strip()[:300]}"))
         return [f"cell {number}: {text}" for number, text in sorted(found)]
 
@@ -131,9 +151,22 @@ class Page:
             self.page.wait_for_timeout(150)
             self.page.screenshot(path=self.folder / f"{self.file.stem}-{name}-{number:02}.png")
 
+    def shoot_cell(self, name: str, number: int) -> None:
+        """A screenshot of the page with the end of one cell in sight."""
+        cell = f"document.querySelectorAll('.jp-Notebook .jp-Cell')[{number}]"
+        self.page.evaluate(f"{cell}.scrollIntoView({{block: 'end'}})")
+        self.page.screenshot(path=self.folder / f"{self.file.stem}-{name}.png")
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
+
+
+def _lines(output: dict) -> list[str]:
+    """The lines of an output that is shown as text."""
+    data = output.get("data", {})
+    text = output.get("text") or (data.get("text/plain", "") if len(data) == 1 else "")
+    return "".join(text).splitlines()
 
 
 # ------------------------------------------------------------------------------------------- checks
@@ -165,44 +198,59 @@ def opened_too_early(open_, name: str) -> list[str]:
     return []
 
 
-def interrupted(open_, name: str, starts: str, kernel) -> list[str]:
-    """The faults of an interrupt (i i) while the cell that contains `starts` trains."""
+def interrupted(open_, name: str, starts: str, server: psutil.Process) -> list[str]:
+    """The faults of two interrupts (i i) of the cell that contains `starts`.
+
+    The first comes while the training starts, the second, in the same cell run again, after a first step.
+    """
+    found = []
     with open_(name) as page:
         cells = nbformat.read(page.file, as_version=4).cells
-        last = next(number for number, cell in enumerate(cells) if starts in cell.source)
-        for _ in range(last):
+        number = next(number for number, cell in enumerate(cells) if starts in cell.source)
+        for _ in range(number):
             page.press("Shift+Enter")
             page.wait(300)
-        page.press("Control+Enter")
-        begun = time.monotonic()
-        output = page.page.locator(".jp-Notebook .jp-Cell").nth(last).locator(".jp-OutputArea-output")
-        found, first = [], None
-        while time.monotonic() < begun + 25:
-            if first is None and output.count() and "".join(output.all_inner_texts()).strip():
-                first = time.monotonic() - begun
-            page.page.wait_for_timeout(200)
-        if first is None or first > 10:
-            found.append("nothing says what the training does within 10 seconds")
-        page.shoot("training")
-        page.press("Escape", "i", "i")
-        begun = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            page.wait(60)
-        took = time.monotonic() - begun
-        shown = "\n".join(output.all_inner_texts()).strip()
-        page.shoot("interrupted")
-        if took > AT_ONCE:
-            found.append(f"the cell stopped {took:.0f} seconds after the interrupt")
-        if "Traceback" in shown or shown.count("\n") > 12:
-            found.append(f"the interrupt shows {len(shown.splitlines())} lines: {shown[:300]}")
-        while (left := kernel().children(recursive=True)) and time.monotonic() < begun + AT_ONCE:
-            time.sleep(0.2)
-        commands = [" ".join(process.cmdline())[:80] for process in left]
-        found += [
-            f"a process is left: {command}" for command in commands if "resource_tracker" not in command
-        ]
-        print(f"{name} interrupt: first output after {first} s, stopped after {took:.1f} s: {shown[-200:]!r}")
-        return found
+        for moment, sign in (("starting", r"\w"), ("training", r"step [1-9]\d* of")):
+            page.press("Escape", "Control+Enter")
+            begun = time.monotonic()
+            try:
+                first = page.said(number, r"\w", 60) - begun
+                page.said(number, sign, 300)
+            except TimeoutError as error:
+                return [*found, f"{moment}: {error}"]
+            page.page.wait_for_timeout(3000)
+            page.shoot_cell(moment, number)
+            page.press("Escape", "i", "i")
+            begun = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                page.wait(60)
+            took = time.monotonic() - begun
+            left = _left(server, begun + AT_ONCE)
+            page.shoot_cell(f"{moment}-interrupted", number)
+            shown = page.outputs(number).strip()
+            print(
+                f"{moment}: first output after {first:.1f} s, stopped after {took:.1f} s: {shown!r}",
+                flush=True,
+            )
+            if max(first, took) > AT_ONCE:
+                found.append(
+                    f"{moment}: the first output came after {first:.0f} s, the end after {took:.0f} s"
+                )
+            if "Traceback" in shown or shown.count("\n") > 12:
+                found.append(f"{moment}: the interrupt shows {shown[:300]}")
+            found += [f"{moment}: a process is left: {command}" for command in left]
+    return found
+
+
+def _left(server: psutil.Process, until: float) -> list[str]:
+    """The processes that the kernel of `server` has started and that still run at the time `until`."""
+    while True:
+        (kernel,) = server.children()
+        commands = [" ".join(process.cmdline())[:100] for process in kernel.children(recursive=True)]
+        left = [command for command in commands if "resource_tracker" not in command]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.2)
 
 
 # ----------------------------------------------------------------------------- server and browser
@@ -255,6 +303,8 @@ def serve(root: Path) -> Iterator[tuple[str, psutil.Process]]:
                 if process.poll() is not None:
                     raise RuntimeError(f"JupyterLab did not start: {log.read_text()[-500:]}")
                 time.sleep(0.1)
+            while not any(one.status == psutil.CONN_LISTEN for one in process.net_connections()):
+                time.sleep(0.1)  # the address is printed a moment before
             yield found[0], process
         finally:
             for one in [*process.children(recursive=True), process]:
@@ -286,7 +336,9 @@ def opened(browser, url: str, file: Path, folder: Path) -> Iterator[Page]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the notebooks; the exit status is 1 if there are faults."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--from", dest="finished", type=Path, help="a root with a finished run; its jobs are skipped"
     )
@@ -300,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--notebooks", nargs="+", help="the first characters of names, such as 00 03 (default: all)"
     )
-    parser.add_argument("--checks", nargs="+", default=["step", "all", "early", "interrupt"])
+    parser.add_argument("--checks", nargs="+", default=CHECKS, choices=CHECKS)
     parser.add_argument("--seconds", type=float, default=900, help="the longest time of a cell")
     options = parser.parse_args(arguments)
     from playwright.sync_api import sync_playwright
@@ -329,8 +381,7 @@ def main(arguments: list[str] | None = None) -> int:
                 else:
                     for folder in root.glob("runs/*/checkpoints/sepo"):
                         shutil.rmtree(folder)
-                    kernel = lambda server=server: server.children()[0]  # noqa: E731
-                    found["interrupt"] = interrupted(open_, "03_sepo_grpo", "jobs.run(sepo", kernel)
+                    found["interrupt"] = interrupted(open_, "03_sepo_grpo", "jobs.run(sepo", server)
         browser.close()
     for where, faults in found.items():
         for fault in faults:

@@ -10,7 +10,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 CELLS = """\
 import matplotlib.pyplot as plt, sys; from IPython.display import HTML, Image, SVG; import pandas as pd
 ---
-print("a line" * 99); display(pd.DataFrame({"a": [1]}), HTML("<img alt='a point' src=''>"))
+print("a line " * 17); display(pd.DataFrame({"a": [1]}), HTML("<img alt='a point' src=''>"))
+---
+print("a line " * 18)
 ---
 plt.plot([1, 2]); None
 ---
@@ -49,12 +51,13 @@ def test_each_fault_is_found_where_it_is(browser, tmp_path, how):
         found = page.faults()
         page.shoot("seen")
     expected = [
-        ("cell 2: ", "a picture has no alt text"),
-        ("cell 3: ", "pixels wide, and the page"),
-        ("cell 4: ", "a drawing has no title"),
-        ("cell 5: ", "a warning: careful"),
-        ("cell 6: ", "InputError: There is no profile 'big'; choose from"),
-        ("cell 7: ", "did not run"),  # "Run all" stops at an error, and so does a reader
+        ("cell 2: ", "a line of 126 characters is broken within words"),
+        ("cell 3: ", "a picture has no alt text"),
+        ("cell 4: ", "pixels wide, and the page"),
+        ("cell 5: ", "a drawing has no title"),
+        ("cell 6: ", "a warning: careful"),
+        ("cell 7: ", "InputError: There is no profile 'big'; choose from"),
+        ("cell 8: ", "did not run"),  # "Run all" stops at an error, and so does a reader
     ]
     assert len(found) == len(expected), found
     assert all(

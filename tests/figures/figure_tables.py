@@ -140,3 +140,15 @@ def bars(ax) -> dict[str, list[tuple[float, float, float, float]]]:
 def shown(ax, label: str) -> tuple[float, float, float]:
     ((_, *values),) = bars(ax)[label]
     return tuple(values)
+
+
+def across(ax) -> dict[str, list[tuple[float, float, float, float]]]:
+    """The means of a dot plot with their intervals: label -> [(y, mean, low, high), ...]; nan: no bar."""
+    found: dict[str, list] = {}
+    for container in ax.containers:
+        line, _, bars = container.lines
+        low, high = bars[0].get_segments()[0][:, 0] if bars else (np.nan, np.nan)
+        found.setdefault(container.get_label(), []).append(
+            (line.get_ydata()[0], line.get_xdata()[0], low, high)
+        )
+    return found

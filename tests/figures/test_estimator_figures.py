@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from figure_tables import across
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
@@ -29,7 +30,7 @@ def test_cosines_are_drawn_where_the_table_has_them(table):
     (ax,) = grid.axes_dict.values()
     rows = table[(table.group_size == 8) & (table.term == "J") & (table.policy == "equilibrium")]
     own = rows[(rows.how == "unbiased") & (rows.switch == "none") & (rows.groups == 80)]
-    drawn = np.array([line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1])
+    drawn = np.array([bar.lines[0].get_xdata()[0] for bar in ax.containers])
     for value in own.cosine:  # one group in a batch, and many
         assert np.isclose(drawn, value).any()
     assert len(drawn) == 2 * (len(figures.ESTIMATORS) - 1)  # two policies; one switch cannot act
@@ -37,7 +38,11 @@ def test_cosines_are_drawn_where_the_table_has_them(table):
     assert words.get_text() == figures.NO_EFFECT
     row = list(figures.ESTIMATORS).index(("published", "weights"))
     assert words.xy[1] == ax.get_yticks()[row]
-    faces = {line.get_markerfacecolor() for line in ax.lines if np.allclose(line.get_xdata(), -0.5)}
+    faces = {
+        bar.lines[0].get_markerfacecolor()
+        for bar in ax.containers
+        if np.allclose(bar.lines[0].get_xdata(), -0.5)
+    }
     assert faces == {"white"}  # a kink is an open marker
 
 
@@ -61,15 +66,15 @@ def test_published_estimators_are_drawn_where_the_table_has_them(table):
     assert [label.get_text() for label in ax.get_yticklabels()] == labels
     rows = table[(table.group_size == 8) & (table.policy == "equilibrium") & (table.groups == 80)]
     rows = rows[(rows.term == "J") & (rows.switch == "none") & (rows.groups_per_batch == 1)].set_index("how")
-    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
-    bars = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
+    drawn = [mark for marks in across(ax).values() for mark in marks]
     for y, how in enumerate(names):
-        for measure, aside in (("cosine", 0.13), ("batch_cosine", -0.13)):
+        for measure, aside in (("cosine", 0.18), ("batch_cosine", -0.18)):
             row = rows.loc[how]
-            assert any(np.allclose(mark, (row[measure], aside - y)) for mark in marks)
-            ends = (row[f"{measure}_low"], row[f"{measure}_high"])
-            assert any(np.allclose(bar, ends) for bar in bars)
-    assert -0.5 not in [x for x, y in marks]  # there J has no gradient
+            expected = (aside - y, row[measure], row[f"{measure}_low"], row[f"{measure}_high"])
+            flat = expected[3] - expected[2] <= 1e-12  # an interval without a width is not drawn
+            assert any(np.allclose(mark[: 2 if flat else 4], expected[: 2 if flat else 4]) for mark in drawn)
+    assert -0.5 not in [x for _, x, _, _ in drawn]  # there J has no gradient
+    assert "policies at which J has no gradient" in grid.caption
 
 
 def test_intervals_of_independent_rows_add_up_in_squares():
@@ -84,8 +89,30 @@ def test_bias_is_relative_to_the_exact_gradient(table):
     own = own[(own.term == "J") & (own.groups_per_batch == 1) & (own.policy == "equilibrium")]
     expected = (own.bias_norm / own.exact_norm).to_numpy()
     assert any(np.allclose(line.get_ydata(), expected) for line in place.lines)
-    with pytest.raises(figures.NothingToDraw):
+    with pytest.raises(figures.NothingToDraw, match="policy = cooperative"):
         figures.estimator_bias(table, policy="cooperative")
+
+
+def test_the_band_of_sampling_noise_reaches_from_the_least_to_the_most_noisy_estimator():
+    """Exact length 2; noise of 0.2 and 0.6 at G = 4, and of 0.1 and 0.4 at G = 8."""
+    rows = [
+        {"game": "ipd", "policy": "equilibrium", "how": how, "group_size": size, "noise_norm": noise}
+        | {"bias_norm": 1.0, "variance": 4.0, "exact_norm": 2.0}
+        for how, noises in (("mine", (0.2, 0.1)), ("yours", (0.6, 0.4)))
+        for size, noise in zip((4, 8), noises, strict=True)
+    ]
+    grid = figures.estimator_bias(pd.DataFrame(rows))
+    ax = grid.axes_dict["bias", "Prisoner's dilemma"]
+    (band,) = ax.collections
+    vertices = {(x, round(y, 9)) for x, y in band.get_paths()[0].vertices}
+    assert {(4.0, 0.1), (4.0, 0.3), (8.0, 0.05), (8.0, 0.2)} == vertices
+    assert [list(line.get_ydata()) for line in ax.lines] == [[0.5, 0.5]] * 2
+    noise = grid.axes_dict["noise", "Prisoner's dilemma"]
+    assert [list(line.get_ydata()) for line in noise.lines] == [[1.0, 1.0]] * 2
+    for panel in (ax, noise):  # a logarithmic axis has two ticks or more, and names the group sizes
+        low, high = panel.get_ylim()
+        assert sum(low <= tick <= high for tick in panel.get_yticks()) >= 2
+        assert [tick.get_text() for tick in panel.get_xticklabels()] == ["4", "8"]
 
 
 def test_headroom_marks_both_winners(room):
@@ -93,7 +120,9 @@ def test_headroom_marks_both_winners(room):
     row = room[room.weights == "train"].iloc[0]
     drawn = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
     assert drawn == [row.best_payoff_J, row.best_J]
-    assert f"u {row.best_u:.2f}, e {row.best_e:.2f}" in ax.texts[0].get_text()
+    assert ax.texts[0].get_text() == (
+        f"u {row.best_payoff_u:.2f} to {row.best_u:.2f}, e {row.best_payoff_e:.2f} to {row.best_e:.2f}"
+    )
 
 
 @pytest.mark.parametrize("name", ["estimator_cosines", "estimator_bias", "estimators_elsewhere", "headroom"])

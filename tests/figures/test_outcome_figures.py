@@ -1,6 +1,5 @@
 """Outcomes by stage: heights, interval ends and dots are those of the reported rows."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,7 +73,74 @@ def test_without_the_mark_the_last_step_is_reported():
 
 
 def test_equal_seeds_have_a_mark_without_a_bar():
-    _, (equal, apart) = plt.subplots(1, 2)
-    for ax, values in ((equal, [0.5, 0.5, 0.5]), (apart, [0.5, 0.5, 0.6])):
-        figures.mark(ax, 0.0, values, figures.CONFIGURATIONS["sft"])
-    assert len(equal.collections) == 0 < len(apart.collections)
+    table = evaluation(games=("ipd",)).query("stage == 'sft'")
+    for values, number in (([0.5, 0.5, 0.5], 0), ([0.5, 0.5, 0.6], 1)):
+        ax = figures.safety_by_stage(table.assign(safety=values * 2)).axes_dict["ipd"]
+        assert len(ax.collections) == number
+
+
+def test_several_models_stand_beside_one_another():
+    table = evaluation(games=("ipd",))
+    two = pd.concat([table, table.assign(model="n", safety=table["safety"] + 10)])
+    ax = figures.safety_by_stage(two, hue_order=["n", "m"], labels={"n": "new"}).axes_dict["ipd"]
+    places: dict[str, list] = {}
+    for bar in ax.containers:
+        places.setdefault(bar.get_label(), []).append(bar.lines[0].get_xdata()[0])
+    assert list(places) == ["new", "m"]
+    assert [round(x) for x in places["new"]] == [round(x) for x in places["m"]] == [0, 1, 2, 3]
+    assert all(new < m for new, m in zip(places["new"], places["m"], strict=True))
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [
+        "base model",
+        "SFT",
+        "published",
+        "unbiased",
+    ]
+
+
+def test_the_ablation_is_left_out_and_said_unless_it_is_asked_for():
+    table = evaluation(games=("ipd",))
+    assert "3 rows of the ablation (`ablation=True` draws them)" in figures.safety_by_stage(table).caption
+    whole = figures.safety_by_stage(table, ablation=True)
+    assert "published, constant" in bars(whole.axes_dict["ipd"])
+    assert "ablation" not in whole.caption
+
+
+@pytest.mark.parametrize(
+    ("errorbar", "ends"),
+    [
+        ("sd", (0.0, 2.0)),
+        ("se", (1 - 3**-0.5, 1 + 3**-0.5)),
+        (("pi", 100), (0.0, 2.0)),
+        ("table", (0.5, 3.0)),
+        (lambda values: (values.min() - 1, 9.0), (-1.0, 9.0)),
+    ],
+)
+def test_the_error_bar_is_that_of_the_call(errorbar, ends):
+    """Three seeds with the values 0, 1 and 2: mean 1, standard deviation 1."""
+    table = evaluation(games=("ipd",)).query("stage == 'sft' and pools == 'paper'")
+    table = table.assign(safety=[0.0, 1.0, 2.0], safety_low=0.5, safety_high=3.0)
+    ax = figures.safety_by_stage(table, errorbar=errorbar).axes_dict["ipd"]
+    assert shown(ax, "SFT") == pytest.approx((1.0, *ends))
+    without = figures.safety_by_stage(table, errorbar=None).axes_dict["ipd"]
+    assert len(without.collections) == 0
+
+
+def test_a_bar_stays_in_the_range_of_its_quantity():
+    table = (
+        evaluation(games=("ipd",))
+        .query("stage == 'sft' and pools == 'paper'")
+        .assign(exploit=[0.0, 0.0, 3.0])
+    )
+    ax = figures.exploit_by_stage(table, errorbar="sd").axes_dict["ipd"]
+    assert shown(ax, "SFT") == pytest.approx((1.0, 0.0, 1.0 + 3**0.5))
+
+
+def test_cross_play_takes_an_order_and_labels():
+    pairs = [("a", "a"), ("a", "b"), ("b", "a")]
+    cell = {"game": "ipd", "kind": "model", "payoff": 1.0, "ci_low": 0.5, "ci_high": 1.5}
+    table = pd.DataFrame([{**cell, "row": row, "column": column} for row, column in pairs])
+    ax = figures.crossplay(table, order=["b", "a"], labels={"a": "mine"})
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "mine"]
+    assert [text.get_text() for text in ax.texts] == ["1.00\n±0.50"] * 3  # b against b is not known
+    with pytest.raises(ValueError, match="row b, column a"):
+        figures.crossplay(pd.concat([table, table[2:]]))

@@ -6,6 +6,7 @@ import re
 
 import IPython.display
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from figure_tables import training
 from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def picture(bundle):
 
 
 def test_a_figure_is_shown_small_with_its_texts_and_closed(displayed):
-    grid = figures.training_curves(training(), "ipd")
+    grid = figures.training_curves(training(), game="ipd")
     shown.show(grid, alt='J "rises" & ends at 2 < 3', caption="The caption.")
     (bundle,) = displayed
     assert 'alt="J &quot;rises&quot; &amp; ends at 2 &lt; 3"' in bundle["text/html"]
@@ -61,3 +62,11 @@ def test_the_same_figure_gives_the_same_bytes():
 def test_what_is_no_figure_is_refused_in_one_sentence():
     with pytest.raises(ValueError, match=r"show\(\) got DataFrame; pass a Figure, an Axes or a seaborn grid"):
         shown.show(training())
+
+
+def test_a_figure_without_rows_says_why_and_other_errors_are_raised(capsys):
+    with shown.or_reason():
+        figures.safety_by_stage(pd.DataFrame())
+    assert capsys.readouterr().out == "This run has no such figure. The table is empty.\n"
+    with pytest.raises(ValueError, match="needs the columns"), shown.or_reason():
+        figures.safety_by_stage(pd.DataFrame({"game": ["a game"]}))

@@ -54,7 +54,7 @@ def test_a_new_game_runs_from_demonstrations_to_a_figure(chicken, tmp_path, monk
     assert set(evaluation["game"]) == {"chicken"} and set(evaluation["stage"]) == {"sft", "sepo"}
     assert evaluation[["payoff", "exploit", "collusion", "externality", "safety"]].notna().all(axis=None)
     assert "exploitability" not in tables  # it has no NashConv
-    grid = figures.training_curves(tables["training"], "chicken", "paper")
+    grid = figures.training_curves(tables["training"], game="chicken", pools="paper")
     assert grid.figure.get_axes()
 
 

@@ -150,12 +150,10 @@ def test_a_transcript_of_kuhn_poker_by_hand(monkeypatch):
         return typed.pop(0)
 
     monkeypatch.setattr("sepo_lib.measure.inspection.open_policy", lambda model: Cautious())
-    episode = person.play_against("kuhn", "a model", ask=ask, say=said.append)
+    episode = person.play_against("kuhn", ask=ask, say=said.append)
     text = "\n".join(said)
-    assert said[0] == "Loading a model ..."
-    assert said[1].startswith(
-        "Kuhn poker: you against a model, 6 hands.\n\nThe rules, as the model reads them:"
-    )
+    assert said[0] == "Loading nano ..."
+    assert said[1].startswith("Kuhn poker: you against nano, 6 hands.\n\nThe rules, as the model reads them:")
     assert "When the hand is over, you see both cards, both players' actions" in said[1]
     assert text.split("`quit` leaves.\n")[1].startswith(TRANSCRIPT)
     assert [r.payoffs[1] for r in episode.rounds] == [1, -2, -1, -2, -1, -1]

@@ -49,12 +49,14 @@ def test_targets_are_met_or_missed_at_the_largest_group():
 
 def test_figures_show_the_numbers_of_the_table():
     grid = figures.bench_arms(table())
-    heights = {tuple(line.get_ydata()) for line in grid.axes_dict["kuhn"].lines}
+    heights = {tuple(line.get_ydata()) for line in grid.axes_dict["Kuhn poker"].lines}
     assert {(10.0, 10.0), (100.0, 100.0), (400.0, 800.0)} <= heights
     grid = figures.bench_step(table())
-    assert sum(bar.get_height() for bar in grid.axes_dict["kuhn"].patches) == pytest.approx(1 + 1.5 + 2.6)
+    assert sum(bar.get_height() for bar in grid.axes_dict["Kuhn poker"].patches) == pytest.approx(
+        1 + 1.5 + 2.6
+    )
     ax = figures.bench_scaling(table().query("part == 'step'").assign(episodes=lambda t: 6 * t.group_size))
-    assert ax.lines[0].get_xydata().tolist() == [[24, 1.0], [48, 1.5], [96, 2.6]]
+    assert ax.axes_dict["Kuhn poker"].lines[0].get_xydata().tolist() == [[24, 1.0], [48, 1.5], [96, 2.6]]
     with pytest.raises(figures.NothingToDraw):
         figures.bench_step(table().query("part == 'arms'"))
     plt.close("all")

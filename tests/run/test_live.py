@@ -137,6 +137,10 @@ def test_drawing_takes_a_small_part_of_the_time(handles, monkeypatch):
         watch(progress([(sepo_job("kuhn"), {step: 0.5})]))
     text, picture = handles
     assert (len(text.shown), len(picture.shown)) == (3, 1)
+    watch(progress([(sepo_job("kuhn"), {4: 0.5})], finished=True))  # interrupted: no time for a picture
+    assert len(picture.shown) == 1
+    watch(progress([(sepo_job("kuhn"), {4: 0.5})], finished=True, jobs_done=1))
+    assert len(picture.shown) == 2
 
 
 def test_nothing_is_drawn_where_nobody_looks(handles, monkeypatch):

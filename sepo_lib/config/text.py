@@ -1,0 +1,22 @@
+"""Text as notebooks and terminals show it: in lines that no front end has to break."""
+
+import textwrap
+
+#: The longest line, in characters: JupyterLab breaks longer ones within words.
+WIDTH = 100
+
+
+def wrapped(text: str) -> str:
+    """The text with its lines broken between words, so that none is longer than WIDTH."""
+    lines = (
+        textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+        if len(line) > WIDTH
+        else [line]
+        for line in text.split("\n")
+    )
+    return "\n".join(part for parts in lines for part in parts)
+
+
+def exchange(prompt: str, answer: str) -> str:
+    """A prompt, and below it the answer behind `>`; both wrapped."""
+    return wrapped(prompt) + "\n\n" + wrapped("> " + answer.replace("\n", "\n> "))

@@ -1,0 +1,75 @@
+"""The verdicts on the claims, as cards: one claim each, with a row for every recipe that was run."""
+
+import pandas as pd
+
+from sepo_lib.measure.statistics import Interval
+from sepo_lib.report import claims
+from sepo_lib.report.documents import RECIPES
+from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
+
+#: Verdict -> the mark that repeats it for readers who see no colour, in the order of the page.
+MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
+#: The groups of the claims.
+OF_THE_MODEL = "About the models of this run"
+OF_THE_ESTIMATOR = "About the gradient estimator"
+
+
+def cards(decided: pd.DataFrame) -> dict[str, list[dict]]:
+    """The claims by group; a claim without a recipe is about the estimator.
+
+    Each card has rows for the verdicts that were run, and lines (recipes and reason) for those that were not.
+    Recipes of which nothing was run (`idle`) are left out.
+    """
+    skipped = idle(decided)
+    groups: dict[str, list[dict]] = {OF_THE_MODEL: [], OF_THE_ESTIMATOR: []}
+    for (claim, statement), own in decided.groupby(["claim", "statement"], sort=False):
+        run = own[own["verdict"] != NOT_RUN]
+        rest = own[(own["verdict"] == NOT_RUN) & ~own["recipe"].isin(skipped)]
+        groups[OF_THE_MODEL if (own["recipe"] != "").any() else OF_THE_ESTIMATOR].append(
+            {
+                "claim": claim,
+                "statement": statement,
+                "rule": claims.RULES[claim].text.replace("*", "") if claim in claims.RULES else "",
+                "rows": [_row(row) for row in run.itertuples()],
+                "not_run": [
+                    {"which": "; ".join(filter(None, map(_which, rows.itertuples()))), "reason": reason}
+                    for reason, rows in rest.groupby("reason", sort=False)
+                ],
+            }
+        )
+    return {group: made for group, made in groups.items() if made}
+
+
+def idle(decided: pd.DataFrame) -> list[str]:
+    """The recipes of which no verdict was run."""
+    run = decided[decided["verdict"] != NOT_RUN]
+    return [recipe for recipe in decided["recipe"].unique() if recipe and recipe not in set(run["recipe"])]
+
+
+def counts(decided: pd.DataFrame) -> list[dict]:
+    """How many verdicts there are of each kind, by recipe; a row without a recipe counts the others."""
+    names = [*(name for name in RECIPES if name in set(decided["recipe"])), ""]
+    names += [name for name in decided["recipe"].unique() if name not in names]
+    rows = []
+    for name in names:
+        own = decided.loc[decided["recipe"] == name, "verdict"]
+        if len(own):
+            label = RECIPES.get(name, name) or "the estimator alone"
+            rows.append({"recipe": label} | {verdict: int((own == verdict).sum()) for verdict in MARKS})
+    return rows
+
+
+def _row(row) -> dict[str, str]:
+    return {
+        "recipe": _which(row),
+        "mark": MARKS[row.verdict],
+        "verdict": row.verdict,
+        "measured": in_words(Interval(row.measured, row.ci_low, row.ci_high)),
+        "interval": row.interval,
+        "reason": row.reason,
+    }
+
+
+def _which(row) -> str:
+    """The recipe and the scope of a verdict."""
+    return ", ".join(filter(None, (row.recipe, row.scope)))
