@@ -121,13 +121,15 @@ class Panels:
     def legend(self, handles: Sequence, title: str | None = None) -> None:
         """One legend: in a free cell of the grid, else below the panels; in the Axes of the caller, inside.
 
-        Labels that are wider than the figure are shortened.
+        Labels that are wider than the figure (or the caller's Axes) are shortened.
         """
         handles = list(handles)
         if not handles:
             return
         if not self.own:
-            self.drawn.legend(handles=handles, title=title)
+            room = max(12, int((self.width - 0.9) / (CHARACTER * 7.5)))
+            labels = shortened([handle.get_label() for handle in handles], room)
+            self.drawn.legend(handles=handles, labels=labels, title=title)
             return
         room = int((self.figure.get_figwidth() - 0.6) / (CHARACTER * 7.5))
         labels = shortened([handle.get_label() for handle in handles], room)

@@ -78,7 +78,9 @@ def _check_ends(data: pd.DataFrame, low: str, high: str) -> None:
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    """The column as numbers; empty cells stay empty."""
+    """The column as numbers; empty cells stay empty, and whole numbers stay whole."""
+    if column.dtype.kind in "iu" and isinstance(column.dtype, np.dtype):
+        return column
     found = pd.to_numeric(column, errors="coerce").astype(float)
     wrong = column[(found.isna() & column.notna()) | np.isinf(found)]
     if len(wrong):
@@ -97,13 +99,18 @@ def keep(rows: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
         return rows
     wanted = list(value) if isinstance(value, list | tuple | set) else [value]
     kept = rows[rows[column].isin(wanted)]
-    shown = ", ".join(map(str, wanted))
+    shown = ", ".join(map(_shown, wanted))
     if kept.empty:
         found = rows[column].unique().tolist()
         raise NothingToDraw(f"No row has {column} = {shown}; the table has {found}. Choose with `{column}=`.")
     if len(kept) < len(rows):
         note("Drawn", f"{column} = {shown} ({len(kept):,} of {count(len(rows), 'row')})")
     return kept
+
+
+def _shown(value: object) -> str:
+    """A value of a table in a sentence: 8 for 8.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def known(rows: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -149,7 +156,7 @@ def unique(rows: pd.DataFrame, keys: Iterable[str], repeats: bool = True) -> pd.
     again = rows.duplicated(keys if "seed" in rows.columns or not repeats else None, keep=False)
     if again.any():
         first = rows.loc[again.idxmax(), keys].to_dict()
-        where = ", ".join(f"{key} {value}" for key, value in first.items())
+        where = ", ".join(f"{key} {_shown(value)}" for key, value in first.items())
         raise ValueError(
             f"{count(int(again.sum()), 'row')} occur more than once for the same {', '.join(keys)}, such as "
             f"those with {where}; keep one row of each, or draw a column that tells them apart as hue."

@@ -236,3 +236,11 @@ def test_other_figures_name_what_they_leave_out_or_cannot_draw():
     figures.frontier(sweep.assign(multiple="x" + sweep["multiple"].astype(str)))
     with pytest.raises(ValueError, match="`window` must be a number above 0, not 0"):
         figures.training_curves(gallery("training"), metrics=["payoff"], window=0)
+
+
+def test_long_labels_in_the_legend_of_the_caller_s_axes_are_shortened():
+    _, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
+    long = ONE.assign(stage=ONE["stage"].replace("ppo", "meta-llama/" + 9 * "Llama-3.3-" + "Instruct"))
+    figures.safety_by_stage(long, ax=axes[0]).figure.canvas.draw()
+    assert axes[0].get_legend().get_window_extent().width < 1.3 * axes[0].bbox.width
+    assert axes[0].get_position().width > 0.12
