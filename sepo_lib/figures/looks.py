@@ -59,6 +59,11 @@ QUANTITIES = {
 WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
 
 
+def plain(name: Any) -> str:
+    """A name of a reader's table as matplotlib shows it: a $ is no mathematics."""
+    return str(name).replace("$", r"\$")
+
+
 def axis_label(metric: str) -> str:
     """The label of an axis: the name of the quantity (else of the column), and its unit in a second line."""
     name, unit = QUANTITIES.get(metric, (metric, ""))
@@ -92,7 +97,7 @@ def looks_of(
     in_order = [key for key in known if key in found] + [value for value in found if value not in known]
     drawn = in_order if order is None else list(order)
     free = zip(itertools.cycle(FREE), itertools.cycle(MARKERS[:0:-1]))
-    looks = {key: known[key] if key in known else Look(str(key), *next(free)) for key in drawn}
+    looks = {key: known[key] if key in known else Look(plain(key), *next(free)) for key in drawn}
     if palette is not None:
         looks = {
             key: look._replace(colour=_colours(palette, drawn, name)[key]) for key, look in looks.items()

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.figures.looks import OWN_ARM
+from sepo_lib.figures.looks import OWN_ARM, plain
 from sepo_lib.figures.notes import count, note
 from sepo_lib.measure import rows as tables
 
@@ -239,7 +239,7 @@ def nearest(values: pd.Series, target: float) -> float:
 
 def title_of(game: str) -> str:
     """The short title of a registered game; the name itself of any other game."""
-    return games.GAMES[game].short_title if game in games.GAMES else str(game)
+    return games.GAMES[game].short_title if game in games.GAMES else plain(game)
 
 
 def ordered_games(table: pd.DataFrame) -> list[str]:

@@ -135,3 +135,11 @@ def test_labels_do_not_overlap(data, width):
         )
         > 1
     )
+
+
+def test_a_dollar_is_no_mathematics():
+    names = {"before": "pay $5 or $\\x_{"}
+    grid = figures.safety_by_stage(MINE.replace({"stage": names, "game": {"stag hunt": "$1 or $2"}}))
+    grid.savefig("/dev/null", format="png")
+    assert r"pay \$5 or \$\x_{" in bars(grid.axes_dict["$1 or $2"])
+    assert grid.axes_dict["$1 or $2"].get_title() == r"\$1 or \$2"
