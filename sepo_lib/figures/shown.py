@@ -4,6 +4,7 @@ import base64
 import contextlib
 import html
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +49,10 @@ def or_reason() -> Iterator[None]:
 
 
 def as_html(figure: Figure, alt: str, caption: str = "") -> str:
-    """The figure as an HTML element: a PNG picture with alt text, and the caption below."""
+    """The figure as an HTML element: a PNG picture with alt text, and the caption below.
+
+    What stands between backticks in the caption becomes code.
+    """
     buffer = io.BytesIO()
     with style():
         room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.05}
@@ -60,7 +64,8 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
     data = base64.b64encode(smaller.getvalue()).decode()
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
-    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    written = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(caption))
+    below = f"<figcaption>{written}</figcaption>" if caption else ""
     return f'<figure style="margin: 0">{image}{below}</figure>'
 
 

@@ -53,6 +53,11 @@ def test_the_alt_text_is_the_caption_or_what_stands_at_the_axes(displayed):
     assert 'alt="A caption alone."' in displayed[1]["text/html"]
 
 
+def test_names_in_backticks_become_code_in_the_caption():
+    text = shown.as_html(Figure(figsize=(2, 1)), "a figure", "A column `reason` < 2.")
+    assert "<figcaption>A column <code>reason</code> &lt; 2.</figcaption>" in text
+
+
 def test_the_same_figure_gives_the_same_bytes():
     figure = Figure(figsize=(2, 1))
     figure.add_subplot().plot([1, 2])

@@ -40,6 +40,7 @@ def test_the_table_has_three_columns_and_escapes_what_it_shows():
     html = verdict_table.as_html(decided())
     assert html.count("<th style") == 3 and html.count('<th colspan="3"') == html.count("<details") == 2
     assert "C3. SFT &lt; SEPO." in html and "SFT < SEPO" not in html
+    assert "<code>evaluation.csv</code>" in html and "`" not in html and "*" not in html  # the rule of C3
     assert html.count("✓ supported") == 1 and html.count("– not run") == 1
 
 

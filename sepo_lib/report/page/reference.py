@@ -8,7 +8,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 TERMS = (
     "opponent|pool|exploiter|shift pool|conflict pools|parse rate|constrained decode|payoff, u|margin|"
     "exploit-pool advantage, e|collusion, c|externality, x|objective, J|safety|NRA|NashConv|SFT|GRPO|"
-    "estimator|switch|preset|arm|recipe|stage|evaluation noise"
+    "rollout|group|estimator|switch|preset|arm|recipe|stage|evaluation noise"
 ).split("|")
 
 
