@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from sepo_lib.figures.dots import labels_among
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, axis_label, looks_of
 from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
@@ -117,14 +118,15 @@ def _by_stage(
     if hue != "pools":
         one(rows, "pools")
     unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
-    words = _those(labels or {}, rows["configuration"])
+    rows = in_order(rows, hue, hue_order) if hue else rows
+    others = rows[hue] if hue else ()
+    words = labels_among(labels, rows["configuration"], others)
     stages = looks = looks_of(
         rows["configuration"], order=order, palette=None if hue else palette, labels=words, name="stage"
     )
     if hue is not None:
-        rows = in_order(rows, hue, hue_order)
-        words = _those(labels or {}, rows[hue])
-        looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=words, name=hue)
+        words = labels_among(labels, others, rows["configuration"])
+        looks = looks_of(others, known={}, order=hue_order, palette=palette, labels=words, name=hue)
     least, most = 1.45, 2.4
     if hue is not None:  # the names of the stages stand below the x axis, and their marks beside one another
         least = 0.4 + 0.62 * len(stages)
@@ -137,11 +139,6 @@ def _by_stage(
     figure.labels(y=axis_label(metric))
     figure.legend([handle(look) for look in looks.values()], title=hue)
     return figure.drawn
-
-
-def _those(labels: Mapping[Any, str], values: pd.Series) -> dict[Any, str]:
-    """The labels of the values that occur."""
-    return {value: label for value, label in labels.items() if (values == value).any()}
 
 
 def _stages(

@@ -88,6 +88,11 @@ FAULTS = {
     "colour": (MINE, {"palette": {"ppo": "red"}}, r"`palette` has no colour for \['before'\]"),
     "errorbar": (MINE, {"errorbar": "iqr"}, "There is no errorbar 'iqr'; choose"),
     "ends": (MINE, {"errorbar": "table"}, r"lacks \['safety_low', 'safety_high'\]"),
+    "labels": (
+        MINE,
+        {"labels": {"PPO": "x"}},
+        r"`labels` names \['PPO'\], but the table has \['before', 'ppo'\]",
+    ),
     "hue": (MINE, {"hue": "lab"}, r"needs the columns \['lab'\]"),
     "type": ({"safety": [1]}, {}, "draws a pandas DataFrame, not dict"),
 }
