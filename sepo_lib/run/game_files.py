@@ -129,6 +129,8 @@ def _make_importable(file: Path) -> None:
     sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
     known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([folder, *known]))
+    # Python takes a compiled file for current if its source has the same second and size as before.
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
     importlib.invalidate_caches()
 
 

@@ -142,17 +142,26 @@ def _end_all() -> None:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block interrupts; a process that is started meanwhile never gets any.
+    """Put interrupts off to the end of the context; a process that is started meanwhile never gets any.
 
     A notebook server interrupts all processes of the kernel, also one that still imports its modules.
-    Python's resource tracker unblocks interrupts when it starts, so it has to run before.
+    Python's resource tracker unblocks interrupts when it starts, so it has to run before. The mask covers
+    this thread alone, and an interrupt that another thread receives is handled in the main one. So the handler
+    waits too: an interrupt in the middle of a start would leave a process that nobody knows.
     """
     resource_tracker.ensure_running()
+    arrived: list[tuple] = []
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda *which: arrived.append(which)) if main else None
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if main:
+            signal.signal(signal.SIGINT, handler)
+            if arrived and callable(handler):
+                handler(*arrived[0])
 
 
 def _serve(pipe: connection.Connection) -> None:

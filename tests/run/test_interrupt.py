@@ -66,13 +66,15 @@ def workers_of(manager):
     return [child for child in started if "resource_tracker" not in " ".join(child.cmdline())]
 
 
-@pytest.mark.parametrize(("workers", "moment"), [(1, "step 1 of 1"), (2, "step 1 of 1"), (2, "starting")])
+@pytest.mark.parametrize(("workers", "moment"), [(1, "step 1 of 1"), (2, "step 1 of 1"), (2, "skipped")])
 def test_an_interrupt_stops_at_once_and_leaves_no_process(kernel, workers, moment):
     manager, client = kernel
     run = f"{workers} {moment}"
 
     def reached(messages):
-        return any("<b>sleeping" in text and moment in text for text in texts(messages))
+        """A job has begun; or the line of skipped jobs is printed, and the workers start."""
+        printed = [c["text"] for kind, c in messages if kind == "stream"]
+        return any(moment in text for text in printed + [t for t in texts(messages) if "<b>sleeping" in t])
 
     client.execute(RUN.format(run=run, workers=workers))
     messages = outputs(client, until=reached)
