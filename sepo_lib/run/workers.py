@@ -146,8 +146,8 @@ def _interrupts_blocked() -> Iterator[None]:
 
     A notebook server interrupts all processes of the kernel, also one that still imports its modules.
     Python's resource tracker unblocks interrupts when it starts, so it has to run before. The mask covers
-    this thread alone, and an interrupt that another thread receives is handled in the main one. So the handler
-    waits too: an interrupt in the middle of a start would leave a process that nobody knows.
+    this thread alone, and the main thread handles the interrupts of all threads. So the handler waits too: an
+    interrupt in the middle of a start would leave a process that nobody knows.
     """
     resource_tracker.ensure_running()
     arrived: list[tuple] = []
