@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, Palette, looks_of
+from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, Palette, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, dodge, handle
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Panels, Size
@@ -223,7 +223,7 @@ def _by_arm(
         known=ARMS,
         order=order,
         palette=palette if by_arm else None,
-        labels=dots.labels_among(labels, rows["arm"], rows[column]),
+        labels=labels_among(labels, rows["arm"], rows[column]),
         name="arm",
     )
     looks = looks_of(
@@ -231,7 +231,7 @@ def _by_arm(
         known={"": Look("", INK, "o"), **PRESET_LOOKS} if by_arm else {},
         order=hue_order,
         palette=None if by_arm else palette,
-        labels=dots.labels_among(labels, rows[column], rows["arm"]),
+        labels=labels_among(labels, rows[column], rows["arm"]),
         name=column,
     )
     rows = rows.assign(

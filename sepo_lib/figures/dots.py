@@ -1,6 +1,6 @@
 """Dot plots with one row for each category: names stand at the left, so that none of them is turned."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,18 +140,6 @@ def say(ax: Axes, y: float, text: str) -> None:
     """Write a text into the row `y`, in the place of a mark."""
     where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
     ax.annotate(text, (0.5, y), fontsize=6, color=MUTED, **where)
-
-
-def labels_among(
-    labels: Mapping[Any, str] | None, values: Iterable[Hashable], others: Iterable[Hashable] = ()
-) -> dict[Any, str]:
-    """The labels of `values`. Raises ValueError for a label of neither these nor the `others`."""
-    found, more = set(values), set(others)
-    if unknown := [value for value in labels or {} if value not in found | more]:
-        raise ValueError(
-            f"`labels` names {unknown}, but the table has {sorted(map(str, (found | more) - {''}))}."
-        )
-    return {value: label for value, label in (labels or {}).items() if value in found}
 
 
 def black(looks: Mapping[Any, Look]) -> list[Look]:

@@ -14,7 +14,7 @@ from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.ablation import NO_EFFECT
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, Palette, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, Palette, labels_among, looks_of
 from sepo_lib.figures.marks import dodge, handle, zero_line_x
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, wrapped
@@ -153,13 +153,13 @@ def estimator_cosines(
         known=POLICIES,
         order=hue_order,
         palette=palette,
-        labels=dots.labels_among(labels, rows["policy"], rows["pair"]),
+        labels=labels_among(labels, rows["policy"], rows["pair"]),
         name="policy",
     )
     names = {
         pair: ESTIMATORS.get(pair, pair[0] if pair[1] == "none" else ", ".join(map(str, pair)))
         for pair in drawn
-    } | dots.labels_among(labels, drawn, rows["policy"])
+    } | labels_among(labels, drawn, rows["policy"])
     blocks = [
         pair in ESTIMATORS and last in ESTIMATORS and pair[0] != last[0] for last, pair in pairwise(drawn)
     ]
@@ -308,7 +308,7 @@ def estimators_elsewhere(
     rows = in_order(rows, "how", order if order is not None else list(labels_of(rows["how"])) or None)
     unique(rows, ["game", "pools", "model", "policy", "how"], repeats=False)
     drawn = list(order or labels_of(rows["how"]) or rows["how"].unique())
-    names = {name: str(name) for name in drawn} | labels_of(drawn) | dots.labels_among(labels, drawn)
+    names = {name: str(name) for name in drawn} | labels_of(drawn) | labels_among(labels, drawn)
     size = Size(height, aspect, col_wrap, width)
     figure = _cosine_panels(rows, names.values(), 1.7 * len(drawn), ax, size)
     for place, panel in figure.axes.items():

@@ -108,6 +108,16 @@ def looks_of(
     return looks
 
 
+def labels_among(labels: Mapping[Any, str] | None, values: Iterable, others: Iterable = ()) -> dict[Any, str]:
+    """The labels of `values`. Raises ValueError for a label of neither these nor the `others`."""
+    found, more = set(values), set(others)
+    if unknown := [value for value in labels or {} if value not in found | more]:
+        raise ValueError(
+            f"`labels` names {unknown}, but the table has {sorted(map(str, (found | more) - {''}))}."
+        )
+    return {value: label for value, label in (labels or {}).items() if value in found}
+
+
 def _colours(palette: Palette, drawn: Sequence, name: str) -> dict[Any, str]:
     """Category -> colour. Raises ValueError for a palette with too few colours, or one that is not known."""
     if isinstance(palette, Mapping):

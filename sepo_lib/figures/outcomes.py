@@ -8,9 +8,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from sepo_lib.figures.dots import labels_among
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, axis_label, looks_of
+from sepo_lib.figures.looks import Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single

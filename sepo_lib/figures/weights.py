@@ -10,9 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from sepo_lib.figures.dots import labels_among
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, looks_of
+from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, draw_mean, handle, interval_of, zero_line, zero_line_x
 from sepo_lib.figures.notes import note
 from sepo_lib.figures.panels import Panels, Size, panels, single, wrapped

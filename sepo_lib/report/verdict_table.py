@@ -7,16 +7,11 @@ from IPython.display import display
 
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims
-from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
+from sepo_lib.report.verdicts import INCONCLUSIVE, MARKS, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
 from sepo_lib.run.templates import render
 
-#: Verdict -> its mark and colour; the mark serves readers who do not see the colour.
-MARKS = {
-    SUPPORTED: ("✓", "#1a7f37"),
-    NOT_SUPPORTED: ("✗", "#b3261e"),
-    INCONCLUSIVE: ("?", "#8a6100"),
-    NOT_RUN: ("–", "#6e6e6e"),
-}
+#: Verdict -> its colour.
+COLOURS = {SUPPORTED: "#1a7f37", NOT_SUPPORTED: "#b3261e", INCONCLUSIVE: "#8a6100", NOT_RUN: "#6e6e6e"}
 ALL = "all recipes"  # of a claim that does not depend on the recipe
 
 
@@ -28,7 +23,8 @@ def show(decided: pd.DataFrame) -> None:
 
 def as_html(decided: pd.DataFrame) -> str:
     """The table as an HTML element."""
-    return render("report/templates/verdict_table.html.j2", claims=entries(decided), marks=MARKS)
+    looks = {"marks": MARKS, "colours": COLOURS}
+    return render("report/templates/verdict_table.html.j2", claims=entries(decided), **looks)
 
 
 def entries(decided: pd.DataFrame) -> list[dict]:

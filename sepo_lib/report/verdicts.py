@@ -10,6 +10,8 @@ from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval, interval
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 NOT_RUN = "not run"
+#: Verdict -> the mark that repeats it for readers who see no colour, in the order of tables and pages.
+MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ import pandas as pd
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims
 from sepo_lib.report.documents import RECIPES
-from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
+from sepo_lib.report.verdicts import MARKS, NOT_RUN, in_words
 
-#: Verdict -> the mark that repeats it for readers who see no colour, in the order of the page.
-MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
 #: The groups of the claims.
 OF_THE_MODEL = "About the models of this run"
 OF_THE_ESTIMATOR = "About the gradient estimator"
