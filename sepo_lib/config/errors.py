@@ -21,3 +21,7 @@ class InputError(Explained, ValueError):
 
 class MissingError(Explained, FileNotFoundError):
     """A file that does not exist yet. The message says what makes it."""
+
+
+class DamagedError(Explained, OSError):
+    """A file whose content cannot be used. The message names the file and what to do."""
