@@ -1,6 +1,6 @@
 """Which jobs make a run. Every function whose name ends in `_jobs` returns a list for `jobs.run`.
 
-The arguments of the jobs with a language model are the dataclasses of `steps`.
+The arguments of the jobs with a language model are the dataclasses of `steps.arguments`.
 """
 
 import shutil
@@ -30,7 +30,7 @@ from sepo_lib.run.job_arguments import (
     sepo_job,
     study_arguments,
 )
-from sepo_lib.run.steps import BaseJob, SFTJob
+from sepo_lib.run.steps.arguments import BaseJob, SFTJob
 from sepo_lib.studies import estimators
 
 BASE_STEP = 0
@@ -61,7 +61,7 @@ def base_jobs(settings: Settings) -> list[Job]:
     return [
         policy_job(
             f"base/seed-{seed}",
-            "run_base",
+            "base",
             BaseJob(
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "base", seed, BASE_STEP),
@@ -90,7 +90,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
     return [
         policy_job(
             f"sft/seed-{seed}",
-            "run_sft",
+            "sft",
             SFTJob(
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "sft", seed, steps),
@@ -203,7 +203,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             "sepo_lib.studies.penalty_gradient:run_gradient",
             {
                 "sft_job": start.name,
-                "sft_fingerprint": start.fingerprint,
+                "sft_work": start.work,
                 "sampling": sampling(settings),
                 "rollouts_per_opponent": _ablation_size(settings, game, pools)[1],
                 "arms": list(settings.ablation_arms),
@@ -214,6 +214,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 ),
             },
             len(settings.ablation_arms) * settings.gradient_batches,
+            needs=(start.function,),
         )
         for game, pools in dict(ablation_pairs(settings)).items()
         for start in sft_jobs(settings)

@@ -98,7 +98,6 @@ def test_the_longest_jobs_are_handed_out_first(monkeypatch):
 def test_a_finished_job_is_skipped_and_said_so_once(capsys):
     first = jobs.run([counting("a")], "smoke", "sft")
     assert capsys.readouterr().out == ""
-    (paths.checkpoints("smoke") / "a" / "state.txt").write_text("99")
     assert jobs.run([counting("a"), counting("b")], "smoke", "sft")["a"] == first["a"]
     assert capsys.readouterr().out == "1 of 2 jobs of sft were finished before and are skipped.\n"
     assert [event["job"] for event in logged() if event["event"] == "job_start"] == ["a", "b"]
