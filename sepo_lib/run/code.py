@@ -154,6 +154,8 @@ def _plain(node: object) -> object:
     fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
     if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = node.body[1:]
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts
+        fields["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
     return type(node).__name__, *((name, _plain(value)) for name, value in sorted(fields.items()))
 
 

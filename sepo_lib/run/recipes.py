@@ -1,6 +1,7 @@
 """Which jobs make a run. Every function whose name ends in `_jobs` returns a list for `jobs.run`.
 
-The arguments of the jobs with a language model are the dataclasses of `steps.arguments`.
+The arguments of the jobs with a language model are the dataclasses of `steps.arguments`. To list jobs takes a
+moment: this module and those that it needs import no torch.
 """
 
 import shutil
@@ -10,11 +11,10 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
-from sepo_lib.config.profiles import Settings, hyperparameters, sampling
+from sepo_lib.config.profiles import STUDY_POLICIES, Settings, hyperparameters, sampling
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.run import demonstration_files
-from sepo_lib.run.base_model import PRETRAIN_BATCH
 from sepo_lib.run.job import Job, finished
 from sepo_lib.run.job_arguments import (
     Recipe,
@@ -31,9 +31,10 @@ from sepo_lib.run.job_arguments import (
     study_arguments,
 )
 from sepo_lib.run.steps.arguments import BaseJob, SFTJob
-from sepo_lib.studies import estimators
 
 BASE_STEP = 0
+PRETRAIN_BATCH = 64
+STUDY_SEED = 1  # of the study of estimators; not a training seed: nothing is trained there
 
 
 # ------------------------------------------------------------------------------------- the main run
@@ -292,14 +293,14 @@ def estimator_jobs(settings: Settings) -> list[Job]:
                 "policy_name": policy_name,
                 "groups": settings.estimator_groups,
                 "group_sizes": list(settings.estimator_group_sizes),
-                "seed": seeds.derive(estimators.STUDY_SEED, "estimators"),
+                "seed": seeds.derive(STUDY_SEED, "estimators"),
             },
             1,
         )
         for game in settings.study_games
         if "enumerable" in games.get(game).traits
         for pools in games.get(game).pools
-        for policy_name in estimators.POLICIES
+        for policy_name in STUDY_POLICIES
     ]
 
 
