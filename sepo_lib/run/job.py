@@ -251,7 +251,7 @@ def _other_work(folder: Path, job: Job) -> str:
     except DamagedError:
         before = {}
     if "work" not in before:
-        return "their folders were written by an earlier version of the kit"
+        return "an earlier version of the kit wrote their notes"
     was, now = _flat(before["arguments"]), _flat(json.loads(json.dumps(dict(job.arguments))))
     if changed := code.differences(was, now):
         return f"the argument {changed[0]} was {was.get(changed[0])} and is {now.get(changed[0])}"

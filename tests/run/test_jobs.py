@@ -15,7 +15,7 @@ import pytest
 import sepo_lib
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.run import code, events, jobs, workers
+from sepo_lib.run import code, events, headless, jobs, workers
 from sepo_lib.run import job as job_
 
 
@@ -117,13 +117,18 @@ def test_a_finished_job_is_skipped_and_said_so_once(capsys):
 
 def test_other_arguments_start_in_an_empty_folder_and_the_earlier_one_is_kept(capsys):
     jobs.run([counting("a", steps=3)], "smoke", "sft")
-    assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
+    with headless.progress("smoke", "the notebook"):
+        assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
     (kept,) = paths.replaced("smoke").glob("*/a")
     assert json.loads((kept / "done.json").read_text())["result"]["first"] == 1
-    assert capsys.readouterr().out == (
-        "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. What earlier runs left of it is "
-        f"now in {paths.relative(kept.parent)}/.\n"
+    said = (
+        "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. The earlier results are now "
+        f"in {paths.relative(kept.parent)}/."
     )
+    assert capsys.readouterr().out.splitlines() == [  # the job's, and the command's that runs its notebook
+        *("the notebook", said),
+        *(said, "the notebook  done in 0:00"),
+    ]
     assert counting("a", steps=3).fingerprint != counting("a", steps=4).fingerprint
     assert counting("a").fingerprint == counting("b").fingerprint  # the name is the folder, not the work
 
@@ -160,10 +165,11 @@ def test_other_libraries_make_finished_jobs_stale_unless_reuse_accepts_them(monk
         reusing.setenv("SEPO_REUSE", "yes")
         assert jobs.run([*todo, half], "smoke", "sepo") == first | {"c": {**first["a"], "first": 5}}
         assert job_.state("smoke", todo[0]) == ("reused", "torch was 2.12 and is 2.13")
-    assert capsys.readouterr().out.splitlines()[0] == (
-        "2 of 3 jobs of sepo were finished before and are skipped; 2 of them are results of other code, "
-        "which REUSE=yes accepts (torch was 2.12 and is 2.13)."
-    )
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "2 of 3 jobs of sepo were finished before and are skipped.",
+        "2 of 3 jobs of sepo are reused, as REUSE=yes asks, although the code or the libraries differ: "
+        "torch was 2.12 and is 2.13.",
+    ]
     jobs.run([*todo, half], "smoke", "sepo")
     assert "\n2 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
     monkeypatch.setenv("SEPO_REUSE", "yes")
@@ -207,7 +213,7 @@ def test_a_job_whose_files_have_changed_is_not_finished(name, damage, said, caps
     damage(folder / name)
     assert job_.state("smoke", counting("a")) == ("damaged", said)
     assert jobs.run([counting("a")], "smoke", "sft") == first
-    assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. What earlier")
+    assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. The earlier")
     (kept,) = paths.replaced("smoke").glob("*/a")
     assert (kept / "trainer" / "checkpoint-1" / "x.bin").exists() and not (folder / "trainer").exists()
 
@@ -264,7 +270,7 @@ def test_an_edit_of_the_code_is_noticed(tmp_path, monkeypatch):
         "kernel) and run again.\n"
     )
     again = said("run()")
-    assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. What")
+    assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. The")
     (kept,) = paths.replaced("smoke").glob("*/a")
     assert {"done.json", "state.txt"} <= {file.name for file in kept.iterdir()}
     skipped = "1 of 1 jobs of SEPO were finished before and are skipped"
