@@ -31,7 +31,7 @@ def left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:
     target = _new_folder(run)
     for reason, names in _by_reason(states, "stale", "damaged").items():
         for name in names:
-            _move(paths.job(run, name), target / name)
+            _move(paths.job(run, name), target)
         what = f"{len(names)} of {len(jobs)} jobs of {stage} {'start' if len(names) > 1 else 'starts'} again"
         _say(run, f"{what}: {reason}. The earlier results are now in {paths.relative(target)}/.")
     return [job for job in jobs if job not in done]
@@ -72,5 +72,7 @@ def _new_folder(run: str) -> Path:
 
 
 def _move(folder: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder, target)
+    """Move a folder to its path from the root below `target`: copied back to the root, it is where it was."""
+    place = target / paths.relative(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, place)

@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Job:
     function: str
     arguments: Mapping[str, Any]
     steps: int
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def work(self) -> str:

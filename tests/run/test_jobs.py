@@ -119,11 +119,11 @@ def test_other_arguments_start_in_an_empty_folder_and_the_earlier_one_is_kept(ca
     jobs.run([counting("a", steps=3)], "smoke", "sft")
     with headless.progress("smoke", "the notebook"):
         assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert json.loads((kept / "done.json").read_text())["result"]["first"] == 1
     said = (
         "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. The earlier results are now "
-        f"in {paths.relative(kept.parent)}/."
+        f"in {paths.relative(kept.parents[3])}/."
     )
     assert capsys.readouterr().out.splitlines() == [  # the job's, and the command's that runs its notebook
         *("the notebook", said),
@@ -214,7 +214,7 @@ def test_a_job_whose_files_have_changed_is_not_finished(name, damage, said, caps
     assert job_.state("smoke", counting("a")) == ("damaged", said)
     assert jobs.run([counting("a")], "smoke", "sft") == first
     assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. The earlier")
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert (kept / "trainer" / "checkpoint-1" / "x.bin").exists() and not (folder / "trainer").exists()
 
 
@@ -244,7 +244,7 @@ from sepo_lib.config.errors import InputError
 from sepo_lib.run import jobs
 def run():
     needs = ("sepo_lib.method.credit:assign",)
-    jobs.run([jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3, needs)], "smoke", "SEPO")
+    jobs.run([jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3, needs=needs)], "smoke", "SEPO")
 def edit(old, new):
     file = Path("sepo_lib/method/credit.py")
     assert old in file.read_text()
@@ -271,7 +271,7 @@ def test_an_edit_of_the_code_is_noticed(tmp_path, monkeypatch):
     )
     again = said("run()")
     assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. The")
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert {"done.json", "state.txt"} <= {file.name for file in kept.iterdir()}
     skipped = "1 of 1 jobs of SEPO were finished before and are skipped"
     assert said("edit('def _check(', '# why\\ndef _check(')\nrun()") == f"{skipped}.\n"
