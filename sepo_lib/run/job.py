@@ -37,13 +37,15 @@ class Job:
 
     `name` is its folder below the checkpoints. `function` is "module:function", called as
     function(folder, report, **arguments); its result must be JSON-able. `steps` is the number of steps that
-    it will report, from which the time left is estimated.
+    it will report, from which the time left is estimated. `threads` is the number of CPU threads with which
+    torch computes it.
     """
 
     name: str
     function: str
     arguments: Mapping[str, Any]
     steps: int
+    threads: int = 1
 
     @property
     def fingerprint(self) -> str:
@@ -53,6 +55,7 @@ class Job:
         if its fingerprint is the same.
         """
         work = {"function": self.function, "arguments": dict(self.arguments), "corrected": CORRECTED}
+        work |= {"threads": self.threads} if self.threads > 1 else {}
         text = json.dumps(work, sort_keys=True)
         if files := game_files.hashes(text):
             text = json.dumps(work | {"game_files": files}, sort_keys=True)
@@ -80,10 +83,9 @@ def execute(job: Job, stage: Stage) -> str | None:
             progress.doing("loading the libraries")
             module, name = job.function.split(":")
             function = getattr(importlib.import_module(module), name)
-            if os.environ.get(WORKER) and "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)
             progress.doing(next_step(0, job.steps))
-            result = function(folder, reporter, **job.arguments)
+            with torch_threads(job.threads):
+                result = function(folder, reporter, **job.arguments)
         seconds = round(time.monotonic() - begun, 3)
         done = {"fingerprint": job.fingerprint, "seconds": seconds, "result": result}
         paths.replace_text(folder / "done.json", json.dumps(done, indent=1))
@@ -95,6 +97,23 @@ def execute(job: Job, stage: Stage) -> str | None:
     reporter.flush()
     log_event(stage.profile, "job_end", seconds=seconds, **about)
     return None
+
+
+@contextlib.contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Compute with `number` CPU threads of torch within the context, if torch has been imported.
+
+    Sums are rounded differently with another number of threads, so that it must not be the machine's.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else number
+    if before != number:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if before != number:
+            torch.set_num_threads(before)
 
 
 def finished(profile: str, job: Job) -> bool:

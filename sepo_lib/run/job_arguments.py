@@ -72,6 +72,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             same_as=same_as,
         ),
         recipe.steps,
+        settings.threads,
     )
 
 
@@ -107,10 +108,10 @@ def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -
     return None
 
 
-def policy_job(name: str, function: str, work: PolicyJob, steps: int) -> Job:
+def policy_job(name: str, function: str, work: PolicyJob, steps: int, threads: int) -> Job:
     """A job of `steps`; arguments that are None or empty are left out."""
     arguments = {key: value for key, value in asdict(work).items() if value is not None and value != {}}
-    return Job(name, f"sepo_lib.run.steps:{function}", arguments, steps)
+    return Job(name, f"sepo_lib.run.steps:{function}", arguments, steps, threads)
 
 
 def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dict]:
@@ -119,7 +120,7 @@ def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dic
     return {
         "sampling": sampling(settings),
         "evaluation": {
-            "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
+            "episodes": {game: settings.of("evaluation_episodes", game) for game in played},
             "shift_episodes": settings.shift_episodes,
             "reading": {
                 "samples": settings.information_set_samples,
