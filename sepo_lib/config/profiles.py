@@ -68,8 +68,9 @@ def load(
     """The settings of profile `name`.
 
     None or "" keeps the profile's value. `games` and `seeds` may be text such as "ipd,kuhn" and "1,2", as
-    make passes them; the games "all" are all registered ones. `steps` sets both sft_steps and sepo_steps.
-    `run` names the folders of the results (`run_name`).
+    make passes them; the games "all" are all registered ones. The order in which they are given does not
+    matter: games take the order of the registry, and seeds ascend. `steps` sets both sft_steps and
+    sepo_steps. `run` names the folders of the results (`run_name`).
     `overrides` are other hyperparameters by name; `train_weights` and `evaluation_weights` need only the
     weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises InputError, one sentence with the valid
     choices, for anything unknown.
@@ -87,6 +88,9 @@ def load(
     values["model"] = checked_model
     for key in values:
         values[key] = _checked(key, values[key])
+    if values["sft_games"] is None:
+        usual = _checked("games", _value("games", name, checked_model))
+        values["sft_games"] = _ordered({*usual, *values["games"]}, domains.GAMES)
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
     for kind in ("train", "evaluation"):
@@ -180,7 +184,9 @@ def _checked(name: str, value: Any) -> Any:
     if name in ("games", "seeds") and not value:
         raise InputError(f"At least one of the {name} is needed.")
     if name == "seeds":
-        return tuple(_integer("A seed", seed, 0, LARGEST_SEED) for seed in value)
+        return tuple(sorted({_integer("A seed", seed, 0, LARGEST_SEED) for seed in value}))
+    if choices is domains.GAMES and isinstance(value, tuple):
+        return _ordered(value, choices)
     if name == "estimator_groups":
         return _integer("The number of groups", value, FEWEST_GROUPS)
     if name in ("sft_steps", "sepo_steps") and value is not None:
@@ -222,6 +228,11 @@ def _model(model: Any) -> str:
         return text
     valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name"
     raise InputError(f"There is no model '{text}'; choose {valid}.")
+
+
+def _ordered(chosen: Iterable[str], every: Iterable[str]) -> tuple[str, ...]:
+    """The `chosen` names in the order of `every`, each once."""
+    return tuple(name for name in every if name in set(chosen))
 
 
 def _texts(value: Any) -> Iterable[Any]:

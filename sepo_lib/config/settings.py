@@ -63,6 +63,7 @@ class Settings:
     games: tuple[str, ...]
     seeds: tuple[int, ...]
     workers: int
+    threads: int
     dtype: str
     train_weights: GameWeights
     evaluation_weights: GameWeights
@@ -78,6 +79,7 @@ class Settings:
     demonstrations_seed: int
     rebuild_base: bool
     pretrain_steps: int
+    sft_games: tuple[str, ...]
     sft_steps: int | None
     sft_epochs: int
     sft_batch: int

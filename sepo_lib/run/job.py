@@ -45,23 +45,26 @@ class Job:
 
     `name` is its folder below the checkpoints. `function` is "module:function", called as
     function(folder, report, **arguments); its result must be JSON-able. `steps` is the number of steps that
-    it will report, from which the time left is estimated. `needs` are the functions of the jobs whose files
-    it reads: their code counts as its own.
+    it will report, from which the time left is estimated. `threads` is the number of CPU threads with which
+    torch computes it. `needs` are the functions of the jobs whose files it reads: their code counts as its
+    own.
     """
 
     name: str
     function: str
     arguments: Mapping[str, Any]
     steps: int
+    threads: int = 1
     needs: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def work(self) -> str:
-        """sha256 of function and arguments: what is asked for, whatever the code.
+        """sha256 of function, arguments and threads: what is asked for, whatever the code.
 
         The file of a user's game counts too, if the arguments name that game.
         """
         work = {"function": self.function, "arguments": dict(self.arguments)}
+        work |= {"threads": self.threads} if self.threads > 1 else {}
         if hashes := game_files.hashes(json.dumps(work, sort_keys=True)):
             work["game_files"] = hashes
         return code.joined(work)
@@ -124,10 +127,9 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
         with _printing_to(folder / "log.txt"), progress.heard_by(reporter.hear):
             progress.doing("loading the libraries")
             function = _load(job, expected)
-            if os.environ.get(WORKER) and "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)
             progress.doing(next_step(0, job.steps))
-            result = function(folder, reporter, **job.arguments)
+            with torch_threads(job.threads):
+                result = function(folder, reporter, **job.arguments)
         seconds = round(time.monotonic() - begun, 3)
         finish(stage.profile, job, result, seconds)
     except Exception as error:
@@ -138,6 +140,23 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
     reporter.flush()
     log_event(stage.profile, "job_end", seconds=seconds, **about)
     return None
+
+
+@contextlib.contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Compute with `number` CPU threads of torch within the context, if torch has been imported.
+
+    Sums are rounded differently with another number of threads, so that it must not be the machine's.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else number
+    if before != number:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if before != number:
+            torch.set_num_threads(before)
 
 
 def begin(run: str, job: Job) -> Path:

@@ -72,6 +72,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             same_as=same_as,
         ),
         recipe.steps,
+        settings.threads,
         needs=(start.function,),
     )
 
@@ -108,10 +109,12 @@ def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -
     return None
 
 
-def policy_job(name: str, kind: str, work: PolicyJob, steps: int, *, needs: tuple[str, ...] = ()) -> Job:
+def policy_job(
+    name: str, kind: str, work: PolicyJob, steps: int, threads: int, *, needs: tuple[str, ...] = ()
+) -> Job:
     """A job of a kind (base, sft or sepo); arguments that are None or empty are left out."""
     arguments = {key: value for key, value in asdict(work).items() if value is not None and value != {}}
-    return Job(name, f"sepo_lib.run.steps.{kind}:run_{kind}", arguments, steps, needs=needs)
+    return Job(name, f"sepo_lib.run.steps.{kind}:run_{kind}", arguments, steps, threads, needs=needs)
 
 
 def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dict]:
@@ -120,7 +123,7 @@ def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dic
     return {
         "sampling": sampling(settings),
         "evaluation": {
-            "episodes": {game: settings.of("evaluation_episodes", game) for game in settings.games},
+            "episodes": {game: settings.of("evaluation_episodes", game) for game in played},
             "shift_episodes": settings.shift_episodes,
             "reading": {
                 "samples": settings.information_set_samples,

@@ -44,12 +44,13 @@ def run(
 ) -> dict[str, Any]:
     """Run the jobs that are not done yet, and return the results of all of them by name.
 
-    With one worker they run in this process, one after the other, with all threads. With more they run in
-    that many processes of one thread each, or in up to 1.5 times as many if that avoids a second wave.
-    `watch` is called in this process about once a second, with one worker in a thread of its own, where what
-    it prints goes to the log of the job. If a job fails, the others still run; then JobError names all that
-    failed. An interrupt ends all jobs and processes at once and raises Interrupted. Raises ValueError if two
-    jobs would share a folder, InputError if a source has changed since this process started.
+    With one worker they run in this process, one after the other. With more they run in that many processes,
+    or in up to 1.5 times as many if that avoids a second wave. torch computes a job with `Job.threads`
+    threads either way, so the number of workers changes no result. `watch` is called in this process about
+    once a second, with one worker in a thread of its own, where what it prints goes to the log of the job. If
+    a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and
+    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, InputError if
+    a source has changed since this process started.
     """
     _check(jobs)
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))

@@ -53,6 +53,7 @@ def pretrain_job(settings: Settings) -> Job:
             "seed": settings.demonstrations_seed,
         },
         settings.pretrain_steps,
+        settings.threads,
     )
 
 
@@ -71,22 +72,23 @@ def base_jobs(settings: Settings) -> list[Job]:
                 evaluated_on=pairs,
             ),
             len(pairs),
+            settings.threads,
         )
         for seed in settings.seeds
     ]
 
 
 def sft_jobs(settings: Settings) -> list[Job]:
-    """One supervised fine-tuning per seed, on all games of the run together.
+    """One supervised fine-tuning per seed, on the demonstrations of all `sft_games` together.
 
     Raises MissingError naming the notebook to run first if the demonstrations of a game are missing.
     """
     folder = demonstrations_folder(settings)
     try:
-        data = {game: demonstration_files.sha256(folder, game) for game in settings.games}
+        data = {game: demonstration_files.sha256(folder, game) for game in settings.sft_games}
     except MissingError as error:
         raise _unfinished(settings, "01_demonstrations", str(error)) from None
-    examples = settings.demonstrations_per_game * len(settings.games) * 4 // 5
+    examples = settings.demonstrations_per_game * len(settings.sft_games) * 4 // 5
     steps = settings.sft_steps or int(examples * settings.sft_epochs // settings.sft_batch)
     return [
         policy_job(
@@ -112,6 +114,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                 },
             ),
             steps,
+            settings.threads,
         )
         for seed in settings.seeds
     ]
@@ -215,6 +218,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 ),
             },
             len(settings.ablation_arms) * settings.gradient_batches,
+            settings.threads,
             needs=(start.function,),
         )
         for game, pools in dict(ablation_pairs(settings)).items()
@@ -385,7 +389,7 @@ def _unfinished(settings: Settings, last: str, reason: str) -> MissingError:
     todo: list[str] = []
     for name in paths.NOTEBOOKS[: paths.NOTEBOOKS.index(last)]:
         if name == "01_demonstrations":
-            done = all((folder / f"{game}.parquet").is_file() for game in settings.games)
+            done = all((folder / f"{game}.parquet").is_file() for game in settings.sft_games)
         else:  # the later notebooks cannot have run without the demonstrations
             done = "01_demonstrations" not in todo and all(
                 finished(settings.run, job) for job in makes[name](settings)

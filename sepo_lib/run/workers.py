@@ -1,4 +1,4 @@
-"""Worker processes, which run jobs one after the other with one thread each.
+"""Worker processes, which run jobs one after the other.
 
 They outlive a stage and wait for the next one, because their imports take longer than a small job. After REST
 seconds without a job they end, because each holds the memory of its libraries.
