@@ -49,8 +49,8 @@ def run(
     threads either way, so the number of workers changes no result. `watch` is called in this process about
     once a second, with one worker in a thread of its own, where what it prints goes to the log of the job. If
     a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and
-    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, InputError if
-    a source has changed since this process started.
+    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, and
+    InputError if a source has changed since this process started.
     """
     _check(jobs)
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
