@@ -13,6 +13,7 @@ from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import Explained
+from sepo_lib.run import lock
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
 from sepo_lib.run.job import Job, Stage, execute, result_of
@@ -33,6 +34,7 @@ class Interrupted(KeyboardInterrupt):
         return [str(self)]
 
 
+@lock.holding
 def run(
     jobs: Sequence[Job],
     profile: str,
@@ -47,7 +49,7 @@ def run(
     `watch` is called in this process about once a second, with one worker in a thread of its own, where what
     it prints goes to the log of the job. If a job fails, the others still run; then JobError names all that
     failed. An interrupt ends all jobs and processes at once and raises Interrupted. Raises ValueError if two
-    jobs would share a folder.
+    jobs would share a folder, and InUse if another process works in the run (`lock`).
     """
     _check(jobs)
     todo = [job for job in jobs if result_of(profile, job) is None]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
-from sepo_lib.run import game_files
+from sepo_lib.run import game_files, lock
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -170,7 +170,9 @@ def _serve(pipe: connection.Connection) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         job, profile, stage = pipe.recv()
-        pipe.send(execute(job, Stage(profile, stage)))
+        with lock.shared(profile):
+            error = execute(job, Stage(profile, stage))
+        pipe.send(error)
 
 
 def _die_with_parent() -> None:
