@@ -42,6 +42,8 @@ __all__ = [
     "table",
 ]
 
+#: The profile of a command that names none.
+DEFAULT = "laptop"
 #: A folder with one of these files holds a model, or an adapter of one.
 MODEL_FILES = ("config.json", "adapter_config.json")
 #: The folder of the runs that were stepped through by hand; it is not in git.
@@ -72,7 +74,7 @@ def names() -> list[str]:
 
 
 def load(
-    name: str = "laptop",
+    name: str = DEFAULT,
     model: str | None = None,
     seeds: str | int | Sequence[int] | None = None,
     games: str | Sequence[str] | None = None,
@@ -228,7 +230,7 @@ def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
     if name == settings.profile or not path.exists():
         return
     made = name == run_name(settings.profile, None, changed, by_hand=False)
-    manifest = files.read_json(path, f"remove {paths.relative(path.parent)}/ or choose another name for the run")
+    manifest = files.read_json(path, f"remove {paths.relative(path.parent)}/ or name the run otherwise")
     there, here = manifest["settings"], settings.as_dict()
     compared = changed if made else [key for key in here if key in there]
     others = [key for key in compared if there.get(key) != here[key]]
@@ -236,7 +238,7 @@ def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
         told = ", ".join(f"{key} {spell(there.get(key))}" for key in others)
         raise InputError(
             f"The run '{name}' exists with other settings ({told}; here {_told({k: here[k] for k in others})}); "
-            "choose another name for this one."
+            "choose another name for the run."
         )
 
 

@@ -5,8 +5,8 @@
 The lock is the operating system's (`flock`) on runs/<run>/.lock, so it is free when its holder has ended, in
 whatever way. The file names the holder: host, process, command, and since when (UTC).
 
-The processes that a holder starts share the lock: `shared` in a worker, `join` in the kernel of a notebook. If
-the holder is killed, the run stays in use until they have ended too, because two processes must never train
+The processes that a holder starts share the lock: `shared` in a worker, `join` in the kernel of a notebook.
+If the holder is killed, the run stays in use until they have ended too, because two processes must never train
 in one folder. A holder takes the lock for itself alone first, which proves that the run is free, and then
 shares it.
 """
@@ -148,8 +148,8 @@ def _opened(run: str) -> Iterator[int]:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise DamagedError(
-            f"{paths.shown(path.parent)} cannot be written ({error.strerror}); make it a folder in which you may "
-            "write, and start the same command again."
+            f"{paths.shown(path.parent)} cannot be written ({error.strerror}); make it a folder in which you may write, "
+            "and start the same command again."
         ) from error
     try:
         yield file
@@ -180,7 +180,9 @@ def _locked(file: int, kind: int, run: str) -> bool:
 def _in_use(run: str) -> InUse:
     try:
         holder = json.loads(_holder(run))
-        who = f"process {holder['process']} on {holder['host']} ({holder['command']}, since {holder['since']})"
+        who = (
+            f"process {holder['process']} on {holder['host']} ({holder['command']}, since {holder['since']})"
+        )
         here = holder["host"] == platform.node()
         left = here and not _lives(holder["process"])
     except (ValueError, KeyError, TypeError):  # it is just being written

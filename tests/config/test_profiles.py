@@ -122,7 +122,9 @@ def test_a_run_with_other_values_than_its_profile_is_a_run_of_its_own(changed, n
     if name == "laptop":
         assert settings == profiles.load("laptop", run="laptop")
     else:
-        with pytest.raises(ValueError, match=r"^The run 'laptop' is that of the profile laptop without changes, "):
+        with pytest.raises(
+            ValueError, match=r"^The run 'laptop' is that of the profile laptop without changes, "
+        ):
             profiles.load("laptop", run="laptop", **changed)
 
 
@@ -163,7 +165,9 @@ def test_a_run_that_exists_with_other_settings_is_refused(before, given, told, t
     if told is None:
         assert profiles.load("smoke", by_hand=False, **given) == settings
         return
-    with pytest.raises(ValueError, match=rf"^The run '{settings.run}' exists with other settings {told}; choose"):
+    with pytest.raises(
+        ValueError, match=rf"^The run '{settings.run}' exists with other settings {told}; choose"
+    ):
         profiles.load("smoke", by_hand=False, **given)
 
 

@@ -81,7 +81,9 @@ def test_what_a_killed_holder_has_started_keeps_the_run_in_use_until_it_ends(sta
     holder, kernel = start("with a kernel")
     holder.kill()
     holder.wait()
-    with pytest.raises(lock.InUse, match=rf"by what process {holder.pid} .* has started, though that process has"):
+    with pytest.raises(
+        lock.InUse, match=rf"by what process {holder.pid} .* has started, though that process has"
+    ):
         lock.held("a", "make reproduce").__enter__()
     os.kill(kernel, signal.SIGKILL)
     holder.stdout.read()  # to its end, which comes when the kernel has ended too
@@ -94,7 +96,9 @@ def test_a_worker_and_a_kernel_share_the_lock_with_their_holder_alone():
 
     def share(environment):
         command = [sys.executable, "-c", other]
-        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True).stderr
+        return subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True
+        ).stderr
 
     with lock.held("a", "make reproduce"):
         assert share(lock.for_children("a")) == ""
@@ -110,10 +114,15 @@ def test_a_file_system_without_locks_is_named_once_and_used(monkeypatch, capsys)
         with lock.held("no-locks", "make reproduce"):
             pass
     said = capsys.readouterr().err
-    assert said.startswith("The file system of runs/no-locks has no locks: start no second") and said.count("\n") == 1
+    assert (
+        said.startswith("The file system of runs/no-locks has no locks: start no second")
+        and said.count("\n") == 1
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(root):
     (root / "runs").write_text("a file in the place of the folder")
-    with pytest.raises(OSError, match=r"^runs/a cannot be written \(.*\); make it a folder in which you may write"):
+    with pytest.raises(
+        OSError, match=r"^runs/a cannot be written \(.*\); make it a folder in which you may write"
+    ):
         lock.held("a", "make reproduce").__enter__()
