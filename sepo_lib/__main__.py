@@ -12,6 +12,7 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import MissingError
+from sepo_lib.config.settings import plain
 from sepo_lib.run import headless, jobs, lock, provenance, replaced, runs
 
 
@@ -113,9 +114,10 @@ def reproduce(options: argparse.Namespace) -> int:
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
             "restore it with git."
         )
-    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run, "model": given["model"]}
-    parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
-    parameters |= {"steps": settings.sepo_steps if given["steps"] else None}
+    changed = profiles.overrides(settings)
+    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
+    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}
+    parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
     with lock.held(settings.run, "make reproduce"):
         _reproduce(settings, parameters)
     return 0

@@ -235,10 +235,9 @@ def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
     compared = changed if made else [key for key in here if key in there]
     others = [key for key in compared if there.get(key) != here[key]]
     if others:
-        told = ", ".join(f"{key} {spell(there.get(key))}" for key in others)
+        told = "; here ".join(_told({key: values.get(key) for key in others}) for values in (there, here))
         raise InputError(
-            f"The run '{name}' exists with other settings ({told}; here {_told({k: here[k] for k in others})}); "
-            "choose another name for the run."
+            f"The run '{name}' exists with other settings ({told}); choose another name for the run."
         )
 
 
@@ -246,7 +245,7 @@ def _told(values: Mapping[str, Any]) -> str:
     """Hyperparameters with their values; of the weights of J, those that differ from the games' own."""
     told = []
     for key, value in values.items():
-        if key in ("train_weights", "evaluation_weights"):
+        if key in ("train_weights", "evaluation_weights") and value:
             own = {game: own_weights(game)[key.removesuffix("_weights")] for game in value}
             changed = {game: {w: v for w, v in value[game].items() if v != own[game][w]} for game in value}
             value = {game: weights for game, weights in changed.items() if weights}

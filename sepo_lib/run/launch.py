@@ -46,10 +46,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     Raises InputError listing the jobs of the run if there is no such job.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
-    if options.run and not any(given.values()) and paths.manifest(options.run).exists():
-        settings = runs.recorded(runs.find(options.run, options.profile))
-    else:
-        settings = runs.settings(options.run, options.profile, **given)
+    settings = runs.settings(options.run, options.profile, **given)
     every = [
         *recipes.sepo_jobs(settings),
         *recipes.ablation_jobs(settings),

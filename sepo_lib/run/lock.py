@@ -6,9 +6,9 @@ The lock is the operating system's (`flock`) on runs/<run>/.lock, so it is free 
 whatever way. The file names the holder: host, process, command, and since when (UTC).
 
 The processes that a holder starts share the lock: `shared` in a worker, `join` in the kernel of a notebook.
-If the holder is killed, the run stays in use until they have ended too, because two processes must never train
-in one folder. A holder takes the lock for itself alone first, which proves that the run is free, and then
-shares it.
+If the holder is killed, the run stays in use until they have ended too, because two processes must never
+train in one folder. A holder takes the lock for itself alone first, which proves that the run is free, and
+then shares it.
 """
 
 import contextlib
@@ -148,8 +148,8 @@ def _opened(run: str) -> Iterator[int]:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise DamagedError(
-            f"{paths.shown(path.parent)} cannot be written ({error.strerror}); make it a folder in which you may write, "
-            "and start the same command again."
+            f"{paths.shown(path.parent)} cannot be written ({error.strerror}); make it a folder in which you "
+            "may write, and start the same command again."
         ) from error
     try:
         yield file

@@ -50,24 +50,29 @@ def profile_of(run: str) -> str | None:
 def settings(run: str | None, profile: str | None, **given: Any) -> profiles.Settings:
     """The settings of a command that makes or continues a run; `given` are as in `profiles.load`.
 
-    Without a `profile`, it is that of the run if the run exists. Raises InputError as `profiles.load` does,
-    and for the name of a run of notebook 06.
+    Without a `profile`, it is that of the run if the run exists; and a run whose name was chosen goes on as
+    it is if nothing is `given`. Raises InputError as `profiles.load` does, and for the run of notebook 06.
     """
     if run and run.endswith(profiles.OWN_GAME):
         raise InputError(
             f"The run '{run}' belongs to notebook 06; choose a name without {profiles.OWN_GAME}."
         )
-    profile = profile or (run and profile_of(run)) or profiles.DEFAULT
-    return profiles.load(profile, run=run or None, by_hand=False, **given)
+    made = run and profile_of(run)
+    if made and run not in profiles.names() and profile in (None, "", made) and not any(given.values()):
+        return recorded(run)
+    return profiles.load(profile or made or profiles.DEFAULT, run=run or None, by_hand=False, **given)
 
 
 def recorded(run: str) -> profiles.Settings:
     """The settings of a run that has a manifest, to go on with the run.
 
-    The run of a profile follows its profile, but for the model, games and seeds that it was made with.
+    They are the profile's, but for the model, games, seeds and steps that the run was made with. Raises
+    InputError as `profiles.load` does, if the profile has changed since.
     """
     manifest = provenance.read(run)
     profile, values = manifest["profile"], manifest["settings"]
-    kept = ("model", "games", "seeds") if run == profile else profiles.hyperparameters()
-    made = profiles.load(profile, **{name: values[name] for name in kept if name in values})
-    return replace(made, run=run)
+    if run == profile:  # such a run follows its profile, also in the steps
+        kept = {name: values[name] for name in ("model", "games", "seeds")}
+        return replace(profiles.load(profile, **kept), run=run)
+    kept = {name: values[name] for name in ("model", "games", "seeds", "sft_steps", "sepo_steps")}
+    return profiles.load(profile, run=run, **kept)
