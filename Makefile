@@ -2,13 +2,14 @@
 #
 #   make reproduce                          the default run: a small model, five games, no GPU, no downloads
 #   make reproduce PROFILE=smoke            the same notebooks in a few minutes
-#   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it
+#   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it, as a run of its own: laptop-ipd-kuhn-seeds-1-2
 
-PROFILE ?= laptop#  smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml)
+PROFILE ?=#         smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml); laptop by default
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
+RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -54,11 +55,12 @@ DOCS := .cache/docs
 .PHONY: help env reproduce study test lab figures notebooks document verify remeasure bench docs clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
-	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
+	@$(KIT) reproduce --profile '$(PROFILE)' --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
 	  --seeds '$(SEEDS)' --steps '$(STEPS)'
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
-	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
+	@$(KIT) reproduce --profile study --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
+	  --seeds '$(SEEDS)' --steps '$(STEPS)'
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -73,19 +75,19 @@ lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options 
 	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
-	@$(KIT) figures --profile '$(PROFILE)'
+	@$(KIT) figures --profile '$(PROFILE)' --run '$(RUN)'
 
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
-	@$(KIT) notebooks --profile '$(PROFILE)'
+	@$(KIT) notebooks --profile '$(PROFILE)' --run '$(RUN)'
 
 document: env  ## Write the numbers of a run into README and docs/
-	@$(KIT) document --profile '$(PROFILE)'
+	@$(KIT) document --profile '$(PROFILE)' --run '$(RUN)'
 
 verify: env  ## Check the tables and figures of a run against its manifest
-	@$(KIT) verify --profile '$(PROFILE)'
+	@$(KIT) verify --profile '$(PROFILE)' --run '$(RUN)'
 
 remeasure: env  ## Make tables, claims, figures and documents again from a run's records
-	@$(KIT) remeasure --profile '$(PROFILE)'
+	@$(KIT) remeasure --profile '$(PROFILE)' --run '$(RUN)'
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(KIT) bench --model '$(MODEL)'
@@ -99,10 +101,10 @@ env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:
 
 clean:  ## Remove what runs have made, except what git holds
-	@git clean -fdxq -- runs data/results data/sft figures && echo 'Removed what runs have made; git holds the rest.'
+	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=]'
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [RUN=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 define FIND_PYTHON

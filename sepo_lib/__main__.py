@@ -12,7 +12,8 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import MissingError
-from sepo_lib.run import headless, jobs, provenance
+from sepo_lib.config.settings import plain
+from sepo_lib.run import headless, jobs, lock, provenance, replaced, runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,8 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text)
         one.set_defaults(command=command)
         if profile:
+            default = f"(default: that of the run, or {profiles.DEFAULT})"
+            one.add_argument("--profile", help=f"{', '.join(profiles.names())} {default}")
             one.add_argument(
-                "--profile", default="laptop", help=f"{', '.join(profiles.names())} (default: laptop)"
+                "--run", help="the name of the run (default: made of the profile and the options)"
             )
         return one
 
@@ -93,9 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(options: argparse.Namespace, **given: Any) -> profiles.Settings:
-    """The settings of a command's profile. The commands name a run after its profile."""
-    return profiles.load(options.profile, run=options.profile, **given)
+def _existing(options: argparse.Namespace) -> str:
+    """The run that a command works on."""
+    return runs.find(options.run, options.profile)
 
 
 # ---------------------------------------------------------------------------------------- reproduce
@@ -104,29 +107,37 @@ def _settings(options: argparse.Namespace, **given: Any) -> profiles.Settings:
 def reproduce(options: argparse.Namespace) -> int:
     """Run the notebooks in order; see `_parser` for the options."""
     given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
-    settings = _settings(options, **given)
+    settings = runs.settings(options.run, options.profile, **given)
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise MissingError(
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
             "restore it with git."
         )
-    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run, "model": given["model"]}
-    parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
-    parameters |= {"steps": settings.sepo_steps if given["steps"] else None}
+    changed = profiles.overrides(settings)
+    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
+    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}
+    parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
+    with lock.held(settings.run, "make reproduce"):
+        _reproduce(settings, parameters)
+    return 0
 
+
+def _reproduce(settings: profiles.Settings, parameters: dict[str, Any]) -> None:
     headless.announce(settings)
+    replaced.make_room(settings.run)
     begun = time.monotonic()
     provenance.start(settings)
-    with headless.kernel(paths.run(settings.run) / "kernel.log"):
+    since = paths.manifest(settings.run).stat().st_mtime
+    with headless.kernel(settings.run):
         for number, name in enumerate(paths.NOTEBOOKS, start=1):
             label = f"[{number}/{len(paths.NOTEBOOKS)}] {name}"
             with provenance.stage(settings.run, name), headless.progress(settings.run, label):
                 headless.run_notebook(name, settings.run, parameters)
+    replaced.stale(settings.run, since)  # every notebook has written its tables and figures again
     provenance.finish(settings.run)
     _build_report(settings.run)
     _conclude(settings.run, time.monotonic() - begun)
-    return 0
 
 
 def _build_report(profile: str) -> None:
@@ -148,7 +159,7 @@ def _conclude(profile: str, seconds: float) -> None:
     decided = paths.read_table(profile, "claims", claims.COLUMNS)
     print(f"\nDone in {headless.clock(seconds)}.\n")
     print(textwrap.indent(claims.as_text(decided), "  "))
-    if profile == "smoke":
+    if provenance.read(profile)["profile"] == "smoke":
         print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
     print(f"\n  report    {paths.relative(paths.report(profile))}")
     print(f"  tables    {headless.folder(paths.results(profile))}")
@@ -159,11 +170,13 @@ def _conclude(profile: str, seconds: float) -> None:
 
 
 def figures(options: argparse.Namespace) -> int:
-    """Draw the figures of a profile again."""
-    profile = _settings(options).run
+    """Draw the figures of a run again; those that are no longer drawn are moved aside."""
+    profile = _existing(options)
     from sepo_lib import figures as drawing
 
-    files = drawing.draw_all(profile)
+    with lock.held(profile, "make figures"), replaced.keeping(paths.run(profile), [paths.figures(profile)]):
+        files = drawing.draw_all(profile)
+        replaced.drop(paths.figures(profile), files)
     print(f"{len(files)} files in {headless.folder(paths.figures(profile))}")
     return 0
 
@@ -171,31 +184,32 @@ def figures(options: argparse.Namespace) -> int:
 def study_tables(options: argparse.Namespace) -> int:
     """Run the studies that need no model, one job after the other, and write their tables.
 
-    If the profile has a finished run, the studies take the games of that run and replace its tables; the
-    manifest notes it.
+    Without options, the studies of a finished run take its games and replace its tables; the manifest notes
+    it. With options they are a run of their own.
     """
-    given = {} if options.groups is None else {"estimator_groups": options.groups}
-    profile = _settings(options).run
-    run = provenance.read(profile) if paths.manifest(profile).exists() else {"finished": None}
-    own = ",".join(run["settings"]["games"]) if run["finished"] else None
-    settings = _settings(options, games=options.games or own, **given)
+    given = {"games": options.games, "estimator_groups": options.groups}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = runs.settings(options.run, options.profile, **given)
+    profile = settings.run
+    done = paths.manifest(profile).exists() and provenance.read(profile)["finished"]
+    settings = runs.recorded(profile) if done else settings
     from sepo_lib.run import recipes, results
 
     studies = recipes.study_jobs(settings)
-    jobs.run(studies, profile, "studies without a model")
-    written = results.write_studies(settings, studies)
-    if run["finished"]:
-        provenance.remade(profile, [paths.table(profile, name) for name in written])
-    print(f"Wrote {', '.join(written)} into {headless.folder(paths.results(settings.run))}")
+    with lock.held(profile, "study-tables"), replaced.keeping(paths.run(profile), [paths.results(profile)]):
+        jobs.run(studies, profile, "studies without a model")
+        written = results.write_studies(settings, studies)
+        if done:
+            provenance.remade(profile, [paths.table(profile, name) for name in written])
+    print(f"Wrote {', '.join(written)} into {headless.folder(paths.results(profile))}")
     return 0
 
 
 def document(options: argparse.Namespace) -> int:
     """Write the numbers of a run into the documents that show it. docs/CLAIMS.md shows every run."""
-    settings = _settings(options)
+    profile = _existing(options)
     from sepo_lib.report import authors_page, claims_page, documents
 
-    profile = settings.run
     updates = [("docs/CLAIMS.md", claims_page.update)]
     if profile == documents.PROFILE:
         updates.append(("README.md", lambda: documents.update(profile)))
@@ -204,10 +218,12 @@ def document(options: argparse.Namespace) -> int:
         updates.append(("docs/ESTIMATORS.md", lambda: documents.update_outcomes(profile)))
     if profile in (documents.PROFILE, documents.STUDY):
         updates.append(("docs/AUTHORS.md", authors_page.update))
-    if settings.model != "nano":
+    if provenance.read(profile)["settings"]["model"] != "nano":
         updates.append(("docs/MODELS.md", lambda: documents.update_model(profile)))
-    for _, update in updates:
-        update()
+    pages = [paths.root() / name for name in dict(updates)]
+    with lock.held(profile, "make document"), replaced.keeping(paths.run(profile), pages):
+        for _, update in updates:
+            update()
     print(f"Wrote the numbers of {profile} into {', '.join(dict(updates))}")
     return 0
 
@@ -223,7 +239,7 @@ def coverage(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare a run with its manifest."""
-    profile = _settings(options).run
+    profile = _existing(options)
     mismatches = provenance.verify(profile)
     for mismatch in mismatches:
         print(mismatch)
@@ -240,14 +256,15 @@ def verify(options: argparse.Namespace) -> int:
 
 def remeasure(options: argparse.Namespace) -> int:
     """Make all tables that follow from the records of a run again, without training."""
-    profile = _settings(options).run
+    profile = _existing(options)
     from sepo_lib.report import claims
     from sepo_lib.report import remeasure as measuring
 
-    changed = measuring.run(profile)
-    print(f"{len(changed)} files changed: {', '.join(changed)}." if changed else "No file has changed.")
-    print(claims.as_text(paths.read_table(profile, "claims")))
-    return document(options)
+    with lock.held(profile, "make remeasure"):
+        changed = measuring.run(profile)
+        print(f"{len(changed)} files changed: {', '.join(changed)}." if changed else "No file has changed.")
+        print(claims.as_text(paths.read_table(profile, "claims")))
+        return document(options)
 
 
 def play(options: argparse.Namespace) -> int:
@@ -263,11 +280,10 @@ def crossplay(options: argparse.Namespace) -> int:
     from sepo_lib import figures as drawing
     from sepo_lib.measure import crossplay as cross
 
-    folder = paths.crossplay(options.game)
-    table = cross.crossplay(
-        cross.named(options.models), options.game, options.pools, options.episodes, options.seed, folder
-    )
-    drawing.save(drawing.crossplay(table).figure, folder, "crossplay")
+    folder, models = paths.crossplay(options.game), cross.named(options.models)
+    with replaced.keeping(folder, [*folder.glob("crossplay.*")]):
+        table = cross.crossplay(models, options.game, options.pools, options.episodes, options.seed, folder)
+        drawing.save(drawing.crossplay(table).figure, folder, "crossplay")
     table["interval"] = table.apply(lambda row: f"[{row.ci_low:.3f}, {row.ci_high:.3f}]", axis=1)
     shown = table[["row", "column", "payoff", "interval", "other_payoff", "parse_rate", "episodes"]]
     print(shown.round(3).to_string(index=False))
@@ -296,11 +312,14 @@ def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
     from sepo_lib.report import documents, publishing
 
-    profile = _settings(options).run
-    published = publishing.publish_run(profile)
-    documents.update(profile)
-    print(f"Wrote the outputs of {len(published)} notebooks into {headless.folder(paths.notebooks())}")
-    return document(options)
+    profile = _existing(options)
+    written = [*map(paths.notebook, paths.NOTEBOOKS), paths.root() / "README.md"]
+    with lock.held(profile, "make notebooks"):
+        with replaced.keeping(paths.run(profile), written):
+            published = publishing.publish_run(profile)
+            documents.update(profile)
+        print(f"Wrote the outputs of {len(published)} notebooks into {headless.folder(paths.notebooks())}")
+        return document(options)
 
 
 if __name__ == "__main__":

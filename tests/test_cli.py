@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
-from sepo_lib.run import events, headless, jobs, provenance
+from sepo_lib.run import events, headless, jobs, lock, provenance
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -33,7 +33,7 @@ def root(tmp_path, monkeypatch):
 
 
 def notebook(*sources):
-    parameters = "profile = 'laptop'\nmodel = None\nseeds = None\ngames = None\nsteps = None"
+    parameters = "profile = 'laptop'\nmodel = None\nseeds = None\ngames = None\nsteps = None\nrun = None"
     cells = [new_markdown_cell("# A question"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
     return new_notebook(cells=cells + [new_code_cell(source) for source in sources])
 
@@ -49,14 +49,14 @@ from sepo_lib.config import paths
 from sepo_lib.run import jobs
 import pandas as pd
 job = jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3)
-jobs.run([job, jobs.Job("b", job.function, job.arguments, 3)], profile, "sft", workers=2)"""
+jobs.run([job, jobs.Job("b", job.function, job.arguments, 3)], run, "sft", workers=2)"""
 
 CLAIMS = """\
 from sepo_lib.report import claims
 rows = [dict.fromkeys(claims.COLUMNS) | {"claim": "C1", "statement": "A claim", "recipe": r} for r in "ab"]
 rows[0] |= {"measured": 0.25, "ci_low": 0.1, "ci_high": 0.4, "verdict": "supported"}
 rows[1] |= {"verdict": "not run", "reason": "not trained here"}
-paths.write_table(pd.DataFrame(rows), profile, "claims")
+paths.write_table(pd.DataFrame(rows), run, "claims")
 print(profile, model, seeds, games, steps)"""
 
 
@@ -76,22 +76,24 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeyp
         r"C1 +A claim\n +a +supported +0\.25 \[0\.1, 0\.4\]\n +b +not run +not trained here\n", said
     )
     assert not re.search(r"\bnan\b", said) and "the numbers of so small a run mean nothing" in said
-    for place in ("runs/smoke/report.html", "data/results/smoke/", "figures/smoke/"):
+    run = "smoke-seeds-5-6"  # a run of its own, beside that of the profile
+    for place in (f"runs/{run}/report.html", f"data/results/{run}/", f"figures/{run}/"):
         assert place in said
-    executed = nbformat.read(paths.executed("smoke") / "00_one.ipynb", as_version=4)
+    assert not paths.run("smoke").exists() and not paths.results("smoke").exists()
+    executed = nbformat.read(paths.executed(run) / "00_one.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == "smoke None [5, 6] None None\n"
     assert str(root) not in json.dumps(executed)
 
-    manifest = provenance.read("smoke")
+    manifest = provenance.read(run)
     assert manifest["seeds"] == [5, 6] and manifest["finished"]
     assert manifest["stages"]["00_one"]["attempts"] == 1
-    assert list(manifest["sha256"]) == ["data/results/smoke/claims.csv"]
+    assert list(manifest["sha256"]) == [f"data/results/{run}/claims.csv"]
     assert manifest["rules"]["C1"] == 3  # the versions of the rules that decided
     assert str(root) not in json.dumps(manifest)
-    assert cli.main(["verify", "--profile", "smoke"]) == 0
-    paths.table("smoke", "claims").write_text("claim\n")
-    pd.DataFrame().to_csv(paths.results("smoke") / "more.csv")
-    assert cli.main(["verify", "--profile", "smoke"]) == 1
+    assert cli.main(["verify", "--run", run]) == 0
+    paths.table(run, "claims").write_text("claim\n")
+    pd.DataFrame().to_csv(paths.results(run) / "more.csv")
+    assert cli.main(["verify", "--run", run]) == 1
     assert "claims.csv has changed since the run.\n" in capsys.readouterr().out
 
 
@@ -99,8 +101,17 @@ def test_a_failing_notebook_is_one_sentence_and_where_to_look(root, monkeypatch,
     monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one", "01_two"))
     for name in paths.NOTEBOOKS:
         write(name, notebook("raise RuntimeError('first line\\nno cards left')"))
+    provenance.start(profiles.load("smoke", run="smoke"))
+    earlier = paths.write_table(pd.DataFrame({"claim": ["C1"]}), "smoke", "claims").read_bytes()
+    provenance.finish("smoke")
     assert cli.main(["reproduce", "--profile", "smoke"]) == 1
-    assert capsys.readouterr().err.splitlines() == [
+    said = capsys.readouterr()
+    kept = re.search(
+        "The results of the earlier run of smoke are now in (runs/smoke/replaced/.+)/.\n", said.out
+    )
+    assert (root / kept[1] / "data/results/smoke/claims.csv").read_bytes() == earlier
+    assert not paths.table("smoke", "claims").exists()
+    assert said.err.splitlines() == [
         "error: 00_one stopped: RuntimeError: no cards left",
         "The notebook as far as it went: runs/smoke/notebooks/00_one.ipynb",
         "Nothing was deleted; the same command continues where it stopped.",
@@ -137,6 +148,53 @@ def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, comma
     said = capsys.readouterr()
     assert re.match(f"error: (The )?{sentence}", said.err) and said.err.count("\n") == 1 and not said.out
     assert [path.name for path in root.iterdir()] == ["notebooks"]
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "reproduce --profile smoke --run mine --games kuhn",
+            "The run 'mine' exists with other settings (games ipd; ",
+        ),
+        (
+            "reproduce --run mine --seeds 5",
+            "The run 'mine' exists with other settings (games ipd, seeds 11, 12",
+        ),
+        (
+            "reproduce --profile laptop --run mine",
+            "The run 'mine' exists with other settings (profile smoke, ",
+        ),
+        ("study-tables --run mine --groups 20", "The run 'mine' exists with other settings (games ipd, "),
+        (
+            "verify --profile laptop --run mine",
+            "The run 'mine' was made with the profile smoke, not with laptop; ",
+        ),
+        (
+            "reproduce --profile smoke --run smoke --seeds 1",
+            "The run 'smoke' is that of the profile smoke without",
+        ),
+        ("reproduce --profile smoke --run mine-own-game", "The run 'mine-own-game' belongs to notebook 06; "),
+        ("reproduce --run mine", "The run mine is in use by process "),
+        ("figures --run mine", "The run mine is in use by process "),
+        ("study-tables --run mine", "The run mine is in use by process "),
+    ],
+)
+def test_a_run_that_another_command_made_or_uses_is_left_as_it_is(
+    root, command, sentence, capsys, monkeypatch
+):
+    write(paths.NOTEBOOKS[0], notebook())
+    monkeypatch.setattr(paths, "NOTEBOOKS", paths.NOTEBOOKS[:1])
+    provenance.start(profiles.load("smoke", run="mine", games="ipd"))
+    with lock.held("mine", "make reproduce"):
+        monkeypatch.setattr(lock, "_held", {})  # as if another process held it
+        before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        assert cli.main(command.split()) == 2
+        assert {file: file.read_bytes() for file in root.rglob("*") if file.is_file()} == before
+        monkeypatch.undo()
+        monkeypatch.setenv("SEPO_ROOT", str(root))
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {sentence}") and said.err.count("\n") == 1 and not said.out
 
 
 def test_a_failed_job_is_one_sentence(root, monkeypatch, capsys):
@@ -205,10 +263,11 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
     assert provenance.start(settings)["stages"] == {}  # the one before has finished
 
 
-def test_a_run_with_other_settings_begins_its_time_anew(root):
+def test_a_run_with_other_settings_begins_its_time_anew(root, monkeypatch):
     provenance.start(profiles.load("smoke", run="smoke"))
     provenance.record("smoke", "02_sft", 10.0)
-    assert provenance.start(profiles.load("smoke", seeds=1, run="smoke"))["stages"] == {}
+    monkeypatch.setitem(profiles.hyperparameters()["clip"], "default", 0.3)
+    assert provenance.start(profiles.load("smoke", run="smoke"))["stages"] == {}
 
 
 # ---------------------------------------------------------------------------- publishing notebooks
@@ -226,6 +285,7 @@ def ran(book, *outputs):
         cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
     book.cells[-1].outputs = list(outputs)
     paths.executed("smoke").mkdir(parents=True, exist_ok=True)
+    provenance.start(profiles.load("smoke", run="smoke"))
     nbformat.write(book, paths.executed("smoke") / "00_one.ipynb")
 
 
@@ -283,7 +343,15 @@ def test_publishing_refuses_a_report_that_shows_a_machine(root, capsys):
 
 def test_publishing_needs_a_run(root, capsys):
     assert cli.main(["notebooks", "--profile", "smoke"]) == 2
-    assert "run `make reproduce PROFILE=smoke`" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: There is no run 'smoke': there is none yet; `make reproduce PROFILE=smoke` makes it.\n"
+    )
+    paths.executed("by-hand/smoke").mkdir(parents=True)
+    paths.results("bench").mkdir(parents=True)
+    for command in ("figures", "verify", "remeasure", "notebooks", "document"):
+        assert cli.main([command, "--run", "smok"]) == 2
+        assert capsys.readouterr().err == "error: There is no run 'smok': the runs are by-hand/smoke.\n"
+    assert not paths.run("smok").exists()
 
 
 # -------------------------------------------------------------------------------- the environment

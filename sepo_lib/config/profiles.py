@@ -5,13 +5,15 @@ settings.sepo_steps                          # the value: one number, or one per
 settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import (
     MODELS,
@@ -27,12 +29,29 @@ from sepo_lib.config.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MODELS", "Settings", "as_text", "hyperparameters", "load", "names", "run_name", "spell", "table"]
+__all__ = [
+    "MODELS",
+    "Settings",
+    "as_text",
+    "hyperparameters",
+    "load",
+    "names",
+    "overrides",
+    "run_name",
+    "spell",
+    "table",
+]
 
+#: The profile of a command that names none.
+DEFAULT = "laptop"
 #: A folder with one of these files holds a model, or an adapter of one.
 MODEL_FILES = ("config.json", "adapter_config.json")
 #: The folder of the runs that were stepped through by hand; it is not in git.
 BY_HAND = "by-hand"
+#: The end of the name of the run in which notebook 06 trains a game of your own.
+OWN_GAME = "-own-game"
+#: The longest name that the kit makes, in characters; a longer one is cut and ends with a hash.
+LONGEST_NAME = 64
 #: Names that no run can have, because other results are in folders with these names.
 TAKEN = (BY_HAND, "bench", "crossplay")
 #: The largest seed that every library accepts.
@@ -57,60 +76,71 @@ def names() -> list[str]:
 
 
 def load(
-    name: str = "laptop",
+    name: str = DEFAULT,
     model: str | None = None,
     seeds: str | int | Sequence[int] | None = None,
     games: str | Sequence[str] | None = None,
     steps: str | int | None = None,
     run: str | None = None,
-    **overrides: Any,
+    by_hand: bool = True,
+    **others: Any,
 ) -> Settings:
     """The settings of profile `name`.
 
     None or "" keeps the profile's value. `games` and `seeds` may be text such as "ipd,kuhn" and "1,2", as
     make passes them; the games "all" are all registered ones. The order in which they are given does not
     matter: games take the order of the registry, and seeds ascend. `steps` sets both sft_steps and
-    sepo_steps. `run` names the folders of the results (`run_name`).
-    `overrides` are other hyperparameters by name; `train_weights` and `evaluation_weights` need only the
-    weights that change, such as {"kuhn": {"exploit": 2.0}}. Raises InputError, one sentence with the valid
-    choices, for anything unknown.
+    sepo_steps. `others` are other hyperparameters by name; `train_weights` and `evaluation_weights` need
+    only the weights that change, such as {"kuhn": {"exploit": 2.0}}. `run` and `by_hand` name the folders of
+    the results (`run_name`).
+
+    Raises InputError, one sentence with the valid choices, for anything unknown. Also raises InputError if
+    the run exists with other settings.
     """
     known("profile", name, names())
-    for key in overrides:
+    for key in others:
         known("hyperparameter", key, hyperparameters())
-    common = {"model": model, "seeds": seeds, "games": games, "sft_steps": steps, "sepo_steps": steps}
-    given = {key: value for key, value in common.items() if value is not None and value != ""} | overrides
-    if "games" in given:  # a run of chosen games studies no others
-        given.setdefault("study_games", None)
+    common = {"seeds": seeds, "games": games, "sft_steps": steps, "sepo_steps": steps}
+    given = {key: value for key, value in common.items() if value is not None and value != ""} | others
 
-    checked_model = _model(given.get("model", _value("model", name, None)))
-    values = {key: given.get(key, _value(key, name, checked_model)) for key in hyperparameters()}
-    values["model"] = checked_model
-    for key in values:
-        values[key] = _checked(key, values[key])
+    own_model = _value("model", name, None)
+    chosen_model = _model(own_model if model is None or model == "" else model)
+    own = {key: _prepared(key, _value(key, name, chosen_model)) for key in hyperparameters()}
+    changed = {} if chosen_model == own_model else {"model": chosen_model}
+    for key, value in given.items():
+        prepared = _prepared(key, value)
+        changed |= {} if prepared == own[key] else {key: prepared}
+
+    values = own | {"model": chosen_model} | changed
     if values["sft_games"] is None:
-        usual = _checked("games", _value("games", name, checked_model))
-        values["sft_games"] = _ordered({*usual, *values["games"]}, domains.GAMES)
+        values["sft_games"] = _ordered({*own["games"], *values["games"]}, domains.GAMES)
+    if "games" in changed and "study_games" not in changed:  # a run of chosen games studies no others
+        values["study_games"] = None
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
-    for kind in ("train", "evaluation"):
-        values[f"{kind}_weights"] = _weights(kind, values[f"{kind}_weights"])
-    return Settings(
-        profile=name, run=run_name(name, run), **{key: frozen(value) for key, value in values.items()}
-    )
+    settings = Settings(profile=name, run=run_name(name, run, changed, by_hand), **values)
+    _agree(settings, changed)
+    return settings
 
 
-def run_name(profile: str, run: str | None = None) -> str:
+def run_name(
+    profile: str, run: str | None = None, changed: Mapping[str, Any] | None = None, by_hand: bool = True
+) -> str:
     """The name of a run, which names its folders in runs/, data/results/ and figures/.
 
-    `make reproduce` names a run after its profile. None or "" stands for the notebooks that are stepped
-    through by hand: they write to by-hand/<profile>, so that committed results stay as they are. Raises
-    ValueError for a name that is no safe folder name, or that belongs to another profile.
+    A run has the name of its profile. A run with other values than the profile's (`changed`, hyperparameter
+    -> value) is a run of its own: its name also says what was changed, such as laptop-ipd-seeds-1-2. The
+    notebooks that are stepped through by hand (`by_hand`) write below by-hand/, so that committed results
+    stay as they are. `run` is another name, chosen by the user; None or "" chooses none.
+
+    Raises InputError for a name that is no safe folder name, that belongs to another profile, or that
+    belongs to the profile as it is while something was changed.
     """
+    changed = changed or {}
     if run is None or run == "":
-        return f"{BY_HAND}/{profile}"
+        return f"{BY_HAND}/" * by_hand + _made_name(profile, changed)
     folder = str(run).removeprefix(f"{BY_HAND}/")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", folder) or folder.lower() in TAKEN:
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}({OWN_GAME})?", folder) or folder.lower() in TAKEN:
         raise InputError(
             f"The run cannot be called '{run}'; choose letters, digits, - and _, such as 'my-run', "
             f"but not {' or '.join(TAKEN)}."
@@ -120,7 +150,20 @@ def run_name(profile: str, run: str | None = None) -> str:
             f"The run '{run}' belongs to the profile {folder.lower()}, and this is the profile {profile}; "
             "choose another name."
         )
+    if folder == profile and changed:
+        raise InputError(
+            f"The run '{run}' is that of the profile {profile} without changes, and {_told(changed)} is a "
+            "change; choose another name for the run, or none."
+        )
     return str(run)
+
+
+def overrides(settings: Settings) -> dict[str, Any]:
+    """The model, games, seeds and steps in which `settings` differ from their profile, by name."""
+    own = load(settings.profile, model=settings.model)
+    found = {} if settings.model == _value("model", settings.profile, None) else {"model": settings.model}
+    names = ("games", "seeds", "sft_steps", "sepo_steps")
+    return found | {n: getattr(settings, n) for n in names if getattr(settings, n) != getattr(own, n)}
 
 
 def table() -> "pd.DataFrame":
@@ -160,11 +203,73 @@ def sampling(settings: Settings) -> dict:
     return {name: getattr(settings, name) for name in names}
 
 
+def _made_name(profile: str, changed: Mapping[str, Any]) -> str:
+    """The profile and what was changed, in the order of profiles.yaml: laptop-ipd-kuhn-seeds-1-2-steps-30."""
+    parts = {key: _told({key: changed[key]}) for key in hyperparameters() if key in changed}
+    if "model" in parts:
+        model = Path(changed["model"])
+        parts["model"] = f"{model.name} {_digest(str(model))[:6]}" if model.is_absolute() else str(model)
+    if "games" in parts:
+        everything = set(changed["games"]) == set(domains.GAMES)
+        parts["games"] = "all games" if everything else spell(changed["games"])
+    if {"sft_steps", "sepo_steps"} <= set(parts) and changed["sft_steps"] == changed["sepo_steps"]:
+        parts["sft_steps"] = f"steps {changed['sft_steps']}"
+        del parts["sepo_steps"]
+    name = re.sub(r"[^a-z0-9]+", "-", " ".join([profile, *parts.values()]).lower()).strip("-")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9].rstrip('-')}-{_digest(name)[:8]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
+    """Raise InputError if the run exists with other settings.
+
+    The run of a profile follows its profile. A run whose name the kit has made follows it too, except in
+    what was `changed`. A run whose name was chosen must agree in everything.
+    """
+    path, name = paths.manifest(settings.run), settings.run
+    if name == settings.profile or not path.exists():
+        return
+    made = name == run_name(settings.profile, None, changed, by_hand=False)
+    manifest = files.read_json(path, f"remove {paths.relative(path.parent)}/ or name the run otherwise")
+    there, here = manifest["settings"], settings.as_dict()
+    compared = changed if made else [key for key in here if key in there]
+    others = [key for key in compared if there.get(key) != here[key]]
+    if others:
+        told = "; here ".join(_told({key: values.get(key) for key in others}) for values in (there, here))
+        raise InputError(
+            f"The run '{name}' exists with other settings ({told}); choose another name for the run."
+        )
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    """Hyperparameters with their values; of the weights of J, those that differ from the games' own."""
+    told = []
+    for key, value in values.items():
+        if key in ("train_weights", "evaluation_weights") and value:
+            own = {game: own_weights(game)[key.removesuffix("_weights")] for game in value}
+            changed = {game: {w: v for w, v in value[game].items() if v != own[game][w]} for game in value}
+            value = {game: weights for game, weights in changed.items() if weights}
+        told.append(f"{key} {spell(value)}")
+    return ", ".join(told)
+
+
 def _value(name: str, profile: str, model: str | None) -> Any:
     """The value in `profiles.yaml`: that of the profile, else that of the model, else the default."""
     block = hyperparameters()[name]
     by_model = block.get("by_model", {}).get(model, block["default"])
     return block.get("by_profile", {}).get(profile, by_model)
+
+
+def _prepared(name: str, value: Any) -> Any:
+    """A checked value as `Settings` holds it; weights of J are those of every game."""
+    if name in ("train_weights", "evaluation_weights"):
+        return frozen(_weights(name.removesuffix("_weights"), value))
+    return frozen(_checked(name, value))
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -184,9 +289,15 @@ def _checked(name: str, value: Any) -> Any:
     if name in ("games", "seeds") and not value:
         raise InputError(f"At least one of the {name} is needed.")
     if name == "seeds":
-        return tuple(sorted({_integer("A seed", seed, 0, LARGEST_SEED) for seed in value}))
+        value = tuple(sorted(_integer("A seed", seed, 0, LARGEST_SEED) for seed in value))
+    if isinstance(value, tuple):
+        for one in value:
+            if value.count(one) > 1:
+                raise InputError(f"The {name.removesuffix('s')} {one} is given twice; name each one once.")
     if choices is domains.GAMES and isinstance(value, tuple):
         return _ordered(value, choices)
+    if name == "seeds":
+        return value
     if name == "estimator_groups":
         return _integer("The number of groups", value, FEWEST_GROUPS)
     if name in ("sft_steps", "sepo_steps") and value is not None:
@@ -242,14 +353,14 @@ def _texts(value: Any) -> Iterable[Any]:
 
 
 def _several(name: str, value: Any) -> tuple[Any, ...]:
-    """A list made of "a,b", of one value or of a sequence: without repetitions, in the order given."""
+    """A list made of "a,b", of one value or of a sequence, in the order given."""
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     elif isinstance(value, int):
         value = [value]
     elif not isinstance(value, Sequence):
         raise InputError(f"The {name} must be a list, not '{value}'.")
-    return tuple(dict.fromkeys(value))
+    return tuple(value)
 
 
 def _integer(what: str, value: Any, least: int, most: float = math.inf) -> int:

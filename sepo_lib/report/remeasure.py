@@ -15,7 +15,7 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import evaluation, exploitability
 from sepo_lib.report import claims, html_page
-from sepo_lib.run import provenance, results
+from sepo_lib.run import provenance, replaced, results
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
@@ -26,18 +26,22 @@ UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they
 def run(profile: str) -> list[str]:
     """Make the tables, claims, figures and report of a run again; returns the files that changed.
 
-    The manifest notes the changes. Raises FileNotFoundError without a run, and ValueError if the records
+    The manifest notes the changes. Files that change, and figures that are no longer drawn, are moved aside
+    (`replaced`). Raises FileNotFoundError without a run, and ValueError if the records
     contradict a table.
     """
     provenance.read(profile)
-    with_headers(profile)
-    for name, make in TABLES.items():
-        paths.write_table(make(profile), profile, name)
-    drawn = figures.draw_all(profile)
-    tables = [paths.table(profile, name) for name in paths.TABLES if name not in paths.PARQUET]
-    changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
-    if paths.report(profile).exists():
-        html_page.build(profile)
+    written = [paths.results(profile), paths.figures(profile), paths.manifest(profile), paths.report(profile)]
+    with replaced.keeping(paths.run(profile), written):
+        with_headers(profile)
+        for name, make in TABLES.items():
+            paths.write_table(make(profile), profile, name)
+        drawn = figures.draw_all(profile)
+        drawn += replaced.drop(paths.figures(profile), drawn)
+        tables = [paths.table(profile, name) for name in paths.TABLES if name not in paths.PARQUET]
+        changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
+        if paths.report(profile).exists():
+            html_page.build(profile)
     return changed
 
 
@@ -136,7 +140,8 @@ def swept(profile: str) -> pd.DataFrame:
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by the present rules, as notebook 05 decides it."""
     tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
-    return claims.decide(**tables, profile=profile, model=provenance.read(profile)["settings"]["model"])
+    made = provenance.read(profile)
+    return claims.decide(**tables, profile=made["profile"], model=made["settings"]["model"])
 
 
 #: Table -> the function that makes it again, in an order in which later tables may read earlier ones.

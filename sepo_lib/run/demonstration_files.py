@@ -44,17 +44,20 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
     for game, table in tables.items():
-        pq.write_table(
-            table,
+        paths.replace(
             folder / f"{game}.parquet",
-            row_group_size=2000,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            compression_level=9,
-            store_schema=False,
+            lambda file, table=table: pq.write_table(
+                table,
+                file,
+                row_group_size=2000,
+                version="2.6",
+                data_page_version="1.0",
+                compression="zstd",
+                compression_level=9,
+                store_schema=False,
+            ),
         )
-    (folder / "README.md").write_text(_card(tables, seed, kind), encoding="utf-8", newline="\n")
+    paths.replace_text(folder / "README.md", _card(tables, seed, kind))
     files = [*(f"{game}.parquet" for game in games), "README.md"]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 

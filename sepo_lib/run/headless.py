@@ -14,7 +14,7 @@ from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.settings import Settings, spell
-from sepo_lib.run import provenance
+from sepo_lib.run import lock, provenance
 from sepo_lib.run.events import Follower, Progress
 from sepo_lib.run.workers import environment
 
@@ -27,6 +27,8 @@ HEADLESS = "SEPO_HEADLESS"
 _START_KERNEL = """
 import os, sys
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
+from sepo_lib.run import lock
+lock.join()
 from ipykernel import kernelapp
 kernelapp.launch_new_instance()
 """
@@ -91,12 +93,13 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def kernel(log: Path) -> Iterator[None]:
-    """Within this context the kernel `python3` is this interpreter, and it can import the kit.
+def kernel(run: str) -> Iterator[None]:
+    """Within this context the kernel `python3` is this interpreter, can import the kit, and works in `run`.
 
-    Other installed kernels do not matter. What the kernel writes to stderr, such as errors of cancelled tasks
-    when it is shut down, goes to `log`.
+    Other installed kernels do not matter. The kernel shares the lock of `run`, which this process holds. What
+    it writes to stderr, such as errors of cancelled tasks when it is shut down, goes to kernel.log.
     """
+    log = paths.run(run) / "kernel.log"
     package = str(Path(__file__).resolve().parents[2])
     argv = [sys.executable, "-c", _START_KERNEL, str(log), "-f", "{connection_file}"]
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +109,7 @@ def kernel(log: Path) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        with environment({**joined, HEADLESS: "1"}):
+        with environment({**joined, HEADLESS: "1", **lock.for_children(run)}):
             yield
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import Explained
-from sepo_lib.run import code, earlier
+from sepo_lib.run import code, earlier, lock
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
 from sepo_lib.run.job import Job, Stage, execute, result_of
@@ -35,6 +35,7 @@ class Interrupted(KeyboardInterrupt):
         return [str(self)]
 
 
+@lock.holding
 def run(
     jobs: Sequence[Job],
     profile: str,
@@ -49,8 +50,9 @@ def run(
     threads either way, so the number of workers changes no result. `watch` is called in this process about
     once a second, with one worker in a thread of its own, where what it prints goes to the log of the job. If
     a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and
-    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, and
-    InputError if a source has changed since this process started.
+    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, InputError
+    if a source has changed since this process started, and InUse if another process works in the run
+    (`lock`).
     """
     _check(jobs)
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))

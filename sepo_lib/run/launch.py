@@ -8,6 +8,7 @@ skips it. The SFT model of the run must exist. On a CPU, accelerate starts sever
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
-from sepo_lib.run import jobs, recipes
+from sepo_lib.run import jobs, lock, recipes, runs
 from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
 
@@ -26,16 +27,15 @@ from sepo_lib.run.steps.sepo import run_sepo
 def parser() -> argparse.ArgumentParser:
     """The options of the command; their choices come from the registries."""
     made = argparse.ArgumentParser(prog="accelerate launch -m sepo_lib.run.launch", description=main.__doc__)
-    made.add_argument("--profile", default="laptop", help=f"{', '.join(profiles.names())}")
+    default = f"(default: that of the run, or {profiles.DEFAULT})"
+    made.add_argument("--profile", help=f"{', '.join(profiles.names())} {default}")
     made.add_argument("--game", required=True, choices=games.GAMES, help="the game to train on")
     made.add_argument("--seed", required=True, type=int, help="a training seed of the run")
     presets = ", ".join(credit.PRESETS)
     made.add_argument("--preset", help=f"{presets}, or published+<switch> (default: that of the profile)")
     made.add_argument("--arm", help=f"{', '.join(credit.ARMS)} (default: the arm of the preset)")
     made.add_argument("--pools", help="the pool set: paper or conflict (default: that of the run)")
-    made.add_argument(
-        "--run", help="the name of the run (default: the profile, as `make reproduce` names it)"
-    )
+    made.add_argument("--run", help="the name of the run (default: as `make reproduce` with these options)")
     for name in ("model", "seeds", "games", "steps"):
         made.add_argument(f"--{name}", help=f"{name} of the run, if it was started with this option")
     return made
@@ -47,7 +47,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     Raises InputError listing the jobs of the run if there is no such job.
     """
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
-    settings = profiles.load(options.profile, run=options.run or options.profile, **given)
+    settings = runs.settings(options.run, options.profile, **given)
     every = [
         *recipes.sepo_jobs(settings),
         *recipes.ablation_jobs(settings),
@@ -87,12 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except jobs.JobError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (lock.InUse, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def _train(settings: profiles.Settings, job: jobs.Job) -> None:
     """What one of the processes does for the job."""
     state = PartialState(cpu=models.device().type == "cpu")
+    run = settings.run
+    with lock.held(run, "launch") if state.is_main_process else contextlib.nullcontext():
+        state.wait_for_everyone()  # the main process has the lock, which the others share
+        with contextlib.nullcontext() if state.is_main_process else lock.shared(run):
+            _train_with_lock(settings, job, state)
+
+
+def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialState) -> None:
     done = finished(settings.run, job)
     state.wait_for_everyone()
     if done:

@@ -122,13 +122,14 @@ def finish(run: str) -> dict[str, Any]:
 
 
 def remade(run: str, files: Iterable[Path]) -> list[str]:
-    """Note in the manifest of a finished run which of `files` have changed since it was last written.
+    """Note in the manifest of a finished run which of `files` have changed since it was last written, or are
+    gone.
 
     The note has the date, the files and the commit. The hashes and the versions of the rules are updated.
     Returns the paths of the changed files, relative to the root.
     """
     manifest = read(run)
-    made = {paths.relative(file): _sha256(file) for file in files}
+    made = {paths.relative(file): _sha256(file) if file.exists() else None for file in files}
     changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
     if changed:
         entry = {"date": _now()[:10], "files": changed, "commit": commit()}
@@ -136,7 +137,8 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
         if notes and notes[-1]["date"] == entry["date"]:  # one note per day, with the last commit
             entry["files"] = sorted({*notes.pop()["files"], *changed})
         manifest["remade"] = [*notes, entry]
-        manifest["sha256"] |= made
+        now = manifest["sha256"] | made
+        manifest["sha256"] = {name: digest for name, digest in now.items() if digest}
         _write(run, manifest | {"rules": revisions.versions()})
     return changed
 
@@ -145,8 +147,9 @@ def read(run: str) -> dict[str, Any]:
     """The manifest of a run. Raises MissingError naming the command that makes it."""
     path = paths.manifest(run)
     if not path.exists():
-        command = f"make reproduce PROFILE={run}"
-        raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
+        raise MissingError(
+            f"The run '{run}' has no manifest ({paths.relative(path)}); `make reproduce` makes one."
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -5,16 +5,26 @@ moment: this module and those that it needs import no torch.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
-from sepo_lib.config.profiles import STUDY_POLICIES, Settings, hyperparameters, sampling
+from sepo_lib.config.files import sha256
+from sepo_lib.config.profiles import (
+    BY_HAND,
+    STUDY_POLICIES,
+    Settings,
+    hyperparameters,
+    overrides,
+    sampling,
+    spell,
+)
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
-from sepo_lib.run import demonstration_files
+from sepo_lib.run import demonstration_files, replaced
 from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
@@ -343,15 +353,34 @@ def require(settings: Settings, needed: list[Job], notebook: str) -> None:
 def demonstrations_folder(settings: Settings) -> Path:
     """The folder of the run's demonstrations.
 
-    A run that is named after its profile, with the default size and seed, has those of git in data/sft. Any
-    other run has its own.
+    With the default size and seed they are those of git in data/sft, unless the run has made other ones. A
+    run with another size or seed has its own, and so have the notebooks that are stepped through by hand.
     """
+    own = paths.run(settings.run) / "sft"
     blocks = hyperparameters()
-    is_default = settings.run == settings.profile and all(
+    is_default = all(
         getattr(settings, name) == blocks[name]["default"]
         for name in ("demonstrations_per_game", "demonstrations_seed")
     )
-    return paths.demonstrations() if is_default else paths.run(settings.run) / "sft"
+    named = not settings.run.startswith(BY_HAND) and not own.exists()
+    return paths.demonstrations() if is_default and (settings.run == settings.profile or named) else own
+
+
+def make_demonstrations(settings: Settings) -> dict[str, str]:
+    """Write the demonstrations of all games for the run; file name -> sha256.
+
+    Only the run of a profile writes into data/sft. Another run uses these files if they are what it would
+    write, and else keeps its own. Files that change are moved aside (`replaced`).
+    """
+    own, shared = paths.run(settings.run) / "sft", paths.demonstrations()
+    folder = demonstrations_folder(settings) if settings.run == settings.profile else own
+    with replaced.keeping(paths.run(settings.run), [folder]):
+        made = demonstration_files.write(
+            folder, list(games.GAMES), settings.demonstrations_per_game, settings.demonstrations_seed
+        )
+    if folder == own and not settings.run.startswith(BY_HAND) and _holds(shared, made):
+        shutil.rmtree(own)
+    return made
 
 
 def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
@@ -369,7 +398,7 @@ def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
 
 
 def install_base(settings: Settings) -> Path:
-    """Replace the shipped `nano` by the model that `pretrain_job` made.
+    """Replace the shipped `nano` by the model that `pretrain_job` made; the earlier one is kept (`replaced`).
 
     Raises MissingError if there is none.
     """
@@ -377,9 +406,19 @@ def install_base(settings: Settings) -> Path:
     if not (made / "done.json").exists():
         raise MissingError("There is no pre-trained model to install: set rebuild_base=True and run again.")
     target = paths.models() / "nano"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(made / "model", target, ignore=shutil.ignore_patterns("training_args.bin"))
+    new = target.with_name(".nano.new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(made / "model", new, ignore=shutil.ignore_patterns("training_args.bin"))
+    with replaced.keeping(paths.run(settings.run), [target]):
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
     return target
+
+
+def _holds(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether the folder has these files: file name -> sha256."""
+    there = all((folder / name).is_file() for name in files)
+    return there and all(sha256(folder / name) == digest for name, digest in files.items())
 
 
 def _unfinished(settings: Settings, last: str, reason: str) -> MissingError:
@@ -396,7 +435,11 @@ def _unfinished(settings: Settings, last: str, reason: str) -> MissingError:
             )
         todo += [] if done else [name]
     first = paths.run_first([*todo, last])
-    return MissingError(f"{first[0].upper()}{first[1:]}, with the same parameters as here: {reason}")
+    here = [f"profile {settings.profile}"]
+    here += [f"{name} {spell(value)}" for name, value in overrides(settings).items()]
+    return MissingError(
+        f"{first[0].upper()}{first[1:]}, with the same parameters as here ({', '.join(here)}): {reason}"
+    )
 
 
 # ---------------------------------------------------------------------------------------- recipes

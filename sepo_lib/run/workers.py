@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
-from sepo_lib.run import code, game_files
+from sepo_lib.run import code, game_files, lock
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -185,7 +185,8 @@ def _serve(pipe: connection.Connection, rest: float) -> None:
         asked = pipe.recv()
         if asked != _GREETING:
             job, profile, stage, sources = asked
-            asked = execute(job, Stage(profile, stage), sources)
+            with lock.shared(profile):
+                asked = execute(job, Stage(profile, stage), sources)
         pipe.send(asked)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import numbers
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -94,8 +95,80 @@ def test_every_profile_loads_with_a_value_for_every_game(name):
 def test_a_run_has_a_name_that_keeps_it_apart_from_the_committed_runs():
     assert profiles.load("laptop").run == "by-hand/laptop"
     assert profiles.load("laptop", run="laptop").run == "laptop"  # as `make reproduce` calls it
+    assert profiles.load("laptop", by_hand=False).run == "laptop"
     assert profiles.load("laptop", run="lr-1e-4").run == "lr-1e-4"
     assert "run" not in profiles.load("laptop").as_dict()  # it changes no number
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"games": "ipd", "seeds": "1,2"}, "laptop-ipd-seeds-1-2"),
+        ({"seeds": [2, 1], "games": ["ipd"]}, "laptop-ipd-seeds-1-2"),
+        ({"games": "kuhn,auction"}, "laptop-auction-kuhn"),
+        ({"games": "kuhn,deal,split,ipd,auction", "seeds": "13,12,11", "model": "nano"}, "laptop"),
+        ({"steps": 30}, "laptop-steps-30"),
+        ({"sepo_steps": {"kuhn": 60, "others": 30}, "sft_steps": 250}, "laptop"),
+        ({"steps": 250}, "laptop-sepo-steps-250"),  # the profile has 250 steps of SFT
+        ({"model": "Qwen/Qwen3-0.6B"}, "laptop-qwen-qwen3-0-6b"),
+        ({"kl_beta": 0.2, "estimator_groups": 40}, "laptop-kl-beta-0-2-estimator-groups-40"),
+        ({"train_weights": {"kuhn": {"exploit": 2}}}, "laptop-train-weights-kuhn-exploit-2"),
+        ({"train_weights": {"kuhn": {"exploit": 1.5}}}, "laptop"),  # the game's own weight
+    ],
+)
+def test_a_run_with_other_values_than_its_profile_is_a_run_of_its_own(changed, name):
+    settings = profiles.load("laptop", by_hand=False, **changed)
+    assert (settings.run, profiles.load("laptop", **changed).run) == (name, f"by-hand/{name}")
+    if name == "laptop":
+        assert settings == profiles.load("laptop", run="laptop")
+    else:
+        with pytest.raises(
+            ValueError, match=r"^The run 'laptop' is that of the profile laptop without changes, "
+        ):
+            profiles.load("laptop", run="laptop", **changed)
+
+
+def test_a_long_name_is_cut_and_still_tells_runs_apart():
+    first, second = (profiles.load("study", games="all", seeds=range(n), by_hand=False).run for n in (40, 41))
+    assert first[:-8] == second[:-8] and first != second and len(first) <= profiles.LONGEST_NAME
+    assert first.startswith("study-all-games-seeds-31-32-33-34-35-0-1-2-3-")
+    assert profiles.load("smoke", run="a" * 100 + profiles.OWN_GAME).run
+
+
+def test_a_folder_of_this_machine_does_not_show_in_the_name_of_a_run(tmp_path):
+    names = []
+    for folder in (tmp_path / "one" / "It's me", tmp_path / "two" / "It's me"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").touch()
+        names.append(profiles.load("smoke", model=str(folder), by_hand=False).run)
+    assert names[0] != names[1] and all(re.fullmatch("smoke-it-s-me-[0-9a-f]{6}", name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "told"),
+    [
+        ({}, {}, None),
+        ({"seeds": [1]}, {}, r"\(seeds 1; here seeds 11, 12\)"),
+        ({"profile": "laptop"}, {}, r"\(profile laptop; here profile smoke\)"),
+        ({"not_yet": 1, "clip": 0.3}, {}, r"\(clip 0.3; here clip 0.2\)"),
+        ({"clip": 0.3}, {"run": "smoke"}, None),  # the run of a profile follows profiles.yaml
+        ({"games": ["ipd"], "clip": 0.3}, {"games": "ipd"}, None),  # a made name, too, but for its games
+        ({"model": "a/b-c", "clip": 0.3}, {"model": "a-b/c"}, r"\(model a/b-c; here model a-b/c\)"),
+    ],
+)
+def test_a_run_that_exists_with_other_settings_is_refused(before, given, told, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    given = {"run": "mine"} | given if set(given) <= {"run"} else given
+    settings = profiles.load("smoke", by_hand=False, **given)
+    manifest = {"settings": settings.as_dict() | before}
+    paths.replace_text(paths.manifest(settings.run), json.dumps(manifest))
+    if told is None:
+        assert profiles.load("smoke", by_hand=False, **given) == settings
+        return
+    with pytest.raises(
+        ValueError, match=rf"^The run '{settings.run}' exists with other settings {told}; choose"
+    ):
+        profiles.load("smoke", by_hand=False, **given)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +210,8 @@ def test_values_come_from_the_profile_the_model_and_the_game():
 
 
 def test_what_make_passes_is_understood():
-    settings = profiles.load("laptop", model="", seeds="1, 2,1", games="kuhn,auction", steps="5")
-    assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("kuhn", "auction"))
+    settings = profiles.load("laptop", model="", seeds="1, 2", games="kuhn,auction", steps="5")
+    assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("auction", "kuhn"))
     assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 1500)
     assert settings.ablation_games == ("kuhn",)
     assert settings.study_games == settings.games
@@ -152,6 +225,9 @@ def test_what_make_passes_is_understood():
     [
         ({"name": "big"}, "There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study."),
         ({"games": "ipd,chess"}, "There is no game 'chess'; choose from ipd, auction, split, deal, kuhn, or"),
+        ({"seeds": "1,1"}, "The seed 1 is given twice; name each one once."),
+        ({"seeds": ["1", 1]}, "The seed 1 is given twice"),
+        ({"games": "kuhn,ipd,kuhn"}, "The game kuhn is given twice"),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
         ({"seeds": "1,x"}, "A seed must be a whole number from 0 to 4294967295, not 'x'."),

@@ -148,9 +148,9 @@ def test_pools_that_there_are_not_are_refused_before_a_match_is_played():
 
 
 def test_the_checkpoints_of_a_run():
-    settings = profiles.load("laptop", seeds="3,4", games="split", run="laptop")
+    settings = profiles.load("laptop", seeds="3,4", games="split", by_hand=False)
     found = recipes.checkpoints_of(settings, "split", 4)
-    jobs = "runs/laptop/checkpoints"
+    jobs = "runs/laptop-split-seeds-3-4/checkpoints"
     assert found == {
         "base": "nano",
         "SFT": f"{jobs}/sft/seed-4",

@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
 LAUNCH = ["--multi_gpu", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
 LAUNCH += ["--main_process_port=0"]  # any free one
+MADE = "smoke-split-seeds-3-sft-steps-2"  # the name of the run with these options
 ASKED = ["--game", "split", "--seed", "3"]
 SEPO = "sepo/split-paper/unbiased-credited/seed-3"
 
@@ -32,12 +33,13 @@ def root(tmp_path, monkeypatch):
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     job_arguments.model_sha256.cache_clear()
-    settings = profiles.load("smoke", games="split", seeds=3, steps=2, run="smoke")
+    settings = profiles.load("smoke", games="split", seeds=3, steps=2, by_hand=False)
+    assert settings.run == MADE
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
     demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
     (job,) = recipes.sft_jobs(settings)
-    done = paths.job("smoke", job.name)
+    done = paths.job(MADE, job.name)
     shutil.copytree(nano, done / "model")
     finish("smoke", job, {}, 0.0)
     yield tmp_path
@@ -46,7 +48,7 @@ def root(tmp_path, monkeypatch):
 
 def trained(folder, number):
     """What `number` processes leave: rows by process and step, weights, log, and the job's folder."""
-    shutil.rmtree(paths.job("smoke", SEPO), ignore_errors=True)
+    shutil.rmtree(paths.job(MADE, SEPO), ignore_errors=True)
     folder.mkdir()
     if number == 1:
         assert launched.main(folder, [*RUN, *ASKED]) == 0
@@ -58,7 +60,7 @@ def trained(folder, number):
         assert done.returncode == 0, done.stderr[-3000:]
         assert f"2 steps in {number} processes on cpu" in done.stdout
     rows = [json.loads((folder / f"rows-{index}.json").read_text()) for index in range(number)]
-    job = paths.job("smoke", SEPO)
+    job = paths.job(MADE, SEPO)
     weights = load_file(job / "model" / "model.safetensors")
     return rows, weights, pd.read_parquet(job / "training-log.parquet"), job
 
@@ -89,7 +91,7 @@ def test_two_processes_train_what_one_trains(root):
     for column in ("loss", "grad_norm", "kl"):
         assert log_1[column].tolist() == pytest.approx(log_2[column].tolist(), rel=1e-2, abs=1e-6)
     settings, job_of_notebook = launch.find(launch.parser().parse_args([*RUN, *ASKED]))
-    assert finished("smoke", job_of_notebook)  # notebook 03 would skip it
+    assert finished(MADE, job_of_notebook)  # notebook 03 would skip it
     assert len(list(job.glob("evaluation-*.parquet"))) == 2 and settings.seeds == (3,)
 
 
@@ -111,6 +113,6 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
     with pytest.raises(SystemExit) as stop:
         launch.main(["--game", "nonsense"])
     assert stop.value.code == 2 and "'nonsense'" in capsys.readouterr().err
-    shutil.rmtree(paths.checkpoints("smoke"))
+    shutil.rmtree(paths.checkpoints(MADE))
     assert launch.main([*RUN, *ASKED]) == 2
     assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in capsys.readouterr().err

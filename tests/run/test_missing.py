@@ -40,7 +40,7 @@ def asked(settings):
 def test_the_first_missing_notebook_is_named_whichever_is_opened(settings):
     said = asked(settings)
     assert said.startswith("Run notebooks/00_base_model.ipynb first, then 01_demonstrations, with the same")
-    assert "runs/by-hand/smoke/sft/split.parquet is missing" in said
+    assert "runs/by-hand/smoke-split/sft/split.parquet is missing" in said
     base = recipes.base_jobs(settings)
     finish(settings, base)
     assert asked(settings).startswith("Run notebooks/01_demonstrations.ipynb first, with the same parameters")
@@ -48,11 +48,13 @@ def test_the_first_missing_notebook_is_named_whichever_is_opened(settings):
     sft = recipes.sft_jobs(settings)
     finish(settings, sft[:1])
     assert asked(settings) == (
-        "Run notebooks/02_sft.ipynb first, with the same parameters as here: "
-        "runs/by-hand/smoke lacks 1 of the 4 jobs needed here (such as sft/seed-12)."
+        "Run notebooks/02_sft.ipynb first, with the same parameters as here (profile smoke, games split): "
+        "runs/by-hand/smoke-split lacks 1 of the 4 jobs needed here (such as sft/seed-12)."
     )
     other = profiles.load("smoke", games="split", seeds="99")
-    assert asked(other).startswith("Run notebooks/00_base_model.ipynb first, then 02_sft, with the same")
+    said = asked(other)  # a run of its own, which does not touch the first
+    assert said.startswith("Run notebooks/00_base_model.ipynb first, then 01_demonstrations, with the same")
+    assert "as here (profile smoke, games split, seeds 99): runs/by-hand/smoke-split-seeds-99" in said
     finish(settings, sft)
     recipes.require(settings, base + sft, "02_sft")
     with pytest.raises(MissingError, match=r"Run notebooks/03_sepo_grpo\.ipynb first, with"):

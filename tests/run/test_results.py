@@ -83,7 +83,8 @@ def test_stepping_by_hand_leaves_the_committed_results_as_they_are(settings):
     finish(settings, recipes.base_jobs(settings) + recipes.sft_jobs(settings))
     assert len(pd.read_csv(io.BytesIO(written(settings)["evaluation.csv"]))) == 8
     assert committed.read_bytes() == before and not paths.run("laptop").exists()
-    assert recipes.demonstrations_folder(settings) == paths.run("by-hand/laptop") / "sft"
+    assert settings.run.startswith("by-hand/laptop-ipd-seeds-1-2-")
+    assert recipes.demonstrations_folder(settings) == paths.run(settings.run) / "sft"
     reproduced = profiles.load("laptop", run="laptop")
     assert recipes.demonstrations_folder(reproduced) == paths.demonstrations()
 

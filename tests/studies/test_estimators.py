@@ -1,5 +1,7 @@
 """The study of estimators: its play is the game's, its gradient is the trainer's, its targets are exact."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -255,12 +257,28 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
         return recipes.estimator_jobs(settings)[-1:]
 
     monkeypatch.setattr(recipes, "study_jobs", study_jobs)
-    provenance.start(profiles.load("smoke", games="split,kuhn", run="smoke"))
+    provenance.start(profiles.load("smoke", games="split,kuhn", run="mine"))
+    earlier = paths.write_table(pd.DataFrame([{"seed": 1}]), "mine", "headroom").read_bytes()
+    provenance.finish("mine")
+    assert cli.main(["study-tables", "--run", "mine"]) == 0
+    assert asked == [(16, ("split", "kuhn"))]  # the games of the run whose tables they replace
+    said = capsys.readouterr().out
+    assert "Wrote estimators, headroom into data/results/mine/" in said
+    assert set(paths.read_table("mine", "estimators").groups) == {16, 4}
+    (note,) = provenance.read("mine")["remade"]  # a finished run knows the tables that replace its own
+    assert note["files"] == [f"data/results/mine/{name}.csv" for name in ("estimators", "headroom")]
+    assert provenance.verify("mine") == []
+    kept = re.search("The earlier file is in (runs/mine/replaced/[^/]+)/.", said)[1]
+    assert (tmp_path / kept / "data/results/mine/headroom.csv").read_bytes() == earlier
+
+
+def test_study_tables_with_options_are_a_run_of_their_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(recipes, "study_jobs", lambda settings: [])
+    provenance.start(profiles.load("smoke", run="smoke"))
     provenance.finish("smoke")
-    assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20"]) == 0
-    assert asked == [(20, ("split", "kuhn"))]  # the games of the run whose tables they replace
-    assert "Wrote estimators, headroom into data/results/smoke/" in capsys.readouterr().out
-    assert set(paths.read_table("smoke", "estimators").groups) == {20, 5}
-    (note,) = provenance.read("smoke")["remade"]  # a finished run knows the tables that replace its own
-    assert note["files"] == [f"data/results/smoke/{name}.csv" for name in ("estimators", "headroom")]
-    assert provenance.verify("smoke") == []
+    assert cli.main(["study-tables", "--profile", "smoke", "--groups", "20", "--games", "kuhn"]) == 0
+    assert "into data/results/smoke-kuhn-estimator-groups-20/" in capsys.readouterr().out
+    assert not paths.results("smoke").exists() and "remade" not in provenance.read("smoke")
+    assert cli.main(["study-tables", "--profile", "smoke", "--run", "smoke", "--groups", "20"]) == 2
+    assert "The run 'smoke' is that of the profile smoke without changes" in capsys.readouterr().err

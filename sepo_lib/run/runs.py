@@ -1,0 +1,78 @@
+"""Which runs there are, and which of them a command means.
+
+A run is known by its manifest, or by its tables if it was stepped through by hand. `profiles.run_name` makes
+the names of new runs.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.run import provenance
+
+
+def names() -> list[str]:
+    """Every run with a manifest, executed notebooks, jobs or tables, in the order of the alphabet."""
+    found = set()
+    for folder in (paths.run(""), paths.results("")):
+        for above in (folder, folder / profiles.BY_HAND):
+            if above.is_dir():
+                found |= {one.relative_to(folder).as_posix() for one in above.iterdir() if one.is_dir()}
+    return sorted(found - set(profiles.TAKEN))
+
+
+def find(run: str | None, profile: str | None) -> str:
+    """The name of an existing run: `run`, or that of the `profile` (by default laptop) as it is.
+
+    Raises InputError for an unknown profile and if the run was made with another profile, MissingError
+    listing the runs if there is no such run.
+    """
+    if not run:
+        run = profiles.load(profile or profiles.DEFAULT, by_hand=False).run
+    if run not in names():
+        there = f"the runs are {', '.join(names())}" if names() else "there is none yet"
+        remedy = f"; `make reproduce PROFILE={run}` makes it" if run in profiles.names() else ""
+        raise MissingError(f"There is no run '{run}': {there}{remedy}.")
+    made = profile_of(run)
+    if profile and made and profile != made:
+        raise InputError(
+            f"The run '{run}' was made with the profile {made}, not with {profile}; leave out the profile."
+        )
+    return run
+
+
+def profile_of(run: str) -> str | None:
+    """The profile in the manifest of a run; None without a manifest."""
+    return provenance.read(run)["profile"] if paths.manifest(run).exists() else None
+
+
+def settings(run: str | None, profile: str | None, **given: Any) -> profiles.Settings:
+    """The settings of a command that makes or continues a run; `given` are as in `profiles.load`.
+
+    Without a `profile`, it is that of the run if the run exists; and a run whose name was chosen goes on as
+    it is if nothing is `given`. Raises InputError as `profiles.load` does, and for the run of notebook 06.
+    """
+    if run and run.endswith(profiles.OWN_GAME):
+        raise InputError(
+            f"The run '{run}' belongs to notebook 06; choose a name without {profiles.OWN_GAME}."
+        )
+    made = run and profile_of(run)
+    if made and run not in profiles.names() and profile in (None, "", made) and not any(given.values()):
+        return recorded(run)
+    return profiles.load(profile or made or profiles.DEFAULT, run=run or None, by_hand=False, **given)
+
+
+def recorded(run: str) -> profiles.Settings:
+    """The settings of a run that has a manifest, to go on with the run.
+
+    They are the profile's, but for the model, games, seeds and steps that the run was made with. Raises
+    InputError as `profiles.load` does, if the profile has changed since.
+    """
+    manifest = provenance.read(run)
+    profile, values = manifest["profile"], manifest["settings"]
+    if run == profile:  # such a run follows its profile, also in the steps
+        kept = {name: values[name] for name in ("model", "games", "seeds")}
+        return replace(profiles.load(profile, **kept), run=run)
+    kept = {name: values[name] for name in ("model", "games", "seeds", "sft_steps", "sepo_steps")}
+    return profiles.load(profile, run=run, **kept)
