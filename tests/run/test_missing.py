@@ -40,7 +40,7 @@ def asked(settings):
 def test_the_first_missing_notebook_is_named_whichever_is_opened(settings):
     said = asked(settings)
     assert said.startswith("Run notebooks/00_base_model.ipynb first, then 01_demonstrations, with the same")
-    assert "runs/by-hand/smoke-split/sft/split.parquet is missing" in said
+    assert "runs/by-hand/smoke-split/sft/ipd.parquet is missing" in said
     base = recipes.base_jobs(settings)
     finish(settings, base)
     assert asked(settings).startswith("Run notebooks/01_demonstrations.ipynb first, with the same parameters")
