@@ -66,6 +66,11 @@ def digests(functions: Sequence[str], sources: Sources | None = None) -> dict[st
     return _digests(functions, sources)
 
 
+def imports(source: bytes) -> tuple[str, ...]:
+    """All names that a source may import, and those of their packages."""
+    return _parsed(source)[1]
+
+
 def joined(parts: Mapping[str, str]) -> str:
     """The sha256 of `digests`, or of another mapping of texts."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
@@ -115,7 +120,7 @@ def _digests(functions: Sequence[str], sources: Sources) -> dict[str, str]:
         module = waiting.pop()
         if module in sources and module not in seen:
             seen.add(module)
-            waiting += filter(_counts, _parsed(sources[module][1])[1])
+            waiting += filter(_counts, imports(sources[module][1]))
     return {sources[module][0]: _parsed(sources[module][1])[0] for module in sorted(seen)}
 
 
@@ -126,7 +131,7 @@ def _counts(module: str) -> bool:
 
 @functools.cache
 def _parsed(source: bytes) -> tuple[str, tuple[str, ...]]:
-    """The digest of a source, and all names that it may import. Python imports their parents too."""
+    """The digest of a source, and its `imports`."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # it cannot be imported; the job that tries says why
