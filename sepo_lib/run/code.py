@@ -17,7 +17,7 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -114,7 +114,8 @@ def _digests_at_start(functions: tuple[str, ...]) -> dict[str, str]:
 
 
 def _digests(functions: Sequence[str], sources: Sources) -> dict[str, str]:
-    waiting = [function.partition(":")[0] for function in functions]
+    first = {function.partition(":")[0] for function in functions}
+    waiting = [*first, *filter(_counts, _packages(first))]
     seen: set[str] = set()
     while waiting:
         module = waiting.pop()
@@ -142,9 +143,13 @@ def _parsed(source: bytes) -> tuple[str, tuple[str, ...]]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    parents = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
-    text = repr(_plain(tree))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), tuple(sorted(names | parents))
+    text = repr(_plain(tree)).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest(), tuple(sorted(names | _packages(names)))
+
+
+def _packages(modules: Iterable[str]) -> set[str]:
+    """The packages that hold the modules, and those that hold these: Python imports them first."""
+    return {name[:at] for name in modules for at, letter in enumerate(name) if letter == "."}
 
 
 def _plain(node: object) -> object:
