@@ -9,6 +9,7 @@ MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
+REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -55,10 +56,11 @@ DOCS := .cache/docs
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --model '$(MODEL)' --games '$(GAMES)' \
-	  --seeds '$(SEEDS)' --steps '$(STEPS)'
+	  --seeds '$(SEEDS)' --steps '$(STEPS)' --reuse '$(REUSE)'
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
-	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)'
+	@$(KIT) reproduce --profile study --model '$(MODEL)' --games '$(GAMES)' --seeds '$(SEEDS)' --steps '$(STEPS)' \
+	  --reuse '$(REUSE)'
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -102,7 +104,7 @@ clean:  ## Remove what runs have made, except what git holds
 	@git clean -fdxq -- runs data/results data/sft figures && echo 'Removed what runs have made; git holds the rest.'
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=]'
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [REUSE=yes]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 define FIND_PYTHON

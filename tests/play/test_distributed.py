@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
-from sepo_lib.run import demonstration_files, job_arguments, launch, recipes
+from sepo_lib.run import demonstration_files, launch, recipes
 from sepo_lib.run.job import finished
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,7 +31,6 @@ def root(tmp_path, monkeypatch):
     """A kit of its own whose SFT model of seed 3 is nano."""
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    job_arguments.model_sha256.cache_clear()
     settings = profiles.load("smoke", games="split", seeds=3, steps=2, run="smoke")
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
@@ -42,8 +41,7 @@ def root(tmp_path, monkeypatch):
     (done / "done.json").write_text(
         json.dumps({"fingerprint": job.fingerprint, "seconds": 0.0, "result": {}})
     )
-    yield tmp_path
-    job_arguments.model_sha256.cache_clear()
+    return tmp_path
 
 
 def trained(folder, number):
