@@ -64,7 +64,7 @@ def _cached(repository: str, revision: str | None) -> Path | None:
 
 
 def _sizes(name: str, repository: str, revision: str | None, parts: list[str]) -> dict[str, int]:
-    """The files of the repository and their bytes, asked of the hub. `parts` are those that the cache lacks."""
+    """File -> bytes, as the hub lists them. `parts` are what the cache lacks, for the message of an error."""
     from huggingface_hub import HfApi
 
     options = {"revision": revision, "timeout": PATIENCE, "files_metadata": True}

@@ -17,7 +17,7 @@ def sha256(name: str) -> str:
 
 
 def described(name: str) -> dict[str, str]:
-    """The model as a manifest names it: its name, with the commit of the hub or else the hash of its content."""
+    """The model as a manifest names it: its name, with its commit on the hub or the hash of its content."""
     revision = hub.commit(bundled.resolve(name))
     return {"name": name} | ({"revision": revision} if revision else {"sha256": sha256(name)})
 

@@ -113,8 +113,8 @@ def finish(run: str, reused: Collection[str] = ()) -> dict[str, Any]:
     - the versions of the rules of the claims;
     - for every job its seconds, when it was finished, and the code that made it (`jobs`). Those of `reused`
       were made by older code;
-    - the seconds of all jobs (`job_seconds`, each job counted once), and of the jobs that were finished before
-      the run was started (`job_seconds_before`).
+    - the seconds of all jobs (`job_seconds`, each job counted once), and of the jobs that were finished
+      before the run was started (`job_seconds_before`).
     """
     manifest, folder = read(run), paths.checkpoints(run)
     files = sorted(folder.rglob("done.json"))

@@ -53,7 +53,7 @@ def changes(settings: Settings) -> list[str] | None:
     manifest = provenance.read(run) if paths.manifest(run).exists() else {"finished": None}
     if not manifest["finished"]:
         return None
-    if "files" not in manifest:
+    if not {"made_from", "files"} <= manifest.keys():  # an older run
         return [f"{paths.relative(paths.manifest(run))} does not say which code and files the run had"]
     then, now = manifest["made_from"], made_from(settings)
     found = _differences(then["sources"], now["sources"])
