@@ -67,8 +67,10 @@ def _sizes(name: str, repository: str, revision: str | None, parts: list[str]) -
     """File -> bytes, as the hub lists them. `parts` are what the cache lacks, for the message of an error."""
     from huggingface_hub import HfApi
 
-    options = {"revision": revision, "timeout": PATIENCE, "files_metadata": True}
-    found = _asked(name, lambda: HfApi().model_info(repository, **options), parts, PATIENCE)
+    def ask() -> Any:
+        return HfApi().model_info(repository, revision=revision, timeout=PATIENCE, files_metadata=True)
+
+    found = _asked(name, ask, parts, PATIENCE)
     return {file.rfilename: file.size or 0 for file in found.siblings or []}
 
 
