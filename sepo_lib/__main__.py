@@ -13,7 +13,7 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import bundled, paths, profiles
 from sepo_lib.config.errors import InputError, MissingError
-from sepo_lib.run import headless, jobs, model_files, provenance, unchanged
+from sepo_lib.run import headless, job, jobs, model_files, provenance, unchanged
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,7 +150,7 @@ def _accept_older_code(reuse: str | None) -> None:
     if reuse not in (None, "", "no", "yes"):
         raise InputError(f"REUSE must be yes or no, not '{reuse}'.")
     if reuse == "yes":
-        os.environ[provenance.REUSE] = reuse
+        os.environ[job.REUSE] = reuse
 
 
 def _nothing_to_do(run: str) -> None:

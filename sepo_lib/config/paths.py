@@ -103,6 +103,11 @@ def checkpoints(run_name: str) -> Path:
     return run(run_name) / "checkpoints"
 
 
+def replaced(run_name: str) -> Path:
+    """What later runs have replaced, in one folder for each time; not in git."""
+    return run(run_name) / "replaced"
+
+
 def job(run_name: str, name: str) -> Path:
     """The folder of one job."""
     return checkpoints(run_name) / name

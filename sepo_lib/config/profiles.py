@@ -39,6 +39,8 @@ TAKEN = (BY_HAND, "bench", "crossplay")
 LARGEST_SEED = 2**32 - 1
 #: Fewest groups in the study of estimators: a quarter of its blocks is then two, the least with a variance.
 FEWEST_GROUPS = 16
+#: The policies at which the study of estimators measures them (`sepo_lib.studies.estimators.policy`).
+STUDY_POLICIES = ("uniform", "random", "cooperative", "equilibrium")
 #: The keys of a value per stage, beside those of a value per game.
 STAGES = ("sft", "sepo")
 #: Hyperparameters that take the value of another one if they are null.

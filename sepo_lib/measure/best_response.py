@@ -5,15 +5,16 @@ NashConv itself, which no fixed pool can show. `measure/kuhn_optimum.py` compute
 """
 
 from collections.abc import Mapping, Sequence
-
-import pandas as pd
-from open_spiel.python.algorithms.best_response import BestResponsePolicy
+from typing import TYPE_CHECKING
 
 from sepo_lib.games.base import Opponent, Weights
 from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, by_table, engine
-from sepo_lib.measure import kuhn_strategy
 from sepo_lib.method import seeds
-from sepo_lib.play.policy import LanguageModelPolicy
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the choices below are read without a model
+    import pandas as pd
+
+    from sepo_lib.play.policy import LanguageModelPolicy
 
 NAME = "best_response"
 
@@ -43,13 +44,15 @@ class BestResponse:
         self._opponent: Opponent | None = None
 
     def opponents(
-        self, policy: LanguageModelPolicy, step: int, seed: int
+        self, policy: "LanguageModelPolicy", step: int, seed: int
     ) -> Mapping[str, Mapping[str, Opponent]]:
         """The replaced pools at training step `step` (see `rollouts.plan`); recomputes the response when due.
 
         `seed` sets the sampled answers. Raises RuntimeError where a run does not start, or resume, at a step
         in which the response is due.
         """
+        from sepo_lib.measure import kuhn_strategy
+
         if step % self.refresh == 0:
             game, reading = kuhn_strategy.game_with_nashconv(), kuhn_strategy.Reading(self.samples)
             strategy = kuhn_strategy.read_strategy(policy, game, reading, seeds.derive(seed, NAME))
@@ -60,12 +63,16 @@ class BestResponse:
         return {pool: {NAME: self._opponent} for pool in self.pools}
 
 
-def best_response(strategy: pd.DataFrame) -> list[list[float]]:
+def best_response(strategy: "pd.DataFrame") -> list[list[float]]:
     """OpenSpiel's best response, for both seats, to the sampled reading of a strategy (`read_strategy`).
 
     It is a best response to the sample, sampling error included. Returns a pure strategy as in
     `games.kuhn.STRATEGIES`, shape (4, 3). Of equally good actions OpenSpiel takes the first (PASS or FOLD).
     """
+    from open_spiel.python.algorithms.best_response import BestResponsePolicy
+
+    from sepo_lib.measure import kuhn_strategy
+
     policy = kuhn_strategy.openspiel_policy(kuhn_strategy.probabilities(strategy, "sampled"))
     responders = [BestResponsePolicy(engine(), player, policy) for player in (0, 1)]
     bold = {}

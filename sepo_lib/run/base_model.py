@@ -13,7 +13,6 @@ from sepo_lib.config import progress
 from sepo_lib.config.progress import Report
 from sepo_lib.training import demonstrations, sft
 
-PRETRAIN_BATCH = 64
 PRETRAIN_LEARNING_RATE = 2e-3
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,13 +13,15 @@ from sepo_lib import games as games_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.run.templates import render
-from sepo_lib.training.demonstrations import RANDOM_MIX, SPLITS, build, mixture
+
+if TYPE_CHECKING:  # it takes a second to import, and the hash of a file does not need it
+    import datasets
 
 #: The columns of the files, all of them text but for the two indices, and what they mean.
 COLUMNS = {
     "game": "name of the domain",
     "strategy": "the demonstrating strategy, fixed for the episode",
-    "opponent": f"the opponent; `{RANDOM_MIX}` acts at random with odds drawn once an episode",
+    "opponent": "the opponent; `random_mix` acts at random with odds drawn once an episode",
     "episode": "index of the episode, from 0",
     "round": "index of the round (the hand, in poker) within the episode, from 0",
     "system": "the rules and the form of the answer",
@@ -36,6 +38,8 @@ def write(
 
     The bytes depend on the arguments and the pinned library versions alone. Raises what `build` raises.
     """
+    from sepo_lib.training.demonstrations import build
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
@@ -55,12 +59,16 @@ def write(
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 
 
-def load(folder: str | Path, games: Sequence[str], split: str) -> datasets.Dataset:
+def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Dataset":
     """The `train` or `valid` examples of `games` in TRL's conversational prompt/completion form.
 
     Columns as `build` gives them, without `split`; rows in the order of `games`. Raises MissingError
     where a file is missing, InputError on an unknown split or game, or no game at all.
     """
+    import datasets
+
+    from sepo_lib.training.demonstrations import SPLITS
+
     if split not in SPLITS:
         raise InputError(f"'{split}' is no split; choose one of {list(SPLITS)}.")
     if not games:
@@ -82,7 +90,7 @@ def sha256(folder: str | Path, game: str) -> str:
     return hashlib.sha256(_file(folder, game).read_bytes()).hexdigest()
 
 
-def _flat(rows: datasets.Dataset) -> pa.Table:
+def _flat(rows: "datasets.Dataset") -> pa.Table:
     """The rows with the columns of the files: one column of text per message, in the place of lists."""
     columns = {name: rows[name][:] for name in COLUMNS if name in rows.column_names}
     prompts, completions = rows["prompt"][:], rows["completion"][:]
@@ -95,6 +103,8 @@ def _flat(rows: datasets.Dataset) -> pa.Table:
 
 def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
     """The dataset card. Every number is counted from `tables`, except the shares of the mixtures."""
+    from sepo_lib.training.demonstrations import SPLITS, mixture
+
     games = []
     for game, table in tables.items():
         strategy_N, episode_N, splits = (table[name].to_numpy() for name in ("strategy", "episode", "split"))

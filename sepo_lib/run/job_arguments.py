@@ -11,7 +11,7 @@ from sepo_lib.measure.best_response import EXPLOITERS
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit, seeds
 from sepo_lib.run.job import Job
-from sepo_lib.run.steps import PolicyJob, SEPOJob
+from sepo_lib.run.steps.arguments import PolicyJob, SEPOJob
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
     same_as = None
     if copy is not None:
         proven = copy.arguments["preset"] != recipe.preset
-        same_as = {"name": copy.name, "fingerprint": copy.fingerprint, "proven": proven}
+        same_as = {"name": copy.name, "work": copy.work, "proven": proven}
     return policy_job(
         f"{name}/{seed_folder(start)}",
-        "run_sepo",
+        "sepo",
         SEPOJob(
             **policy_arguments(settings, [recipe.game]),
             labels=labels | dict(recipe.labels),
             sft_job=start.name,
-            sft_fingerprint=start.fingerprint,
+            sft_work=start.work,
             game=recipe.game,
             pools=recipe.pools,
             preset=recipe.preset,
@@ -69,6 +69,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             same_as=same_as,
         ),
         recipe.steps,
+        needs=(start.function,),
     )
 
 
@@ -104,10 +105,10 @@ def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -
     return None
 
 
-def policy_job(name: str, function: str, work: PolicyJob, steps: int) -> Job:
-    """A job of `steps`; arguments that are None or empty are left out."""
+def policy_job(name: str, kind: str, work: PolicyJob, steps: int, needs: tuple[str, ...] = ()) -> Job:
+    """A job of a kind (base, sft or sepo); arguments that are None or empty are left out."""
     arguments = {key: value for key, value in asdict(work).items() if value is not None and value != {}}
-    return Job(name, f"sepo_lib.run.steps:{function}", arguments, steps)
+    return Job(name, f"sepo_lib.run.steps.{kind}:run_{kind}", arguments, steps, needs)
 
 
 def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dict]:

@@ -1,7 +1,8 @@
 """A list of independent, resumable jobs (`job`), run in this process or in several (`workers`).
 
 Running the same jobs again skips those that are done and continues those that are not. A job with other
-arguments starts in an empty folder. Progress goes to the run's event log (`events`).
+arguments, code or libraries starts in an empty folder (`earlier`). Progress goes to the run's event log
+(`events`).
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import Explained
+from sepo_lib.run import code, earlier
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
 from sepo_lib.run.job import Job, Stage, execute, result_of
@@ -47,12 +49,11 @@ def run(
     `watch` is called in this process about once a second, with one worker in a thread of its own, where what
     it prints goes to the log of the job. If a job fails, the others still run; then JobError names all that
     failed. An interrupt ends all jobs and processes at once and raises Interrupted. Raises ValueError if two
-    jobs would share a folder.
+    jobs would share a folder, InputError if a source has changed since this process started.
     """
     _check(jobs)
-    todo = [job for job in jobs if result_of(profile, job) is None]
-    if len(todo) < len(jobs):
-        print(f"{len(jobs) - len(todo)} of {len(jobs)} jobs of {stage} were finished before and are skipped.")
+    code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
+    todo = earlier.left_to_do(profile, stage, jobs)
     follower = Follower(profile)
     totals = {"jobs": len(jobs), "steps": sum(job.steps for job in jobs)}
     left = {"jobs_left": len(todo), "steps_left": sum(job.steps for job in todo)}

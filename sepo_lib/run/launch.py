@@ -18,8 +18,9 @@ from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
-from sepo_lib.run import jobs, recipes, steps
+from sepo_lib.run import jobs, recipes
 from sepo_lib.run.job import finished
+from sepo_lib.run.steps.sepo import run_sepo
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +102,7 @@ def _train(settings: profiles.Settings, job: jobs.Job) -> None:
         jobs.run([job], settings.run, "SEPO")
         print(f"Done: {job.name}", flush=True)
     else:
-        steps.run_sepo(paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
+        run_sepo(paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
 
 
 if __name__ == "__main__":

@@ -29,16 +29,10 @@ from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
-from sepo_lib.run import revisions
+from sepo_lib.run import code, revisions
 
-#: Packages whose versions can change a number.
-PACKAGES = (
-    *("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "jinja2"),
-    *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
-)
-
-#: The environment variable that lets a run use jobs of older code if it is "yes".
-REUSE = "SEPO_REUSE"
+#: Packages whose versions the manifest names: those that can change a number, and those that write files.
+PACKAGES = (*code.LIBRARIES, "pyarrow", "matplotlib", "seaborn", "papermill")
 
 #: Format of times in a manifest (UTC).
 CLOCK = "%Y-%m-%d %H:%M UTC"
@@ -47,7 +41,7 @@ CLOCK = "%Y-%m-%d %H:%M UTC"
 SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/models")
 
 #: The date (UTC) of the last change of the code that changes results (docs/LOG.md). Set it when you make such
-#: a change: committed runs made before it are then marked as older, and jobs finished before it run again.
+#: a change: committed runs made before it are then marked as older.
 CORRECTED = "2026-11-26"
 #: The state before these corrections, for readers of older numbers.
 CHANGES = (

@@ -1,6 +1,7 @@
 """Which jobs make a run. Every function whose name ends in `_jobs` returns a list for `jobs.run`.
 
-The arguments of the jobs with a language model are the dataclasses of `steps`.
+The arguments of the jobs with a language model are the dataclasses of `steps.arguments`. To list jobs takes a
+moment: this module and those that it needs import no torch.
 """
 
 import shutil
@@ -10,11 +11,10 @@ from pathlib import Path
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
-from sepo_lib.config.profiles import Settings, hyperparameters, sampling
+from sepo_lib.config.profiles import STUDY_POLICIES, Settings, hyperparameters, sampling
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.run import demonstration_files, model_files
-from sepo_lib.run.base_model import PRETRAIN_BATCH
 from sepo_lib.run.job import Job, finished
 from sepo_lib.run.job_arguments import (
     Recipe,
@@ -29,10 +29,11 @@ from sepo_lib.run.job_arguments import (
     sepo_job,
     study_arguments,
 )
-from sepo_lib.run.steps import BaseJob, SFTJob
-from sepo_lib.studies import estimators
+from sepo_lib.run.steps.arguments import BaseJob, SFTJob
 
 BASE_STEP = 0
+PRETRAIN_BATCH = 64
+STUDY_SEED = 1  # of the study of estimators; not a training seed: nothing is trained there
 
 
 # ------------------------------------------------------------------------------------- the main run
@@ -60,7 +61,7 @@ def base_jobs(settings: Settings) -> list[Job]:
     return [
         policy_job(
             f"base/seed-{seed}",
-            "run_base",
+            "base",
             BaseJob(
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "base", seed, BASE_STEP),
@@ -89,7 +90,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
     return [
         policy_job(
             f"sft/seed-{seed}",
-            "run_sft",
+            "sft",
             SFTJob(
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "sft", seed, steps),
@@ -202,7 +203,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             "sepo_lib.studies.penalty_gradient:run_gradient",
             {
                 "sft_job": start.name,
-                "sft_fingerprint": start.fingerprint,
+                "sft_work": start.work,
                 "sampling": sampling(settings),
                 "rollouts_per_opponent": _ablation_size(settings, game, pools)[1],
                 "arms": list(settings.ablation_arms),
@@ -213,6 +214,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 ),
             },
             len(settings.ablation_arms) * settings.gradient_batches,
+            needs=(start.function,),
         )
         for game, pools in dict(ablation_pairs(settings)).items()
         for start in sft_jobs(settings)
@@ -290,14 +292,14 @@ def estimator_jobs(settings: Settings) -> list[Job]:
                 "policy_name": policy_name,
                 "groups": settings.estimator_groups,
                 "group_sizes": list(settings.estimator_group_sizes),
-                "seed": seeds.derive(estimators.STUDY_SEED, "estimators"),
+                "seed": seeds.derive(STUDY_SEED, "estimators"),
             },
             1,
         )
         for game in settings.study_games
         if "enumerable" in games.get(game).traits
         for pools in games.get(game).pools
-        for policy_name in estimators.POLICIES
+        for policy_name in STUDY_POLICIES
     ]
 
 

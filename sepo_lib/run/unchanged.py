@@ -66,14 +66,14 @@ def changes(settings: Settings) -> list[str] | None:
     found += _differences(manifest["files"], {paths.relative(f): files.sha256(f) for f in _left_by(run)})
     for name, facts in manifest["jobs"].items():
         found += _changed_files(run, name)
-        if facts.get("reused") and os.environ.get(provenance.REUSE) != "yes":
+        if facts.get("reused") and os.environ.get(job.REUSE) != "yes":
             found.append(f"the job {name} was made by older code")
     return found
 
 
 def reused_jobs(run: str) -> list[str]:
     """The jobs of a run that older code has finished and that REUSE=yes accepts."""
-    if os.environ.get(provenance.REUSE) != "yes":
+    if os.environ.get(job.REUSE) != "yes":
         return []
     folder, found = paths.checkpoints(run), []
     for done in sorted(folder.rglob("done.json")):

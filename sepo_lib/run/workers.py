@@ -1,6 +1,7 @@
 """Worker processes, which run jobs one after the other with one thread each.
 
-They outlive a stage and wait for the next one, because their imports take longer than a small job.
+They outlive a stage and wait for the next one, because their imports take longer than a small job. After REST
+seconds without a job they end, because each holds the memory of its libraries.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
-from sepo_lib.run import game_files
+from sepo_lib.run import code, game_files
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -26,6 +27,11 @@ ONE_THREAD = {
 }
 
 _NAME = "sepo-worker"
+
+#: Seconds that a process waits for another job before it ends.
+REST = 60.0
+_PATIENCE = 5.0  # seconds within which a process answers the greeting
+_GREETING = "are you there?"
 
 #: Thresholds of the garbage collector. Play makes millions of objects without cycles, so it runs rarely.
 GC_THRESHOLD = (100_000, 50, 50)
@@ -79,7 +85,7 @@ class Worker:
         self.surroundings = _surroundings()
         self.pipe, theirs = context.Pipe()
         with environment({**ONE_THREAD, WORKER: "1"}), _interrupts_blocked():
-            self.process = context.Process(target=_serve, args=(theirs,), name=_NAME, daemon=True)
+            self.process = context.Process(target=_serve, args=(theirs, REST), name=_NAME, daemon=True)
             self.process.start()
         theirs.close()
 
@@ -87,17 +93,24 @@ class Worker:
         """Give the worker a job."""
         self.job = job
         with contextlib.suppress(OSError):  # answer() notices a dead process
-            self.pipe.send((job, stage.profile, stage.name))
+            self.pipe.send((job, stage.profile, stage.name, job.sources))
 
     @classmethod
     def idle(cls) -> "Worker | None":
         """A worker of an earlier stage, if one is alive and has the environment that a new one would have."""
         while cls.resting:
             worker = cls.resting.pop()
-            if worker.process.is_alive() and worker.surroundings == _surroundings():
+            if worker.surroundings == _surroundings() and worker.is_awake():
                 return worker
             worker.end()
         return None
+
+    def is_awake(self) -> bool:
+        """Whether the process answers. It may be about to end, because it has waited for REST seconds."""
+        with contextlib.suppress(EOFError, OSError):
+            self.pipe.send(_GREETING)
+            return self.pipe.poll(_PATIENCE) and self.pipe.recv() == _GREETING
+        return False
 
     def answer(self) -> str | None:
         """The error of the finished job, None without one. Raises EOFError or OSError if the process died."""
@@ -164,13 +177,16 @@ def _interrupts_blocked() -> Iterator[None]:
                 handler(*arrived[0])
 
 
-def _serve(pipe: connection.Connection) -> None:
+def _serve(pipe: connection.Connection, rest: float) -> None:
     """The main function of a worker process. The parent handles interrupts."""
     gc.set_threshold(*GC_THRESHOLD)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    while True:
-        job, profile, stage = pipe.recv()
-        pipe.send(execute(job, Stage(profile, stage)))
+    while pipe.poll(rest):
+        asked = pipe.recv()
+        if asked != _GREETING:
+            job, profile, stage, sources = asked
+            asked = execute(job, Stage(profile, stage), sources)
+        pipe.send(asked)
 
 
 def _die_with_parent() -> None:
@@ -180,5 +196,5 @@ def _die_with_parent() -> None:
 
 
 def _surroundings() -> tuple:
-    """What a new process inherits or imports: the working folder, the environment and the games of users."""
-    return os.getcwd(), dict(os.environ), game_files.hashes()
+    """What a new process inherits or imports: the working folder, the environment, the kit, users' games."""
+    return os.getcwd(), dict(os.environ), code.read(), game_files.hashes()

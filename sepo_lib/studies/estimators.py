@@ -23,7 +23,7 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.config import progress
-from sepo_lib.config.profiles import FEWEST_GROUPS
+from sepo_lib.config.profiles import FEWEST_GROUPS, STUDY_POLICIES
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, InformationSet, Weights
 from sepo_lib.measure import evaluation, tabular
@@ -37,7 +37,6 @@ BLOCKS = 40  # blocks of the bootstrap, of at least two groups each
 FEWEST = FEWEST_GROUPS
 TERMS_AT = 8  # the group size at which the terms are measured apart (the nearest one that is measured)
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
-STUDY_SEED = 1  # not a training seed: nothing is trained here
 MIX = 0.2  # the share of random play in the policies `cooperative` and `equilibrium`
 KNOWN = "unbiased, margins known"
 ORDER = "F"  # memory order of the arrays: batches are the longest axis and lie side by side
@@ -45,7 +44,7 @@ OWN = "none"  # the `switch` of a preset with its own arm and all its own settin
 SWITCHES = [
     switch for switch in credit.FIELD_OF_SWITCH if switch != "credit"
 ]  # for credit every arm is measured
-POLICIES = ("uniform", "random", "cooperative", "equilibrium")
+POLICIES = STUDY_POLICIES
 #: The columns that identify a row of the table, and the measured ones.
 KEYS = (
     *("game", "pools", "policy", "how", "switch", "arm", "horizon", "clamp", "scale", "weights", "baseline"),

@@ -84,9 +84,9 @@ def measure(study: GradientStudy, model, policy: LanguageModelPolicy, report: Re
 
 
 def run_gradient(
-    folder: Path, report: Report, *, sft_job: str, sft_fingerprint: str, sampling: dict, labels: dict, **study
+    folder: Path, report: Report, *, sft_job: str, sft_work: str, sampling: dict, labels: dict, **study
 ) -> dict:
-    """One job of the study: `measure` the model of `sft_job`, whose fingerprint is `sft_fingerprint`.
+    """One job of the study: `measure` the model of `sft_job`, whose `Job.work` is `sft_work`.
 
     `study` holds the fields of `GradientStudy`, the game by name, and its `weights` if the run changes
     them. Leaves gradient-log.parquet, whose rows also have the columns `labels`.

@@ -1,7 +1,5 @@
 """The best-response exploiter, the optimum of J, and a training run that meets it."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +16,7 @@ from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.run import recipes, results
+from sepo_lib.run.job import finish
 from sepo_lib.training import sepo
 
 KUHN = games.get("kuhn")
@@ -259,7 +258,7 @@ def done(settings, job, **tables):
     """A job's folder as it is left by a finished job with these tables."""
     folder = paths.job(settings.run, job.name)
     evaluation.save(tables, folder, "00002")
-    paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint, "result": {}}))
+    finish(settings.run, job, {}, 0.0)
 
 
 def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from sepo_lib.config import paths, profiles
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.run import demonstration_files, launch, recipes
-from sepo_lib.run.job import finished
+from sepo_lib.run.job import finish, finished
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN = ["--profile", "smoke", "--games", "split", "--seeds", "3", "--steps", "2"]
@@ -38,9 +38,7 @@ def root(tmp_path, monkeypatch):
     (job,) = recipes.sft_jobs(settings)
     done = paths.job("smoke", job.name)
     shutil.copytree(nano, done / "model")
-    (done / "done.json").write_text(
-        json.dumps({"fingerprint": job.fingerprint, "seconds": 0.0, "result": {}})
-    )
+    finish("smoke", job, {}, 0.0)
     return tmp_path
 
 

@@ -1,13 +1,13 @@
 """The jobs of the ablation: which of them are the main run's, and which run is taken over."""
 
-import json
-
 import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation
-from sepo_lib.run import recipes, steps
+from sepo_lib.run import code, recipes
+from sepo_lib.run.job import Stage, execute, finish, finished, result_of
+from sepo_lib.run.steps import sepo
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +48,19 @@ def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
     }
 
 
-def finish(job, difference):
+def run(job):
+    """The error of the job, None without one."""
+    return execute(job, Stage("by-hand/study", "ablation"))
+
+
+def leave(job, difference):
     """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
     folder = paths.job("by-hand/study", job.name)
     keys = job.arguments["labels"]
     evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
     log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
     evaluation.save({"training": log}, folder, "log")
-    paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
+    finish("by-hand/study", job, {}, 0.0)
 
 
 def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypatch):
@@ -65,7 +70,7 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
         if job.arguments["preset"] == "unbiased"
     }
     constant, reward = jobs["constant"], jobs["reward_only"]
-    same_as = {"name": reward.name, "fingerprint": reward.fingerprint, "proven": False}
+    same_as = {"name": reward.name, "work": reward.work, "proven": False}
     assert constant.arguments["same_as"] == same_as
     assert not any("same_as" in job.arguments for arm, job in jobs.items() if arm != "constant")
     both = profiles.load("study", games="split", seeds="1", copy_equal_runs=False)
@@ -77,20 +82,21 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     def load_policy(*a, **k):
         raise Trained
 
-    monkeypatch.setattr(steps, "load_policy", load_policy)
-    folder, reports = paths.job("by-hand/study", constant.name), []
-
-    def run():
-        return steps.run_sepo(folder, lambda step, metrics: reports.append(step), **constant.arguments)
-
-    with pytest.raises(Trained):  # that job has not finished
-        run()
-    finish(reward, difference=1e-6)
-    with pytest.raises(Trained):  # the advantages differed
-        run()
-    assert not folder.exists() and not reports
-    finish(reward, difference=1e-12)
-    assert run() == {"shared_with": reward.name} and reports == [30]
+    monkeypatch.setattr(sepo, "load_policy", load_policy)
+    folder = paths.job("by-hand/study", constant.name)
+    assert run(constant) == f"{Trained.__module__}.{Trained.__qualname__}"  # that job has not finished
+    leave(reward, difference=1e-6)
+    assert run(constant)  # the advantages differed
+    assert not finished("by-hand/study", constant) and not list(folder.glob("*.parquet"))
+    leave(reward, difference=1e-12)
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "libraries", lambda: {"torch": "0.1"})
+        assert run(constant)  # other libraries made that job
+        patch.setenv("SEPO_REUSE", "yes")
+        assert run(constant) is None
+        (folder / "done.json").unlink()
+    assert run(constant) is None
+    assert result_of("by-hand/study", constant)["result"] == {"shared_with": reward.name}
     taken = evaluation.collect([folder], "evaluation")
     assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
     assert (evaluation.collect([folder], "training")["arm"] == "constant").all()
@@ -105,12 +111,11 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
     assert set(copies) == {"published", "published+credit"}
     assert copies["published"].arguments["pools"] == "paper"  # the main run's
-    monkeypatch.setattr(steps, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
-    finish(main, difference=7.0)  # of no interest here
+    monkeypatch.setattr(sepo, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
+    leave(main, difference=7.0)  # of no interest here
     for preset, job in copies.items():
         folder = paths.job("by-hand/study", job.name)
-        found = steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
-        assert found == {"shared_with": main.name}
+        assert run(job) is None
         taken = evaluation.collect([folder], "evaluation")
         assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
     alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])

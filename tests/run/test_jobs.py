@@ -3,14 +3,20 @@
 import importlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import sepo_lib
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.run import events, jobs, workers
+from sepo_lib.run import code, events, jobs, workers
+from sepo_lib.run import job as job_
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +61,7 @@ def test_an_odd_job_is_not_left_for_last(number, processes):
     assert len(used) == processes if number == 3 else len(used) <= processes  # one may take several
 
 
-def test_processes_wait_for_the_next_stage(monkeypatch):
+def test_processes_wait_for_the_next_stage_but_not_for_long(monkeypatch):
     def pids(stage, names):
         results = jobs.run([counting(f"{stage}/{name}") for name in names], "smoke", stage, workers=2)
         return {result["pid"] for result in results.values()}
@@ -65,7 +71,13 @@ def test_processes_wait_for_the_next_stage(monkeypatch):
     assert pids("three", "abc") > first
     assert len(pids("four", "abcd")) <= 2
     monkeypatch.setenv("SEPO_CHANGED", "1")  # a new process would find this, one that waits would not
+    monkeypatch.setattr(workers, "REST", 0.5)
     assert not pids("later", "ab") & first
+    resting = [worker.process for worker in workers.Worker.resting]
+    for process in resting:
+        process.join(10.0)
+        assert process.exitcode == 0  # it has not waited any longer
+    assert len(resting) == 2 and workers.Worker.idle() is None  # no job is given to a process that has ended
 
 
 def test_processes_that_wait_outlive_an_interrupt_of_another_cell():
@@ -98,15 +110,20 @@ def test_the_longest_jobs_are_handed_out_first(monkeypatch):
 def test_a_finished_job_is_skipped_and_said_so_once(capsys):
     first = jobs.run([counting("a")], "smoke", "sft")
     assert capsys.readouterr().out == ""
-    (paths.checkpoints("smoke") / "a" / "state.txt").write_text("99")
     assert jobs.run([counting("a"), counting("b")], "smoke", "sft")["a"] == first["a"]
     assert capsys.readouterr().out == "1 of 2 jobs of sft were finished before and are skipped.\n"
     assert [event["job"] for event in logged() if event["event"] == "job_start"] == ["a", "b"]
 
 
-def test_other_arguments_start_in_an_empty_folder():
+def test_other_arguments_start_in_an_empty_folder_and_the_earlier_one_is_kept(capsys):
     jobs.run([counting("a", steps=3)], "smoke", "sft")
     assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
+    (kept,) = paths.replaced("smoke").glob("*/a")
+    assert json.loads((kept / "done.json").read_text())["result"]["first"] == 1
+    assert capsys.readouterr().out == (
+        "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. What earlier runs left of it is "
+        f"now in {paths.relative(kept.parent)}/.\n"
+    )
     assert counting("a", steps=3).fingerprint != counting("a", steps=4).fingerprint
     assert counting("a").fingerprint == counting("b").fingerprint  # the name is the folder, not the work
 
@@ -121,6 +138,145 @@ def test_a_changed_file_of_a_users_game_makes_other_jobs(tmp_path, monkeypatch):
     before = own.fingerprint, other.fingerprint
     file.write_text(file.read_text() + "    max_payoff = 7.0\n")
     assert own.fingerprint != before[0] and other.fingerprint == before[1]
+
+
+def libraries(monkeypatch, **versions):
+    monkeypatch.setattr(code, "libraries", lambda: {"python": "3.11", **versions})
+
+
+def test_other_libraries_make_finished_jobs_stale_unless_reuse_accepts_them(monkeypatch, capsys):
+    """An unfinished job continues with REUSE, too."""
+    todo = [counting(name) for name in "ab"]
+    half = jobs.Job("c", "toy_jobs:fail_until_mended", {"steps": 10}, 10)
+    libraries(monkeypatch, torch="2.12")
+    first = jobs.run(todo, "smoke", "sepo")
+    with pytest.raises(jobs.JobError):
+        jobs.run([half], "smoke", "sepo")
+    libraries(monkeypatch, torch="2.13")
+    assert not any(job_.finished("smoke", job) for job in todo)
+    assert job_.state("smoke", todo[0]) == ("stale", "torch was 2.12 and is 2.13")
+    capsys.readouterr()
+    with monkeypatch.context() as reusing:
+        reusing.setenv("SEPO_REUSE", "yes")
+        assert jobs.run([*todo, half], "smoke", "sepo") == first | {"c": {**first["a"], "first": 5}}
+        assert job_.state("smoke", todo[0]) == ("reused", "torch was 2.12 and is 2.13")
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "2 of 3 jobs of sepo were finished before and are skipped; 2 of them are results of other code, "
+        "which REUSE=yes accepts (torch was 2.12 and is 2.13)."
+    )
+    jobs.run([*todo, half], "smoke", "sepo")
+    assert "\n2 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
+    monkeypatch.setenv("SEPO_REUSE", "yes")
+    assert jobs.run([counting("a", steps=4)], "smoke", "sepo")["a"]["first"] == 1  # other arguments
+
+
+def unlink(file):
+    file.unlink()
+
+
+def grow(file):
+    file.write_text("333")
+
+
+def change(file):
+    file.write_text("4")
+
+
+def empty(file):
+    file.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("state.txt", unlink, "state.txt of a is missing"),
+        ("state.txt", grow, "state.txt of a has 3 bytes in the place of 1"),
+        ("state.txt", change, "state.txt of a has another content"),
+        ("done.json", empty, "runs/smoke/checkpoints/a/done.json is damaged"),
+        ("done.json", grow, "runs/smoke/checkpoints/a/done.json is damaged"),
+    ],
+)
+def test_a_job_whose_files_have_changed_is_not_finished(name, damage, said, capsys):
+    first = jobs.run([counting("a")], "smoke", "sft")
+    assert job_.finished("smoke", counting("a"))
+    folder = paths.job("smoke", "a")
+    for file in (folder / "log.txt", folder / "trainer" / "checkpoint-1" / "x.bin", folder / "model" / "new"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("no part of the result")
+    assert job_.finished("smoke", counting("a"))
+    damage(folder / name)
+    assert job_.state("smoke", counting("a")) == ("damaged", said)
+    assert jobs.run([counting("a")], "smoke", "sft") == first
+    assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. What earlier")
+    (kept,) = paths.replaced("smoke").glob("*/a")
+    assert (kept / "trainer" / "checkpoint-1" / "x.bin").exists() and not (folder / "trainer").exists()
+
+
+def test_notes_that_are_lost_or_emptied_stop_nothing(capsys):
+    """started.json of a finished job is written again; without it nobody knows what an unfinished one did."""
+    note = paths.job("smoke", "a") / "started.json"
+    first = jobs.run([counting("a")], "smoke", "sft")
+    before = note.read_text()
+    for damage in (unlink, empty):
+        damage(note)
+        assert jobs.run([counting("a")], "smoke", "sft") == first and note.read_text() == before
+        assert "runs/smoke/checkpoints/a/started.json was damaged and has been" in capsys.readouterr().out
+    for name, damage, said in (("b", unlink, "of b is missing"), ("c", empty, "c/started.json is damaged")):
+        bad = jobs.Job(name, "toy_jobs:fail_until_mended", {"steps": 10}, 10)
+        with pytest.raises(jobs.JobError, match="killed half-way"):
+            jobs.run([bad], "smoke", "sft")
+        damage(paths.job("smoke", name) / "started.json")
+        with pytest.raises(jobs.JobError, match="killed half-way"):  # from its beginning
+            jobs.run([bad], "smoke", "sft")
+        assert said in capsys.readouterr().out
+
+
+EDITED = """\
+import os, sys
+from pathlib import Path
+from sepo_lib.config.errors import InputError
+from sepo_lib.run import jobs
+def run():
+    needs = ("sepo_lib.method.credit:assign",)
+    jobs.run([jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3, needs)], "smoke", "SEPO")
+def edit(old, new):
+    file = Path("sepo_lib/method/credit.py")
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+"""
+FLIP = 'edit("payoff_NGT - penalty_NGT", "payoff_NGT + penalty_NGT")'
+
+
+def test_an_edit_of_the_code_is_noticed(tmp_path, monkeypatch):
+    """In a copy of the kit: by a later process, and by one that began before it."""
+    shutil.copytree(Path(sepo_lib.__file__).parent, tmp_path / "sepo_lib")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])]))
+
+    def said(lines):
+        command = [sys.executable, "-c", EDITED + lines]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    running = f"run()\n{FLIP}\ntry:\n  run()\nexcept InputError as error:\n  print(error)"
+    assert said(running) == (
+        "sepo_lib/method/credit.py has changed since this process started; restart it (in a notebook: the "
+        "kernel) and run again.\n"
+    )
+    again = said("run()")
+    assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. What")
+    (kept,) = paths.replaced("smoke").glob("*/a")
+    assert {"done.json", "state.txt"} <= {file.name for file in kept.iterdir()}
+    skipped = "1 of 1 jobs of SEPO were finished before and are skipped"
+    assert said("edit('def _check(', '# why\\ndef _check(')\nrun()") == f"{skipped}.\n"
+
+
+def test_a_worker_with_other_code_runs_nothing():
+    """It was started after an edit that the process of the notebook has not seen."""
+    ours = counting("a").sources
+    error = job_.execute(counting("a"), jobs.Stage("smoke", "sft"), {**ours, "toy_jobs.py": "another"})
+    assert error.startswith("sepo_lib.config.errors.InputError: toy_jobs.py has changed since this process")
+    assert job_.execute(counting("a"), jobs.Stage("smoke", "sft"), ours) is None
 
 
 def test_a_job_that_failed_continues_in_its_folder():

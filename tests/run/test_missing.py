@@ -1,6 +1,5 @@
 """What a user reads who opens a notebook before those that it needs, or gives a value that does not exist."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from traitlets.config import Config
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.run import demonstration_files, recipes
+from sepo_lib.run import job as job_
 from sepo_lib.run.jobs import JobError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,8 +26,7 @@ def settings(tmp_path, monkeypatch):
 
 def finish(settings, jobs):
     for job in jobs:
-        done = paths.job(settings.run, job.name) / "done.json"
-        paths.replace_text(done, json.dumps({"fingerprint": job.fingerprint}))
+        job_.finish(settings.run, job, {}, 0.0)
 
 
 def asked(settings):

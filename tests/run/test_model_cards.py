@@ -10,7 +10,9 @@ from peft import PeftModel
 
 from sepo_lib.config import paths
 from sepo_lib.play import models
-from sepo_lib.run import demonstration_files, model_cards, steps
+from sepo_lib.run import demonstration_files, model_cards
+from sepo_lib.run.steps.sepo import run_sepo
+from sepo_lib.run.steps.sft import run_sft
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.05}
 SAMPLING = {"dtype": "float32", "temperature": 0.8, "max_new_tokens": 12}
@@ -34,7 +36,7 @@ def root(tmp_path_factory):
         shutil.copytree(nano, paths.models() / "nano")
         demonstration_files.write(paths.demonstrations(), ["split"], 40, seed=3)
         train = {"steps": 2, "epochs": 1, "batch": 4, "learning_rate": 1e-3, "max_length": 512, "seed": 1}
-        steps.run_sft(
+        run_sft(
             paths.job("smoke", SFT),
             silent,
             model="nano",
@@ -47,11 +49,11 @@ def root(tmp_path_factory):
             evaluated_on=[["split", "paper"]],
             labels=LABELS,
         )
-        steps.run_sepo(
+        run_sepo(
             paths.job("smoke", SEPO),
             silent,
             sft_job=SFT,
-            sft_fingerprint="the fingerprint",
+            sft_work="",
             sampling=SAMPLING,
             game="split",
             pools="paper",

@@ -4,7 +4,7 @@ import json
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.run import plan
-from sepo_lib.run.job import Job
+from sepo_lib.run.job import Job, finish
 
 
 def test_the_minutes_are_those_of_the_profiles_run(tmp_path, monkeypatch):
@@ -15,9 +15,7 @@ def test_the_minutes_are_those_of_the_profiles_run(tmp_path, monkeypatch):
     assert [row["minutes in all"] for row in plan.sections(settings, jobs)] == ["not known"] * 2
     paths.run("smoke").mkdir(parents=True)
     paths.manifest("smoke").write_text(json.dumps({"jobs": {"a": 60.0, "b": 120.0, "c": 2.0}}))
-    done = paths.job(settings.run, "b")
-    done.mkdir(parents=True)
-    (done / "done.json").write_text(json.dumps({"fingerprint": jobs["first"][1].fingerprint}))
+    finish(settings.run, jobs["first"][1], {}, 120.0)
     assert settings.run != "smoke" and settings.workers == 2
     assert plan.sections(settings, jobs | {"none": []}) == [
         {"section": "first", "jobs": 2, "finished": 1, "minutes in all": "1.5"},

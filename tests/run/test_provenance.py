@@ -10,7 +10,7 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
 from sepo_lib.report import publishing
-from sepo_lib.run import job, provenance
+from sepo_lib.run import provenance
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -51,13 +51,6 @@ def test_a_committed_run_is_older_than_the_corrections_that_it_does_not_have(pro
     assert (provenance.older(profile) is None) == (made >= provenance.CORRECTED)
     tables = [name for name in provenance.read(profile)["sha256"] if name.startswith("data/")]
     assert [name for name in provenance.verify(profile) if name.startswith(tuple(tables))] == []
-
-
-def test_a_job_that_finished_before_the_last_correction_is_done_again(monkeypatch):
-    one = job.Job("a", "toy_jobs:count", {"start": 1, "steps": 1}, 1)
-    before = one.fingerprint
-    monkeypatch.setattr(job, "CORRECTED", "2099-01-01")
-    assert one.fingerprint != before
 
 
 def test_what_was_made_again_is_dated_and_vouched_for(run):

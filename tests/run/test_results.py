@@ -13,7 +13,9 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation, measures, statistics
 from sepo_lib.report import remeasure
-from sepo_lib.run import recipes, results, steps
+from sepo_lib.run import job as job_
+from sepo_lib.run import recipes, results
+from sepo_lib.run.steps import records, sepo, sft
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -50,7 +52,7 @@ def finish(settings, jobs):
         log = {"sft": "sft", "sepo": "training"}.get(keys["stage"] if "gradient" not in job.name else "")
         if log:
             evaluation.save({log: pd.DataFrame([{**keys, "step": 1, "loss": 2.0}])}, folder, "log")
-        paths.replace_text(folder / "done.json", json.dumps({"fingerprint": job.fingerprint}))
+        job_.finish(settings.run, job, {}, 0.0)
 
 
 def written(settings):
@@ -165,14 +167,14 @@ def test_the_rows_of_a_log_keep_their_steps(settings, monkeypatch):
     rows = [{"step": step, "loss": 1.0 / step, "objective": 0.0} for step in (1, 2, 3)]
     model = type("Model", (), {"eval": lambda self: None, "train": lambda self: None})()
     policy = type("Policy", (), {"engine": None})()
-    monkeypatch.setattr(steps, "load_policy", lambda *a, **k: (model, None, policy))
-    monkeypatch.setattr(steps.demonstration_files, "load", lambda *a: None)
-    monkeypatch.setattr(steps, "_evaluate", lambda *a: None)
-    monkeypatch.setattr(steps.sft, "train", lambda *a, **k: rows)
-    monkeypatch.setattr(steps.sepo, "train", lambda *a, **k: rows)
-    for jobs, name in ((recipes.sft_jobs, "sft"), (recipes.sepo_jobs, "training")):
+    monkeypatch.setattr(sft.demonstration_files, "load", lambda *a: None)
+    monkeypatch.setattr(records, "evaluate", lambda *a: None)
+    kinds = ((recipes.sft_jobs, "sft", sft, sft.sft), (recipes.sepo_jobs, "training", sepo, sepo.sepo))
+    for jobs, name, step, training in kinds:
+        monkeypatch.setattr(step, "load_policy", lambda *a, **k: (model, None, policy))
+        monkeypatch.setattr(training, "train", lambda *a, **k: rows)
         job = jobs(settings)[0]
-        run = getattr(steps, job.function.partition(":")[2])
+        run = getattr(step, job.function.partition(":")[2])
         folder = paths.job("mine", name)
         run(folder, lambda *a: None, **job.arguments)
         table = pd.read_parquet(folder / f"{name}-log.parquet")

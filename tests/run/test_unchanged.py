@@ -150,16 +150,16 @@ def test_jobs_of_older_code_are_used_on_request_and_named(root, monkeypatch, cap
     known["finished"] = "2026-11-27T00:00:00+00:00"
     assert provenance.read("smoke")["jobs"] == {"sft/seed-1": known}
     assert unchanged.reused_jobs("smoke") == [] and provenance.reused("smoke") is None
-    monkeypatch.setenv(provenance.REUSE, "yes")
-    monkeypatch.setattr(job, "state", lambda run, one: SimpleNamespace(name="reused"), raising=False)
+    monkeypatch.setenv(job.REUSE, "yes")
+    monkeypatch.setattr(job, "state", lambda run, one: SimpleNamespace(name="reused"))
     assert unchanged.reused_jobs("smoke") == ["sft/seed-1"]
     provenance.finish("smoke", unchanged.reused_jobs("smoke"))
     assert provenance.read("smoke")["jobs"] == {"sft/seed-1": known | {"reused": True}}
     sentence = "1 of 1 jobs was made by older code (REUSE=yes)."
     assert provenance.reused("smoke") == sentence and changes() == []
-    monkeypatch.delenv(provenance.REUSE)
+    monkeypatch.delenv(job.REUSE)
     assert changes() == ["the job sft/seed-1 was made by older code"]
     assert cli.main(["reproduce", "--profile", "smoke", "--reuse", "yes"]) == 0
-    assert sentence in capsys.readouterr().out and os.environ[provenance.REUSE] == "yes"
+    assert sentence in capsys.readouterr().out and os.environ[job.REUSE] == "yes"
     assert cli.main(["reproduce", "--profile", "smoke", "--reuse", "perhaps"]) == 2
     assert capsys.readouterr().err == "error: REUSE must be yes or no, not 'perhaps'.\n"

@@ -13,7 +13,8 @@ from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation, rows
 from sepo_lib.method import credit
-from sepo_lib.run import provenance, recipes, steps
+from sepo_lib.run import provenance, recipes
+from sepo_lib.run.steps import sepo as step
 from sepo_lib.studies import estimators, headroom, sensitivity
 
 LE = 2.4  # of the prisoner's dilemma, whose s is 1
@@ -44,11 +45,11 @@ def trained(monkeypatch, run):
     policy = Uniform()
     policy.engine = None
     model = SimpleNamespace(eval=lambda: None, train=lambda: None)
-    monkeypatch.setattr(steps, "load_policy", lambda *args, **kwargs: (model, None, policy))
-    monkeypatch.setattr(steps.sepo, "train", train)
+    monkeypatch.setattr(step, "load_policy", lambda *args, **kwargs: (model, None, policy))
+    monkeypatch.setattr(step.sepo, "train", train)
     job = recipes.sepo_jobs(run)[0]
     folder = paths.job(run.run, job.name)
-    steps.run_sepo(folder, lambda step, metrics: None, **job.arguments)
+    step.run_sepo(folder, lambda step, metrics: None, **job.arguments)
     return configs[0], *(evaluation.collect([folder], name) for name in ("evaluation", "training"))
 
 

@@ -22,7 +22,7 @@ def table(tmp_path_factory):
         folder,
         lambda step, metrics: steps.append(step),
         sft_job="sft/seed-1",
-        sft_fingerprint="",
+        sft_work="",
         sampling={"dtype": "float32", "temperature": 0.8, "max_new_tokens": 16},
         game="ipd",
         pools="paper",

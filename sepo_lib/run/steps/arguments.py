@@ -1,0 +1,71 @@
+"""The arguments of the jobs with a language model. All values are JSON-able.
+
+This module imports no library, so that the jobs of a run can be listed in a moment.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyJob:
+    """The arguments of every job that plays with a language model. All values are JSON-able."""
+
+    sampling: dict
+    """Arguments of `load_policy`: number format, temperature, longest answer, engine."""
+    evaluation: dict
+    """Sizes of the evaluation: episodes by game, shift_episodes, and how Kuhn's strategy is read."""
+    labels: dict
+    """Columns of every row that the job writes: profile, model, stage, arm, preset, seed, step, and more."""
+    weights: dict = field(default_factory=dict)
+    """Game -> weights of J in the place of the game's own (`games.get`); only games in which they differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseJob(PolicyJob):
+    """The arguments of `run_base`."""
+
+    model: str
+    """The name of the model."""
+    model_sha256: str
+    """Hash of its content (`model_files`), so that another model with the same name is another job."""
+    evaluated_on: list
+    """Pairs (game, pool set)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTJob(BaseJob):
+    """The arguments of `run_sft`."""
+
+    data: str
+    """The folder of the demonstrations, from the root."""
+    data_sha256: dict
+    """Game -> hash of its demonstrations."""
+    train: dict
+    """Fields of `sepo_lib.training.sft.SFTSettings`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SEPOJob(PolicyJob):
+    """The arguments of `run_sepo`."""
+
+    sft_job: str
+    """The job whose model the training starts from."""
+    sft_work: str
+    """`Job.work` of that job, so that another SFT model makes this another job."""
+    game: str
+    pools: str
+    """The pool set that is trained on and evaluated against."""
+    preset: str
+    arm: str
+    """The arm in the place of the preset's own."""
+    train: dict
+    """Fields of `sepo_lib.training.sepo.SEPOConfig`."""
+    train_weights: list | None = None
+    """le, lc, lx in training alone (exploiter study and sweep); None: those of the game or of `weights`."""
+    exploiter: dict | None = None
+    """Arguments of `BestResponse`; None: the exploiter pool."""
+    same_as: dict | None = None
+    """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
+
+    If `proven`, the two estimators are equal in this game. Otherwise the other job is that of the arm
+    reward_only, and its log must show that `constant` had the same advantages in every batch."""

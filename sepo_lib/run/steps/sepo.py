@@ -1,0 +1,88 @@
+"""The job of SEPO training."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sepo_lib import games
+from sepo_lib.config import paths, progress
+from sepo_lib.config.progress import Report
+from sepo_lib.measure import evaluation
+from sepo_lib.measure.best_response import BestResponse
+from sepo_lib.measure.rows import weight_columns
+from sepo_lib.method import credit
+from sepo_lib.play.engines import distributed
+from sepo_lib.play.policy import load_policy
+from sepo_lib.run import model_cards
+from sepo_lib.run.job import fingerprint_of, finished_alike
+from sepo_lib.run.steps import records
+from sepo_lib.run.steps.arguments import SEPOJob
+from sepo_lib.training import sepo
+
+ROUNDING = 1e-9  # advantages that differ by less are equal
+
+
+def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
+    """Train with SEPO from an SFT model and evaluate at every checkpoint. Arguments: `SEPOJob`.
+
+    Writes model/, training-log.parquet and the evaluations; if the results of another job are copied
+    (`same_as`), its tables alone.
+    """
+    job = SEPOJob(**arguments)
+    distributed.barrier()  # the first process has prepared the folder
+    if job.same_as and _copy_results(folder, job.same_as, job.labels):
+        report(job.labels["step"], {})
+        return {"shared_with": job.same_as["name"]}
+    sft_model = paths.other_job(folder, job.sft_job) / "model"
+    progress.doing("loading the SFT model")
+    model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
+
+    def evaluate(step: int) -> None:
+        model.eval()
+        records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
+        model.train()
+
+    config = sepo.SEPOConfig(
+        game=games.get(job.game, job.weights.get(job.game)),
+        pools=job.pools,
+        estimator=credit.preset(job.preset, job.arm),
+        temperature=job.sampling["temperature"],
+        max_new_tokens=job.sampling["max_new_tokens"],
+        penalty_weights=games.Weights(*job.train_weights) if job.train_weights else None,
+        exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
+        **job.train,
+    )
+    progress.doing(records.BEFORE_TRAINING)
+    rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
+    if distributed.rank():
+        return {}
+    if job.train["lora"]:
+        facts = {"game": job.game, "pools": job.pools, "preset": job.preset, "arm": job.arm}
+        facts |= {"train": job.train, "sampling": job.sampling, "run": job.labels}
+        facts |= {"base_fingerprint": fingerprint_of(sft_model.parent)}
+        model_cards.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
+    labels = {"game": job.game, "pools": job.pools, **job.labels}
+    log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))
+    evaluation.save({"training": log}, folder, "log")
+    return {"objective": rows[-1]["objective"]}
+
+
+def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
+    """Copy the tables of the job `same_as`, with the arm and preset of `labels`, if it trains the same model.
+
+    Returns False, and writes nothing, if it has not finished with the code of this job, or if its advantages
+    differ (`SEPOJob.same_as`).
+    """
+    source = paths.other_job(folder, same_as["name"])
+    if not finished_alike(source, same_as["work"], folder):
+        return False
+    log = pd.read_parquet(source / "training-log.parquet")
+    if not same_as["proven"] and log["constant_difference"].max() > ROUNDING:
+        return False
+    own = {"arm": labels["arm"], "preset": labels["preset"]}
+    if distributed.rank() == 0:
+        for file in source.glob("*.parquet"):
+            name, _, label = file.stem.partition("-")
+            evaluation.save({name: pd.read_parquet(file).assign(**own)}, folder, label)
+    return True
