@@ -100,6 +100,19 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, nano, m
     capsys.readouterr()
     assert cli.main(again) == 0 and provenance.read("smoke") == manifest  # no notebook has run
     assert capsys.readouterr().out.startswith("Nothing to do: the run smoke was finished on 20")
+
+    file = paths.job("smoke", "a") / "done.json"  # as if it were made by other code
+    older = json.loads(file.read_text()) | {"code": "0", "fingerprint": "0", "sources": {"toy_jobs.py": "0"}}
+    file.write_text(json.dumps(older))
+    paths.table("smoke", "claims").unlink()
+    monkeypatch.setenv("SEPO_REUSE", "")
+    assert cli.main([*again, "--reuse", "yes"]) == 0
+    said = capsys.readouterr().out
+    assert "  changed   data/results/smoke/claims.csv is missing\n" in said
+    assert "1 of 2 jobs was made by older code (REUSE=yes)." in said
+    made = provenance.read("smoke")["jobs"]
+    assert made["a"]["reused"] and made["a"]["code"] == "0" and "reused" not in made["b"]
+    assert made["b"]["finished"].startswith("20") and set(made["b"]) >= {"seconds", "code", "commit", "dirty"}
     assert cli.main(["verify", "--profile", "smoke"]) == 0
     paths.table("smoke", "claims").write_text("claim\n")
     pd.DataFrame().to_csv(paths.results("smoke") / "more.csv")

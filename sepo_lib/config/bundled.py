@@ -1,4 +1,4 @@
-"""The folders of models by name: nano, and SmolLM2-135M-Instruct, which a package index serves."""
+"""The folders of models by name: nano, SmolLM2-135M-Instruct of a package, other folders, and hub models."""
 
 import importlib.metadata
 import subprocess

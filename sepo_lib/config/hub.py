@@ -14,7 +14,7 @@ from sepo_lib.config import model_folder
 from sepo_lib.config.errors import InputError, MissingError
 
 #: A hub id: the repository, and the revision if one is named.
-ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(@(?P<revision>\w[\w.-]*(/[\w.-]+)*))?")
+ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@\w[\w.-]*(/[\w.-]+)*)?")
 #: Seconds after which the hub counts as out of reach.
 PATIENCE = 8.0
 
@@ -25,7 +25,8 @@ def snapshot(name: str) -> Path:
     Raises MissingError if the hub is needed and cannot be reached or refuses the model, and InputError if it
     has no such revision, or if what it has cannot be loaded.
     """
-    repository, revision = ID.fullmatch(name).group("repository", "revision")
+    repository, _, after = name.partition("@")
+    revision = after or None
     folder = _cached(repository, revision)
     parts = model_folder.lacking(folder) if folder else []
     if folder and not parts:

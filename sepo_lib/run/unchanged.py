@@ -14,6 +14,7 @@ from typing import Any
 
 import sepo_lib
 from sepo_lib.config import files, paths
+from sepo_lib.config.errors import DamagedError
 from sepo_lib.config.settings import Settings, spell
 from sepo_lib.run import game_files, job, model_files, provenance
 
@@ -97,7 +98,10 @@ def _changed_files(run: str, name: str) -> list[str]:
     folder = paths.job(run, name)
     if not (folder / "done.json").exists():
         return [f"the job {name} is no longer there"]
-    done = files.read_json(folder / "done.json", "run the same command again")
+    try:
+        done = files.read_json(folder / "done.json", "the job runs again")
+    except DamagedError as error:
+        return [str(error).rstrip(".")]
     return [f"{text} in {paths.relative(folder)}" for text in files.changed(folder, done.get("files", {}))]
 
 

@@ -103,6 +103,7 @@ JOB, EXECUTED = "runs/smoke/checkpoints/sft/seed-1", "runs/smoke/notebooks/00_ba
         (write(EXECUTED), f"{EXECUTED} has changed"),
         (write(f"{JOB}/log"), None),
         (write(f"{JOB}/model/a"), f"model/a has 5 bytes in the place of 7 in {JOB}"),
+        (write(f"{JOB}/done.json"), f"{JOB}/done.json is damaged: it is no valid JSON; the job runs again"),
         (lambda root: shutil.rmtree(root / JOB), "the job sft/seed-1 is no longer there"),
     ],
 )
