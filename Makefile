@@ -10,6 +10,7 @@ SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
+REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -56,11 +57,11 @@ DOCS := .cache/docs
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
-	  --seeds '$(SEEDS)' --steps '$(STEPS)'
+	  --seeds '$(SEEDS)' --steps '$(STEPS)' --reuse '$(REUSE)'
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile study --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
-	  --seeds '$(SEEDS)' --steps '$(STEPS)'
+	  --seeds '$(SEEDS)' --steps '$(STEPS)' --reuse '$(REUSE)'
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -104,7 +105,7 @@ clean:  ## Remove what runs have made, except what git holds
 	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [RUN=]'
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [RUN=] [REUSE=yes]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 define FIND_PYTHON

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import textwrap
 import time
@@ -10,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import paths, profiles
-from sepo_lib.config.errors import MissingError
+from sepo_lib.config import bundled, paths, profiles
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.settings import plain
-from sepo_lib.run import headless, jobs, lock, provenance, replaced, runs
+from sepo_lib.run import headless, job, jobs, lock, model_files, provenance, replaced, runs, unchanged
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seeds", help="training seeds, such as 11,12,13")
     one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
     one.add_argument("--steps", help="training steps of SFT and SEPO")
+    one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -105,7 +107,10 @@ def _existing(options: argparse.Namespace) -> str:
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    """Run the notebooks in order; see `_parser` for the options."""
+    """Run the notebooks in order; see `_parser` for the options.
+
+    Nothing is run if the run is finished and nothing that it depends on has changed.
+    """
     given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
     settings = runs.settings(options.run, options.profile, **given)
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
@@ -114,20 +119,31 @@ def reproduce(options: argparse.Namespace) -> int:
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
             "restore it with git."
         )
+    _accept_older_code(options.reuse)
+    bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
     changed = profiles.overrides(settings)
     parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
     parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}
     parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
     with lock.held(settings.run, "make reproduce"):
-        _reproduce(settings, parameters)
+        changes = unchanged.changes(settings)
+        if changes == []:
+            _nothing_to_do(settings.run)
+        else:
+            _reproduce(settings, parameters, changes or [])
     return 0
 
 
-def _reproduce(settings: profiles.Settings, parameters: dict[str, Any]) -> None:
+def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changes: Sequence[str]) -> None:
+    """Run the notebooks, and build the report; `changes` are printed."""
     headless.announce(settings)
+    if changes:
+        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
+        print(f"  changed   {changes[0]}{more}", flush=True)
     replaced.make_room(settings.run)
     begun = time.monotonic()
-    provenance.start(settings)
+    model, made_from = model_files.described(settings.model), unchanged.made_from(settings)
+    provenance.start(settings, model=model, made_from=made_from)
     since = paths.manifest(settings.run).stat().st_mtime
     with headless.kernel(settings.run):
         for number, name in enumerate(paths.NOTEBOOKS, start=1):
@@ -135,9 +151,30 @@ def _reproduce(settings: profiles.Settings, parameters: dict[str, Any]) -> None:
             with provenance.stage(settings.run, name), headless.progress(settings.run, label):
                 headless.run_notebook(name, settings.run, parameters)
     replaced.stale(settings.run, since)  # every notebook has written its tables and figures again
-    provenance.finish(settings.run)
+    provenance.finish(settings.run, unchanged.reused_jobs(settings.run))
     _build_report(settings.run)
+    unchanged.seal(settings.run)
     _conclude(settings.run, time.monotonic() - begun)
+
+
+def _accept_older_code(reuse: str | None) -> None:
+    """Let this process, and those that it starts, use jobs of older code if `reuse` is yes."""
+    if reuse not in (None, "", "no", "yes"):
+        raise InputError(f"REUSE must be yes or no, not '{reuse}'.")
+    if reuse == "yes":
+        os.environ[job.REUSE] = reuse
+
+
+def _nothing_to_do(run: str) -> None:
+    """Print that the run is finished and where its results are."""
+    print(
+        f"Nothing to do: the run {run} was finished on {provenance.read(run)['finished']} by this code with "
+        "these settings,\nand all its files are unchanged. To make it again, move "
+        f"{headless.folder(paths.run(run))} away first."
+    )
+    if note := provenance.reused(run):
+        print(note)
+    _where(run)
 
 
 def _build_report(profile: str) -> None:
@@ -161,9 +198,16 @@ def _conclude(profile: str, seconds: float) -> None:
     print(textwrap.indent(claims.as_text(decided), "  "))
     if provenance.read(profile)["profile"] == "smoke":
         print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
-    print(f"\n  report    {paths.relative(paths.report(profile))}")
-    print(f"  tables    {headless.folder(paths.results(profile))}")
-    print(f"  figures   {headless.folder(paths.figures(profile))}")
+    if note := provenance.reused(profile):
+        print(f"\n  {note}")
+    _where(profile)
+
+
+def _where(run: str) -> None:
+    """Print where the results of a run are."""
+    print(f"\n  report    {paths.relative(paths.report(run))}")
+    print(f"  tables    {headless.folder(paths.results(run))}")
+    print(f"  figures   {headless.folder(paths.figures(run))}")
 
 
 # ------------------------------------------------------------------------------- the other commands

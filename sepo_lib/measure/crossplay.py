@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import bundled, paths, profiles
 from sepo_lib.games.base import POOLS, Action, Game, GameLoop
 from sepo_lib.measure import measures
 from sepo_lib.measure.inspection import open_policy
@@ -44,7 +44,7 @@ def crossplay(
     domain = games.get(game)
     _episodes_of(domain, pools, episodes, POOLS)
     for model in models.values():
-        profiles.load("paper", model=model)
+        bundled.resolve(profiles.load("paper", model=model).model)
     policies = {name: open_policy(model) for name, model in models.items()}
     table = matrix(policies, domain, pools, episodes, seed)
     if folder is not None:

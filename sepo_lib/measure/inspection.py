@@ -1,7 +1,6 @@
 """Look at one finished model: open it as a policy, and read its first prompt and answer in a game."""
 
 import json
-from pathlib import Path
 
 from sepo_lib.config import bundled, profiles
 from sepo_lib.games.base import Game, View
@@ -16,7 +15,7 @@ def open_policy(model: str) -> LanguageModelPolicy:
     with those of the profile `paper`. Raises ValueError if there is no such model.
     """
     settings = profiles.load("paper", model=model)
-    found = Path(bundled.resolve(settings.model))
+    found = bundled.resolve(settings.model)
     for folder in (found, found.parent):
         if (folder / "started.json").exists():
             job = json.loads((folder / "started.json").read_text(encoding="utf-8"))

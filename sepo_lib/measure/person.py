@@ -53,7 +53,7 @@ def play_against(
         opponent = _scripted(domain, watch, say)
     else:
         opponent = stateless(lambda view, rng: choose(domain, view, ask, say))
-    bundled.resolve(profiles.load("paper", model=model).model)  # a wrong name is an error at once
+    bundled.resolve(profiles.load("paper", model=model).model)  # what cannot be had is an error at once
     try:
         say(f"Loading {model} ...")
         from sepo_lib.measure.inspection import open_policy  # here: this import takes several seconds

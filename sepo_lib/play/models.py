@@ -1,14 +1,13 @@
 """Load a model and its tokenizer: `nano` (the offline default), `smollm2`, a hub id or a folder."""
 
 import os
-from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel
+from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib.config import bundled
+from sepo_lib.config import bundled, model_folder
 
 #: The linear layers that LoRA adapts, by their names in the architectures known here.
 LORA_LAYERS = (
@@ -22,26 +21,18 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
-    natively). Raises OSError with one plain sentence when a hub id cannot be reached, and errors as
-    `bundled.resolve` does.
+    natively). Raises errors as `bundled.resolve` does.
     """
-    where = bundled.resolve(name)
+    folder = bundled.resolve(name)
+    where = str(folder)
     disable_progress_bar()
-    if Path(where, "adapter_config.json").exists():
-        model, tokenizer = load(PeftConfig.from_pretrained(where).base_model_name_or_path, dtype)
+    if (base := model_folder.base_of(folder)) is not None:
+        model, tokenizer = load(base, dtype)
         return PeftModel.from_pretrained(model, where).merge_and_unload().eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if _bfloat16_is_native() else "float32"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype))
-    except OSError as error:
-        if Path(where).exists():
-            raise
-        raise OSError(
-            f"'{name}' is not on this machine and no model hub could be reached. Download it elsewhere and "
-            "pass its folder: MODEL=/path/to/folder."
-        ) from error
+    tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(device()).eval(), tokenizer

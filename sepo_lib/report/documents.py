@@ -84,7 +84,7 @@ def real_model(profile: str) -> str:
 
     Raises FileNotFoundError as `results` does.
     """
-    jobs = provenance.read(profile)["jobs"]
+    jobs = provenance.seconds_of_jobs(provenance.read(profile))
     return render(
         "report/templates/real_model.md.j2",
         run=_run(profile),
@@ -95,7 +95,7 @@ def real_model(profile: str) -> str:
 
 
 def _run(profile: str) -> str:
-    """Sentences on the hardware, time and seeds of a run, and on whether it is older than corrections."""
+    """Sentences on the hardware, time and seeds of a run, and on older code that made it."""
     manifest = provenance.read(profile)
     return render(
         "report/templates/run.md.j2",
@@ -103,7 +103,7 @@ def _run(profile: str) -> str:
         minutes=round(provenance.duration(manifest) / 60),
         hardware=manifest["hardware"],
         seeds=manifest["settings"]["seeds"],
-        older=provenance.older(profile),
+        notes=[note for note in (provenance.older(profile), provenance.reused(profile)) if note],
     )
 
 

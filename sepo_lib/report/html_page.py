@@ -55,6 +55,7 @@ def build(profile: str) -> Path:
         "report/templates/report.html.j2",
         run=profile,
         older=provenance.older(profile) or "",
+        reused=provenance.reused(profile) or "",
         facts=facts(manifest, evaluation),
         versions=plain(manifest.get("versions", {})),
         settings=plain(manifest.get("settings", {})),

@@ -15,7 +15,7 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import evaluation, exploitability
 from sepo_lib.report import claims, html_page
-from sepo_lib.run import provenance, replaced, results
+from sepo_lib.run import provenance, replaced, results, unchanged
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
@@ -42,6 +42,7 @@ def run(profile: str) -> list[str]:
         changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
         if paths.report(profile).exists():
             html_page.build(profile)
+            unchanged.seal(profile)
     return changed
 
 

@@ -1,13 +1,10 @@
 """How the settings of a run become the arguments of its jobs. `recipes` lists the jobs."""
 
-import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings, sampling
 from sepo_lib.measure import switches
 from sepo_lib.measure.best_response import EXPLOITERS
@@ -179,15 +176,3 @@ def seed_of(job: Job) -> int:
 def seed_folder(job: Job) -> str:
     """The last part of the names of all jobs with this seed."""
     return f"seed-{seed_of(job)}"
-
-
-@functools.cache
-def model_sha256(model: str) -> str:
-    """sha256 of the weights of `model` if it is on this machine, else its name."""
-    folder = paths.model(model)
-    if folder is None:
-        return model
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

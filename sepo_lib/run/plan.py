@@ -15,7 +15,7 @@ def sections(settings: Settings, jobs: Mapping[str, Sequence[Job]]) -> list[dict
     or else the run of the profile. They are not known if its manifest lacks a job.
     """
     runs = [run for run in (settings.run, settings.profile) if paths.manifest(run).exists()]
-    took = provenance.read(runs[0]).get("jobs", {}) if runs else {}
+    took = provenance.seconds_of_jobs(provenance.read(runs[0])) if runs else {}
     return [
         {
             "section": section,

@@ -2,14 +2,13 @@
 
     start(settings)                      versions, commit, settings, hardware
     with stage(run, "02_sft"): ...       seconds and attempts, added up over interruptions
-    finish(run)                          sha256 of every table and figure
+    finish(run)                          sha256 of every table and figure, and the code of every job
     verify(run)                          differences between the files and the manifest
 
 The manifest names no machine, person or folder. Every path in it is relative to the root.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ import site
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 
+from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
@@ -50,8 +50,12 @@ CHANGES = (
 )
 
 
-def start(settings: Settings) -> dict[str, Any]:
-    """Begin a manifest and write it, or continue that of an interrupted run with the same settings."""
+def start(settings: Settings, **more: Any) -> dict[str, Any]:
+    """Begin a manifest and write it, or continue that of an interrupted run with the same settings.
+
+    `more` are further entries: the `model` (`model_files.described`) and what the run is `made_from`
+    (`unchanged.made_from`).
+    """
     plain = settings.as_dict()
     path = paths.manifest(settings.run)
     before = read(settings.run) if path.exists() else {}
@@ -72,6 +76,7 @@ def start(settings: Settings) -> dict[str, Any]:
             "stages": before["stages"] if continues else {},
             "jobs": before.get("jobs", {}),  # of the run before, for `plan`; `finish` replaces them
             "sha256": {},
+            **more,
         },
     )
 
@@ -95,30 +100,51 @@ def record(run: str, name: str, seconds: float) -> None:
     _write(run, manifest)
 
 
-def finish(run: str) -> dict[str, Any]:
+def finish(run: str, reused: Collection[str] = ()) -> dict[str, Any]:
     """Close the manifest and return it. It then also has
 
     - the date, and the sha256 of every table and figure;
     - the versions of the rules of the claims;
-    - the seconds of every job (`jobs`), of all jobs (`job_seconds`, each job counted once), and of the jobs
-      that were finished before the run was started (`job_seconds_before`).
+    - for every job its seconds, when it was finished, and the code that made it (`jobs`). Those of `reused`
+      were made by older code;
+    - the seconds of all jobs (`job_seconds`, each job counted once), and of the jobs that were finished
+      before the run was started (`job_seconds_before`).
     """
     manifest, folder = read(run), paths.checkpoints(run)
     files = sorted(folder.rglob("done.json"))
-    jobs = {
-        file.parent.relative_to(folder).as_posix(): json.loads(file.read_text(encoding="utf-8"))["seconds"]
-        for file in files
-    }
+    jobs = {file.parent.relative_to(folder).as_posix(): _made(file) for file in files}
+    for name in reused:
+        jobs[name]["reused"] = True
+    seconds = {name: job["seconds"] for name, job in jobs.items()}
     started = datetime.strptime(manifest["started"], CLOCK).replace(tzinfo=UTC).timestamp()
     before = [job for job, file in zip(jobs, files, strict=True) if file.stat().st_mtime < started]
     closed = {
         "finished": _now(),
         "jobs": jobs,
-        "job_seconds": round(sum(jobs.values()), 1),
-        "job_seconds_before": round(sum(jobs[job] for job in before), 1),
+        "job_seconds": round(sum(seconds.values()), 1),
+        "job_seconds_before": round(sum(seconds[job] for job in before), 1),
         "rules": revisions.versions(),
     }
     return _write(run, manifest | closed | {"sha256": _hashes(run)})
+
+
+def add(run: str, **entries: Any) -> None:
+    """Add entries to the manifest of a run, or replace them."""
+    _write(run, read(run) | entries)
+
+
+def seconds_of_jobs(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """Job -> the seconds it took. Older manifests hold nothing else of a job."""
+    jobs = manifest.get("jobs", {})
+    return {name: job["seconds"] if isinstance(job, Mapping) else job for name, job in jobs.items()}
+
+
+def reused(run: str) -> str | None:
+    """A sentence if jobs of this run were made by older code, which REUSE=yes accepted; else None."""
+    jobs = read(run).get("jobs", {}) if paths.manifest(run).exists() else {}
+    older = sum(isinstance(job, Mapping) and "reused" in job for job in jobs.values())
+    were = "was" if older == 1 else "were"
+    return f"{older} of {len(jobs)} jobs {were} made by older code (REUSE=yes)." if older else None
 
 
 def remade(run: str, files: Iterable[Path]) -> list[str]:
@@ -129,7 +155,7 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
     Returns the paths of the changed files, relative to the root.
     """
     manifest = read(run)
-    made = {paths.relative(file): _sha256(file) if file.exists() else None for file in files}
+    made = {paths.relative(file): files_.sha256(file) if file.exists() else None for file in files}
     changed = [name for name, digest in made.items() if manifest["sha256"].get(name) != digest]
     if changed:
         entry = {"date": _now()[:10], "files": changed, "commit": commit()}
@@ -150,7 +176,7 @@ def read(run: str) -> dict[str, Any]:
         raise MissingError(
             f"The run '{run}' has no manifest ({paths.relative(path)}); `make reproduce` makes one."
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files_.read_json(path, "restore it with git, or delete it and run again")
 
 
 def own_rows(run: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +203,7 @@ def older(run: str) -> str | None:
     manifest = read(run) if paths.manifest(run).exists() else {}
     table = paths.table(run, "evaluation")
     made = manifest.get("sha256", {}).get(paths.relative(table))
-    if manifest.get("corrected", "") >= CORRECTED or not table.exists() or _sha256(table) != made:
+    if manifest.get("corrected", "") >= CORRECTED or not table.exists() or files_.sha256(table) != made:
         return None
     return (
         f"This run was made on {manifest['started'][:10]}, before the corrections of {CORRECTED} "
@@ -226,7 +252,7 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     if paths.lock().exists():
-        found["requirements.lock sha256"] = _sha256(paths.lock())
+        found["requirements.lock sha256"] = files_.sha256(paths.lock())
     return found
 
 
@@ -296,16 +322,20 @@ def _git(*arguments: str) -> str | None:
     return None
 
 
+def _made(done: Path) -> dict[str, Any]:
+    """When and by which code the job was finished that wrote `done`; older jobs note the seconds alone."""
+    facts = files_.read_json(done, "run the same command again")
+    commit = facts.get("commit") or {}
+    known = {name: facts[name] for name in ("seconds", "code", "finished") if name in facts}
+    return known | {name: commit[name] for name in ("commit", "dirty") if name in commit}
+
+
 def _hashes(run: str) -> dict[str, str]:
     folders = (paths.results(run), paths.figures(run))
     files = sorted(
         file for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.is_file()
     )
-    return {paths.relative(file): _sha256(file) for file in files}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {paths.relative(file): files_.sha256(file) for file in files}
 
 
 def _now() -> str:

@@ -24,7 +24,7 @@ from sepo_lib.config.profiles import (
 )
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
-from sepo_lib.run import demonstration_files, replaced
+from sepo_lib.run import demonstration_files, model_files, replaced
 from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
@@ -32,7 +32,6 @@ from sepo_lib.run.job_arguments import (
     game_of,
     labels_of,
     lora_arguments,
-    model_sha256,
     policy_arguments,
     policy_job,
     seed_folder,
@@ -78,7 +77,7 @@ def base_jobs(settings: Settings) -> list[Job]:
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "base", seed, BASE_STEP),
                 model=settings.model,
-                model_sha256=model_sha256(settings.model),
+                model_sha256=model_files.sha256(settings.model),
                 evaluated_on=pairs,
             ),
             len(pairs),
@@ -108,7 +107,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                 **policy_arguments(settings, settings.games),
                 labels=labels_of(settings, "sft", seed, steps),
                 model=settings.model,
-                model_sha256=model_sha256(settings.model),
+                model_sha256=model_files.sha256(settings.model),
                 evaluated_on=_evaluated_on(settings),
                 data=paths.relative(folder),
                 data_sha256=data,

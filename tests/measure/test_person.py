@@ -259,4 +259,4 @@ def test_the_folder_of_a_job_is_played_as_the_job_played_it(tmp_path, monkeypatc
         policy = open_policy(folder)
         assert (policy.temperature, policy.max_new_tokens) == (0.5, 7)
         assert policy.engine.model.num_parameters() == model.num_parameters()
-    assert bundled.resolve("job") == "job/model"  # from where one stands
+    assert bundled.resolve("job").as_posix() == "job/model"  # from where one stands

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
-from sepo_lib.run import demonstration_files, job_arguments, launch, recipes
+from sepo_lib.run import demonstration_files, launch, recipes
 from sepo_lib.run.job import finish, finished
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,18 +32,16 @@ def root(tmp_path, monkeypatch):
     """A kit of its own whose SFT model of seed 3 is nano."""
     nano = paths.models() / "nano"
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    job_arguments.model_sha256.cache_clear()
     settings = profiles.load("smoke", games="split", seeds=3, steps=2, by_hand=False)
     assert settings.run == MADE
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
-    demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
+    demonstration_files.write(folder, settings.sft_games, examples, settings.demonstrations_seed)
     (job,) = recipes.sft_jobs(settings)
     done = paths.job(MADE, job.name)
     shutil.copytree(nano, done / "model")
-    finish("smoke", job, {}, 0.0)
-    yield tmp_path
-    job_arguments.model_sha256.cache_clear()
+    finish(MADE, job, {}, 0.0)
+    return tmp_path
 
 
 def trained(folder, number):

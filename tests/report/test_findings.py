@@ -260,9 +260,11 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     paths.run("laptop").mkdir(parents=True)
     settings = {"seeds": [1], "model": "nano", "workers": 1}
     manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
-    paths.manifest("laptop").write_text(json.dumps(manifest | {"stages": {}, "job_seconds": 60}))
+    manifest |= {"stages": {}, "job_seconds": 60, "jobs": {"a": {"reused": True}, "b": {}, "c": {}}}
+    paths.manifest("laptop").write_text(json.dumps(manifest))
     write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)), profile="laptop")
     text = documents.results("laptop")
+    assert "training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).\n" in text
     assert (
         "- With the seeds and settings of `study`: C1: `published` **supported** 0.5 [0.25, 0.75]. "
         "C6 *paper pools*: `published` **inconclusive** 0.5 [0.25, 0.75]." in text

@@ -221,6 +221,13 @@ def test_without_a_manifest_the_tables_speak(run):
     assert "abc123" not in page.said and "Kuhn poker (kuhn)" in page.said and "1, 2, 3" in page.said
 
 
+def test_jobs_of_older_code_are_said(run):
+    manifest = json.loads(paths.manifest("p").read_text())
+    for jobs, said in (({"a": {"seconds": 1.0}}, False), ({"a": {"reused": True}, "b": {}}, True)):
+        paths.manifest("p").write_text(json.dumps(manifest | {"jobs": jobs}))
+        assert ("1 of 2 jobs was made by older code (REUSE=yes)." in built().said) == said
+
+
 def test_a_missing_table_names_its_notebook(run):
     paths.table("p", "claims").unlink()
     with pytest.raises(FileNotFoundError, match="05_figures"):

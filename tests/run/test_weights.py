@@ -13,7 +13,7 @@ from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation, rows
 from sepo_lib.method import credit
-from sepo_lib.run import job_arguments, provenance, recipes
+from sepo_lib.run import provenance, recipes
 from sepo_lib.run.steps import sepo as step
 from sepo_lib.studies import estimators, headroom, sensitivity
 
@@ -25,7 +25,7 @@ TRAIN, EVALUATION = {"ipd": {"exploit": 4.8}}, {"ipd": {"exploit": 0.9}}
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
-    monkeypatch.setattr(job_arguments, "model_sha256", lambda model: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     return tmp_path
 
 

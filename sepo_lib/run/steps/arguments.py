@@ -27,7 +27,7 @@ class BaseJob(PolicyJob):
     model: str
     """The name of the model."""
     model_sha256: str
-    """Hash of its weights, so that another model with the same name is another job."""
+    """Hash of its content (`model_files`), so that another model with the same name is another job."""
     evaluated_on: list
     """Pairs (game, pool set)."""
 
