@@ -50,6 +50,7 @@ def pretrain_job(settings: Settings) -> Job:
             "examples": settings.demonstrations_per_game,
             "batch": PRETRAIN_BATCH,
             "seed": settings.demonstrations_seed,
+            "checkpoint_every": settings.sft_checkpoint_every,
         },
         settings.pretrain_steps,
     )
@@ -108,6 +109,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                     "seed": seeds.derive(seed, "sft"),
                     "lora": lora_arguments(settings, "sft"),
                     "micro_batches": settings.micro_batches,
+                    "checkpoint_every": settings.sft_checkpoint_every,
                 },
             ),
             steps,
