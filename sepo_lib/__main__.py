@@ -1,7 +1,6 @@
 """How is it called? The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
-import logging
 import sys
 import textwrap
 import time
@@ -12,15 +11,23 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import MissingError
-from sepo_lib.run import headless, jobs, provenance
+from sepo_lib.run import endings, headless, jobs, provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, 130 if interrupted.
+    Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, and 128 + n if
+    signal n ends it: 130 after an interrupt.
     """
     options = _parser().parse_args(arguments)
+    with endings.signals_raised():
+        endings.end_with_make()
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command of `options`; an error is a sentence, and its exit code is returned."""
     try:
         return options.command(options)
     except headless.Stopped as stop:
@@ -32,13 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # hides errors of the interrupted cells
-        print(
-            "\nInterrupted. Nothing was deleted; the same command continues where it stopped.",
-            file=sys.stderr,
-        )
-        return 130
+    except (KeyboardInterrupt, endings.Terminated) as end:
+        terminated = isinstance(end, endings.Terminated)
+        then = _THEN.get(options.command, "the same command starts from the beginning")
+        print(f"\n{end if terminated else 'Interrupted.'} Nothing was deleted; {then}.", file=sys.stderr)
+        return end.code if terminated else 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -302,6 +307,10 @@ def notebooks(options: argparse.Namespace) -> int:
     print(f"Wrote the outputs of {len(published)} notebooks into {headless.folder(paths.notebooks())}")
     return document(options)
 
+
+_CONTINUES = "the same command continues where it stopped"
+#: What follows after a command was interrupted, if it does not start from the beginning.
+_THEN = {reproduce: _CONTINUES, study_tables: _CONTINUES, play: "a game that did not end has no result"}
 
 if __name__ == "__main__":
     sys.exit(main())
