@@ -46,14 +46,14 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BROWSES    := $(or $(BROWSER),$(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
 ONLINE     := $(if $(filter file,$(origin HF_HUB_OFFLINE)),env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE)
 
-KIT  := $(PYTHON) -m sepo_lib
+KIT  := exec env SEPO_MAKE=$$PPID $(PYTHON) -m sepo_lib# it gets the signals of make, and ends with it
 CODE := sepo_lib tests notebooks docs
 DOCS := .cache/docs
 
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test lab figures notebooks document verify remeasure bench docs clean
+.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench docs clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -69,6 +69,10 @@ test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache --no-logo
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+torture: env  ## Kill runs at random moments, resume them, and compare all results (KILLS=14)
+	@exec $(PYTHON) tests/torture.py --profile '$(or $(filter-out laptop,$(PROFILE)),smoke)' --games '$(GAMES)' \
+	  $(if $(KILLS),--kills '$(KILLS)')
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
 	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'
@@ -91,7 +95,7 @@ remeasure: env  ## Make tables, claims, figures and documents again from a run's
 	@$(KIT) remeasure --profile '$(PROFILE)' --run '$(RUN)'
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
-	@OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99 $(KIT) bench --model '$(MODEL)'
+	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model '$(MODEL)'
 
 docs: $(DOCS)/requirements-docs.txt  ## Build the documentation site in docs/_build/html; nothing is executed
 	@rm -rf docs/_api

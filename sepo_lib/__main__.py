@@ -1,7 +1,6 @@
 """How is it called? The commands behind the Makefile: `python -m sepo_lib <command>`, listed by `--help`."""
 
 import argparse
-import logging
 import os
 import sys
 import textwrap
@@ -14,15 +13,34 @@ from sepo_lib import games
 from sepo_lib.config import bundled, paths, profiles
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.settings import plain
-from sepo_lib.run import headless, job, jobs, lock, model_files, provenance, replaced, runs, unchanged
+from sepo_lib.run import (
+    endings,
+    headless,
+    job,
+    jobs,
+    lock,
+    model_files,
+    provenance,
+    replaced,
+    runs,
+    unchanged,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, 130 if interrupted.
+    Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, and 128 + n if
+    signal n ends it: 130 after an interrupt.
     """
     options = _parser().parse_args(arguments)
+    with endings.signals_raised():
+        endings.end_with_make()
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command of `options`; an error is a sentence, and its exit code is returned."""
     try:
         return options.command(options)
     except headless.Stopped as stop:
@@ -34,13 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # hides errors of the interrupted cells
-        print(
-            "\nInterrupted. Nothing was deleted; the same command continues where it stopped.",
-            file=sys.stderr,
-        )
-        return 130
+    except (KeyboardInterrupt, endings.Terminated) as end:
+        terminated = isinstance(end, endings.Terminated)
+        then = _THEN.get(options.command, "the same command starts from the beginning")
+        print(f"\n{end if terminated else 'Interrupted.'} Nothing was deleted; {then}.", file=sys.stderr)
+        return end.code if terminated else 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -365,6 +381,10 @@ def notebooks(options: argparse.Namespace) -> int:
         print(f"Wrote the outputs of {len(published)} notebooks into {headless.folder(paths.notebooks())}")
         return document(options)
 
+
+_CONTINUES = "the same command continues where it stopped"
+#: What follows after a command was interrupted, if it does not start from the beginning.
+_THEN = {reproduce: _CONTINUES, study_tables: _CONTINUES, play: "a game that did not end has no result"}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -85,6 +85,7 @@ class Settings:
     sft_batch: int
     sft_learning_rate: float
     sft_max_length: int
+    sft_checkpoint_every: int
 
     # SEPO (GRPO)
     preset: str

@@ -22,11 +22,12 @@ _CHAT_TEMPLATE = (
 
 
 def pretrain(
-    folder: Path, report: Report, *, played: list[str], steps: int, examples: int, batch: int, seed: int
+    folder: Path, report: Report, *, played: list[str], examples: int, seed: int, **train: int
 ) -> dict:
-    """Make `nano`: train its tokenizer, then `steps` steps on naive play of the games `played`.
+    """Make `nano`: train its tokenizer, then the model on naive play of the games `played`.
 
-    `examples` naive decisions per game (times its `pretraining_share`). Saves to folder/model. Returns
+    `examples` naive decisions per game (times its `pretraining_share`). `train` holds fields of
+    `sft.SFTSettings`: `steps`, `batch` and `checkpoint_every`. Saves to folder/model. Returns
     {"loss": the last loss, "parameters": the number of parameters}.
     """
     progress.doing("playing the naive examples")
@@ -43,7 +44,7 @@ def pretrain(
     tokenizer = train_tokenizer(texts)
     model = new_nano(tokenizer, seed)
     settings = sft.SFTSettings(
-        steps=steps, epochs=1, batch=batch, learning_rate=PRETRAIN_LEARNING_RATE, max_length=512, seed=seed
+        epochs=1, learning_rate=PRETRAIN_LEARNING_RATE, max_length=512, seed=seed, **train
     )
     data = naive.select_columns(["prompt", "completion"])
     progress.doing("preparing the training and its first step")

@@ -2,19 +2,22 @@
 
 import contextlib
 import json
+import logging
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import paths
 from sepo_lib.config.settings import Settings, spell
-from sepo_lib.run import lock, provenance
+from sepo_lib.run import endings, lock, provenance
 from sepo_lib.run.events import Follower, Progress
 from sepo_lib.run.workers import environment
 
@@ -24,8 +27,12 @@ FILE_INTERVAL, TERMINAL_INTERVAL = 10.0, 1.0
 #: Set while a notebook runs without a screen: then the command prints the progress, and `live` shows none.
 HEADLESS = "SEPO_HEADLESS"
 
+_PATIENCE = 10.0  # seconds for a kernel that was killed to be noticed
+
 _START_KERNEL = """
 import os, sys
+from sepo_lib.run.endings import end_with_parent
+end_with_parent(int(os.environ["JPY_PARENT_PID"]))
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
 from sepo_lib.run import lock
 lock.join()
@@ -63,33 +70,82 @@ def announce(settings: Settings) -> None:
 def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     """Execute one notebook in its own kernel and keep the executed copy in the folder of `run`.
 
-    Raises Stopped with the last line of the error if a cell fails.
+    Raises Stopped with the last line of the error if a cell fails. If this is interrupted, no process of the
+    kernel is left.
     """
-    import papermill
-
     target = paths.executed(run) / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
+    opened: list[subprocess.Popen] = []
     try:
-        papermill.execute_notebook(
-            str(paths.notebook(name)),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=str(paths.notebooks()),
-            progress_bar=False,
-        )
+        _in_a_thread(lambda: _execute(name, target, parameters, opened), opened)
     except Exception as error:
         kind = getattr(error, "ename", type(error).__name__)
         text = str(getattr(error, "evalue", error)).strip() or "it gave no reason"
-        last = text.splitlines()[-1]
+        reason = f"{kind}: {text.splitlines()[-1]}"
+        if kind == "DeadKernelError" and opened:
+            reason = f"its kernel {endings.death(opened[-1].poll())}"
         raise Stopped(
-            f"error: {name} stopped: {kind}: {last}\n"
+            f"error: {name} stopped: {reason}\n"
             f"The notebook as far as it went: {paths.relative(target)}\n"
             "Nothing was deleted; the same command continues where it stopped."
         ) from error
     finally:
         _forget_folders(target)
+
+
+def _execute(name: str, target: Path, parameters: dict[str, Any], opened: list[subprocess.Popen]) -> None:
+    """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # `Stopped` says what it would print
+
+    class Manager(AsyncKernelManager):
+        async def start_kernel(self, **options: Any) -> None:
+            await super().start_kernel(**options)
+            opened.append(self.provisioner.process)
+
+    papermill.execute_notebook(
+        str(paths.notebook(name)),
+        str(target),
+        parameters=parameters,
+        kernel_name="python3",
+        language="python",
+        cwd=str(paths.notebooks()),
+        progress_bar=False,
+        kernel_manager_class=Manager,
+    )
+
+
+def _in_a_thread(execute: Callable[[], None], opened: list[subprocess.Popen]) -> None:
+    """Call `execute` in another thread, and raise what it raises.
+
+    In the main thread nbclient would take SIGINT and SIGTERM for itself. If one of them, or another signal,
+    ends the wait, all processes of the kernel are killed first: the kernel leads a group of its own.
+    """
+    over, errors = threading.Event(), []
+
+    def call() -> None:
+        try:
+            execute()
+        except Exception as error:
+            errors.append(error)
+        finally:
+            over.set()
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        while not over.wait(1.0):
+            pass
+    except BaseException:
+        until = time.monotonic() + _PATIENCE
+        while not over.wait(0.1) and time.monotonic() < until:
+            for process in opened:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        raise
+    if errors:
+        raise errors[0]
 
 
 @contextlib.contextmanager

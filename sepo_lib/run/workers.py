@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
-from sepo_lib.run import code, game_files, lock
+from sepo_lib.run import code, endings, game_files, lock
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -40,10 +40,12 @@ GC_THRESHOLD = (100_000, 50, 50)
 def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
     """Run jobs in `number` processes, those with the most steps first.
 
-    Returns the name and the error of every job that fails. If a process dies, its job has failed, and another
-    process takes its place. Raises what `stage.look` raises, and KeyboardInterrupt; then no process is left.
+    Returns the name and the error of every job that fails. If a process is killed, another one continues its
+    job; a job whose process is killed again, or dies in another way, has failed. Raises what `stage.look`
+    raises, and KeyboardInterrupt; then no process is left.
     """
     errors: dict[str, str] = {}
+    killed: set[str] = set()  # jobs whose process was killed once
     waiting = sorted(todo, key=lambda job: -job.steps)  # the longest first, so that none is left for the end
     pool: list[Worker] = []
     try:
@@ -55,14 +57,20 @@ def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
                     worker.start(waiting.pop(0), stage)
             busy = {worker.pipe: worker for worker in pool if worker.job}
             for pipe in connection.wait(list(busy), timeout=INTERVAL):
-                worker = busy[pipe]
-                name = worker.job.name
+                worker, job = busy[pipe], busy[pipe].job
+                name = job.name
                 try:
                     error = worker.answer()
                 except (EOFError, OSError):
-                    error = f"its process ended with exit code {worker.end()}, out of memory perhaps"
+                    code = worker.end()
+                    error = f"its process {endings.death(code)}"
                     note_failure(name, stage, error)
                     pool.remove(worker)
+                    if code < 0 and name not in killed:
+                        print(f"{name}: {error}. Another process continues it.", flush=True)
+                        killed.add(name)
+                        waiting.insert(0, job)
+                        error = None
                 if error is not None:
                     errors[name] = error
             stage.look()
@@ -180,7 +188,7 @@ def _interrupts_blocked() -> Iterator[None]:
 def _serve(pipe: connection.Connection, rest: float) -> None:
     """The main function of a worker process. The parent handles interrupts."""
     gc.set_threshold(*GC_THRESHOLD)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    endings.end_with_parent(multiprocessing.parent_process().pid)
     while pipe.poll(rest):
         asked = pipe.recv()
         if asked != _GREETING:
@@ -188,12 +196,6 @@ def _serve(pipe: connection.Connection, rest: float) -> None:
             with lock.shared(profile):
                 asked = execute(job, Stage(profile, stage), sources)
         pipe.send(asked)
-
-
-def _die_with_parent() -> None:
-    """End with a killed parent: two processes must never train in one folder."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _surroundings() -> tuple:

@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
@@ -41,6 +40,7 @@ from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, answer_tree, distributed
+from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
@@ -113,13 +113,14 @@ def train(
     `report(step, metrics)` is called at every step, `evaluate(step)` at every checkpoint. Saves the trained
     model (with LoRA: the adapter) to folder/model. Returns the log, one dict per step.
     """
+    checkpoints = Checkpoints(folder / "trainer")
     trainer = SEPOTrainer(
         model,
         engine,
         config,
         processing_class=tokenizer,
         peft_config=models.lora(model, **config.lora) if config.lora else None,
-        callbacks=[StepLogger(report), _Checkpoints(config.checkpoint_every, evaluate)],
+        callbacks=[StepLogger(report), _Evaluations(config.checkpoint_every, evaluate), checkpoints],
         args=GRPOConfig(
             max_steps=config.steps,
             per_device_train_batch_size=2,
@@ -136,17 +137,13 @@ def train(
             temperature=config.temperature,
             max_completion_length=config.max_new_tokens,
             disable_dropout=True,
-            save_strategy="steps",
-            save_steps=config.checkpoint_every,
-            save_total_limit=1,
             ddp_find_unused_parameters=False,
             ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
-            **trainer_options(model, folder, config.seed),
+            **trainer_options(model, folder, config.seed, config.checkpoint_every),
         ),
     )
     trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(folder / "trainer") if (folder / "trainer").exists() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=checkpoints.newest())
     trainer.save_model(str(folder / "model"))
     return [row for row in trainer.state.log_history if "loss" in row]
 
@@ -283,7 +280,7 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     return [Row(*row, total, count) for row, (total, count) in sums.items()]
 
 
-class _Checkpoints(TrainerCallback):
+class _Evaluations(TrainerCallback):
     """Calls `evaluate(step)` when a checkpoint is due, before it is written."""
 
     def __init__(self, every: int, evaluate: Callable[[int], None]):

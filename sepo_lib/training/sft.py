@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from sepo_lib.chat import examples, templates
 from sepo_lib.play import models
 from sepo_lib.play.engines.answer_loss import AnswerLoss
+from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class SFTSettings:
     micro_batches: int = 1
     """Parts of a batch that go through the model one after the other: at most this many, and a divisor of
     `batch`."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints, from which a training that was stopped continues; None writes none."""
 
 
 def train(
@@ -53,8 +56,8 @@ def train(
     """Fine-tune `model` on the answers of `dataset` (columns: see `examples.prepare`).
 
     Saves the model (with LoRA: merged, and the adapter to folder/adapter) and the tokenizer to folder/model.
-    Calls `report(step, metrics)` at every step and returns the log, one dict per step. Raises ValueError for
-    data that cannot be trained on.
+    Continues from the last checkpoint in folder/trainer, to the same bytes. Calls `report(step, metrics)` at
+    every step and returns the log, one dict per step. Raises ValueError for data that cannot be trained on.
     """
     datasets.disable_progress_bars()
     dataset = examples.prepare(tokenizer, dataset, settings.max_length, templates.end_ids(model, tokenizer))
@@ -63,12 +66,13 @@ def train(
     if steps is not None:
         needed = min(steps * batch, len(dataset))
         dataset = dataset.shuffle(seed=settings.seed % 2**32).select(range(needed))
+    checkpoints = Checkpoints(folder / "trainer")
     trainer = AnswerTrainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=dataset,
         peft_config=models.lora(model, **lora) if lora else None,
-        callbacks=[StepLogger(report)],
+        callbacks=[StepLogger(report), checkpoints],
         args=SFTConfig(
             max_steps=-1 if steps is None else steps,
             num_train_epochs=settings.epochs,
@@ -78,12 +82,11 @@ def train(
             lr_scheduler_type="cosine",
             warmup_steps=0 if steps is None else min(20, steps // 10),
             max_length=None,  # `examples.prepare` has refused longer ones
-            save_strategy="no",
-            **trainer_options(model, folder, settings.seed),
+            **trainer_options(model, folder, settings.seed, settings.checkpoint_every),
         ),
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoints.newest())
     trained = trainer.model
     if lora:
         trained.save_pretrained(folder / "adapter")
@@ -97,11 +100,13 @@ class AnswerTrainer(AnswerLoss, SFTTrainer):
     """SFTTrainer; on a CPU `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
 
 
-def trainer_options(model: PreTrainedModel, folder: Path, seed: int) -> dict:
+def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_every: int | None) -> dict:
     """The arguments that both trainers take: folder/trainer for checkpoints, a log of every step, and the
     precision and device of `model`."""
     return {
-        "output_dir": str(folder / "trainer"),
+        "output_dir": str(unfinished(folder / "trainer")),
+        "save_strategy": "steps" if checkpoint_every else "no",
+        "save_steps": checkpoint_every or 1,
         "seed": seed % 2**32,
         "logging_steps": 1,
         "report_to": "none",

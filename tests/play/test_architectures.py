@@ -163,7 +163,7 @@ def test_the_examples_of_sft_begin_with_the_prompts_of_play(kind, loaded, tmp_pa
     class Stop(Exception):
         pass
 
-    def train(self):
+    def train(self, resume_from_checkpoint):
         seen["rows"] = list(self.train_dataset)
         raise Stop
 

@@ -98,7 +98,7 @@ def test_every_example_of_a_batch_is_trained_on_whatever_the_micro_batches(
     class Stop(Exception):
         pass
 
-    def train(self):
+    def train(self, resume_from_checkpoint):
         seen.append((self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps))
         raise Stop
 

@@ -18,6 +18,7 @@ class AnswerLoss:
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         on_cpu = self.model.device.type == "cpu"
         if return_outputs or not on_cpu or not self.model.training or self.aux_loss_enabled:
+            self._total_train_tokens = self._total_train_tokens or self._tokens_before()
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         lengths_B = inputs["attention_mask"].sum(dim=1)
         parts = [
@@ -31,6 +32,11 @@ class AnswerLoss:
         if num_items_in_batch is None:
             return loss / tokens
         return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
+
+    def _tokens_before(self):
+        """The tokens of the steps before the checkpoint that training continues from; TRL counts from 0."""
+        counts = (row["num_tokens"] for row in reversed(self.state.log_history) if "num_tokens" in row)
+        return next(counts, 0)
 
     def _answers(self, model, inputs):
         """Summed loss, number of correct predictions and number of tokens in the answers of padded rows."""

@@ -26,6 +26,18 @@ def barrier() -> None:
         distributed.barrier()
 
 
+def from_first(function: Callable[[], Any]) -> Any:
+    """`function()`, called in the first process alone; every process receives the result.
+
+    All processes must call this.
+    """
+    if world_size() == 1:
+        return function()
+    results = [function() if rank() == 0 else None]
+    distributed.broadcast_object_list(results)
+    return results[0]
+
+
 def map_shares(function: Callable[[Sequence], list], items: Sequence) -> list:
     """`function(items)`, with the items divided among the processes; every process receives all results.
 
