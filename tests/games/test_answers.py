@@ -6,7 +6,9 @@ that name no action are written here as a person reads them, without a look at t
 
 import random
 from collections import Counter
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sepo_lib.games import GAMES
@@ -71,8 +73,8 @@ PAIRS += [("{", "}"), "$", "$$", (r"\(", r"\)"), (r"\boxed{", "}"), (r"\text{", 
 PAIRS += [("<answer>", "</answer>"), ("<action>", "</action>"), ('{"action": "', '"}'), ("{'answer': ", "}")]
 #: Last lines that a person would not take for the choice of the action §; ¶ is another action.
 NO_ACTION = {
-    "negation": "not § ¦ never § ¦ do not § ¦ I will not play § ¦ anything but § ¦ don't choose § ¦ no more § ¦ "
-    "I refuse § ¦ not my choice: § ¦ neither § ¦ I will never § ¦ my answer is not §",
+    "negation": "not § ¦ never § ¦ do not § ¦ I will not play § ¦ anything but § ¦ don't choose § ¦ "
+    "no more § ¦ I refuse § ¦ not my choice: § ¦ neither § ¦ I will never § ¦ my answer is not §",
     "alternatives": "§ or ¶ ¦ §/¶ ¦ § and ¶ ¦ either § or ¶ ¦ § | ¶ ¦ § (¶) ¦ §? ¶ ¦ § vs. ¶ ¦ § > ¶ ¦ "
     "¶ → § ¦ choose § or ¶ ¦ I choose § or ¶ ¦ § rather than ¶",
     "list": "§, ¶ ¦ §, then ¶ ¦ § ¶ ¦ §; ¶ ¦ [§, ¶] ¦ §, § ¦ **§** **¶** ¦ (§) (¶) ¦ §. ¶ ¦ §! ¶! ¦ "
@@ -82,8 +84,8 @@ NO_ACTION = {
     "unsure": "§? ¦ §... ¦ §… ¦ maybe § ¦ § or so ¦ should I choose § ¦ I would choose § ¦ I might play § ¦ "
     "perhaps I choose § ¦ about § ¦ §?!",
     "others": "their action: § ¦ they played § ¦ opponent: § ¦ history: § ¶ ¦ > § ¦ "
-    "your move: § ¦ I chose § ¦ the other's choice is § ¦ last action: § ¦ the bid is § ¦ the wrong answer: § ¦ you choose § ¦ "
-    "my last move was §",
+    "your move: § ¦ I chose § ¦ the other's choice is § ¦ last action: § ¦ the bid is § ¦ "
+    "the wrong answer: § ¦ you choose § ¦ my last move was §",
     "markup": "~~§~~ ¦ <s>§</s> ¦ [ ] § ¦ <!-- § --> ¦ play(§) ¦ return § ¦ | § | ¦ \\cancel{§} ¦ <think>§ ¦ "
     '! § ¦ !§ ¦ ~§ ¦ (§ ¦ §) ¦ [§ ¦ §] ¦ {"action": "§", "other": "¶"} ¦ {"opponent": "§"} ¦ {"not": "§"}',
     "longer": "§§ ¦ x§ ¦ §ly ¦ §-¶ ¦ §_¶ ¦ non-§ ¦ §\u00e9 ¦ un§ ¦ §= ¦ =§ ¦ §+¶ ¦ -§- ¦ §/ ¦ @§ ¦ 1. § 1",
@@ -357,3 +359,13 @@ def test_an_action_is_read_as_its_game_spells_it():
     """Also where the text has the form of a wrapping, of a label or of a negation."""
     odd = ("(A)", "A", "not A", "Action: A", "I choose A.", "- 5", "5", "**", "A or B", "A?")
     assert [OWN.parse(f"So.\n{OWN.spell(action)}", odd) for action in odd] == list(odd)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_answers_of_the_committed_demonstrations_are_read(name):
+    legal = {"deal": [legal_demands((4, 4, 4))], "kuhn": [("PASS", "BET", "FOLD", "CALL")]}
+    folder = Path(__file__).parents[2] / "data" / "sft"
+    answers = pd.read_parquet(folder / f"{name}.parquet", columns=["assistant"])["assistant"].unique()
+    for answer in answers:
+        found = GAMES[name].parse(answer, legal.get(name, LEGAL.get(name))[0])
+        assert found is not None and GAMES[name].spell(found) == answer.splitlines()[-1], answer
