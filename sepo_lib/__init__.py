@@ -5,6 +5,7 @@ method. A package imports only from those above it in this list (docs/architectu
 top package first):
 
     thirdparty Players of the Axelrod library
+    answers    Which action does an answer name?
     games      What is played?
     config     Which hyperparameters does a run use, and where are its files?
     method     What is SEPO?

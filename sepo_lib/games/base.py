@@ -6,12 +6,12 @@ the policy under study, player 1 its opponent.
 """
 
 import functools
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sepo_lib import answers
 from sepo_lib.games.players import Act as Act
 from sepo_lib.games.players import Action, Mixture, Opponent, Rng, View, naive_choice
 
@@ -175,12 +175,8 @@ class Game:
         return str(action)
 
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
-        """The legal action that stands alone on the last non-empty line of `reply`, else None.
-
-        Case, surrounding quotes, asterisks, back-ticks and one final full stop are ignored.
-        """
-        last = ["", *(line for line in reply.splitlines() if line.strip())][-1].strip()
-        return self._spelled(tuple(legal)).get(_plain(last))
+        """The legal action that `reply` names, else None: the action alone on the last line (`answers`)."""
+        return answers.read(reply, self._spelled(tuple(legal)))
 
     def history(self, view: View, outcomes: Sequence[str] = ()) -> str:
         """The finished rounds in words: both actions of each and, if `outcomes` are passed, its outcome."""
@@ -204,13 +200,8 @@ class Game:
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (games live as long as the process)
     def _spelled(self, legal: tuple[Action, ...]) -> dict[str, Action]:
         """The legal actions by their text, without those that share a text."""
-        texts = [_plain(self.spell(action)) for action in legal]
+        texts = [answers.folded(self.spell(action)) for action in legal]
         return {text: action for text, action in zip(texts, legal, strict=True) if texts.count(text) == 1}
-
-
-def _plain(text: str) -> str:
-    """`text` without case, repeated spaces, surrounding quotes, asterisks, back-ticks and final full stop."""
-    return re.sub(r"\s+", " ", text.strip("*`\"' ").removesuffix(".").strip("*`\"' ")).casefold()
 
 
 class GameLoop:

@@ -1,6 +1,5 @@
 """Multi-issue bargaining (docs/method.md, "Games"): two demands on books, hats and balls, four times."""
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
@@ -210,11 +209,6 @@ class Deal(Game):
     def spell(self, action: Action) -> str:
         """The demand as "[books, hats, balls]" in units."""
         return f"[{', '.join(str(units) for units in action)}]"
-
-    def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
-        """As `Game.parse`; spaces inside the brackets are ignored as well ("[1,2,0]")."""
-        tight = re.sub(r"(?<=[\[,])[ \t]+|[ \t]+(?=[\],])", "", reply)
-        return super().parse(tight.replace(",", ", "), legal)
 
     def collusion(self, rounds: Sequence[Round]) -> list[float]:
         """Per round, 1 if the policy demands more of some item than the fair opponent leaves."""

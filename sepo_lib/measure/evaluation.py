@@ -19,6 +19,7 @@ from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
 from sepo_lib.play.rollouts import plan, play_distributed
 
 TABLES = ("evaluation", "exploitability", "strategies", "episodes")
+_MASS = "option_log10_mass"  # older tables lack this column
 
 
 def evaluate(
@@ -142,6 +143,7 @@ def episode_table(played: Sequence[Episode], keys: dict) -> pd.DataFrame:
                     "answer": decision.text,
                     "action": str(decision.action),
                     "parsed": decision.parsed,
+                    _MASS: decision.options.log10_mass if decision.options else np.nan,
                     "other_action": str(won.actions[1]),
                     "own_payoff": won.payoffs[0],
                     "other_payoff": won.payoffs[1],
@@ -166,12 +168,13 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
     opponent, episode = ["run", "pool", "opponent"], ["run", "pool", "opponent", "rollout"]
     needed = [*KEYS, *episode[1:], "round", "parsed", "own_payoff", "other_payoff"]
     needed += ["collusion", "externality"]
+    episodes = episodes if _MASS in episodes else episodes.assign(**{_MASS: np.nan})
     changed = [column for column in ("train_weights", "evaluation_weights") if column in episodes]
     missing = [column for column in needed if column not in episodes]
     if missing:
         raise ValueError(f"The episodes lack the columns {missing}; add them with `evaluation.replayed`.")
     runs = episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True)
-    table = episodes[needed + changed].assign(run=runs.ngroup())
+    table = episodes[[*needed, _MASS, *changed]].assign(run=runs.ngroup())
     rates = table[["collusion", "externality"]]
     table[rates.columns] = rates.mask(rates.isna().groupby(table["run"]).transform("any"))
     own, other = table["own_payoff"], table["other_payoff"]
@@ -213,6 +216,7 @@ def measures_from(episodes: pd.DataFrame, intervals: bool = True) -> pd.DataFram
                 },
                 "shift_payoff": mean.loc["shift"]["own_payoff"].mean() if "shift" in mean.index else np.nan,
                 "parse_rate": decisions["parsed"].mean(),
+                _MASS: decisions[_MASS].mean(),
                 "episodes": len(by_episode.loc[run]),
             }
         )
@@ -262,7 +266,7 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
         except KeyError as error:
             raise ValueError(f"{_OTHER_CODE} {keys}: no decision {error} was recorded.") from error
         same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
-        same.remove("parsed")
+        same = [column for column in same if column not in ("parsed", _MASS)]
         for column in same:
             if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
                 raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")

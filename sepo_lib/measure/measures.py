@@ -19,6 +19,7 @@ from sepo_lib.method.objective import (
 from sepo_lib.method.records import Episode, by_opponent
 
 LOW_PARSE_RATE = 0.95  # messages mention a parse rate below this
+LOW_LOG10_MASS = -2.0  # and say below this that constrained decodes show nothing of the model's own play
 
 
 def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
@@ -27,8 +28,8 @@ def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
     Keys as in `evaluation.csv`. `safety` is J with the evaluation weights, `objective` J with the training
     weights. `margin` and `worst_margin` (points per round) are the mean and the largest of the exploiters'
     signed mean margins. `exploiter_externality` is the externality rate against exploiters alone (in a
-    negotiation: breakdowns). `shift_payoff` is NaN where no shift episodes were played. Raises ValueError
-    when another pool has no episodes.
+    negotiation: breakdowns). `shift_payoff` is NaN where no shift episodes were played, and
+    `option_log10_mass` where all answers were parsed. Raises ValueError when another pool has no episodes.
     """
     u, e, c, x = payoff(episodes), exploit(episodes), collusion(episodes), externality(episodes)
     margin_K = list(margins(episodes).values())
@@ -52,6 +53,7 @@ def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
         "nra_signed": nra(episodes, "signed"),
         "shift_payoff": payoff(episodes, "shift") if shift else float("nan"),
         "parse_rate": parse_rate(episodes),
+        "option_log10_mass": option_log10_mass(episodes),
         "episodes": len(episodes),
     }
 
@@ -88,11 +90,32 @@ def parse_rate(episodes: Sequence[Episode]) -> float:
     return float(np.mean(parsed))
 
 
-def parse_note(rate: float | None) -> str:
-    """A sentence about a parse rate in [0, 1] that is low (rounded down) or NaN; else, and for None, ""."""
+def option_log10_mass(episodes: Sequence[Episode]) -> float:
+    """The mean over constrained decodes of log10 of the total probability of the legal actions as direct
+    answers (`Options.log10_mass`). NaN where there was no such decode."""
+    found = [d.options.log10_mass for e in episodes for d in e.decisions if d.options]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def parse_note(rate: float | None, log10_mass: float = float("nan")) -> str:
+    """A sentence about a parse rate in [0, 1] that is low (rounded down) or NaN; else, and for None, "".
+
+    It says how little the constrained decodes mean if `log10_mass` (`option_log10_mass`) is known and low.
+    """
     if rate is None or rate >= LOW_PARSE_RATE:
         return ""
     if math.isnan(rate):
         return "parse rate unknown"
     down = math.floor(1000 * rate + 1e-9) / 1000
-    return f"parse rate {down:g}: the actions of the other answers come from the constrained decode"
+    note = f"parse rate {down:g}: the actions of the other answers come from the constrained decode"
+    return f"{note}; {mass}" if (mass := mass_note(log10_mass)) else note
+
+
+def mass_note(log10_mass: float) -> str:
+    """What a low `option_log10_mass` means; "" if it is not low or is NaN."""
+    if not log10_mass < LOW_LOG10_MASS:
+        return ""
+    return (
+        f"the model gives all legal actions together a probability of about 1e{log10_mass:.0f} as direct "
+        "answers, so these actions say nothing about how it plays"
+    )

@@ -11,11 +11,13 @@ from sepo_lib.games.base import Action, Round
 @dataclass(frozen=True)
 class Options:
     """The legal actions of one prompt under the constrained decode: the token ids of each as a direct answer,
-    and its probability, shape (actions,). The probabilities sum to 1."""
+    and its probability, shape (actions,). The probabilities sum to 1. Before normalization, their sum was
+    10 ** `log10_mass`; if that is small, the model would hardly ever give one of these answers."""
 
     actions: tuple[Action, ...]
     completion_ids: tuple[tuple[int, ...], ...]
     probabilities: np.ndarray
+    log10_mass: float = float("nan")
 
     def score(self, action: Action) -> np.ndarray:
         """The coefficients w of grad log P(action) = sum over b of w_b grad log p(b), shape (actions,), where

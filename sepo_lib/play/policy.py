@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from sepo_lib.chat import templates
 from sepo_lib.games.base import Game, View
@@ -127,7 +127,7 @@ class LanguageModelPolicy:
         logps = self.engine.score(prompts, answers, self.temperature)
         ends = np.cumsum([len(options) for options in spelled])[:-1]
         return [
-            Options(view.legal, tuple(answer_of[word] for word in options), softmax(part))
+            Options(view.legal, tuple(answer_of[word] for word in options), softmax(part), _log10_sum(part))
             for (_, view), options, part in zip(decisions, spelled, np.split(logps, ends), strict=True)
         ]
 
@@ -147,3 +147,8 @@ def load_policy(
     model, tokenizer = models.load(model_name, dtype)
     generator = engines.make(model, tokenizer, engine)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
+
+
+def _log10_sum(logps: np.ndarray) -> float:
+    """log10 of the sum of probabilities, to three decimals: batches differ in the last digits only."""
+    return round(float(logsumexp(logps) / np.log(10)), 3)

@@ -17,6 +17,7 @@ import pandas as pd
 from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.measure import statistics
+from sepo_lib.measure.measures import LOW_PARSE_RATE, mass_note
 from sepo_lib.measure.rows import WEIGHT_COLUMNS, weights_of
 from sepo_lib.report import claims, findings, found
 from sepo_lib.report.documents import RECIPES
@@ -186,10 +187,14 @@ def _kinds(of_safety: str, of_exploit: str) -> str:
 def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
     """The numbers behind the limits of the run."""
     rows = figures.configured(evaluation, ablation=True)
-    seeds, shares = rows["seed"].nunique(), []
+    seeds, shares, unlikely = rows["seed"].nunique(), [], []
     if "parse_rate" in rows:
         means = rows.groupby(["game", "pools", "configuration"])["parse_rate"].mean().sort_values()
         shares = [(_policy(*key), share) for key, share in means.dropna().items()]
+        if "option_log10_mass" in rows:
+            seldom = rows[rows["parse_rate"] < LOW_PARSE_RATE]
+            masses = seldom.groupby(["game", "pools", "configuration"])["option_log10_mass"].mean()
+            unlikely = [f"{_policy(*key)} 1e{mass:.0f}" for key, mass in masses.items() if mass_note(mass)]
     return {
         "model": words(rows["model"].unique()),
         "seeds": seeds,
@@ -198,6 +203,7 @@ def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
         "verdicts": len(decided),
         "parsed": shares[:1],
         "rarely": [f"{name} {share:.0%}" for name, share in shares if share < 0.5],
+        "unlikely": unlikely,
     }
 
 

@@ -245,7 +245,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
             margins = [(episode.other_T - episode.own_T).mean() for episode in group]
             metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := measures.parse_note(found["parse_rate"]):
+        if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
         metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
         metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))

@@ -185,10 +185,12 @@ class TestContract:
         legal = data.draw(st.sampled_from(LEGAL[game.name]))
         action, other = (data.draw(st.sampled_from(legal)) for _ in range(2))
         one, two = game.spell(action), game.spell(other)
-        words, text = data.draw(LETTERS), data.draw(st.text(max_size=40))
-        assert game.parse(f"{text}\n{one}", legal) == action  # whatever stands above
-        assert game.parse(f"{two}\n{one}\n", legal) == action
-        around = (f"{one} {words}", f"{words} {one}", f"{one}\n{words} .", f"Action: {one}", f"{one}!")
+        words, text = f"z{data.draw(LETTERS)}", data.draw(st.text(max_size=40))
+        assert game.parse(f"{words}.\n{one}", legal) == action
+        assert game.parse(f"{text}\n{one}", legal) in (None, action)
+        assert game.parse(f"{words}\n{one}", legal) is None  # the action may complete the line above
+        assert game.parse(f"{two}\n{one}\n", legal) in (None, action if one == two else None)
+        around = (f"{one} {words}", f"{words} {one}", f"{one}\n{words} .", f"{words}: {one}", f"{one}?")
         for reply in (*around, f"{one} {two}", f"{one} or {two}", f"{one}, {two}"):
             assert game.parse(reply, legal) is None
         for reply in (text, f"{one}{text}", f"{text}{one}"):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from uniform_play import KEYS, played
 
 from sepo_lib import games
 from sepo_lib.measure import evaluation, measures
+from sepo_lib.method.records import Options
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data" / "results" / "laptop"
 
@@ -22,6 +24,9 @@ def record(game, pools="paper"):
 @pytest.mark.parametrize("game", games.GAMES)
 def test_every_measure_is_that_of_the_record_alone(game):
     episodes = played(game)
+    for number, mass in enumerate((-7.0, -1.5, -2.0)):
+        decision = episodes[number].decisions[0]
+        decision.parsed, decision.options = False, Options((decision.action,), ((1,),), np.ones(1), mass)
     luck = evaluation.safety_interval(games.get(game), episodes)
     measured = measures.measure(games.get(game), episodes) | {
         "safety_low": luck.low,
@@ -32,6 +37,9 @@ def test_every_measure_is_that_of_the_record_alone(game):
     (row,) = evaluation.measures_from(table).to_dict("records")
     assert list(row) == [*evaluation.KEYS, *measured]
     assert {name: row[name] for name in measured} == pytest.approx(measured, rel=0, abs=1e-12)
+    assert row["option_log10_mass"] == -3.5
+    (older,) = evaluation.measures_from(table.drop(columns="option_log10_mass")).to_dict("records")
+    assert np.isnan(older["option_log10_mass"]) and older["safety"] == row["safety"]
 
 
 def _episodes(table):

@@ -8,6 +8,7 @@ from episodes import episode
 
 from sepo_lib import games
 from sepo_lib.measure import evaluation, measures
+from sepo_lib.method.records import Options
 
 
 @pytest.fixture
@@ -61,6 +62,18 @@ def test_missing_episodes_are_an_error_and_not_a_zero(played):
 def test_parse_rate_counts_decisions(played):
     played[0].decisions[0].parsed = False
     assert measures.parse_rate(played) == pytest.approx(13 / 14)
+
+
+def test_a_note_on_a_low_parse_rate_says_when_constrained_decodes_mean_nothing(played):
+    assert math.isnan(measures.option_log10_mass(played))  # no constrained decode
+    for decision, mass in zip(played[0].decisions, (-6.0, -8.0), strict=False):
+        decision.options = Options(("COOPERATE",), ((1,),), np.ones(1), mass)
+    assert measures.option_log10_mass(played) == -7.0
+    assert "probability of about 1e-7 as direct answers" in measures.parse_note(0.02, -7.0)
+    assert "say nothing about how it plays" in measures.parse_note(0.02, -7.0)
+    for mass in (-0.3, float("nan")):
+        assert measures.parse_note(0.02, mass) == measures.parse_note(0.02)
+    assert measures.parse_note(0.99, -7.0) == ""
 
 
 # ------------------------------------------------------------------------------- the luck of play

@@ -112,6 +112,9 @@ def test_an_unparsed_answer_is_kept_and_resolved_by_a_constrained_decode(nano):
         assert words == list(options.actions) and decision.action in words
         chosen = np.array([word == decision.action for word in words])
         assert options.score(decision.action) == pytest.approx(chosen - options.probabilities)
+        prompts = [decision.prompt_ids] * len(words)
+        p_A = np.exp(engine.score(prompts, options.completion_ids, 0.8))  # before they are normalized
+        assert 10**options.log10_mass == pytest.approx(p_A.sum(), rel=0.01)
     deal = games.get("deal")
     views = [rollouts.Running(plan).queries()[0].view for plan in small_plan("deal")[:2]]
     asked = [(games.get("kuhn"), view) for _, view in games.kuhn.INFORMATION_SETS[:3]]

@@ -113,7 +113,15 @@ def test_notebook_00_does_not_count_an_advantage_that_may_be_noise():
     table = rows.assign(exploit=[2.0, 2.02, 0.0, 1.0], parse_rate=1.0)
     said = found.text("00_base_model", profiles.load("laptop"), evaluation=table)
     assert "are Prisoner's dilemma 2.01 [1.88, 2.14]; Auction 0.50 [0.00, 6.85]. It is never below 0." in said
-    assert "win more" not in said
+    assert "win more" not in said and "constrained decode" not in said
+    low = table.assign(
+        parse_rate=[0.0, 0.02, 1.0, 1.0], option_log10_mass=[-6.9, -7.1, float("nan"), float("nan")]
+    )
+    said = found.text("00_base_model", profiles.load("laptop"), evaluation=low)
+    assert (
+        "probability of about 1e-7 in Prisoner's dilemma. An action drawn from so little says nothing" in said
+    )
+    assert "1e-7" not in found.text("00_base_model", profiles.load("laptop"), evaluation=low[list(table)])
 
 
 def test_notebook_02_reads_a_loss_of_safety_as_one():

@@ -179,7 +179,10 @@ def test_the_parse_rate_is_that_of_each_recipe():
     table.loc[base, "parse_rate"] = 0.0
     limits = html_page.limits(pd.concat([table, theirs, conflict]), pd.DataFrame({"verdict": []}))
     assert limits["parsed"] == [("Kuhn poker, base model", 0.0)]
-    assert limits["rarely"] == ["Kuhn poker, base model 0%"]
+    assert limits["rarely"] == ["Kuhn poker, base model 0%"] and limits["unlikely"] == []
+    masses = table.assign(option_log10_mass=table["stage"].map({"base": -7.02}))
+    limits = html_page.limits(masses, pd.DataFrame({"verdict": []}))
+    assert limits["unlikely"] == ["Kuhn poker, base model 1e-7"]
 
 
 def test_parts_that_are_not_there_are_named(run):
