@@ -17,6 +17,13 @@ REUSE   ?=#         yes: use finished jobs of older code or libraries, and say s
 # In this order: PYTHON=..., an interpreter that has the packages; an active conda environment that has
 # them (conda env create -f environment.yml); else .venv, which `make env` makes from requirements.lock.
 
+ifeq ($(OS),Windows_NT)
+$(error The kit runs on Linux and macOS, not on native Windows: use WSL 2)
+endif
+ifneq ($(findstring :,$(CURDIR))$(findstring \#,$(CURDIR)),)
+$(error make and Python cannot work in a folder whose path has a colon or a number sign: move $(CURDIR))
+endif
+
 CONDA_KIT := $(if $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/lib/python3*/site-packages/trl))
 ifeq ($(origin PYTHON),undefined)
   ifneq ($(CONDA_KIT),)
@@ -24,6 +31,9 @@ ifeq ($(origin PYTHON),undefined)
   else
     PYTHON := .venv/bin/python
     STAMP  := .venv/requirements.lock
+    ifneq ($(shell test -x .venv/bin/python && echo it runs),it runs)
+      .PHONY: $(STAMP)#  the Python that .venv was made from is gone
+    endif
   endif
 endif
 
@@ -46,6 +56,8 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 BROWSES    := $(or $(BROWSER),$(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
 ONLINE     := $(if $(filter file,$(origin HF_HUB_OFFLINE)),env -u HF_HUB_OFFLINE -u TRANSFORMERS_OFFLINE)
 
+LOCKED = uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command 'make lock' $(LOCK)
+
 KIT  := exec env SEPO_MAKE=$$PPID $(PYTHON) -m sepo_lib# it gets the signals of make, and ends with it
 CODE := sepo_lib tests notebooks docs
 DOCS := .cache/docs
@@ -53,7 +65,7 @@ DOCS := .cache/docs
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench docs clean
+.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench docs lock clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile '$(PROFILE)' --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
@@ -97,13 +109,17 @@ remeasure: env  ## Make tables, claims, figures and documents again from a run's
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model '$(MODEL)'
 
-docs: $(DOCS)/requirements-docs.txt  ## Build the documentation site in docs/_build/html; nothing is executed
+docs: $(DOCS)/requirements-docs.lock  ## Build the documentation site in docs/_build/html; nothing is executed
 	@rm -rf docs/_api
 	@$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -c docs . docs/_build/html
 	@echo 'The site is docs/_build/html/index.html.'
 
 env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:
+
+lock:  ## Write the lock files again from pyproject.toml, with uv (LOCK=--upgrade takes new versions)
+	@$(LOCKED) --extra notebooks --group dev pyproject.toml -o requirements.lock
+	@$(LOCKED) --group docs -o requirements-docs.lock
 
 clean:  ## Remove what runs have made, except what git holds
 	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
@@ -112,29 +128,24 @@ help:  ## Show this list
 	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [RUN=] [REUSE=yes]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# A supported Python, which makes the environment (sepo_lib/config/environment.py). Where none is found, uv brings one.
 define FIND_PYTHON
-for python in python3.11 python3.12 python3.13 python3 none; do \
-  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+for python in python3.11 python3.12 python3.13 python3.14 python3 none; do \
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
 done; \
-if [ $$python = none ]; then echo 'error: no Python of version 3.11 or newer was found.' >&2; exit 1; fi
+if [ $$python = none ] && command -v uv >/dev/null; then \
+  python=$$(uv python find '>=3.11,<3.15' 2>/dev/null || { uv python install --quiet 3.11 && uv python find 3.11; }) || python=none; \
+fi; \
+if [ "$$python" = none ]; then \
+  echo 'error: Python 3.11 to 3.14 is needed, and none was found: install one, or uv, which brings its own.' >&2; exit 1; \
+fi
 endef
 
 # .venv keeps a copy of the lock that it was made from: while the two are the same there is nothing to do.
 .venv/requirements.lock: requirements.lock
-	@if cmp -s $< $@; then touch $@; exit 0; fi; \
-	if [ ! -x .venv/bin/python ]; then \
-	  $(FIND_PYTHON); \
-	  echo "Making .venv with $$python ..."; \
-	  $$python -m venv .venv || exit 1; \
-	fi; \
-	echo 'Installing the packages of requirements.lock into .venv; this is done once and takes 1 to 10 minutes ...'; \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r $< && \
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
-	cp $< $@ && echo 'The environment is ready.'
+	@if cmp -s $< $@ && .venv/bin/python -c '' 2>/dev/null; then touch $@; exit 0; fi; \
+	$(FIND_PYTHON); "$$python" -I sepo_lib/config/environment.py .venv $< --kit
 
 # The site has a place of its own: it needs neither torch nor the kit's packages.
-$(DOCS)/requirements-docs.txt: requirements-docs.txt
-	@$(FIND_PYTHON); \
-	echo 'Installing the packages of requirements-docs.txt into $(DOCS); this is done once ...'; \
-	$$python -m venv $(DOCS) && \
-	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r $< && cp $< $@
+$(DOCS)/requirements-docs.lock: requirements-docs.lock
+	@$(FIND_PYTHON); "$$python" -I sepo_lib/config/environment.py $(DOCS) $<

