@@ -56,10 +56,10 @@ def smollm2() -> Path:
     folder = _cache() / "smollm2"
     if (folder / "config.json").exists():
         return folder
+    gguf = _smollm2_gguf()
     import torch  # here because nothing else in this package needs torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    gguf = _smollm2_gguf()
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = AutoConfig.for_model(**source.config.to_dict())

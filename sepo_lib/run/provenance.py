@@ -21,15 +21,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
 from sepo_lib.run import code, revisions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Packages whose versions the manifest names: those that can change a number, and those that write files.
 PACKAGES = (*code.LIBRARIES, "pyarrow", "matplotlib", "seaborn", "papermill")
@@ -179,7 +180,7 @@ def read(run: str) -> dict[str, Any]:
     return files_.read_json(path, "restore it with git, or delete it and run again")
 
 
-def own_rows(run: str, table: pd.DataFrame) -> pd.DataFrame:
+def own_rows(run: str, table: "pd.DataFrame") -> "pd.DataFrame":
     """The rows of a run's table for the run's own model, which the manifest names.
 
     Raises InputError naming the models if the table has several and there is no manifest.
