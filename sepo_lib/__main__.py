@@ -232,9 +232,9 @@ def _where(run: str) -> None:
 def figures(options: argparse.Namespace) -> int:
     """Draw the figures of a run again; those that are no longer drawn are moved aside."""
     profile = _existing(options)
-    from sepo_lib import figures as drawing
-
     with lock.held(profile, "make figures"), replaced.keeping(paths.run(profile), [paths.figures(profile)]):
+        from sepo_lib import figures as drawing
+
         files = drawing.draw_all(profile)
         replaced.drop(paths.figures(profile), files)
     print(f"{len(files)} files in {headless.folder(paths.figures(profile))}")
@@ -317,10 +317,10 @@ def verify(options: argparse.Namespace) -> int:
 def remeasure(options: argparse.Namespace) -> int:
     """Make all tables that follow from the records of a run again, without training."""
     profile = _existing(options)
-    from sepo_lib.report import claims
-    from sepo_lib.report import remeasure as measuring
-
     with lock.held(profile, "make remeasure"):
+        from sepo_lib.report import claims
+        from sepo_lib.report import remeasure as measuring
+
         changed = measuring.run(profile)
         print(f"{len(changed)} files changed: {', '.join(changed)}." if changed else "No file has changed.")
         print(claims.as_text(paths.read_table(profile, "claims")))
@@ -370,11 +370,11 @@ def show_profiles(options: argparse.Namespace) -> int:
 
 def notebooks(options: argparse.Namespace) -> int:
     """Copy the outputs of a run into the notebooks in git: all of them, or none if one is refused."""
-    from sepo_lib.report import documents, publishing
-
     profile = _existing(options)
     written = [*map(paths.notebook, paths.NOTEBOOKS), paths.root() / "README.md"]
     with lock.held(profile, "make notebooks"):
+        from sepo_lib.report import documents, publishing
+
         with replaced.keeping(paths.run(profile), written):
             published = publishing.publish_run(profile)
             documents.update(profile)

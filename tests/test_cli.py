@@ -180,7 +180,7 @@ def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, comma
     [
         (
             "reproduce --profile smoke --run mine --games kuhn",
-            "The run 'mine' exists with other settings (games ipd, ",
+            "The run 'mine' exists with other settings (games ipd; here games kuhn); choose another name",
         ),
         (
             "reproduce --run mine --seeds 5",

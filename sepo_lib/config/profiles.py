@@ -240,6 +240,7 @@ def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
     compared = changed if made else [key for key in here if key in there]
     others = [key for key in compared if there.get(key) != here[key]]
     if others:
+        others = [key for key in others if key not in ("ablation_games", *SAME_AS)][:3] or others
         told = "; here ".join(_told({key: values.get(key) for key in others}) for values in (there, here))
         raise InputError(
             f"The run '{name}' exists with other settings ({told}); choose another name for the run."

@@ -347,7 +347,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--profile", default="smoke")
     parser.add_argument(
-        "--run", help="the name of the run (default: by-hand/<profile>, which trains everything)"
+        "--run", help="the name of the run (default: one below by-hand/, which trains everything)"
     )
     parser.add_argument(
         "--notebooks", nargs="+", help="the first characters of names, such as 00 03 (default: all)"
