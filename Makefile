@@ -9,6 +9,7 @@ MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
+AGAINST ?=#         verify: the run to compare with
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -81,8 +82,8 @@ notebooks: env  ## Write the outputs of a finished run into notebooks/ and READM
 document: env  ## Write the numbers of a run into README and docs/
 	@$(KIT) document --profile '$(PROFILE)'
 
-verify: env  ## Check the tables and figures of a run against its manifest
-	@$(KIT) verify --profile '$(PROFILE)'
+verify: env  ## Check a run against its manifest, or AGAINST=<run> against another run
+	@$(KIT) verify --profile '$(PROFILE)' --against '$(AGAINST)'
 
 remeasure: env  ## Make tables, claims, figures and documents again from a run's records
 	@$(KIT) remeasure --profile '$(PROFILE)'

@@ -46,8 +46,8 @@ def run(
     or in up to 1.5 times as many if that avoids a second wave. torch computes a job with `Job.threads`
     threads either way, so the number of workers changes no result. `watch` is called in this process about
     once a second, with one worker in a thread of its own, where what it prints goes to the log of the job. If
-    a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and processes at once and raises Interrupted. Raises ValueError if two
-    jobs would share a folder.
+    a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and
+    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder.
     """
     _check(jobs)
     todo = [job for job in jobs if result_of(profile, job) is None]
