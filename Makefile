@@ -11,6 +11,7 @@ GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
+AGAINST ?=#         verify: the run to compare with
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -100,8 +101,8 @@ notebooks: env  ## Write the outputs of a finished run into notebooks/ and READM
 document: env  ## Write the numbers of a run into README and docs/
 	@$(KIT) document --profile '$(PROFILE)' --run '$(RUN)'
 
-verify: env  ## Check the tables and figures of a run against its manifest
-	@$(KIT) verify --profile '$(PROFILE)' --run '$(RUN)'
+verify: env  ## Check a run against its manifest, or AGAINST=<run> against another run
+	@$(KIT) verify --profile '$(PROFILE)' --run '$(RUN)' --against '$(AGAINST)'
 
 remeasure: env  ## Make tables, claims, figures and documents again from a run's records
 	@$(KIT) remeasure --profile '$(PROFILE)' --run '$(RUN)'

@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     one = add("study-tables", study_tables, "Make the tables without a model: estimators.csv, headroom.csv.")
     one.add_argument("--games", help=f"all, or some of {all_games}, instead of the profile's games")
     one.add_argument("--groups", type=int, help="groups per opponent, instead of the profile's number")
-    add("verify", verify, "Check the tables and figures of a run against its manifest.")
+    one = add("verify", verify, "Check the tables and figures of a run against its manifest or another run.")
+    one.add_argument("--against", help="a run to compare it with; its own name stands for its version in git")
     add("remeasure", remeasure, "Make the tables of a run again from its records; nothing is trained.")
     one = add("play", play, "Play one game against a model.", profile=False)
     one.add_argument("game", help=all_games)
@@ -298,8 +299,14 @@ def coverage(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Compare a run with its manifest."""
+    """Compare a run with its manifest, or with another run."""
     profile = _existing(options)
+    if options.against:
+        from sepo_lib.run import verification
+
+        text, code = verification.against(profile, options.against)
+        print(text)
+        return code
     mismatches = provenance.verify(profile)
     for mismatch in mismatches:
         print(mismatch)

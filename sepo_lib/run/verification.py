@@ -1,0 +1,147 @@
+"""Compare a run with another one (`compare`), and say what differs between the two in words.
+
+A run is read from its folders. A run that is compared with its own name is compared with the version of it
+in git (HEAD): that is how a run that was made again is compared with the committed one.
+"""
+
+import io
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sepo_lib.config import files, paths
+from sepo_lib.config.errors import DamagedError, InputError, MissingError
+from sepo_lib.config.settings import spell
+from sepo_lib.run import compare
+
+#: Parts of a manifest that can explain a difference.
+PARTS = ("commit", "hardware", "versions", "settings")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run left behind: its manifest, its tables by name, and the content of its figures by file."""
+
+    name: str
+    manifest: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    figures: Mapping[str, bytes]
+
+    @property
+    def run(self) -> compare.Run:
+        """What `compare` needs of it."""
+        settings = self.manifest["settings"]
+        return compare.Run(self.name, self.tables, settings["games"], settings["seeds"])
+
+
+def against(run: str, other: str) -> tuple[str, int]:
+    """The comparison of two runs as text, and the exit code: 0 unless they differ or cannot be judged.
+
+    Raises MissingError if a run does not exist, InputError without a version in git, and DamagedError for a
+    file that cannot be read.
+    """
+    mine = on_disk(run)
+    theirs = in_git(other) if other == run else on_disk(other)
+    found = compare.compare(mine.run, theirs.run)
+    lines = [f"{mine.name} against {theirs.name}", "", *_table(found), "", *_figures(mine, theirs), ""]
+    lines += [*_surroundings(mine, theirs), "", compare.conclusion(found)]
+    return "\n".join(lines), int(compare.grade(found) in ("different", compare.OPEN))
+
+
+def on_disk(run: str) -> Snapshot:
+    """A run as it lies in its folders."""
+    if not paths.manifest(run).exists():
+        raise MissingError(f"There is no run '{run}': {paths.relative(paths.manifest(run))} is missing.")
+    manifest = files.read_json(paths.manifest(run), f"run `make reproduce PROFILE={run}` again")
+    tables = {name: paths.table(run, name) for name in compare.IDENTITY}
+    pictures = sorted(paths.figures(run).glob("*.*"))
+    return Snapshot(
+        run,
+        manifest,
+        {name: _parsed(name, file.read_bytes()) for name, file in tables.items() if file.exists()},
+        {file.name: file.read_bytes() for file in pictures},
+    )
+
+
+def in_git(run: str) -> Snapshot:
+    """A run as the last commit (HEAD) has it."""
+    manifest = _git("show", f"HEAD:{paths.relative(paths.manifest(run))}")
+    if manifest is None:
+        raise InputError(
+            f"The run '{run}' is not in git, so it cannot be compared with itself; name another run."
+        )
+    folders = [paths.relative(folder) for folder in (paths.results(run), paths.figures(run))]
+    listed = (_git("ls-tree", "-r", "--name-only", "HEAD", "--", *folders) or b"").decode().splitlines()
+
+    def show(file: str) -> bytes:
+        return _git("show", f"HEAD:{file}") or b""
+
+    tables = {name: paths.relative(paths.table(run, name)) for name in compare.IDENTITY}
+    pictures = [file for file in listed if file.startswith(f"{folders[1]}/")]
+    return Snapshot(
+        f"{run} in git",
+        json.loads(manifest),
+        {name: _parsed(name, show(file)) for name, file in tables.items() if file in listed},
+        {file.rsplit("/", 1)[1]: show(file) for file in pictures},
+    )
+
+
+def _table(found: list[compare.Compared]) -> Iterator[str]:
+    """One line per table, and its notes below it."""
+    yield f"{'table':<16}{'grade':<12}{'rows':>10}"
+    for one in found:
+        yield f"{one.table:<16}{one.grade:<12}{one.rows or '':>10}"
+        yield from (f"  {note}" for note in one.notes)
+
+
+def _figures(mine: Snapshot, theirs: Snapshot) -> Iterator[str]:
+    """How many figures have the same bytes, and which are missing."""
+    both = mine.figures.keys() & theirs.figures.keys()
+    same = sum(mine.figures[name] == theirs.figures[name] for name in both)
+    yield f"{same} of {len(both)} figures have the same bytes. Figures are drawn from the tables."
+    for own, there in ((mine, theirs), (theirs, mine)):
+        if alone := sorted(own.figures.keys() - there.figures.keys()):
+            yield f"{own.name} alone has {len(alone)} figures, such as {alone[0]}."
+
+
+def _surroundings(mine: Snapshot, theirs: Snapshot) -> Iterator[str]:
+    """The entries of the manifests that can explain a difference, where they differ."""
+    flat = [
+        {
+            f"{part}: {key}": spell(value)
+            for part in PARTS
+            for key, value in (one.manifest.get(part) or {}).items()
+        }
+        for one in (mine, theirs)
+    ]
+    names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
+    if not names:
+        yield "Code, hardware, versions and settings are the same in both manifests."
+        return
+    yield f"What differs in the manifests ({mine.name} | {theirs.name}):"
+    yield from (f"  {name}: {flat[0].get(name, '-')} | {flat[1].get(name, '-')}" for name in names)
+
+
+def _parsed(name: str, content: bytes) -> pd.DataFrame:
+    """A table from the content of its file, with every digit of its numbers."""
+    try:
+        if name in paths.PARQUET:
+            return pd.read_parquet(io.BytesIO(content))
+        return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedError(f"The table {name} is damaged ({reason}); make the run again.") from None
+
+
+def _git(*arguments: str) -> bytes | None:
+    """What a git command prints, None if it fails."""
+    command = ["git", "-C", str(paths.root()), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
