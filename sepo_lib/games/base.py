@@ -175,7 +175,11 @@ class Game:
         return str(action)
 
     def parse(self, reply: str, legal: Sequence[Action]) -> Action | None:
-        """The legal action that `reply` names, else None: the action alone on the last line (`answers`)."""
+        """The legal action that `reply` names, else None.
+
+        It must stand alone on the last line, perhaps in a wrapping ("**X**", "Action: X"), below the end of a
+        sentence. The rule is in `sepo_lib.answers` and in docs/method.md, "How an answer is read".
+        """
         return answers.read(reply, self._spelled(tuple(legal)))
 
     def history(self, view: View, outcomes: Sequence[str] = ()) -> str:

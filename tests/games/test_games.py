@@ -161,7 +161,7 @@ class TestContract:
     def test_prompts(self, game):
         rules = game.rules()
         assert len(rules.split()) <= 65
-        assert "last line" in rules
+        assert "alone on the last line" in " ".join(rules.split())  # the rule of reading
         for _, view, _ in play(game, uniform, 5)[1]:
             system, user = game.messages(view)
             assert system == {"role": "system", "content": rules}
