@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import caches, disk, files, paths, profiles
 from sepo_lib.config.errors import MissingError
 from sepo_lib.run import headless, jobs, provenance
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
+        caches.use_writable()
         return options.command(options)
     except headless.Stopped as stop:
         print(stop, file=sys.stderr)
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # hides errors of the interrupted cells
@@ -109,8 +110,11 @@ def reproduce(options: argparse.Namespace) -> int:
     if missing:
         raise MissingError(
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
-            "restore it with git."
+            f"{paths.RESTORE_NOTEBOOKS}."
         )
+    for name in paths.NOTEBOOKS:
+        files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
+    disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run, "model": given["model"]}
     parameters |= {key: list(getattr(settings, key)) if given[key] else None for key in ("seeds", "games")}
     parameters |= {"steps": settings.sepo_steps if given["steps"] else None}

@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib.config import bundled
+from sepo_lib.config import bundled, model_check
 
 #: The linear layers that LoRA adapts, by their names in the architectures known here.
 LORA_LAYERS = (
@@ -23,9 +23,10 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
     natively). Raises OSError with one plain sentence when a hub id cannot be reached, and errors as
-    `bundled.resolve` does.
+    `bundled.resolve` and `model_check.check` do.
     """
     where = bundled.resolve(name)
+    model_check.check(Path(where))
     disable_progress_bar()
     if Path(where, "adapter_config.json").exists():
         model, tokenizer = load(PeftConfig.from_pretrained(where).base_model_name_or_path, dtype)

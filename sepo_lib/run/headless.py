@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
+from sepo_lib.config import disk, paths
 from sepo_lib.config.settings import Settings, spell
 from sepo_lib.run import provenance
 from sepo_lib.run.events import Follower, Progress
@@ -64,13 +64,14 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     Raises Stopped with the last line of the error if a cell fails.
     """
     import papermill
+    from papermill.iorw import papermill_io
 
     target = paths.executed(run) / f"{name}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    papermill_io.register(_Executed.scheme, _Executed)
     try:
         papermill.execute_notebook(
             str(paths.notebook(name)),
-            str(target),
+            f"{_Executed.scheme}{target}",
             parameters=parameters,
             kernel_name="python3",
             language="python",
@@ -78,16 +79,11 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
             progress_bar=False,
         )
     except Exception as error:
-        kind = getattr(error, "ename", type(error).__name__)
-        text = str(getattr(error, "evalue", error)).strip() or "it gave no reason"
-        last = text.splitlines()[-1]
         raise Stopped(
-            f"error: {name} stopped: {kind}: {last}\n"
+            f"error: {name} stopped: {_reason(error)}\n"
             f"The notebook as far as it went: {paths.relative(target)}\n"
             "Nothing was deleted; the same command continues where it stopped."
         ) from error
-    finally:
-        _forget_folders(target)
 
 
 @contextlib.contextmanager
@@ -106,7 +102,7 @@ def kernel(log: Path) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        with environment({**joined, HEADLESS: "1"}):
+        with environment({**joined, "JUPYTER_RUNTIME_DIR": folder, HEADLESS: "1"}):
             yield
 
 
@@ -170,10 +166,29 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _forget_folders(notebook: Path) -> None:
-    """Remove the absolute paths that papermill writes into the metadata of a notebook."""
-    if notebook.exists():
-        content = json.loads(notebook.read_text(encoding="utf-8"))
+def _reason(error: Exception) -> str:
+    """Why a notebook stopped, in one line: the last line of the error of its cell, or of papermill's own."""
+    if not hasattr(error, "ename"):
+        return disk.in_one_line(error)
+    text = str(error.evalue).strip() or "it gave no reason"
+    return f"{error.ename}: {text.splitlines()[-1]}"
+
+
+class _Executed:
+    """Where papermill writes an executed notebook: in one step, and without the folders of this machine."""
+
+    scheme = "executed:"
+
+    @classmethod
+    def write(cls, text: str, path: str) -> None:
+        """Write the notebook `text` to `path`, which begins with `scheme`."""
+        content = json.loads(text)
         for key in ("input_path", "output_path"):
             content["metadata"].get("papermill", {}).pop(key, None)
-        paths.replace_text(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        target = Path(path.removeprefix(cls.scheme))
+        paths.replace_text(target, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def pretty_path(path: str) -> str:
+        """`path` as papermill logs it."""
+        return path

@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths, progress
+from sepo_lib.config import disk, files, paths, progress
+from sepo_lib.config.errors import DamagedError
 from sepo_lib.run import game_files
 from sepo_lib.run.events import Reporter, log_event, next_step
 from sepo_lib.run.provenance import CORRECTED
@@ -74,8 +75,9 @@ def execute(job: Job, stage: Stage) -> str | None:
     log_event(stage.profile, "job_start", **about)
     reporter = Reporter(stage.profile, about)
     begun = time.monotonic()
-    folder = _prepare(stage.profile, job)
+    folder = paths.job(stage.profile, job.name)
     try:
+        _prepare(folder, job)
         with _printing_to(folder / "log.txt"), progress.heard_by(reporter.hear):
             progress.doing("loading the libraries")
             module, name = job.function.split(":")
@@ -88,7 +90,7 @@ def execute(job: Job, stage: Stage) -> str | None:
         done = {"fingerprint": job.fingerprint, "seconds": seconds, "result": result}
         paths.replace_text(folder / "done.json", json.dumps(done, indent=1))
     except Exception as error:
-        line = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+        line = disk.in_one_line(error, folder)
         reporter.flush()
         note_failure(job.name, stage, line, traceback.format_exc())
         return line
@@ -114,22 +116,21 @@ def fingerprint_of(folder: Path) -> str | None:
 
 
 def note_failure(name: str, stage: Stage, error: str, details: str | None = None) -> None:
-    """Write error.txt (the `details`, or else the `error`) and log that the job has failed."""
-    paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
+    """Write error.txt (the `details`, or else the `error`) if there is space, and log that the job failed."""
+    with contextlib.suppress(OSError):  # of a full disk: `error` says so
+        paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
 
 
-def _prepare(profile: str, job: Job) -> Path:
-    """The folder of a job, emptied if it was left by a job with another fingerprint."""
-    folder = paths.job(profile, job.name)
-    started = _read(folder / "started.json")
-    if started and started["fingerprint"] != job.fingerprint:
+def _prepare(folder: Path, job: Job) -> None:
+    """Make the folder of a job; empty it if another job, or one that is not known any more, has left it."""
+    file = folder / "started.json"
+    if file.exists() and _read(file).get("fingerprint") != job.fingerprint:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "error.txt").unlink(missing_ok=True)
     started = {"fingerprint": job.fingerprint, **asdict(job)}
-    paths.replace_text(folder / "started.json", json.dumps(started, indent=1))
-    return folder
+    paths.replace_text(file, json.dumps(started, indent=1))
 
 
 @contextlib.contextmanager
@@ -144,4 +145,9 @@ def _printing_to(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """The content of a JSON file; nothing, and a line that says so, if it is damaged."""
+    try:
+        return files.read_json(path, "its job is run again") if path.exists() else {}
+    except DamagedError as error:
+        print(error)
+        return {}

@@ -28,6 +28,7 @@ import pandas as pd
 
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.config.files import read_json
 from sepo_lib.config.profiles import Settings
 from sepo_lib.run import revisions
 
@@ -36,6 +37,10 @@ PACKAGES = (
     *("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers"),
     *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
 )
+
+#: What every manifest has, and what to do about a damaged file of a run.
+_KEYS = ("started", "finished", "settings", "stages", "sha256")
+_AGAIN = "run the same command again"
 
 #: Format of times in a manifest (UTC).
 CLOCK = "%Y-%m-%d %H:%M UTC"
@@ -85,8 +90,11 @@ def stage(run: str, name: str) -> Iterator[None]:
     begun = time.monotonic()
     try:
         yield
-    finally:
-        record(run, name, time.monotonic() - begun)
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk must not hide why the body stopped
+            record(run, name, time.monotonic() - begun)
+        raise
+    record(run, name, time.monotonic() - begun)
 
 
 def record(run: str, name: str, seconds: float) -> None:
@@ -109,7 +117,7 @@ def finish(run: str) -> dict[str, Any]:
     manifest, folder = read(run), paths.checkpoints(run)
     files = sorted(folder.rglob("done.json"))
     jobs = {
-        file.parent.relative_to(folder).as_posix(): json.loads(file.read_text(encoding="utf-8"))["seconds"]
+        file.parent.relative_to(folder).as_posix(): read_json(file, _AGAIN, ("seconds",))["seconds"]
         for file in files
     }
     started = datetime.strptime(manifest["started"], CLOCK).replace(tzinfo=UTC).timestamp()
@@ -145,12 +153,12 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
 
 
 def read(run: str) -> dict[str, Any]:
-    """The manifest of a run. Raises MissingError naming the command that makes it."""
+    """The manifest of a run. Raises MissingError naming the command that makes it, or DamagedError."""
     path = paths.manifest(run)
     if not path.exists():
         command = f"make reproduce PROFILE={run}"
         raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path, f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept", _KEYS)
 
 
 def own_rows(run: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -268,7 +276,7 @@ def traces(text: str) -> list[str]:
     whatever looks like such a folder of another machine. Pictures embedded as base64 are ignored.
     """
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
-    here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
+    here = (paths.root().resolve(), _home(), Path(tempfile.gettempdir()), *site.getsitepackages())
     own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
     found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
     return found + sorted(set(_MACHINE.findall(text)))
@@ -278,6 +286,13 @@ def traces(text: str) -> list[str]:
 _MACHINE = re.compile(
     r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/)[\w.-]*|[A-Z]:\\+Users\\+\w+|site-packages"
 )
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # HOME is not set, and the system does not know this user
+        return Path("/")
 
 
 def _processor() -> str:
