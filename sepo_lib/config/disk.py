@@ -16,7 +16,7 @@ _AGAIN = "run the same command again"
 _SPACE = f"free some space and {_AGAIN}; nothing was deleted"
 #: Error number -> what is wrong with the file {0}, and what to do.
 _SENTENCES = {
-    errno.ENOSPC: "No space is left on the disk of {0}{free}; " + _SPACE,
+    errno.ENOSPC: "No space is left on the disk of {0}{free}: " + _SPACE,
     errno.EDQUOT: "The disk quota is used up, so {0} cannot be written; " + _SPACE,
     errno.EFBIG: "{0} would become larger than this system allows (see `ulimit -f`); raise the limit and "
     + _AGAIN,
@@ -35,8 +35,8 @@ _SENTENCES = {
 }
 #: Errors of the disk itself. A library may raise an error of its own because of one.
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-#: How safetensors (written in Rust) and torch (in C++) report one.
-_FOREIGN = re.compile(r"\(os error (\d+)\)|PytorchStreamWriter failed writing")
+#: How safetensors (written in Rust) and torch (in C++, without a number: then the disk counts as full) report one.
+_FOREIGN = re.compile(r"\(os error (\d+)\)|inline_container\.cc.*(?:failed writing|unexpected pos)")
 
 
 def explain(error: BaseException, otherwise: Path | None = None) -> str | None:
@@ -110,5 +110,5 @@ def _free(path: Path | None) -> str:
     """How much space the disk of `path` has, in brackets."""
     for folder in () if path is None else path.absolute().parents:
         with contextlib.suppress(OSError):
-            return f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB are free)"
+            return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB are free; more is needed)"
     return ""

@@ -29,6 +29,9 @@ def reading(path: Path, remedy: str, what: str = "") -> Iterator[None]:
     file that is not there raises FileNotFoundError as before, and short memory MemoryError.
     """
     try:
+        path.open(
+            "rb"
+        ).close()  # names a folder, or a missing permission, before a library takes it for damage
         yield
     except (Explained, FileNotFoundError, MemoryError):
         raise
@@ -47,21 +50,16 @@ def read_json(path: Path, remedy: str, keys: Iterable[str] = ()) -> dict[str, An
     """The JSON object in a file. Raises DamagedError if it is none, or if it lacks one of `keys`."""
     with reading(path, remedy, "it is no valid JSON"):
         content = json.loads(path.read_bytes())
-    if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
-        lacks = f"it lacks '{missing[0]}'" if isinstance(content, dict) else "it is no JSON object"
-        raise DamagedError(f"{shown(path)} is damaged: {lacks}; {remedy}.")
-    return content
+    return _mapping(content, path, remedy, keys)
 
 
-def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises DamagedError if it is none."""
+def read_yaml(path: Path, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises DamagedError if it is none, or if it lacks one of `keys`."""
     import yaml
 
     with reading(path, remedy):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise DamagedError(f"{shown(path)} is damaged: it holds no settings; {remedy}.")
-    return content
+    return _mapping(content, path, remedy, keys)
 
 
 def read_csv(path: Path, remedy: str) -> "pd.DataFrame":
@@ -82,7 +80,6 @@ def read_parquet(path: Path, remedy: str, **options: Any) -> "pd.DataFrame":
     import pandas as pd
 
     with reading(path, remedy, "it is no whole Parquet file"):
-        path.open("rb").close()  # pandas takes a folder for a table in parts
         return pd.read_parquet(path, **options)
 
 
@@ -119,3 +116,12 @@ def changed(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> list[str
         elif status.st_mtime_ns != facts["mtime_ns"] and sha256(folder / name) != facts["sha256"]:
             found.append(f"{name} has another content")
     return found
+
+
+def _mapping(content: Any, path: Path, remedy: str, keys: Iterable[str]) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        what = "it is empty" if content is None else "it is no mapping of names to values"
+        raise DamagedError(f"{shown(path)} is damaged: {what}; {remedy}.")
+    if missing := [key for key in keys if key not in content]:
+        raise DamagedError(f"{shown(path)} is damaged: it lacks '{missing[0]}'; {remedy}.")
+    return content

@@ -41,10 +41,8 @@ def check(folder: Path) -> None:
 def _check_safetensors(file: Path, remedy: str) -> None:
     from safetensors import safe_open
 
-    with files.reading(file, remedy):
-        file.open("rb").close()  # names a folder or a missing permission in plain words
-        with safe_open(file, framework="numpy"):
-            pass
+    with files.reading(file, remedy), safe_open(file, framework="numpy"):
+        pass
 
 
 def _remedy(folder: Path) -> str:

@@ -41,15 +41,17 @@ def document() -> dict[str, Any]:
     Raises InputError for an entry or a profile that does not exist, DamagedError for a damaged file.
     """
     file = Path(__file__).with_name("profiles.yaml")
-    content = files.read_yaml(file, _RESTORE)
-    needed = [field.name for field in fields(Settings)[2:]]
-    if missing := [name for name in needed if name not in (content.get("hyperparameters") or {})]:
-        raise DamagedError(f"{shown(file)} is damaged: it lacks '{missing[0]}'; {_RESTORE}.")
-    for name, block in content["hyperparameters"].items():
+    content = files.read_yaml(file, _RESTORE, ("profiles", "hyperparameters"))
+    for name, block in (content["hyperparameters"] or {}).items():
+        if not isinstance(block, dict) or "default" not in block:
+            raise DamagedError(f"{shown(file)} is damaged: {name} has no default; {_RESTORE}.")
         for entry in block:
             known(f"entry of {name} in profiles.yaml called", entry, ENTRIES)
         for profile in block.get("by_profile", {}):
             known(f"profile for by_profile of {name} called", profile, content["profiles"])
+    needed = [field.name for field in fields(Settings)[2:]]
+    if missing := [name for name in needed if name not in (content["hyperparameters"] or {})]:
+        raise DamagedError(f"{shown(file)} is damaged: it lacks '{missing[0]}'; {_RESTORE}.")
     return content
 
 

@@ -117,6 +117,6 @@ def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
 
 def _file(folder: str | Path, game: str) -> Path:
     path = Path(folder) / f"{game}.parquet"
-    if not path.is_file():
+    if not path.exists():
         raise MissingError(f"{paths.shown(path)} is missing; notebooks/01_demonstrations.ipynb makes it.")
     return path

@@ -38,8 +38,7 @@ PACKAGES = (
     *("open_spiel", "axelrod", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill"),
 )
 
-#: What every manifest has, and what to do about a damaged file of a run.
-_KEYS = ("started", "finished", "settings", "stages", "sha256")
+#: What to do about a damaged file of a run.
 _AGAIN = "run the same command again"
 
 #: Format of times in a manifest (UTC).
@@ -158,7 +157,7 @@ def read(run: str) -> dict[str, Any]:
     if not path.exists():
         command = f"make reproduce PROFILE={run}"
         raise MissingError(f"There is no such run: {paths.relative(path)} is missing; run `{command}`.")
-    return read_json(path, f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept", _KEYS)
+    return read_json(path, f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept")
 
 
 def own_rows(run: str, table: pd.DataFrame) -> pd.DataFrame:
