@@ -35,7 +35,7 @@ _SENTENCES = {
 }
 #: Errors of the disk itself. A library may raise an error of its own because of one.
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-#: How safetensors (written in Rust) and torch (in C++, without a number: then the disk counts as full) report one.
+#: How safetensors (Rust) and torch (C++) report one. torch gives no number; the disk then counts as full.
 _FOREIGN = re.compile(r"\(os error (\d+)\)|inline_container\.cc.*(?:failed writing|unexpected pos)")
 
 

@@ -29,9 +29,7 @@ def reading(path: Path, remedy: str, what: str = "") -> Iterator[None]:
     file that is not there raises FileNotFoundError as before, and short memory MemoryError.
     """
     try:
-        path.open(
-            "rb"
-        ).close()  # names a folder, or a missing permission, before a library takes it for damage
+        path.open("rb").close()  # a folder, or a missing permission, shows here
         yield
     except (Explained, FileNotFoundError, MemoryError):
         raise

@@ -295,6 +295,20 @@ def test_a_job_on_a_full_disk_fails_in_one_sentence_and_continues_when_there_is_
     )
 
 
+def test_an_executed_notebook_is_written_whole_or_not_at_all(full, capsys, monkeypatch):
+    monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one",))
+    a_notebook(at("notebooks/00_one.ipynb"))
+    at("runs/smoke/notebooks/00_one.ipynb").write_text("of the run before")
+    full.add("00_one.ipynb")
+    assert cli.main(["reproduce", "--profile", "smoke"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: 00_one stopped: No space is left on the disk of runs/smoke/notebooks/00_one.i"
+    )
+    assert os.listdir(at("runs/smoke/notebooks/x").parent) == ["00_one.ipynb"]
+    assert at("runs/smoke/notebooks/00_one.ipynb").read_text() == "of the run before"
+
+
 def test_progress_alone_does_not_fail_for_want_of_space(root):
     at("runs/smoke").parent.mkdir(exist_ok=True)
     at("runs/smoke").write_text("a file in the place of the folder")
