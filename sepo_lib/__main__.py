@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import bundled, paths, profiles
+from sepo_lib.config import bundled, caches, disk, files, paths, profiles
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.settings import plain
 from sepo_lib.run import (
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Run the command of `options`; an error is a sentence, and its exit code is returned."""
     try:
+        caches.use_writable()
         return options.command(options)
     except headless.Stopped as stop:
         print(stop, file=sys.stderr)
@@ -50,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, endings.Terminated) as end:
         terminated = isinstance(end, endings.Terminated)
@@ -134,10 +135,13 @@ def reproduce(options: argparse.Namespace) -> int:
     if missing:
         raise MissingError(
             f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
-            "restore it with git."
+            f"{paths.RESTORE_NOTEBOOKS}."
         )
+    for name in paths.NOTEBOOKS:
+        files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
     _accept_older_code(options.reuse)
     bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
+    disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
     parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
     parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}

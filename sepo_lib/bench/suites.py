@@ -28,12 +28,11 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from sepo_lib import figures, games
 from sepo_lib.bench.meters import Meter, OperatorProfile, clock, matmul_rate, peak_mib, reset_peak, summarized
 from sepo_lib.chat import templates
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import files, paths, profiles
 from sepo_lib.games.base import OBJECTIVE_POOLS
 from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
@@ -75,13 +74,16 @@ class Cell(NamedTuple):
     measure: Callable[[], list[dict]]
 
 
-_FILE: dict[str, dict] = yaml.safe_load(Path(__file__).with_name("suites.yaml").read_text(encoding="utf-8"))
-#: Model -> baseline -> the smallest speed-up that the kit aims at.
-TARGETS: dict[str, dict[str, float]] = {model: values.pop("targets") for model, values in _FILE.items()}
-SUITES = {
-    model: Suite(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    for model, values in _FILE.items()
-}
+_RESTORE = "correct it, or run `git restore sepo_lib/bench/suites.yaml`"
+_PATH = Path(__file__).with_name("suites.yaml")
+_FILE: dict[str, dict] = files.read_yaml(_PATH, _RESTORE)
+with files.reading(_PATH, _RESTORE):
+    #: Model -> baseline -> the smallest speed-up that the kit aims at.
+    TARGETS: dict[str, dict[str, float]] = {model: values.pop("targets") for model, values in _FILE.items()}
+    SUITES = {
+        model: Suite(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        for model, values in _FILE.items()
+    }
 
 
 class TorchSampler(GenerateEngine):
@@ -301,7 +303,7 @@ def kept(table: str) -> pd.DataFrame:
 
 def draw() -> list[Path]:
     """Draw the figures from the tables, one of each kind per model; returns the files."""
-    files = []
+    drawn = []
     for table, name, figure in (
         ("bench", "arms", figures.bench_arms),
         ("bench", "step", figures.bench_step),
@@ -310,8 +312,8 @@ def draw() -> list[Path]:
         rows = kept(table)
         for model, own in rows.groupby("model") if len(rows) else ():
             with suppress(figures.NothingToDraw):  # this part has not been measured yet
-                files += figures.save(figure(own).figure, paths.figures(NAME), f"{name}_{model}")
-    return files
+                drawn += figures.save(figure(own).figure, paths.figures(NAME), f"{name}_{model}")
+    return drawn
 
 
 def _with(policy, engine):

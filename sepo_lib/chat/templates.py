@@ -24,7 +24,13 @@ def render(
     the beginning of the user message that follows it. Raises ValueError if the template cannot write a
     chat.
     """
-    compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
+    try:
+        compiled = chat_template_utils._compile_jinja_template(tokenizer.get_chat_template())
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(
+            f"The chat template of {tokenizer.name_or_path} is no valid template (line {error.lineno}: "
+            f"{error.message}); restore or correct its chat_template.jinja."
+        ) from error
     compiled.environment.globals["strftime_now"] = TIME.strftime  # no argument of a call can set it
 
     def write(chats):

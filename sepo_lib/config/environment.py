@@ -23,7 +23,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-SUPPORTED = "CPython 3.11 to 3.14 on Linux (x86-64 or aarch64, glibc 2.28 or newer) and macOS 14 or newer (arm64)"
+SUPPORTED = (
+    "CPython 3.11 to 3.14 on Linux (x86-64 or aarch64, glibc 2.28 or newer) and macOS 14 or newer (arm64)"
+)
 
 #: The packages of the lock that only the default build of torch for Linux needs.
 CUDA = ("nvidia-", "cuda-", "triton")
@@ -154,7 +156,9 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
         if "+cpu" in _offered(python, exact):
             _run(_installer(python, None) + ["--no-deps", exact])
             return
-        print("No index here has the CPU build: the default build brings 2.7 GB of CUDA libraries.", flush=True)
+        print(
+            "No index here has the CPU build: the default build brings 2.7 GB of CUDA libraries.", flush=True
+        )
     _install_locked(python, uv, locked)
 
 

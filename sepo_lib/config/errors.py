@@ -25,3 +25,7 @@ class MissingError(Explained, FileNotFoundError):
 
 class DamagedError(Explained, OSError):
     """A file whose content cannot be used. The message names the file and what to do."""
+
+
+class StorageError(Explained, OSError):
+    """A file that the disk does not write or read: it is full, or there is no permission."""

@@ -1,31 +1,90 @@
 """Files that a run leaves behind: their checksums, and reading them with an error that names a damaged one.
 
-`paths.replace` writes a file in one step. This module is about what can happen to it afterwards.
+`paths.replace` writes a file in one step. This module is about what can happen to it afterwards. The argument
+`remedy` of the readers is what the error asks the user to do, such as "run the same command again".
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sepo_lib.config import paths
-from sepo_lib.config.errors import DamagedError
+from sepo_lib.config import disk
+from sepo_lib.config.errors import DamagedError, Explained, StorageError
+from sepo_lib.config.root import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextlib.contextmanager
+def reading(path: Path, remedy: str, what: str = "") -> Iterator[None]:
+    """Within this context every error becomes a DamagedError that names `path` and the `remedy`.
+
+    `what` says what the file no longer is, such as "it is no valid JSON"; by default the error's own text. A
+    file that is not there raises FileNotFoundError as before, and short memory MemoryError.
+    """
+    try:
+        path.open("rb").close()  # a folder, or a missing permission, shows here
+        yield
+    except (Explained, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, IsADirectoryError):
+            what = "it is a folder"
+        elif isinstance(error, OSError) and (sentence := disk.explain(error, path)):
+            raise StorageError(sentence) from error
+        elif path.is_file() and not path.stat().st_size:
+            what = "it is empty"
+        reason = what or disk.in_one_line(error).rstrip(".")
+        raise DamagedError(f"{shown(path)} is damaged: {reason}; {remedy}.") from error
+
+
+def read_json(path: Path, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """The JSON object in a file. Raises DamagedError if it is none, or if it lacks one of `keys`."""
+    with reading(path, remedy, "it is no valid JSON"):
+        content = json.loads(path.read_bytes())
+    return _mapping(content, path, remedy, keys)
+
+
+def read_yaml(path: Path, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises DamagedError if it is none, or if it lacks one of `keys`."""
+    import yaml
+
+    with reading(path, remedy):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return _mapping(content, path, remedy, keys)
+
+
+def read_csv(path: Path, remedy: str) -> "pd.DataFrame":
+    """The table in a CSV file. Raises DamagedError also for a file that ends within a row."""
+    import pandas as pd
+
+    with reading(path, remedy):
+        content = path.read_bytes()
+        if b"\0" in content:
+            raise ValueError("it holds zero bytes")
+        if content and not content.endswith(b"\n"):
+            raise ValueError("it ends within a row")
+        return pd.read_csv(io.BytesIO(content))
+
+
+def read_parquet(path: Path, remedy: str, **options: Any) -> "pd.DataFrame":
+    """The table in a Parquet file; `options` are those of pandas."""
+    import pandas as pd
+
+    with reading(path, remedy, "it is no whole Parquet file"):
+        return pd.read_parquet(path, **options)
 
 
 def sha256(path: Path) -> str:
     """The hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path, remedy: str) -> Any:
-    """The content of a JSON file. Raises DamagedError, which says `remedy`, if it is not valid JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError:  # not JSON, or not UTF-8
-        raise DamagedError(f"{paths.shown(path)} is damaged: it is no valid JSON; {remedy}.") from None
 
 
 def checksums(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -55,3 +114,12 @@ def changed(folder: Path, recorded: Mapping[str, Mapping[str, Any]]) -> list[str
         elif status.st_mtime_ns != facts["mtime_ns"] and sha256(folder / name) != facts["sha256"]:
             found.append(f"{name} has another content")
     return found
+
+
+def _mapping(content: Any, path: Path, remedy: str, keys: Iterable[str]) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        what = "it is empty" if content is None else "it is no mapping of names to values"
+        raise DamagedError(f"{shown(path)} is damaged: {what}; {remedy}.")
+    if missing := [key for key in keys if key not in content]:
+        raise DamagedError(f"{shown(path)} is damaged: it lacks '{missing[0]}'; {remedy}.")
+    return content

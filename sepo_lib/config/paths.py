@@ -8,13 +8,18 @@
 variable SEPO_ROOT names.
 """
 
+import contextlib
 import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sepo_lib.config import disk, files
 from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.config.root import relative as relative
+from sepo_lib.config.root import root as root
+from sepo_lib.config.root import shown as shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,23 +57,11 @@ TABLES = {
     "claims": "05_figures",
 }
 
+#: What to do if a notebook in git is damaged or missing.
+RESTORE_NOTEBOOKS = "run `git restore notebooks`"
+
 #: Tables that are too long for a text file.
 PARQUET = frozenset({"episodes"})
-
-
-def root() -> Path:
-    """The root folder: every other path starts there."""
-    return Path(os.environ.get("SEPO_ROOT") or Path(__file__).resolve().parents[2])
-
-
-def relative(path: Path) -> str:
-    """`path` from the root, with forward slashes: how messages and files name it."""
-    return path.relative_to(root()).as_posix()
-
-
-def shown(path: Path) -> str:
-    """`path` for an error message: from the root if it lies below it, else unchanged."""
-    return relative(path) if path.is_relative_to(root()) else str(path)
 
 
 def notebooks() -> Path:
@@ -183,15 +176,17 @@ def lock() -> Path:
 def replace(path: Path, write: Callable[[Path], object]) -> Path:
     """Write `path` in one step: `write` fills a temporary file, which is then moved there.
 
-    Readers see the old file or the whole new one.
+    Readers see the old file or the whole new one. Raises StorageError if the disk is full or refuses it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with disk.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
     return path
 
 
@@ -203,20 +198,29 @@ def replace_text(path: Path, text: str) -> Path:
 def read_table(run_name: str, name: str, columns: Sequence[str] = ()) -> "pd.DataFrame":
     """One result table of a run. `columns` are those that the caller needs.
 
-    Raises MissingError naming the notebooks to run first, and InputError naming a missing column. pandas
-    raises EmptyDataError for a file without a header, which `write_table` never writes.
+    Raises MissingError naming the notebooks to run first, DamagedError for a file that `write_table` has not
+    written like this, and InputError naming a missing column.
     """
-    import pandas as pd
-
     path = table(run_name, name)
     if not path.exists():
         todo = run_first(_to_run(run_name, name)) if name in TABLES else "run the code that writes it"
         raise MissingError(f"The table {relative(path)} does not exist yet; {todo}.")
-    frame = pd.read_parquet(path) if name in PARQUET else pd.read_csv(path)
+    writer = f"run {relative(notebook(TABLES[name]))} again" if name in TABLES else "run what writes it again"
+    remedy = f"{writer}, or restore it with git if git holds it"
+    frame = (files.read_parquet if name in PARQUET else files.read_csv)(path, remedy)
     for column in columns:
         if column not in frame:
             raise InputError(f"{relative(path)} has no column '{column}'; it has {', '.join(frame.columns)}.")
     return frame
+
+
+def read_paper(name: str) -> "pd.DataFrame":
+    """A table of numbers that the paper's authors have published: data/paper/<name>.csv."""
+    path = root() / "data" / "paper" / f"{name}.csv"
+    remedy = f"run `git restore {relative(path)}`"
+    if not path.exists():
+        raise MissingError(f"{relative(path)} is missing from this copy of the kit; {remedy}.")
+    return files.read_csv(path, remedy)
 
 
 def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:

@@ -5,16 +5,16 @@ What each field means, what the paper says about it and why the kit's values are
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import yaml
-
 from sepo_lib import games
-from sepo_lib.config.errors import InputError
+from sepo_lib.config import files
+from sepo_lib.config.errors import DamagedError, InputError
+from sepo_lib.config.root import shown
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -31,17 +31,27 @@ GameWeights = Mapping[str, Mapping[str, float]]
 
 #: What the block of a hyperparameter in `profiles.yaml` may hold.
 ENTRIES = ("meaning", "paper", "why", "default", "by_model", "by_profile", "choices")
+_RESTORE = "correct it, or run `git restore sepo_lib/config/profiles.yaml`"
 
 
 @cache
 def document() -> dict[str, Any]:
-    """The content of `profiles.yaml`. Raises InputError for an entry or a profile that does not exist."""
-    content = yaml.safe_load(Path(__file__).with_name("profiles.yaml").read_text(encoding="utf-8"))
-    for name, block in content["hyperparameters"].items():
+    """The content of `profiles.yaml`.
+
+    Raises InputError for an entry or a profile that does not exist, DamagedError for a damaged file.
+    """
+    file = Path(__file__).with_name("profiles.yaml")
+    content = files.read_yaml(file, _RESTORE, ("profiles", "hyperparameters"))
+    for name, block in (content["hyperparameters"] or {}).items():
+        if not isinstance(block, dict) or "default" not in block:
+            raise DamagedError(f"{shown(file)} is damaged: {name} has no default; {_RESTORE}.")
         for entry in block:
             known(f"entry of {name} in profiles.yaml called", entry, ENTRIES)
         for profile in block.get("by_profile", {}):
             known(f"profile for by_profile of {name} called", profile, content["profiles"])
+    needed = [field.name for field in fields(Settings)[2:]]
+    if missing := [name for name in needed if name not in (content["hyperparameters"] or {})]:
+        raise DamagedError(f"{shown(file)} is damaged: it lacks '{missing[0]}'; {_RESTORE}.")
     return content
 
 

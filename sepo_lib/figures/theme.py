@@ -17,6 +17,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from sepo_lib.config import paths
+
 WIDTH = 7.1  # inches: the text width of a two-column page
 COLUMN = 3.3  # inches: one column of such a page
 INK, MUTED, FAINT, BASE = "#222222", "#8a8a8a", "#d9d9d9", "#5b5b5b"
@@ -114,14 +116,18 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
     Returns the two paths. The same figure gives the same bytes at every call.
     """
-    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
-    folder.mkdir(parents=True, exist_ok=True)
+    pdf = {"format": "pdf", "metadata": {"CreationDate": None, "Creator": None, "Producer": None}}
+    png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
     with style():
         settle(figure)
-        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        figure.savefig(files[1], dpi=DPI, metadata={"Software": None})
+        written = [
+            paths.replace(
+                folder / f"{name}.{how['format']}", lambda file, how=how: figure.savefig(file, **how)
+            )
+            for how in (pdf, png)
+        ]
     plt.close(figure)
-    return files
+    return written
 
 
 def as_svg(figure: Figure) -> str:

@@ -45,7 +45,7 @@ def load() -> pd.DataFrame:
     who        model and generation
     reason     why the row is not compared with ours; empty for a row that is compared
     """
-    table = pd.read_csv(paths.root() / "data" / "paper" / "authors_results.csv")
+    table = paths.read_paper("authors_results")
     table = table.rename(columns={"domain": "game"})
     table["collusion"] = table["collusion"].fillna(table["collusion_solved"])
     table["safety"] = np.nan

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
+from sepo_lib.config import files, paths
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
@@ -280,18 +281,20 @@ _OTHER_CODE = (
 )
 
 
+#: What to do if a file that a job has saved is damaged.
+JOB_AGAIN = "run the same command again, which runs its job again"
+
+
 def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
     """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        unfinished = folder / f".{name}-{label}.parquet"
-        table.to_parquet(unfinished, index=False)
-        unfinished.replace(folder / f"{name}-{label}.parquet")
+        paths.replace(
+            folder / f"{name}-{label}.parquet", lambda file, t=table: t.to_parquet(file, index=False)
+        )
 
 
 def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
     """All rows of table `name` in the given jobs' folders (empty if no folder has any)."""
-    files = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
-    return (
-        pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()
-    )
+    found = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
+    tables = [files.read_parquet(file, JOB_AGAIN) for file in found]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -1,8 +1,6 @@
 """Look at one finished model: open it as a policy, and read its first prompt and answer in a game."""
 
-import json
-
-from sepo_lib.config import bundled, profiles
+from sepo_lib.config import bundled, files, profiles
 from sepo_lib.games.base import Game, View
 from sepo_lib.play.policy import Answer, LanguageModelPolicy, Policy, Query, load_policy
 from sepo_lib.play.rollouts import Plan, Running
@@ -18,7 +16,8 @@ def open_policy(model: str) -> LanguageModelPolicy:
     found = bundled.resolve(settings.model)
     for folder in (found, found.parent):
         if (folder / "started.json").exists():
-            job = json.loads((folder / "started.json").read_text(encoding="utf-8"))
+            file = folder / "started.json"
+            job = files.read_json(file, "run the command that trained this model again", ("arguments",))
             return load_policy(model, **job["arguments"]["sampling"])[2]
     return load_policy(model, **profiles.sampling(settings))[2]
 

@@ -1,12 +1,10 @@
 """docs/BENCH.md: the measured speed as tables, and whether each target is met."""
 
-import json
-
 import pandas as pd
 
 from sepo_lib.bench import suites
 from sepo_lib.bench.meters import OPERATORS, OUTSIDE
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.report import documents
 from sepo_lib.run.templates import render
 
@@ -23,7 +21,7 @@ def update() -> None:
 
 def page(table: pd.DataFrame) -> str:
     """The measured part of docs/BENCH.md, as Markdown."""
-    note = json.loads((paths.results(suites.NAME) / "hardware.json").read_text(encoding="utf-8"))
+    note = files.read_json(paths.results(suites.NAME) / "hardware.json", "run `make bench` again")
     return render(
         "report/templates/bench.md.j2",
         hardware=note,

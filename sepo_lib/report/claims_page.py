@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.report import claims, documents, findings
 from sepo_lib.report.verdicts import in_words
@@ -26,7 +26,7 @@ def text() -> str:
     """Every claim, the coverage of the intervals, the power, and contrasts after Holm's correction."""
     runs = [run for run in RUNS if paths.table(run, "claims").exists()]
     decided = pd.concat([claims.read(run).assign(run=run) for run in runs])
-    simulated = pd.read_csv(coverage.file())
+    simulated = files.read_csv(coverage.file(), "run `python -m sepo_lib coverage` again")
     has_ablation = paths.table(documents.STUDY, "ablation").exists()
     return render(
         "report/templates/claims.md.j2",

@@ -1,9 +1,10 @@
 """Copies the outputs of executed notebooks into the notebooks in git, without traces of the machine."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.run import provenance
 
 
@@ -20,7 +21,8 @@ def publish_run(profile: str) -> list[str]:
         raise FileNotFoundError(
             f"{paths.relative(paths.executed(profile))}/ is empty; run `make reproduce PROFILE={profile}`."
         )
-    published = {file.stem: publish(file.stem, nbformat.read(file, as_version=4)) for file in runs}
+    again = f"run `make reproduce PROFILE={profile}` again"
+    published = {file.stem: publish(file.stem, _notebook(file, again)) for file in runs}
     page = paths.report(profile)
     if page.exists() and (found := provenance.traces(page.read_text(encoding="utf-8"))):
         raise ValueError(f"{paths.relative(page)} shows folders of a machine ({found[0]}); build it again.")
@@ -35,7 +37,6 @@ def publish(name: str, executed: Any) -> Any:
     Raises FileNotFoundError if git has no such notebook. Raises ValueError if the executed notebook failed,
     did not finish, or has other source cells, and if an output is on stderr or shows a folder of a machine.
     """
-    import nbformat
 
     again = f"run it again before publishing {name}"
     if not paths.notebook(name).exists():
@@ -43,7 +44,7 @@ def publish(name: str, executed: Any) -> Any:
             f"There is no {paths.relative(paths.notebook(name))} to write the outputs into; "
             "restore it with git."
         )
-    notebook = nbformat.read(paths.notebook(name), as_version=4)
+    notebook = _notebook(paths.notebook(name), paths.RESTORE_NOTEBOOKS)
     injected = "injected-parameters"
     cells = [cell for cell in executed.cells if injected not in cell.metadata.get("tags", [])]
     if any(out.output_type == "error" for cell in cells for out in cell.get("outputs", [])):
@@ -73,6 +74,13 @@ def machine_outputs(outputs: Sequence[Any]) -> list[str]:
         shown += [value for kind, value in output.get("data", {}).items() if not kind.startswith("image/p")]
         found += [f"a folder of a machine ({one})" for one in provenance.traces(_plain(shown))]
     return found
+
+
+def _notebook(file: Path, remedy: str) -> Any:
+    import nbformat
+
+    with files.reading(file, remedy, "it is no notebook"):
+        return nbformat.read(file, as_version=4)
 
 
 def _plain(value: Any) -> str:

@@ -1,6 +1,5 @@
 """The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sepo_lib import games as games_
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.run.templates import render
 
@@ -31,6 +30,18 @@ COLUMNS = {
 }
 
 
+#: Settings of the files, so that their bytes are always the same.
+_FORMAT = {
+    "row_group_size": 2000,
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 9,
+    "store_schema": False,
+}
+_REMEDY = "run notebooks/01_demonstrations.ipynb again, or restore it with git if git holds it"
+
+
 def write(
     folder: str | Path, games: Sequence[str], examples_per_game: int, seed: int, kind: str = "expert"
 ) -> dict[str, str]:
@@ -41,25 +52,14 @@ def write(
     from sepo_lib.training.demonstrations import build
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
     for game, table in tables.items():
         paths.replace(
-            folder / f"{game}.parquet",
-            lambda file, table=table: pq.write_table(
-                table,
-                file,
-                row_group_size=2000,
-                version="2.6",
-                data_page_version="1.0",
-                compression="zstd",
-                compression_level=9,
-                store_schema=False,
-            ),
+            folder / f"{game}.parquet", lambda file, table=table: pq.write_table(table, file, **_FORMAT)
         )
     paths.replace_text(folder / "README.md", _card(tables, seed, kind))
-    files = [*(f"{game}.parquet" for game in games), "README.md"]
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    written = [*(f"{game}.parquet" for game in games), "README.md"]
+    return {name: files.sha256(folder / name) for name in written}
 
 
 def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Dataset":
@@ -79,7 +79,9 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Data
     rows: list[dict] = []
     for game in games:
         path = _file(folder, games_.get(game).name)
-        for row in pq.read_table(path, filters=[("split", "=", split)]).to_pylist():
+        with files.reading(path, _REMEDY, "it is no whole Parquet file of demonstrations"):
+            found = pq.read_table(path, filters=[("split", "=", split)]).to_pylist()
+        for row in found:
             system, user, answer = (row.pop(name) for name in ("system", "user", "assistant"))
             row["prompt"] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
             row["completion"] = [{"role": "assistant", "content": answer}]
@@ -90,7 +92,7 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Data
 
 def sha256(folder: str | Path, game: str) -> str:
     """The hash of one game's file. Raises MissingError as `load` does."""
-    return hashlib.sha256(_file(folder, game).read_bytes()).hexdigest()
+    return files.sha256(_file(folder, game))
 
 
 def _flat(rows: "datasets.Dataset") -> pa.Table:
@@ -125,6 +127,6 @@ def _card(tables: Mapping[str, pa.Table], seed: int, kind: str) -> str:
 
 def _file(folder: str | Path, game: str) -> Path:
     path = Path(folder) / f"{game}.parquet"
-    if not path.is_file():
+    if not path.exists():
         raise MissingError(f"{paths.shown(path)} is missing; notebooks/01_demonstrations.ipynb makes it.")
     return path

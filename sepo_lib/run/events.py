@@ -1,5 +1,6 @@
 """The progress of a run: jobs append events to `events.jsonl`, and `Follower` reads them in any process."""
 
+import contextlib
 import json
 import math
 import os
@@ -58,15 +59,20 @@ class Progress:
 
 
 def log_event(profile: str, event: str, **what: Any) -> None:
-    """Append one line to the event log of a run, in a single write, so that processes cannot mix lines."""
+    """Append one line to the event log of a run, in a single write, so that processes cannot mix lines.
+
+    The log is for display alone. On a full disk the event is lost, and the job goes on until a file that
+    matters cannot be written.
+    """
     path = paths.events(profile)
-    path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"time": round(time.time(), 3), "event": event, **what}, default=float) + "\n"
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, line.encode())
+        finally:
+            os.close(file)
 
 
 class Reporter:
@@ -122,14 +128,19 @@ class Follower:
         self.said: list[str] = []  # what a stage has said about earlier jobs; the reader empties it
 
     def read(self) -> Progress | None:
-        """The progress of the latest stage that has started since this follower was made; None before."""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                text = file.read()
-            complete = text[: text.rfind(b"\n") + 1]
-            self.offset += len(complete)
-            for line in complete.splitlines():
+        """The progress of the latest stage that has started since this follower was made; None before.
+
+        A line that is no event is skipped: a full disk or a killed process leaves half a line.
+        """
+        text = b""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:  # there may be no log yet
+            self.offset = min(self.offset, self.path.stat().st_size)
+            file.seek(self.offset)
+            text = file.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        self.offset += len(complete)
+        for line in complete.splitlines():
+            with contextlib.suppress(ValueError, TypeError, LookupError):
                 self._take(json.loads(line))
         if self.progress is not None and not self.progress.finished:
             self._estimate(time.time())
@@ -140,7 +151,7 @@ class Follower:
         if kind == "said":
             self.said.append(event["text"])
         elif kind == "stage_start":
-            self.begun = event["time"]
+            self.begun = float(event["time"])
             self.skipped = event["steps"] - event["steps_left"]
             self.first: dict[str, int] = {}  # the first step that each job has reported
             self.steps: dict[str, int] = {}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
+from sepo_lib.config import disk, paths
 from sepo_lib.config.settings import Settings, spell
 from sepo_lib.run import endings, lock, provenance
 from sepo_lib.run.events import Follower, Progress
@@ -74,30 +74,26 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     kernel is left.
     """
     target = paths.executed(run) / f"{name}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
     opened: list[subprocess.Popen] = []
     try:
         _in_a_thread(lambda: _execute(name, target, parameters, opened), opened)
     except Exception as error:
-        kind = getattr(error, "ename", type(error).__name__)
-        text = str(getattr(error, "evalue", error)).strip() or "it gave no reason"
-        reason = f"{kind}: {text.splitlines()[-1]}"
-        if kind == "DeadKernelError" and opened:
-            reason = f"its kernel {endings.death(opened[-1].poll())}"
+        dead = type(error).__name__ == "DeadKernelError" and opened
+        reason = f"its kernel {endings.death(opened[-1].poll())}" if dead else _reason(error)
         raise Stopped(
             f"error: {name} stopped: {reason}\n"
             f"The notebook as far as it went: {paths.relative(target)}\n"
             "Nothing was deleted; the same command continues where it stopped."
         ) from error
-    finally:
-        _forget_folders(target)
 
 
 def _execute(name: str, target: Path, parameters: dict[str, Any], opened: list[subprocess.Popen]) -> None:
     """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`."""
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from papermill.iorw import papermill_io
 
+    papermill_io.register(_Executed.scheme, _Executed)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # `Stopped` says what it would print
 
     class Manager(AsyncKernelManager):
@@ -107,7 +103,7 @@ def _execute(name: str, target: Path, parameters: dict[str, Any], opened: list[s
 
     papermill.execute_notebook(
         str(paths.notebook(name)),
-        str(target),
+        f"{_Executed.scheme}{target}",
         parameters=parameters,
         kernel_name="python3",
         language="python",
@@ -165,7 +161,8 @@ def kernel(run: str) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        with environment({**joined, HEADLESS: "1", **lock.for_children(run)}):
+        own = {"JUPYTER_RUNTIME_DIR": folder, HEADLESS: "1"}
+        with environment({**joined, **own, **lock.for_children(run)}):
             yield
 
 
@@ -237,10 +234,29 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _forget_folders(notebook: Path) -> None:
-    """Remove the absolute paths that papermill writes into the metadata of a notebook."""
-    if notebook.exists():
-        content = json.loads(notebook.read_text(encoding="utf-8"))
+def _reason(error: Exception) -> str:
+    """Why a notebook stopped, in one line: the last line of the error of its cell, or of papermill's own."""
+    if not hasattr(error, "ename"):
+        return disk.in_one_line(error)
+    text = str(error.evalue).strip() or "it gave no reason"
+    return f"{error.ename}: {text.splitlines()[-1]}"
+
+
+class _Executed:
+    """Where papermill writes an executed notebook: in one step, and without the folders of this machine."""
+
+    scheme = "executed:"
+
+    @classmethod
+    def write(cls, text: str, path: str) -> None:
+        """Write the notebook `text` to `path`, which begins with `scheme`."""
+        content = json.loads(text)
         for key in ("input_path", "output_path"):
             content["metadata"].get("papermill", {}).pop(key, None)
-        paths.replace_text(notebook, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        target = Path(path.removeprefix(cls.scheme))
+        paths.replace_text(target, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def pretty_path(path: str) -> str:
+        """`path` as papermill logs it."""
+        return path

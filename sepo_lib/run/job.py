@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sepo_lib.config import files, paths, progress
+from sepo_lib.config import disk, files, paths, progress
 from sepo_lib.config.errors import DamagedError
 from sepo_lib.run import code, game_files, provenance
 from sepo_lib.run.events import Reporter, log_event, next_step
@@ -122,8 +122,9 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
     log_event(stage.profile, "job_start", **about)
     reporter = Reporter(stage.profile, about)
     begun = time.monotonic()
-    folder = begin(stage.profile, job)
+    folder = paths.job(stage.profile, job.name)
     try:
+        begin(stage.profile, job)
         with _printing_to(folder / "log.txt"), progress.heard_by(reporter.hear):
             progress.doing("loading the libraries")
             function = _load(job, expected)
@@ -133,7 +134,7 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
         seconds = round(time.monotonic() - begun, 3)
         finish(stage.profile, job, result, seconds)
     except Exception as error:
-        line = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+        line = disk.in_one_line(error, folder)
         reporter.flush()
         note_failure(job.name, stage, line, traceback.format_exc())
         return line
@@ -241,8 +242,9 @@ def finished_alike(folder: Path, work: str, other: Path) -> bool:
 
 
 def note_failure(name: str, stage: Stage, error: str, details: str | None = None) -> None:
-    """Write error.txt (the `details`, or else the `error`) and log that the job has failed."""
-    paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
+    """Write error.txt (the `details`, or else the `error`) if there is space, and log that the job failed."""
+    with contextlib.suppress(OSError):  # of a full disk: `error` says so
+        paths.replace_text(paths.job(stage.profile, name) / "error.txt", details or error + "\n")
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
 
 
@@ -319,8 +321,4 @@ def _read(path: Path) -> dict[str, Any]:
     """The content of a note of a job; empty if there is none. Raises DamagedError if it is no JSON object."""
     if not path.exists():
         return {}
-    remedy = "run the same command again: the job runs again"
-    content = files.read_json(path, remedy)
-    if not isinstance(content, dict):
-        raise DamagedError(f"{paths.shown(path)} is damaged: it holds no JSON object; {remedy}.")
-    return content
+    return files.read_json(path, "run the same command again: the job runs again")

@@ -88,10 +88,15 @@ def run(
         raise Interrupted
     look()
     if errors:
-        where = paths.relative(paths.checkpoints(profile))
-        lines = [f"{name} ({error}; see {where}/{name}/error.txt)" for name, error in errors.items()]
+        lines = [f"{name} ({error.removesuffix('.')}{_see(profile, name)})" for name, error in errors.items()]
         raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
     return {job.name: result_of(profile, job)["result"] for job in jobs}
+
+
+def _see(profile: str, name: str) -> str:
+    """The file with the traceback; nothing if the disk was too full for it."""
+    file = paths.job(profile, name) / "error.txt"
+    return f"; see {paths.relative(file)}" if file.exists() else ""
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from accelerate import PartialState
 
 from sepo_lib import games
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import caches, disk, paths, profiles
 from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
@@ -76,11 +76,12 @@ def _of(job: jobs.Job, key: str) -> str | int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train one SEPO job of a run with as many processes as accelerate launched."""
     try:
+        caches.use_writable()
         settings, job = find(parser().parse_args(arguments))
         needed = [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["sft_job"]]
         recipes.require(settings, needed, "02_sft")
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     try:
         _train(settings, job)

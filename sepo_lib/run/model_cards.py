@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -26,7 +26,7 @@ def write_card(folder: Path, base: str, stage: str, facts: Mapping[str, Any]) ->
     config = folder / "adapter_config.json"
     if not config.exists():
         raise FileNotFoundError(f"There is no adapter in {folder}: adapter_config.json is missing.")
-    content = json.loads(config.read_text(encoding="utf-8"))
+    content = files.read_json(config, "run the same command again")
     content["base_model_name_or_path"] = base  # PEFT writes an absolute path of this machine
     paths.replace_text(config, json.dumps(content, indent=2, sort_keys=True) + "\n")
     text = render(

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Packages whose versions the manifest names: those that can change a number, and those that write files.
 PACKAGES = (*code.LIBRARIES, "pyarrow", "matplotlib", "seaborn", "papermill")
 
+#: What to do about a damaged file of a run.
+_AGAIN = "run the same command again"
+
 #: Format of times in a manifest (UTC).
 CLOCK = "%Y-%m-%d %H:%M UTC"
 
@@ -88,8 +91,11 @@ def stage(run: str, name: str) -> Iterator[None]:
     begun = time.monotonic()
     try:
         yield
-    finally:
-        record(run, name, time.monotonic() - begun)
+    except BaseException:
+        with contextlib.suppress(OSError):  # a full disk must not hide why the body stopped
+            record(run, name, time.monotonic() - begun)
+        raise
+    record(run, name, time.monotonic() - begun)
 
 
 def record(run: str, name: str, seconds: float) -> None:
@@ -171,13 +177,13 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
 
 
 def read(run: str) -> dict[str, Any]:
-    """The manifest of a run. Raises MissingError naming the command that makes it."""
+    """The manifest of a run. Raises MissingError naming the command that makes it, or DamagedError."""
     path = paths.manifest(run)
     if not path.exists():
         raise MissingError(
             f"The run '{run}' has no manifest ({paths.relative(path)}); `make reproduce` makes one."
         )
-    return files_.read_json(path, "restore it with git, or delete it and run again")
+    return files_.read_json(path, f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept")
 
 
 def own_rows(run: str, table: "pd.DataFrame") -> "pd.DataFrame":
@@ -295,7 +301,7 @@ def traces(text: str) -> list[str]:
     whatever looks like such a folder of another machine. Pictures embedded as base64 are ignored.
     """
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
-    here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
+    here = (paths.root().resolve(), _home(), Path(tempfile.gettempdir()), *site.getsitepackages())
     own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
     found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
     return found + sorted(set(_MACHINE.findall(text)))
@@ -305,6 +311,13 @@ def traces(text: str) -> list[str]:
 _MACHINE = re.compile(
     r"(?<![\w.])(?:/home/|/Users/|/root/|/tmp/|/var/folders/)[\w.-]*|[A-Z]:\\+Users\\+\w+|site-packages"
 )
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # HOME is not set, and the system does not know this user
+        return Path("/")
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from pyarrow import parquet
 
 from sepo_lib import figures, games
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.report import findings
 
 CHOSEN = {"pools": "paper", "pool": "exploiter", "rollout": 0}
@@ -79,10 +79,13 @@ def read(run: str) -> pd.DataFrame:
         "answer",
         *CHOSEN,
     ]
-    names = parquet.read_schema(file).names
+    remedy = "run notebooks/03_sepo_grpo.ipynb again"
+    with files.reading(file, remedy, "it is no whole Parquet file"):
+        names = parquet.read_schema(file).names
     if missing := [name for name in need if name not in names]:
         raise ValueError(f"{paths.relative(file)} lacks the columns {missing}, which the sample games need.")
-    found = pd.read_parquet(file, filters=[(name, "==", value) for name, value in CHOSEN.items()])
+    chosen = [(name, "==", value) for name, value in CHOSEN.items()]
+    found = files.read_parquet(file, remedy, filters=chosen)
     return found[found["seed"] == found["seed"].min()]
 
 

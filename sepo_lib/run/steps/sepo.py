@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sepo_lib import games
-from sepo_lib.config import paths, progress
+from sepo_lib.config import files, paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation
 from sepo_lib.measure.best_response import BestResponse
@@ -77,12 +75,13 @@ def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
     source = paths.other_job(folder, same_as["name"])
     if not finished_alike(source, same_as["work"], folder):
         return False
-    log = pd.read_parquet(source / "training-log.parquet")
+    log = files.read_parquet(source / "training-log.parquet", evaluation.JOB_AGAIN)
     if not same_as["proven"] and log["constant_difference"].max() > ROUNDING:
         return False
     own = {"arm": labels["arm"], "preset": labels["preset"]}
     if distributed.rank() == 0:
         for file in source.glob("*.parquet"):
             name, _, label = file.stem.partition("-")
-            evaluation.save({name: pd.read_parquet(file).assign(**own)}, folder, label)
+            table = files.read_parquet(file, evaluation.JOB_AGAIN)
+            evaluation.save({name: table.assign(**own)}, folder, label)
     return True
