@@ -419,6 +419,7 @@ def test_make_lists_its_targets_and_asks_for_a_hub_only_where_it_must():
         "env",
         "reproduce",
         "test",
+        "torture",
         "lab",
         "figures",
         "notebooks",

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,16 +163,19 @@ def uninterrupted(command: Sequence[str], root: Path) -> list[float]:
 
 
 def tortured(
-    command: Sequence[str], root: Path, kills: Sequence[Kill], seconds: Sequence[float]
+    command: Sequence[str], root: Path, kills: Sequence[Kill], wait: Callable[[Run, Kill], object]
 ) -> Iterator[Kill]:
-    """Start `command`, kill it and start it again, once for each of `kills`; then let it end."""
+    """Start `command`, kill it and start it again, once for each of `kills`; then let it end.
+
+    `wait` waits for the moment of a kill, in its notebook.
+    """
     run = Run(command, root)
     for kill in kills:
         if run.process is None or run.process.poll() is not None:
             run.start()
         if not run.reach(kill.stage):
             raise SystemExit(f"The run ended before notebook {kill.stage}:\n{run.log.read_text()}")
-        time.sleep(kill.share * seconds[kill.stage - 1])
+        wait(run, kill)
         kill.moment = run.stage()[1]
         run.kill(kill)
         if kill.target == "worker":
@@ -263,7 +266,12 @@ def main() -> int:
         print(f"{'moment':<32} {'signal':<6} {'to':<8} {'ended after':>11} {'exit':>5}  said", flush=True)
         done = []
         kills = plan(len(seconds), options.kills, options.seed)
-        for kill in tortured(command, copy_of_the_kit(folder / "killed"), kills, seconds):
+        for kill in tortured(
+            command,
+            copy_of_the_kit(folder / "killed"),
+            kills,
+            lambda run, kill: time.sleep(kill.share * seconds[kill.stage - 1]),
+        ):
             row = f"{kill.moment:<32} {kill.signal:<6} {kill.target:<8} {kill.took:>9.1f} s {kill.code!s:>5}"
             print(f"{row}  {kill.said}{''.join(f' !! {fault}' for fault in kill.faults)}", flush=True)
             done.append(kill)

@@ -1,5 +1,6 @@
 """Jobs so small that a process can run them at once; addressed by name, as real ones are."""
 
+import json
 import os
 import time
 
@@ -61,10 +62,12 @@ def title(folder, report, game):
 
 
 def slowly(folder, report, steps):
-    """Counts as `count` does, half a second a step."""
-    state = folder / "state.txt"
-    for step in range(int(state.read_text()) + 1 if state.exists() else 1, steps + 1):
-        time.sleep(0.5)
+    """A fifth of a second a step; its result lists the steps, also those before it was killed."""
+    state = folder / "state.json"
+    done = json.loads(state.read_text()) if state.exists() else []
+    for step in range(len(done) + 1, steps + 1):
+        time.sleep(0.2)
+        done.append(step)
+        paths.replace_text(state, json.dumps(done))
         report(step, {"loss": 1.0 / step})
-        paths.replace_text(state, str(step))
-    return {}
+    return {"steps": done}

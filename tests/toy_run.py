@@ -1,4 +1,4 @@
-"""`python -m sepo_lib` whose only notebook is the toy that tests/run/test_interrupt.py writes; no report."""
+"""`python -m sepo_lib` whose only notebook is the toy that tests/run/test_endings.py writes; no report."""
 
 import sys
 from types import SimpleNamespace

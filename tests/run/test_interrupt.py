@@ -1,6 +1,7 @@
 """Jobs in a notebook: what they do is shown, and an interrupt of the kernel stops them at once."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -93,3 +94,13 @@ def test_an_interrupt_stops_at_once_and_leaves_no_process(kernel, workers, momen
     client.execute(AGAIN.format(run=run))
     said = "".join(c["text"] for kind, c in outputs(client) if kind == "stream" and c["name"] == "stdout")
     assert "1 of 2 jobs of sleeping were finished before" in said and "['a', 'first']" in said
+
+
+def test_a_killed_kernel_leaves_no_worker(kernel):
+    manager, client = kernel
+    client.execute(RUN.format(run="killed", workers=2))
+    outputs(client, until=lambda messages: any("step 1 of 1" in text for text in texts(messages)))
+    workers = workers_of(manager)
+    assert len(workers) == 2
+    os.kill(manager.provisioner.pid, signal.SIGKILL)
+    assert not psutil.wait_procs(workers, timeout=10)[1]
