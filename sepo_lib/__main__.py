@@ -11,7 +11,7 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import caches, disk, files, paths, profiles
-from sepo_lib.config.errors import MissingError
+from sepo_lib.config.errors import Explained, MissingError
 from sepo_lib.run import headless, jobs, provenance
 
 
@@ -139,7 +139,8 @@ def _build_report(profile: str) -> None:
 
         html_page.build(profile)
     except Exception as error:
-        traceback.print_exc()
+        if not isinstance(error, Explained):
+            traceback.print_exc()
         raise headless.Stopped(
             f"error: the run is complete, but its report could not be built: {error}"
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sepo_lib import games
-from sepo_lib.config import paths
+from sepo_lib.config import disk, paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings, hyperparameters, sampling
 from sepo_lib.measure import switches
@@ -369,8 +369,15 @@ def install_base(settings: Settings) -> Path:
     if not (made / "done.json").exists():
         raise MissingError("There is no pre-trained model to install: set rebuild_base=True and run again.")
     target = paths.models() / "nano"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(made / "model", target, ignore=shutil.ignore_patterns("training_args.bin"))
+    new, old = target.with_name(".nano.new"), target.with_name(".nano.old")
+    with disk.writing(target):
+        for left in (new, old):  # of an installation that was interrupted
+            shutil.rmtree(left, ignore_errors=True)
+        shutil.copytree(made / "model", new, ignore=shutil.ignore_patterns("training_args.bin"))
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
     return target
 
 
