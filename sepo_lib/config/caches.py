@@ -4,6 +4,7 @@ Without them Jupyter starts no kernel, and other libraries warn or fail. The fol
 the kit, or in the system's folder for temporary files if the kit cannot be written either.
 """
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,7 +32,10 @@ def use_writable() -> None:
     for name, below in FOLDERS.items():
         wanted = Path(os.environ.get(name) or home / below)
         if not _writable(wanted) and not (name == "HF_HOME" and os.access(wanted / "hub", os.R_OK)):
-            os.environ[name] = str(_spare() / name.lower())
+            spare = _spare() / name.lower()
+            with contextlib.suppress(OSError):  # on a full disk the libraries do without it
+                spare.mkdir(parents=True, exist_ok=True)
+            os.environ[name] = str(spare)
 
 
 def _spare() -> Path:

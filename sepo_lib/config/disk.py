@@ -35,8 +35,12 @@ _SENTENCES = {
 }
 #: Errors of the disk itself. A library may raise an error of its own because of one.
 _CAUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-#: How safetensors (Rust) and torch (C++) report one. torch gives no number; the disk then counts as full.
-_FOREIGN = re.compile(r"\(os error (\d+)\)|inline_container\.cc.*(?:failed writing|unexpected pos)")
+#: Errors that say enough if no file is known.
+_ANYWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM)
+#: How safetensors, shutil and torch report one. torch gives no number; the disk counts as full then.
+_FOREIGN = re.compile(
+    r"(?:\(os error |\[Errno )(\d+)[)\]]|inline_container\.cc.*(?:failed writing|unexpected pos)"
+)
 
 
 def explain(error: BaseException, otherwise: Path | None = None) -> str | None:
@@ -44,6 +48,8 @@ def explain(error: BaseException, otherwise: Path | None = None) -> str | None:
 
     `otherwise` is the file or folder that was used, for errors that name none.
     """
+    if "No usable temporary directory" in str(error):
+        return f"No folder for temporary files can be written; set TMPDIR to one with space, and {_AGAIN}."
     number, cause = _number(error)
     named = getattr(cause, "filename2", None) or getattr(cause, "filename", None)
     # A number in the place of a name is an open file.
@@ -91,8 +97,9 @@ def _number(error: BaseException) -> tuple[int | None, BaseException]:
         return error.errno, error
     one: BaseException | None = error
     while one is not None:
-        if found := _FOREIGN.search(str(one)):
-            return int(found[1] or errno.ENOSPC), one
+        found = _FOREIGN.search(str(one))
+        if found and (number := int(found[1] or errno.ENOSPC)) in _CAUSES:
+            return number, one
         if isinstance(one, OSError) and one.errno in _CAUSES:
             return one.errno, one
         one = one.__cause__ or one.__context__
@@ -100,7 +107,7 @@ def _number(error: BaseException) -> tuple[int | None, BaseException]:
 
 
 def _sentence(number: int | None, path: Path | None) -> str | None:
-    if number not in _SENTENCES:
+    if number not in _SENTENCES or (path is None and number not in _ANYWHERE):
         return None
     where = "this machine" if path is None else shown(path)
     return _SENTENCES[number].format(where, free=_free(path)) + "."

@@ -40,7 +40,9 @@ def reading(path: Path, remedy: str, what: str = "") -> Iterator[None]:
             raise StorageError(sentence) from error
         elif path.is_file() and not path.stat().st_size:
             what = "it is empty"
-        reason = what or disk.in_one_line(error).rstrip(".")
+        elif isinstance(error, KeyError):
+            what = f"it lacks {error}"
+        reason = what or next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
         raise DamagedError(f"{shown(path)} is damaged: {reason}; {remedy}.") from error
 
 

@@ -239,7 +239,7 @@ def _reason(error: Exception) -> str:
     if not hasattr(error, "ename"):
         return disk.in_one_line(error)
     text = str(error.evalue).strip() or "it gave no reason"
-    return f"{error.ename}: {text.splitlines()[-1]}"
+    return disk.explain(RuntimeError(text)) or f"{error.ename}: {text.splitlines()[-1]}"
 
 
 class _Executed:

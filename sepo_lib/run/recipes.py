@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sepo_lib import games
-from sepo_lib.config import paths
+from sepo_lib.config import disk, paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.files import sha256
 from sepo_lib.config.profiles import (
@@ -408,9 +408,9 @@ def install_base(settings: Settings) -> Path:
         raise MissingError("There is no pre-trained model to install: set rebuild_base=True and run again.")
     target = paths.models() / "nano"
     new = target.with_name(".nano.new")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(made / "model", new, ignore=shutil.ignore_patterns("training_args.bin"))
-    with replaced.keeping(paths.run(settings.run), [target]):
+    with disk.writing(target), replaced.keeping(paths.run(settings.run), [target]):
+        shutil.rmtree(new, ignore_errors=True)  # of an installation that was interrupted
+        shutil.copytree(made / "model", new, ignore=shutil.ignore_patterns("training_args.bin"))
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     return target

@@ -327,10 +327,18 @@ def test_progress_alone_does_not_fail_for_want_of_space(root):
             RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
             "No space is ",
         ),
+        (
+            shutil.Error([("a", "b", "[Errno 28] No space left on device")]),
+            "No space is left on the disk of /y (",
+        ),
         (OSError(errno.EFBIG, "", "/x"), "/x would become larger than this system allows"),
         (OSError(errno.EROFS, "", "/x"), "/x cannot be written, because its disk is read-only; make it"),
         (OSError(errno.EACCES, "", "/x", None, "/z"), "There is no permission to use /z; change"),
         (OSError(errno.EISDIR, "", b"/x"), "/x is a folder, but must be a file; move"),
+        (
+            FileNotFoundError(errno.ENOENT, "No usable temporary directory found"),
+            "No folder for temporary files",
+        ),
         (OSError(errno.EIO, "", 7), "The disk reports an error for /y; check the disk"),
     ],
 )
@@ -342,6 +350,7 @@ def test_errors_of_the_disk_are_sentences(error, sentence):
 def test_other_errors_are_left_alone():
     for error in (ValueError("no card"), OSError("no hub"), StorageError("No space.")):
         assert disk.explain(error, Path("/y")) is None
+    assert disk.explain(FileNotFoundError(errno.ENOENT, "no file is named")) is None
     with pytest.raises(KeyError), disk.writing(Path("/y")):
         raise KeyError("x")
 
