@@ -24,12 +24,18 @@ FILE_INTERVAL, TERMINAL_INTERVAL = 10.0, 1.0
 #: Set while a notebook runs without a screen: then the command prints the progress, and `live` shows none.
 HEADLESS = "SEPO_HEADLESS"
 
+#: Starts a kernel whose stderr is a file. Without the pipe, which passes on what forked processes print, the
+#: kernel opens no port: the kit forks no processes.
 _START_KERNEL = """
 import os, sys
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
-from ipykernel import kernelapp
+from ipykernel import iostream, kernelapp
+kernelapp.IOPubThread = lambda socket, pipe, session: iostream.IOPubThread(socket, pipe=False, session=session)
 kernelapp.launch_new_instance()
 """
+
+#: The longest path of a Unix socket on every supported system is 103 bytes, with room for a name and a number.
+_LONGEST_SOCKET = 80
 
 
 class Stopped(Exception):
@@ -64,19 +70,22 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     Raises Stopped with the last line of the error if a cell fails.
     """
     import papermill
+    from traitlets.config import Config
 
     target = paths.executed(run) / f"{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            str(paths.notebook(name)),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=str(paths.notebooks()),
-            progress_bar=False,
-        )
+        with _sockets() as sockets:
+            papermill.execute_notebook(
+                str(paths.notebook(name)),
+                str(target),
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                cwd=str(paths.notebooks()),
+                progress_bar=False,
+                config=Config(KernelManager={"transport": "ipc", "ip": sockets}),
+            )
     except Exception as error:
         kind = getattr(error, "ename", type(error).__name__)
         text = str(getattr(error, "evalue", error)).strip() or "it gave no reason"
@@ -106,7 +115,8 @@ def kernel(log: Path) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        with environment({**joined, HEADLESS: "1"}):
+        own = {"JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}  # nothing is read from or written to the home
+        with environment({**joined, **own, HEADLESS: "1"}):
             yield
 
 
@@ -168,6 +178,17 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def _sockets() -> Iterator[str]:
+    """The beginning of the paths of a kernel's Unix sockets, in a folder that only this user can enter.
+
+    With such sockets a kernel needs no network, not even the loopback, and no other user can reach it.
+    """
+    usual = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir=usual if len(os.fsencode(usual)) < _LONGEST_SOCKET else "/tmp") as folder:
+        yield str(Path(folder, "kernel"))
 
 
 def _forget_folders(notebook: Path) -> None:
