@@ -89,5 +89,5 @@ def _next(policy: LanguageModelPolicy, prompts: Sequence, nodes: Sequence) -> np
     )
     if policy.temperature == 0:
         greedy_NV = torch.zeros_like(logp_NV).scatter_(1, logp_NV.argmax(dim=-1, keepdim=True), 1.0)
-        return greedy_NV.double().cpu().numpy()
-    return logp_NV.double().exp().cpu().numpy()
+        return greedy_NV.cpu().double().numpy()
+    return logp_NV.cpu().double().exp().numpy()

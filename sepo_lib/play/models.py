@@ -40,8 +40,9 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 
 
 def device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    """The accelerator if there is one, else the CPU. Apple's GPU has to be asked for: SEPO_DEVICE=mps."""
+    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return torch.device("cpu") if found.type == "mps" and os.environ.get("SEPO_DEVICE") != "mps" else found
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:

@@ -29,6 +29,8 @@ HEADLESS = "SEPO_HEADLESS"
 
 _PATIENCE = 10.0  # seconds for a kernel that was killed to be noticed
 
+#: Starts a kernel whose stderr is a file. Without the pipe, which passes on what forked processes print, the
+#: kernel opens no port: the kit forks no processes.
 _START_KERNEL = """
 import os, sys
 from sepo_lib.run.endings import end_with_parent
@@ -36,9 +38,13 @@ end_with_parent(int(os.environ["JPY_PARENT_PID"]))
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
 from sepo_lib.run import lock
 lock.join()
-from ipykernel import kernelapp
+from ipykernel import iostream, kernelapp
+kernelapp.IOPubThread = lambda socket, pipe, session: iostream.IOPubThread(socket, pipe=False, session=session)
 kernelapp.launch_new_instance()
 """
+
+#: The longest path of a Unix socket on every supported system is 103 bytes, with room for a name and a number.
+_LONGEST_SOCKET = 80
 
 
 class Stopped(Exception):
@@ -76,7 +82,8 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     target = paths.executed(run) / f"{name}.ipynb"
     opened: list[subprocess.Popen] = []
     try:
-        _in_a_thread(lambda: _execute(name, target, parameters, opened), opened)
+        with _sockets() as sockets:
+            _in_a_thread(lambda: _execute(name, target, (sockets, parameters), opened), opened)
     except Exception as error:
         dead = type(error).__name__ == "DeadKernelError" and opened
         reason = f"its kernel {endings.death(opened[-1].poll())}" if dead else _reason(error)
@@ -87,12 +94,19 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
         ) from error
 
 
-def _execute(name: str, target: Path, parameters: dict[str, Any], opened: list[subprocess.Popen]) -> None:
-    """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`."""
+def _execute(
+    name: str, target: Path, given: tuple[str, dict[str, Any]], opened: list[subprocess.Popen]
+) -> None:
+    """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`.
+
+    `given` are the beginning of the paths of the sockets, and the parameters.
+    """
     import papermill
     from jupyter_client.manager import AsyncKernelManager
     from papermill.iorw import papermill_io
+    from traitlets.config import Config
 
+    sockets, parameters = given
     papermill_io.register(_Executed.scheme, _Executed)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # `Stopped` says what it would print
 
@@ -110,6 +124,7 @@ def _execute(name: str, target: Path, parameters: dict[str, Any], opened: list[s
         cwd=str(paths.notebooks()),
         progress_bar=False,
         kernel_manager_class=Manager,
+        config=Config(KernelManager={"transport": "ipc", "ip": sockets}),
     )
 
 
@@ -161,7 +176,8 @@ def kernel(run: str) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        own = {"JUPYTER_RUNTIME_DIR": folder, HEADLESS: "1"}
+        # Nothing is read from or written to the home folder.
+        own = {"JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder, HEADLESS: "1"}
         with environment({**joined, **own, **lock.for_children(run)}):
             yield
 
@@ -232,6 +248,18 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def _sockets() -> Iterator[str]:
+    """The beginning of the paths of a kernel's Unix sockets, in a folder that only this user can enter.
+
+    With such sockets a kernel needs no network, not even the loopback, and no other user can reach it.
+    """
+    usual = tempfile.gettempdir()
+    short = usual if len(os.fsencode(usual)) < _LONGEST_SOCKET else "/tmp"
+    with tempfile.TemporaryDirectory(dir=short) as folder:
+        yield str(Path(folder, "kernel"))
 
 
 def _reason(error: Exception) -> str:

@@ -117,7 +117,7 @@ def penalty_advantages(episodes: Sequence[Episode], game: Game, arm: str) -> lis
 
 def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
     """The gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`), all parameters in one
-    float64 vector."""
+    float64 vector on the CPU."""
     rows = [row for row in sepo.merge_rows(episodes, advantages) if row.advantage]
     if not rows:  # a sum of nothing needs no model
         return torch.zeros(sum(p.numel() for p in model.parameters() if p.requires_grad), dtype=torch.float64)
@@ -126,7 +126,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
     total_B = torch.tensor([row.advantage for row in rows], device=model.device)
     model.zero_grad()
     ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
-    return torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+    return torch.cat([p.grad.flatten().cpu().double() for p in model.parameters() if p.grad is not None])
 
 
 def _difference_as_trained(episodes: Sequence[Episode], game: Game, arm: str) -> float:

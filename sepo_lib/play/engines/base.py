@@ -21,6 +21,9 @@ from transformers import PreTrainedModel
 from sepo_lib.method.seeds import path
 from sepo_lib.play.engines import answer_tree
 
+#: The types of devices that have no float64: Apple's GPU.
+WITHOUT_FLOAT64 = ("mps",)
+
 _BLOCK = 256  # tokens of a block of the vocabulary
 
 
@@ -56,7 +59,7 @@ class Engine(ABC):
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float
     ) -> np.ndarray:
         """Log-probability (nats) of each whole answer after its own prompt, shape (B,)."""
-        return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).double().cpu().numpy()
+        return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).cpu().double().numpy()
 
 
 def uniforms(seeds_B: Sequence[int], length: int, *names: object) -> np.ndarray:
@@ -76,6 +79,11 @@ def check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
         raise ValueError("sample needs one row of uniforms per prompt, and no empty prompt.")
 
 
+def float64_device(device: torch.device) -> torch.device:
+    """Where tensors in float64 belong if the others are on `device`: there, or on the CPU if it has no float64."""
+    return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
+
+
 def pick_tokens(
     logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,7 +91,10 @@ def pick_tokens(
 
     Answer b draws from the distribution of row rows_B[b] of the logits. The cumulative sum is searched first
     over blocks of the vocabulary and then within one block, so that the sums, in float64, are short.
+    `uniform_B` and `logp_B` are on the `float64_device` of the logits.
     """
+    device = logits_RV.device
+    logits_RV, rows_B = logits_RV.to(float64_device(device)), rows_B.to(float64_device(device))
     scaled_RV = logits_RV / (temperature or 1.0)
     total_R1 = torch.logsumexp(scaled_RV, dim=-1, keepdim=True)
     if temperature == 0:
@@ -102,7 +113,7 @@ def pick_tokens(
         cdf_BK = p_RNK[rows_B, block_B1[:, 0]].double().cumsum(dim=-1)
         place_B1 = torch.searchsorted(cdf_BK, share_B1 * cdf_BK[:, -1:], right=True).clamp(max=_BLOCK - 1)
         token_B = (block_B1 * _BLOCK + place_B1)[:, 0].clamp(max=logits_RV.shape[1] - 1)
-    return token_B, (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()
+    return token_B.to(device), (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()
 
 
 def to_samples(ids_BL, logps_BL, length_B, end_ids: torch.Tensor) -> list[Sample]:

@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from sepo_lib.config import progress
-from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
+from sepo_lib.play.engines.base import Engine, Sample, check, float64_device, pick_tokens, to_samples
 
 
 class GenerateEngine(Engine):
@@ -46,7 +46,7 @@ class GenerateEngine(Engine):
         ids = torch.tensor([[self.end_ids[0]] * (width - len(p)) + list(p) for p in prompts])
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
         device = self.model.device
-        uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=device)
+        uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=float64_device(device))
         with _without_defaults(self.model):
             tokens_BL, logps_BL = self._write(ids.to(device), mask.to(device), uniforms, temperature)
         end_ids = torch.tensor(self.end_ids, device=device)

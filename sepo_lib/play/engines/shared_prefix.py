@@ -24,7 +24,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, PreTrainedModel
 
 from sepo_lib.config import progress
-from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
+from sepo_lib.play.engines.base import Engine, Sample, check, float64_device, pick_tokens, to_samples
 from sepo_lib.play.engines.prefix_cache import read_shared, take_rows
 
 _ATTENTION = "behind_prompts"  # the name of `attend` in transformers
@@ -62,21 +62,22 @@ class SharedPrefixEngine(Engine):
     def _sample(self, prompts, rows, uniforms_BL, temperature) -> list[Sample]:
         """The decode loop for distinct prompts; answer b belongs to prompt rows[b]."""
         device = self.model.device
-        uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=device)
+        uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=float64_device(device))
         logits_NV, cache, mask_RL, position_N1 = self._prefill(prompts)
         written = DynamicCache(config=self.model.config.get_text_config())  # keys and values of the answers
         slots = PromptSlots(cache, mask_RL)
         alive_B = torch.arange(len(rows), device=device)  # the answers that have not ended
         node_B = torch.tensor(rows, device=device)  # the node of each of them
         ids_BL = torch.zeros(uniforms.shape, dtype=torch.long, device=device)
-        logps_BL = torch.zeros(uniforms.shape, dtype=torch.float64, device=device)
+        logps_BL = torch.zeros_like(uniforms)
         length_B = torch.zeros(len(rows), dtype=torch.long, device=device)
         with _attending(self.model):
             for t in range(uniforms.shape[1]):
                 # 1. Every answer draws its token; answers that end leave.
                 progress.sampled(len(alive_B))
-                token_B, logp_B = pick_tokens(logits_NV, node_B, uniforms[alive_B, t], temperature)
-                ids_BL[alive_B, t], logps_BL[alive_B, t] = token_B, logp_B
+                drawn_B = alive_B.to(uniforms.device)
+                token_B, logp_B = pick_tokens(logits_NV, node_B, uniforms[drawn_B, t], temperature)
+                ids_BL[alive_B, t], logps_BL[drawn_B, t] = token_B, logp_B
                 length_B[alive_B] = t + 1
                 going = ~torch.isin(token_B, self.end_ids)
                 alive_B, node_B, token_B = alive_B[going], node_B[going], token_B[going]

@@ -1,0 +1,47 @@
+"""Apple's GPU has no float64: the engines draw on the CPU there, and say what they say on the CPU."""
+
+import no_float64
+import pytest
+import torch
+
+from sepo_lib.chat import templates
+from sepo_lib.play import models
+from sepo_lib.play.engines import base
+from sepo_lib.play.engines.generate import GenerateEngine
+from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
+
+PROMPTS = [[1, 5, 9, 12], [1, 5, 7], [1, 5, 9, 12]]
+
+
+def answers(model, engine, end_ids):
+    made = engine(model, end_ids)
+    samples = made.sample(PROMPTS, base.uniforms([3, 4, 5], 6, "draws"), 0.8)
+    return samples, made.score(PROMPTS, [s.ids for s in samples], 0.8)
+
+
+@pytest.mark.parametrize("engine", [SharedPrefixEngine, GenerateEngine])
+def test_the_engines_need_no_float64_on_the_device(engine, monkeypatch):
+    model, tokenizer = models.load("nano")
+    end_ids = templates.end_ids(model, tokenizer)
+    samples, scores = answers(model, engine, end_ids)
+    no_float64.moved(model)
+    assert model.device == no_float64.DEVICE
+    monkeypatch.setattr(base, "WITHOUT_FLOAT64", [no_float64.DEVICE.type])
+    with no_float64.Emulation():
+        again, scores_again = answers(model, engine, end_ids)
+    assert again == samples and scores_again.tolist() == scores.tolist()
+
+
+def test_the_stand_in_refuses_what_apples_gpu_refuses():
+    with no_float64.Emulation(), pytest.raises(TypeError, match="float64"):
+        torch.zeros(3, device=no_float64.DEVICE).double()
+    with no_float64.Emulation(), pytest.raises(RuntimeError, match="two devices"):
+        torch.zeros(3, device=no_float64.DEVICE) + torch.zeros(3)
+
+
+def test_the_default_device_is_never_apples_gpu(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("mps"))
+    monkeypatch.delenv("SEPO_DEVICE", raising=False)
+    assert models.device().type == "cpu"
+    monkeypatch.setenv("SEPO_DEVICE", "mps")
+    assert models.device().type == "mps"
