@@ -55,7 +55,7 @@ def _mend(run: str, job: Job) -> None:
     except DamagedError:
         pass
     begin(run, job)
-    _say(run, f"{paths.relative(note)} was damaged and has been written again.")
+    _say(run, f"{paths.relative(note)} was missing or damaged and has been written again.")
 
 
 def _say(run: str, text: str) -> None:

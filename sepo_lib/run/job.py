@@ -160,16 +160,16 @@ def torch_threads(number: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def begin(run: str, job: Job) -> Path:
-    """Write started.json and return the folder of the job. It continues with what is there.
+def begin(run: str, job: Job) -> None:
+    """Write started.json. The job continues with what is in its folder.
 
-    `earlier.left_to_do` has moved the folder aside if a job with another identity left it.
+    `earlier.left_to_do` has moved the folder aside if a job with another identity left it, unless SEPO_REUSE
+    accepts other code. What such code began keeps its identity.
     """
     folder = paths.job(run, job.name)
     (folder / "error.txt").unlink(missing_ok=True)
-    started = {**job.identity(), "commit": _commit(paths.root()), **asdict(job)}
+    started = {**_made_by(folder, job), **asdict(job)}
     paths.replace_text(folder / "started.json", json.dumps(started, indent=1))
-    return folder
 
 
 def finish(run: str, job: Job, result: Any, seconds: float) -> None:
@@ -177,8 +177,7 @@ def finish(run: str, job: Job, result: Any, seconds: float) -> None:
     folder = paths.job(run, job.name)
     own = (file for file in folder.rglob("*") if file.is_file() and _is_result(file.relative_to(folder)))
     done = {
-        **job.identity(),
-        "commit": _commit(paths.root()),
+        **_made_by(folder, job),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "result": result,
@@ -248,6 +247,16 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
 
 
+def _made_by(folder: Path, job: Job) -> dict[str, Any]:
+    """The identity of a job and the commit; with SEPO_REUSE those of the code that began the same work."""
+    now = {**job.identity(), "commit": _commit(paths.root())}
+    if os.environ.get(REUSE) == "yes":
+        before = _read(folder / "done.json") or _read(folder / "started.json")
+        if before.get("work") == now["work"] and before["fingerprint"] != now["fingerprint"]:
+            return {part: before[part] for part in now}
+    return now
+
+
 def _load(job: Job, expected: Mapping[str, str] | None) -> Callable[..., Any]:
     """The function of a job. Raises InputError if its sources are not those that were expected."""
     if expected is not None:
@@ -272,7 +281,7 @@ def _other_work(folder: Path, job: Job) -> str:
     except DamagedError:
         before = {}
     if "work" not in before:
-        return "an earlier version of the kit wrote their notes"
+        return "made by an earlier version of the kit"
     was, now = _flat(before["arguments"]), _flat(json.loads(json.dumps(dict(job.arguments))))
     if changed := code.differences(was, now):
         return f"the argument {changed[0]} was {was.get(changed[0])} and is {now.get(changed[0])}"

@@ -170,8 +170,11 @@ def test_other_libraries_make_finished_jobs_stale_unless_reuse_accepts_them(monk
         "2 of 3 jobs of sepo are reused, as REUSE=yes asks, although the code or the libraries differ: "
         "torch was 2.12 and is 2.13.",
     ]
-    jobs.run([*todo, half], "smoke", "sepo")
-    assert "\n2 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
+    note = paths.job("smoke", "c") / "done.json"
+    assert json.loads(note.read_text())["libraries"]["torch"] == "2.12"  # it began with this version
+    with pytest.raises(jobs.JobError, match="killed half-way"):  # from its beginning
+        jobs.run([*todo, half], "smoke", "sepo")
+    assert "3 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
     monkeypatch.setenv("SEPO_REUSE", "yes")
     assert jobs.run([counting("a", steps=4)], "smoke", "sepo")["a"]["first"] == 1  # other arguments
 
@@ -226,7 +229,10 @@ def test_notes_that_are_lost_or_emptied_stop_nothing(capsys):
     for damage in (unlink, empty):
         damage(note)
         assert jobs.run([counting("a")], "smoke", "sft") == first and note.read_text() == before
-        assert "runs/smoke/checkpoints/a/started.json was damaged and has been" in capsys.readouterr().out
+        assert (
+            "runs/smoke/checkpoints/a/started.json was missing or damaged and has been"
+            in capsys.readouterr().out
+        )
     for name, damage, said in (("b", unlink, "of b is missing"), ("c", empty, "c/started.json is damaged")):
         bad = jobs.Job(name, "toy_jobs:fail_until_mended", {"steps": 10}, 10)
         with pytest.raises(jobs.JobError, match="killed half-way"):
