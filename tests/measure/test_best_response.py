@@ -230,6 +230,7 @@ def test_the_weights_reach_the_estimator(tmp_path):
 
 def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it_was(monkeypatch):
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     every = ["pool", "best_response", "best_response_only"]
     settings = profiles.load("study", games="kuhn", seeds="1,2", exploiters=every)
     jobs = {job.name: job.arguments for job in recipes.exploiter_jobs(settings)}
@@ -264,6 +265,7 @@ def done(settings, job, **tables):
 def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     settings = profiles.load(
         "study",
         games="kuhn",
@@ -298,6 +300,7 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
 def test_the_switches_are_turned_one_at_a_time_and_held_against_the_published_recipe(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     settings = profiles.load("study", games="ipd", seeds="1,2", switches=["credit", "clamp"])
     assert results.switch_table(settings).empty and results.paired_switches(pd.DataFrame()).empty
     turned = recipes.switch_jobs(settings)

@@ -14,6 +14,7 @@ from sepo_lib.run.steps import sepo
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
 
 
 @pytest.mark.parametrize("profile", profiles.names())

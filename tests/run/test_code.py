@@ -28,6 +28,7 @@ def kinds():
     """Kind of job -> the functions that its code comes from, as the smoke profile lists its jobs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+        patch.setattr(recipes.model_files, "sha256", lambda model: "0")
         settings = profiles.load("smoke", ablation_games=["ipd"])
         jobs = [recipes.pretrain_job(settings), *recipes.study_jobs(settings)]
         for make in (recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs, recipes.gradient_jobs):

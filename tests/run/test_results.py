@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     return tmp_path
 
 

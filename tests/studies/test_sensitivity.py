@@ -80,6 +80,7 @@ def test_what_cannot_be_known_is_nan():
 
 def test_the_sweeps_jobs_scale_the_games_own_weight(monkeypatch):
     monkeypatch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
+    monkeypatch.setattr(recipes.model_files, "sha256", lambda model: "0")
     settings = profiles.load("study", seeds="1", sweep_exploit_weights=[0.0, 0.5, 2.0])
     jobs = {job.name: job.arguments for job in recipes.sweep_jobs(settings)}
     assert len(jobs) == 6
