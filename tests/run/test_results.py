@@ -13,9 +13,13 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation, measures, statistics
 from sepo_lib.report import remeasure
+<<<<<<< HEAD
 from sepo_lib.run import job as job_
 from sepo_lib.run import recipes, results
 from sepo_lib.run.steps import records, sepo, sft
+=======
+from sepo_lib.run import provenance, recipes, results, steps
+>>>>>>> h-runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -250,3 +254,11 @@ def test_a_record_that_cannot_be_played_again_leaves_the_rates_open_and_says_so(
     assert row["margin"] == pytest.approx(table["margin"].item())
     assert pd.isna(row["exploiter_externality"])
     assert "recorded with other rules or opponents" in capsys.readouterr().out
+
+
+def test_the_claims_of_a_run_name_its_profile_and_not_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setattr(remeasure.figures, "read_or_empty", lambda run, name: name)
+    monkeypatch.setattr(remeasure.claims, "decide", lambda **given: (given["profile"], given["model"]))
+    provenance.start(profiles.load("smoke", run="mine"))
+    assert remeasure.decided("mine") == ("smoke", "nano")
