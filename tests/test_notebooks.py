@@ -267,6 +267,27 @@ def test_the_measures_of_the_run_are_those_of_its_record(here):
         assert both[name].to_list() == pytest.approx(both[f"{name}_again"].to_list(), abs=1e-12, nan_ok=True)
 
 
+def test_one_game_and_one_seed_in_one_process_give_the_rows_of_the_whole_run(here):
+    """The run had all games, two seeds and two workers. Kuhn poker was the last game of each job."""
+    from sepo_lib.config import profiles
+    from sepo_lib.run import compare, jobs, recipes, results
+
+    settings = profiles.load("smoke", games="kuhn", seeds="12", compare_with=[], run="part")
+    shutil.copytree(paths.run("smoke") / "sft", recipes.demonstrations_folder(settings))
+    for stage in (recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs):
+        jobs.run(stage(settings), settings.run, "part", workers=1)
+    results.write_tables(settings)
+    for name in ("evaluation", "training", "sft", "exploitability", "strategies", "episodes"):
+        mine, whole = (paths.read_table(run, name) for run in ("part", "smoke"))
+        whole = whole[(whole["seed"] == 12) & whole["preset"].fillna("").isin(["", "unbiased"])]
+        whole = whole.query("game == 'kuhn'") if "game" in whole else whole
+        keys = list(compare.IDENTITY[name])
+        both = mine.merge(whole, on=keys, suffixes=("", "_whole"), validate="one_to_one")
+        assert len(both) == len(mine) == len(whole), name
+        for column in mine.columns.difference([*keys, *compare.TIMES], sort=False):
+            assert both[column].equals(both[f"{column}_whole"]), f"{name}: {column}"
+
+
 def test_columns_used_as_numbers_are_numbers(here):
     training = paths.read_table("smoke", "training", ["payoff", "exploit", "kl", "entropy", "objective"])
     assert all(pd.api.types.is_numeric_dtype(training[c]) for c in ("payoff", "exploit", "kl", "entropy"))
