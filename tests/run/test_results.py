@@ -13,13 +13,9 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import evaluation, measures, statistics
 from sepo_lib.report import remeasure
-<<<<<<< HEAD
 from sepo_lib.run import job as job_
-from sepo_lib.run import recipes, results
+from sepo_lib.run import provenance, recipes, results
 from sepo_lib.run.steps import records, sepo, sft
-=======
-from sepo_lib.run import provenance, recipes, results, steps
->>>>>>> h-runs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
