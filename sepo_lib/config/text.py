@@ -4,6 +4,8 @@ import textwrap
 
 #: The longest line, in characters: JupyterLab breaks longer ones within words.
 WIDTH = 100
+#: The longest value that a message shows, in characters.
+LONGEST_VALUE = 60
 
 
 def wrapped(text: str) -> str:
@@ -20,3 +22,13 @@ def wrapped(text: str) -> str:
 def exchange(prompt: str, answer: str) -> str:
     """A prompt, and below it the answer behind `>`; both wrapped."""
     return wrapped(prompt) + "\n\n" + wrapped("> " + answer.replace("\n", "\n> "))
+
+
+def in_brief(value: object) -> str:
+    """A value as a message shows it: in one line, and cut after LONGEST_VALUE characters."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
