@@ -23,7 +23,7 @@ from sepo_lib.config.settings import (
     own_weights,
     spell,
 )
-from sepo_lib.config.text import in_brief
+from sepo_lib.config.text import in_brief, is_one_line
 from sepo_lib.config.values import STAGES, ordered, prepared
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ OWN_GAME = "-own-game"
 LONGEST_NAME = 64
 #: Names that no run can have, because other results are in folders with these names.
 TAKEN = (BY_HAND, "bench", "crossplay")
+#: The largest seed that every library accepts.
+LARGEST_SEED = 2**32 - 1
 #: Fewest groups in the study of estimators: a quarter of its blocks is then two, the least with a variance.
 FEWEST_GROUPS = 16
 #: The policies at which the study of estimators measures them (`sepo_lib.studies.estimators.policy`).
@@ -294,16 +296,21 @@ def _complete(values: Mapping[str, Any]) -> None:
 
 def _model(model: Any) -> str:
     """The name, folder or hub id of a model, checked as far as that needs no network."""
-    if not isinstance(model, str | Path) or not str(model).isprintable():
+    if not isinstance(model, str | Path) or not is_one_line(str(model)):
         raise InputError(f"A model is a name, a folder or a hub id, not '{in_brief(model)}'.")
     text = str(model)
     folder = None if text in MODELS else paths.model(text)
     if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
         raise InputError(
-            f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
+            f"The folder '{in_brief(text, 200)}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
             "pass a folder that has one of them."
         )
     if text in MODELS or folder or hub.ID.fullmatch(text):
         return text
+    if made := re.match(r"(?:.*/)?runs/([^/]+)/checkpoints/", text):
+        make = {DEFAULT: ""}.get(made[1], f" PROFILE={made[1]}" if made[1] in names() else f" RUN={made[1]}")
+        raise InputError(
+            f"There is no folder '{in_brief(text, 200)}'; `make reproduce{make}` makes it first."
+        )
     valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name or org/name@revision"
-    raise InputError(f"There is no model '{in_brief(text)}'; choose {valid}.")
+    raise InputError(f"There is no model '{in_brief(text, 200)}'; choose {valid}.")

@@ -153,9 +153,8 @@ def _number(name: str, value: Any, base: type) -> int | float:
             number = base(value)
     infinite = isinstance(number, float) and not math.isfinite(number)
     if number is None or infinite or not all(_holds(term, number) for term in terms):
-        raise InputError(
-            f"{_CALLED.get(name, name)} must be {_WHAT[base]}, {' and '.join(terms)}, not '{in_brief(value)}'."
-        )
+        valid = f"{_WHAT[base]}, {' and '.join(terms)}"
+        raise InputError(f"{_CALLED.get(name, name)} must be {valid}, not '{in_brief(value)}'.")
     return number
 
 
