@@ -79,6 +79,7 @@ def root(tmp_path_factory):
         patch.setenv("SEPO_ROOT", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.chdir(folder)
+        patch.setattr("sepo_lib.run.jobs.run", lambda *arguments: pytest.fail("a job was started"))
         provenance.start(profiles.load("smoke", run="mine"))
         paths.notebooks().mkdir()
         for name in paths.NOTEBOOKS:
