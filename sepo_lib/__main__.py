@@ -231,8 +231,8 @@ def _conclude(profile: str, seconds: float) -> None:
     decided = paths.read_table(profile, "claims", claims.COLUMNS)
     print(f"\nDone in {headless.clock(seconds)}.\n")
     print(textwrap.indent(claims.as_text(decided), "  "))
-    if provenance.read(profile)["profile"] == "smoke":
-        print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
+    for caution in claims.cautions(decided):  # again, where the eye is
+        print(f"\n  {caution}")
     if note := provenance.reused(profile):
         print(f"\n  {note}")
     _where(profile)
