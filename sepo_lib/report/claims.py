@@ -191,7 +191,8 @@ def as_text(claims: pd.DataFrame) -> str:
 
 def cautions(claims: pd.DataFrame) -> list[str]:
     """The caution about the profile of the claims, if there is one, as a list of at most one sentence."""
-    return list(filter(None, map(caution, claims["profile"].dropna().unique())))
+    profiles = claims["profile"].dropna().unique() if "profile" in claims else []
+    return list(filter(None, map(caution, profiles)))
 
 
 def _with_equal_recipes(table: pd.DataFrame) -> pd.DataFrame:
