@@ -7,7 +7,7 @@ categories are drawn in black, in grey, or in shades of one colour that no stage
 import contextlib
 import io
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+
+from sepo_lib.config import paths
 
 WIDTH = 7.1  # inches: the text width of a two-column page
 COLUMN = 3.3  # inches: one column of such a page
@@ -115,11 +117,11 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     Returns the two paths. The same figure gives the same bytes at every call.
     """
     files = [folder / f"{name}.pdf", folder / f"{name}.png"]
-    folder.mkdir(parents=True, exist_ok=True)
     with style():
         settle(figure)
-        figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        figure.savefig(files[1], dpi=DPI, metadata={"Software": None})
+        dates = {"CreationDate": None, "Creator": None, "Producer": None}
+        paths.replace(files[0], partial(figure.savefig, format="pdf", metadata=dates))
+        paths.replace(files[1], partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
     plt.close(figure)
     return files
 

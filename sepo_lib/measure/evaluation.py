@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sepo_lib import games
+from sepo_lib.config import paths
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
@@ -278,11 +280,8 @@ _OTHER_CODE = (
 
 def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
     """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        unfinished = folder / f".{name}-{label}.parquet"
-        table.to_parquet(unfinished, index=False)
-        unfinished.replace(folder / f"{name}-{label}.parquet")
+        paths.replace(folder / f"{name}-{label}.parquet", partial(table.to_parquet, index=False))
 
 
 def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:

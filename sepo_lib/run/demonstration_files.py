@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -37,20 +38,12 @@ def write(
     The bytes depend on the arguments and the pinned library versions alone. Raises what `build` raises.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
+    options = {"row_group_size": 2000, "version": "2.6", "data_page_version": "1.0", "store_schema": False}
+    options |= {"compression": "zstd", "compression_level": 9}
     for game, table in tables.items():
-        pq.write_table(
-            table,
-            folder / f"{game}.parquet",
-            row_group_size=2000,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            compression_level=9,
-            store_schema=False,
-        )
-    (folder / "README.md").write_text(_card(tables, seed, kind), encoding="utf-8", newline="\n")
+        paths.replace(folder / f"{game}.parquet", partial(pq.write_table, table, **options))
+    paths.replace_text(folder / "README.md", _card(tables, seed, kind))
     files = [*(f"{game}.parquet" for game in games), "README.md"]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 
