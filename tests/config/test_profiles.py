@@ -2,7 +2,9 @@
 
 import json
 import numbers
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -366,6 +368,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         paths.replace(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_write_removes_what_a_killed_one_has_left(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / f".a.txt.{ended.pid}").touch()  # of a process that was killed
+    others = {tmp_path / f".a.txt.{os.getppid()}", tmp_path / ".a.txt.old", tmp_path / f".b.txt.{ended.pid}"}
+    for other in others:
+        other.touch()
+    written = paths.replace_text(tmp_path / "a.txt", "new")
+    assert set(tmp_path.iterdir()) == others | {written}
 
 
 def test_a_notebook_shows_values_beside_what_the_paper_says():

@@ -312,10 +312,17 @@ def test_a_failing_job_lets_the_others_finish_and_is_named(workers):
     assert logged()[-1]["failed"] == ["bad"]
 
 
-def test_a_process_that_dies_is_a_failed_job():
-    dying = jobs.Job("dying", "toy_jobs:die", {}, 1)
-    with pytest.raises(jobs.JobError, match=r"dying \(its process ended with exit code 9"):
-        jobs.run([dying, counting("a"), counting("b")], "smoke", "sepo", workers=2)
+def test_a_process_that_dies_is_a_failed_job_and_one_that_is_killed_has_a_second_chance(capsys):
+    dying = [jobs.Job(name, f"toy_jobs:{name}", {}, 1) for name in ("die", "killed")]
+    with pytest.raises(jobs.JobError) as caught:
+        jobs.run([*dying, counting("a"), counting("b")], "smoke", "sepo", workers=2)
+    said = str(caught.value)
+    assert "die (its process ended with exit code 9; see runs/smoke/checkpoints/die/error.txt)" in said
+    oom = "its process was killed by SIGKILL, as the system does when memory runs out (docs/faq.md, Memory)"
+    assert f"killed ({oom}; see " in said
+    assert capsys.readouterr().out == f"killed: {oom}. Another process continues it.\n"
+    begun = [event["job"] for event in logged() if event["event"] == "job_start"]
+    assert sorted(begun) == ["a", "b", "die", "killed", "killed"]
     assert all((paths.checkpoints("smoke") / name / "done.json").exists() for name in "ab")
 
 
