@@ -17,7 +17,7 @@ import hashlib
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -66,6 +66,11 @@ def digests(functions: Sequence[str], sources: Sources | None = None) -> dict[st
     return _digests(functions, sources)
 
 
+def imports(source: bytes) -> tuple[str, ...]:
+    """All names that a source may import, and those of their packages."""
+    return _parsed(source)[1]
+
+
 def joined(parts: Mapping[str, str]) -> str:
     """The sha256 of `digests`, or of another mapping of texts."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
@@ -109,13 +114,14 @@ def _digests_at_start(functions: tuple[str, ...]) -> dict[str, str]:
 
 
 def _digests(functions: Sequence[str], sources: Sources) -> dict[str, str]:
-    waiting = [function.partition(":")[0] for function in functions]
+    first = {function.partition(":")[0] for function in functions}
+    waiting = [*first, *filter(_counts, _packages(first))]
     seen: set[str] = set()
     while waiting:
         module = waiting.pop()
         if module in sources and module not in seen:
             seen.add(module)
-            waiting += filter(_counts, _parsed(sources[module][1])[1])
+            waiting += filter(_counts, imports(sources[module][1]))
     return {sources[module][0]: _parsed(sources[module][1])[0] for module in sorted(seen)}
 
 
@@ -126,7 +132,7 @@ def _counts(module: str) -> bool:
 
 @functools.cache
 def _parsed(source: bytes) -> tuple[str, tuple[str, ...]]:
-    """The digest of a source, and all names that it may import. Python imports their parents too."""
+    """The digest of a source, and its `imports`."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # it cannot be imported; the job that tries says why
@@ -137,9 +143,13 @@ def _parsed(source: bytes) -> tuple[str, tuple[str, ...]]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    parents = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
-    text = repr(_plain(tree))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), tuple(sorted(names | parents))
+    text = repr(_plain(tree)).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest(), tuple(sorted(names | _packages(names)))
+
+
+def _packages(modules: Iterable[str]) -> set[str]:
+    """The packages that hold the modules, and those that hold these: Python imports them first."""
+    return {name[:at] for name in modules for at, letter in enumerate(name) if letter == "."}
 
 
 def _plain(node: object) -> object:

@@ -4,12 +4,13 @@ Nothing is deleted. The folder of a job that has to start again is moved to `run
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import DamagedError
+from sepo_lib.run.events import log_event
 from sepo_lib.run.job import Job, State, begin, state
 
 
@@ -20,32 +21,29 @@ def left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:
     """
     states = {job.name: state(run, job) for job in jobs}
     done = [job for job in jobs if states[job.name].name in ("finished", "reused")]
+    if done:
+        print(f"{len(done)} of {len(jobs)} jobs of {stage} were finished before and are skipped.")
     for job in done:
         _mend(run, job)
-    if done:
-        print(_skipped(stage, [states[job.name] for job in done], len(jobs)))
-    again: dict[str, list[str]] = {}
-    for name, (kind, reason) in states.items():
-        if kind in ("stale", "damaged"):
-            again.setdefault(reason, []).append(name)
-    if again:
-        target = _new_folder(run)
-        for reason, names in again.items():
-            for name in names:
-                _move(paths.job(run, name), target / name)
-            verb = "starts" if len(names) == 1 else "start"
-            what = f"{len(names)} of {len(jobs)} jobs of {stage} {verb} again: {reason}"
-            print(f"{what}. What earlier runs left of it is now in {paths.relative(target)}/.")
+    for reason, names in _by_reason(states, "reused").items():
+        what = f"{len(names)} of {len(jobs)} jobs of {stage} {'are' if len(names) > 1 else 'is'} reused"
+        _say(run, f"{what}, as REUSE=yes asks, although the code or the libraries differ: {reason}.")
+    target = _new_folder(run)
+    for reason, names in _by_reason(states, "stale", "damaged").items():
+        for name in names:
+            _move(paths.job(run, name), target)
+        what = f"{len(names)} of {len(jobs)} jobs of {stage} {'start' if len(names) > 1 else 'starts'} again"
+        _say(run, f"{what}: {reason}. The earlier results are now in {paths.relative(target)}/.")
     return [job for job in jobs if job not in done]
 
 
-def _skipped(stage: str, states: Sequence[State], number: int) -> str:
-    """The sentence about the jobs that are not run again."""
-    said = f"{len(states)} of {number} jobs of {stage} were finished before and are skipped"
-    if reasons := [reason for kind, reason in states if kind == "reused"]:
-        made = f"; {len(reasons)} of them are results of other code, which REUSE=yes accepts"
-        said += f"{made} ({', '.join(dict.fromkeys(reasons))})"
-    return said + "."
+def _by_reason(states: Mapping[str, State], *kinds: str) -> dict[str, list[str]]:
+    """Reason -> the names of the jobs in one of these states for this reason."""
+    found: dict[str, list[str]] = {}
+    for name, (kind, reason) in states.items():
+        if kind in kinds:
+            found.setdefault(reason, []).append(name)
+    return found
 
 
 def _mend(run: str, job: Job) -> None:
@@ -57,7 +55,13 @@ def _mend(run: str, job: Job) -> None:
     except DamagedError:
         pass
     begin(run, job)
-    print(f"{paths.relative(note)} was damaged and has been written again.")
+    _say(run, f"{paths.relative(note)} was missing or damaged and has been written again.")
+
+
+def _say(run: str, text: str) -> None:
+    """Print a line here; the event log takes it to the command that runs the notebook."""
+    print(text)
+    log_event(run, "said", text=text)
 
 
 def _new_folder(run: str) -> Path:
@@ -68,5 +72,7 @@ def _new_folder(run: str) -> Path:
 
 
 def _move(folder: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(folder, target)
+    """Move a folder to its path from the root below `target`: copied back to the root, it is where it was."""
+    place = target / paths.relative(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(folder, place)

@@ -119,6 +119,7 @@ class Follower:
         self.path = paths.events(profile)
         self.offset = self.path.stat().st_size if self.path.exists() else 0
         self.progress: Progress | None = None
+        self.said: list[str] = []  # what a stage has said about earlier jobs; the reader empties it
 
     def read(self) -> Progress | None:
         """The progress of the latest stage that has started since this follower was made; None before."""
@@ -136,7 +137,9 @@ class Follower:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
-        if kind == "stage_start":
+        if kind == "said":
+            self.said.append(event["text"])
+        elif kind == "stage_start":
             self.begun = event["time"]
             self.skipped = event["steps"] - event["steps_left"]
             self.first: dict[str, int] = {}  # the first step that each job has reported

@@ -19,8 +19,10 @@ from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.games import registry
 from sepo_lib.games.base import Game
+from sepo_lib.run import code
 
 _LOADED: dict[str, tuple[Path, str]] = {}  # module -> the file that was loaded, and its sha256 at that time
+_HELPERS: dict[str, dict[str, str]] = {}  # module -> the modules beside its file that it imports, and sha256
 
 
 def load(file: str | Path) -> Game:
@@ -54,7 +56,8 @@ def load(file: str | Path) -> Game:
 def hashes(text: str | None = None) -> dict[str, str]:
     """Module -> sha256 of its file, for the games of users that are named in `text` (JSON; None: all games).
 
-    The file of a game from which another one inherits counts too. Raises InputError if a file has changed
+    The file of a game from which another one inherits counts too, and so do the modules that a file imports
+    from its own folder. Raises InputError if a file has changed
     since it was loaded: the game of this process is then another one than that of later processes.
     """
     named = [game for name, game in games.GAMES.items() if text is None or json.dumps(name) in text]
@@ -64,6 +67,12 @@ def hashes(text: str | None = None) -> dict[str, str]:
         found[module] = _sha256(file.read_bytes())
         if module in _LOADED and _LOADED[module] != (file, found[module]):
             raise InputError(f"{paths.shown(file)} has changed since it was loaded; load it again.")
+        beside = _helpers(module)
+        for helper, before in _HELPERS.get(module, {}).items():
+            if beside.get(helper, before) != before:
+                where = paths.shown(Path(inspect.getfile(sys.modules[helper])))
+                raise InputError(f"{where} has changed since {file.name} was loaded; load {file.name} again.")
+        found |= beside
     return found
 
 
@@ -90,10 +99,14 @@ def _run(file: Path, module: str, source: bytes) -> None:
     made = importlib.util.module_from_spec(importlib.util.spec_from_file_location(module, file))
     sys.modules[module] = made
     _LOADED[module] = (file, _sha256(source))
+    for helper in _HELPERS.pop(module, {}):  # they may have changed, too
+        if helper in sys.modules:
+            _forget_compiled(Path(inspect.getfile(sys.modules.pop(helper))))
     try:
         exec(compile(source, str(file), "exec"), vars(made))
     except Exception as error:
         raise InputError(_sentence(file, error)) from error
+    _HELPERS[module] = _helpers(module)
     _name_modules([*_named_modules(), module])
 
 
@@ -129,9 +142,13 @@ def _make_importable(file: Path) -> None:
     sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
     known = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([folder, *known]))
-    # Python takes a compiled file for current if its source has the same second and size as before.
-    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+    _forget_compiled(file)
     importlib.invalidate_caches()
+
+
+def _forget_compiled(file: Path) -> None:
+    """Python takes a compiled file for current if its source has the same second and size as before."""
+    Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 def _named_modules() -> list[str]:
@@ -147,6 +164,22 @@ def _modules(game: Game) -> list[str]:
     """The modules of the class of a game and of the classes that it inherits from, without the kit's."""
     modules = [cls.__module__ for cls in type(game).__mro__]
     return [name for name in modules if name != "builtins" and name.partition(".")[0] != "sepo_lib"]
+
+
+def _helpers(module: str) -> dict[str, str]:
+    """Module -> sha256 of its file, for all that `module` imports from the folder of its file, also through
+    others. The files of other games are left out."""
+    folder, known = Path(inspect.getfile(sys.modules[module])).parent, {module, *_named_modules()}
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        source = Path(inspect.getfile(sys.modules[waiting.pop()])).read_bytes()
+        for name in code.imports(source):
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if name not in known | found.keys() and file and Path(file).parent == folder:
+                found[name] = _sha256(Path(file).read_bytes())
+                waiting.append(name)
+    return found
 
 
 def _sha256(source: bytes) -> str:

@@ -112,22 +112,29 @@ def kernel(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(run: str, label: str) -> Iterator[None]:
-    """Print how far a notebook of `run` is while the body runs.
+    """Print how far a notebook of `run` is while the body runs, and which jobs start again, and why.
 
     On a terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
     follower, begun, over = Follower(run), time.monotonic(), threading.Event()
     terminal = sys.stdout.isatty()
+    clear = "\r\033[K" if terminal else ""
 
     def say(text: str, last: bool = False) -> None:
         if terminal:  # a line that is broken into two cannot be rewritten
-            text = "\r\033[K" + text[: shutil.get_terminal_size().columns - 1]
+            text = clear + text[: shutil.get_terminal_size().columns - 1]
         print(text, end="\n" if last or not terminal else "", flush=True)
+
+    def read() -> Progress | None:
+        found = follower.read()
+        while follower.said:
+            print(f"{clear}{follower.said.pop(0)}", flush=True)
+        return found
 
     def watch() -> None:
         say(label)
         while not over.wait(TERMINAL_INTERVAL if terminal else FILE_INTERVAL):
-            say(line(label, follower.read(), time.monotonic() - begun))
+            say(line(label, read(), time.monotonic() - begun))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -138,6 +145,7 @@ def progress(run: str, label: str) -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
+        read()
         say(f"{label}  {outcome} {clock(time.monotonic() - begun)}", last=True)
 
 

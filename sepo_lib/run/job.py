@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Job:
     function: str
     arguments: Mapping[str, Any]
     steps: int
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def work(self) -> str:
@@ -119,8 +119,9 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
     log_event(stage.profile, "job_start", **about)
     reporter = Reporter(stage.profile, about)
     begun = time.monotonic()
-    folder = begin(stage.profile, job)
+    folder = paths.job(stage.profile, job.name)
     try:
+        begin(stage.profile, job)
         with _printing_to(folder / "log.txt"), progress.heard_by(reporter.hear):
             progress.doing("loading the libraries")
             function = _load(job, expected)
@@ -140,16 +141,16 @@ def execute(job: Job, stage: Stage, expected: Mapping[str, str] | None = None) -
     return None
 
 
-def begin(run: str, job: Job) -> Path:
-    """Write started.json and return the folder of the job. It continues with what is there.
+def begin(run: str, job: Job) -> None:
+    """Write started.json. The job continues with what is in its folder.
 
-    `earlier.left_to_do` has moved the folder aside if a job with another identity left it.
+    `earlier.left_to_do` has moved the folder aside if a job with another identity left it, unless SEPO_REUSE
+    accepts other code. What such code began keeps its identity.
     """
     folder = paths.job(run, job.name)
     (folder / "error.txt").unlink(missing_ok=True)
-    started = {**job.identity(), "commit": _commit(paths.root()), **asdict(job)}
+    started = {**_made_by(folder, job), **asdict(job)}
     paths.replace_text(folder / "started.json", json.dumps(started, indent=1))
-    return folder
 
 
 def finish(run: str, job: Job, result: Any, seconds: float) -> None:
@@ -157,8 +158,7 @@ def finish(run: str, job: Job, result: Any, seconds: float) -> None:
     folder = paths.job(run, job.name)
     own = (file for file in folder.rglob("*") if file.is_file() and _is_result(file.relative_to(folder)))
     done = {
-        **job.identity(),
-        "commit": _commit(paths.root()),
+        **_made_by(folder, job),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "result": result,
@@ -227,6 +227,16 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
 
 
+def _made_by(folder: Path, job: Job) -> dict[str, Any]:
+    """The identity of a job and the commit; with SEPO_REUSE those of the code that began the same work."""
+    now = {**job.identity(), "commit": _commit(paths.root())}
+    if os.environ.get(REUSE) == "yes":
+        before = _read(folder / "done.json") or _read(folder / "started.json")
+        if before.get("work") == now["work"] and before["fingerprint"] != now["fingerprint"]:
+            return {part: before[part] for part in now}
+    return now
+
+
 def _load(job: Job, expected: Mapping[str, str] | None) -> Callable[..., Any]:
     """The function of a job. Raises InputError if its sources are not those that were expected."""
     if expected is not None:
@@ -251,7 +261,7 @@ def _other_work(folder: Path, job: Job) -> str:
     except DamagedError:
         before = {}
     if "work" not in before:
-        return "their folders were written by an earlier version of the kit"
+        return "made by an earlier version of the kit"
     was, now = _flat(before["arguments"]), _flat(json.loads(json.dumps(dict(job.arguments))))
     if changed := code.differences(was, now):
         return f"the argument {changed[0]} was {was.get(changed[0])} and is {now.get(changed[0])}"

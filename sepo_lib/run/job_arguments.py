@@ -105,10 +105,10 @@ def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -
     return None
 
 
-def policy_job(name: str, kind: str, work: PolicyJob, steps: int, needs: tuple[str, ...] = ()) -> Job:
+def policy_job(name: str, kind: str, work: PolicyJob, steps: int, *, needs: tuple[str, ...] = ()) -> Job:
     """A job of a kind (base, sft or sepo); arguments that are None or empty are left out."""
     arguments = {key: value for key, value in asdict(work).items() if value is not None and value != {}}
-    return Job(name, f"sepo_lib.run.steps.{kind}:run_{kind}", arguments, steps, needs)
+    return Job(name, f"sepo_lib.run.steps.{kind}:run_{kind}", arguments, steps, needs=needs)
 
 
 def policy_arguments(settings: Settings, played: Sequence[str]) -> dict[str, dict]:

@@ -15,7 +15,7 @@ from sepo_lib.config.profiles import STUDY_POLICIES, Settings, hyperparameters, 
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.run import demonstration_files, model_files
-from sepo_lib.run.job import Job, finished
+from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
     equal_job,
@@ -326,11 +326,13 @@ def require(settings: Settings, needed: list[Job], notebook: str) -> None:
 
     `notebook` is the last one that makes jobs of `needed`.
     """
-    missing = [job.name for job in needed if not finished(settings.run, job)]
+    states = {job.name: state(settings.run, job) for job in needed}
+    missing = [name for name, (kind, _) in states.items() if kind not in ("finished", "reused")]
     if missing:
         folder = paths.relative(paths.run(settings.run))
+        why = ": ".join(filter(None, (missing[0], states[missing[0]].reason)))
         number = f"{len(missing)} of the {len(needed)} jobs" if len(needed) > 1 else "the job"
-        raise _unfinished(settings, notebook, f"{folder} lacks {number} needed here (such as {missing[0]}).")
+        raise _unfinished(settings, notebook, f"{folder} lacks {number} needed here (such as {why}).")
 
 
 def demonstrations_folder(settings: Settings) -> Path:

@@ -10,7 +10,7 @@ from sepo_lib.measure import evaluation, statistics
 from sepo_lib.measure.rows import KEYS, mark_reported
 from sepo_lib.method import credit
 from sepo_lib.run import recipes
-from sepo_lib.run.job import Job, finished
+from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import game_of
 
 #: The columns that a table without rows is written with; of tables that are not listed, KEYS.
@@ -57,12 +57,18 @@ def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
 
     They hold the rows of all finished jobs of the run, in the order of the job lists below, whichever
     notebook calls: no notebook drops the rows of another. A table without rows is written with its header.
+    Prints how many jobs are left out because they have to run again.
     """
     lists = (
         *(recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs),
         *(recipes.gradient_jobs, recipes.ablation_jobs),
     )
-    done = [job for jobs in lists for job in jobs(settings) if finished(settings.run, job)]
+    states = [(job, state(settings.run, job)) for jobs in lists for job in jobs(settings)]
+    done = [job for job, (kind, _) in states if kind in ("finished", "reused")]
+    if again := {job.name: why for job, (kind, why) in states if kind in ("stale", "damaged")}:
+        name, why = next(iter(again.items()))
+        number = f"{len(again)} earlier jobs" if len(again) > 1 else "1 earlier job"
+        print(f"The tables lack {number} that must run again, such as {name}: {why}.")
     tables = collect_tables(settings, done)
     for name in (*_evaluation_tables(settings), "training", "sft"):
         paths.write_table(tables.get(name, empty(name)), settings.run, name)

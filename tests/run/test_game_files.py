@@ -128,6 +128,24 @@ def test_a_file_that_was_edited_and_not_loaded_again_stops_its_jobs(tmp_path):
     jobs.Job("other", "toy_jobs:title", {"game": "ipd"}, 1).fingerprint  # noqa: B018 (does not raise)
 
 
+def test_a_game_depends_on_the_modules_beside_its_file(tmp_path):
+    (tmp_path / "birds.py").write_text("NAME = 'First'\n")
+    file = write(
+        tmp_path,
+        "hawk",
+        "import birds\n" + HAWK.replace("'First'", "birds.NAME").replace('"First"', "birds.NAME"),
+    )
+    job = jobs.Job("one", "toy_jobs:title", {"game": "hawk"}, 1)
+    assert game_files.load(file).title == "First"
+    before = job.work
+    (tmp_path / "birds.py").write_text("NAME = 'Other'\n")
+    with pytest.raises(
+        InputError, match=r"^birds.py has changed since hawk.py was loaded; load hawk.py again"
+    ):
+        job.work  # noqa: B018
+    assert game_files.load(file).title == "Other" and job.work != before
+
+
 def test_a_game_that_inherits_depends_on_both_files(tmp_path):
     file, heir = write(tmp_path, "hawk"), write(tmp_path, "heron", HERON)
     game_files.load(file)

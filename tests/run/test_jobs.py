@@ -15,7 +15,7 @@ import pytest
 import sepo_lib
 from sepo_lib import games
 from sepo_lib.config import paths
-from sepo_lib.run import code, events, jobs, workers
+from sepo_lib.run import code, events, headless, jobs, workers
 from sepo_lib.run import job as job_
 
 
@@ -117,13 +117,18 @@ def test_a_finished_job_is_skipped_and_said_so_once(capsys):
 
 def test_other_arguments_start_in_an_empty_folder_and_the_earlier_one_is_kept(capsys):
     jobs.run([counting("a", steps=3)], "smoke", "sft")
-    assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    with headless.progress("smoke", "the notebook"):
+        assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert json.loads((kept / "done.json").read_text())["result"]["first"] == 1
-    assert capsys.readouterr().out == (
-        "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. What earlier runs left of it is "
-        f"now in {paths.relative(kept.parent)}/.\n"
+    said = (
+        "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. The earlier results are now "
+        f"in {paths.relative(kept.parents[3])}/."
     )
+    assert capsys.readouterr().out.splitlines() == [  # the job's, and the command's that runs its notebook
+        *("the notebook", said),
+        *(said, "the notebook  done in 0:00"),
+    ]
     assert counting("a", steps=3).fingerprint != counting("a", steps=4).fingerprint
     assert counting("a").fingerprint == counting("b").fingerprint  # the name is the folder, not the work
 
@@ -160,12 +165,16 @@ def test_other_libraries_make_finished_jobs_stale_unless_reuse_accepts_them(monk
         reusing.setenv("SEPO_REUSE", "yes")
         assert jobs.run([*todo, half], "smoke", "sepo") == first | {"c": {**first["a"], "first": 5}}
         assert job_.state("smoke", todo[0]) == ("reused", "torch was 2.12 and is 2.13")
-    assert capsys.readouterr().out.splitlines()[0] == (
-        "2 of 3 jobs of sepo were finished before and are skipped; 2 of them are results of other code, "
-        "which REUSE=yes accepts (torch was 2.12 and is 2.13)."
-    )
-    jobs.run([*todo, half], "smoke", "sepo")
-    assert "\n2 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "2 of 3 jobs of sepo were finished before and are skipped.",
+        "2 of 3 jobs of sepo are reused, as REUSE=yes asks, although the code or the libraries differ: "
+        "torch was 2.12 and is 2.13.",
+    ]
+    note = paths.job("smoke", "c") / "done.json"
+    assert json.loads(note.read_text())["libraries"]["torch"] == "2.12"  # it began with this version
+    with pytest.raises(jobs.JobError, match="killed half-way"):  # from its beginning
+        jobs.run([*todo, half], "smoke", "sepo")
+    assert "3 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
     monkeypatch.setenv("SEPO_REUSE", "yes")
     assert jobs.run([counting("a", steps=4)], "smoke", "sepo")["a"]["first"] == 1  # other arguments
 
@@ -207,8 +216,8 @@ def test_a_job_whose_files_have_changed_is_not_finished(name, damage, said, caps
     damage(folder / name)
     assert job_.state("smoke", counting("a")) == ("damaged", said)
     assert jobs.run([counting("a")], "smoke", "sft") == first
-    assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. What earlier")
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. The earlier")
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert (kept / "trainer" / "checkpoint-1" / "x.bin").exists() and not (folder / "trainer").exists()
 
 
@@ -220,7 +229,10 @@ def test_notes_that_are_lost_or_emptied_stop_nothing(capsys):
     for damage in (unlink, empty):
         damage(note)
         assert jobs.run([counting("a")], "smoke", "sft") == first and note.read_text() == before
-        assert "runs/smoke/checkpoints/a/started.json was damaged and has been" in capsys.readouterr().out
+        assert (
+            "runs/smoke/checkpoints/a/started.json was missing or damaged and has been"
+            in capsys.readouterr().out
+        )
     for name, damage, said in (("b", unlink, "of b is missing"), ("c", empty, "c/started.json is damaged")):
         bad = jobs.Job(name, "toy_jobs:fail_until_mended", {"steps": 10}, 10)
         with pytest.raises(jobs.JobError, match="killed half-way"):
@@ -238,7 +250,7 @@ from sepo_lib.config.errors import InputError
 from sepo_lib.run import jobs
 def run():
     needs = ("sepo_lib.method.credit:assign",)
-    jobs.run([jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3, needs)], "smoke", "SEPO")
+    jobs.run([jobs.Job("a", "toy_jobs:count", {"start": 1, "steps": 3}, 3, needs=needs)], "smoke", "SEPO")
 def edit(old, new):
     file = Path("sepo_lib/method/credit.py")
     assert old in file.read_text()
@@ -264,8 +276,8 @@ def test_an_edit_of_the_code_is_noticed(tmp_path, monkeypatch):
         "kernel) and run again.\n"
     )
     again = said("run()")
-    assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. What")
-    (kept,) = paths.replaced("smoke").glob("*/a")
+    assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. The")
+    (kept,) = paths.replaced("smoke").rglob("a")
     assert {"done.json", "state.txt"} <= {file.name for file in kept.iterdir()}
     skipped = "1 of 1 jobs of SEPO were finished before and are skipped"
     assert said("edit('def _check(', '# why\\ndef _check(')\nrun()") == f"{skipped}.\n"

@@ -77,6 +77,23 @@ def test_whichever_notebook_writes_the_tables_they_hold_all_finished_jobs(settin
     assert not rows.duplicated(evaluation.KEYS).any()
 
 
+def test_a_job_that_has_lost_a_file_is_left_out_as_a_whole_and_named(settings, capsys):
+    """Its other rows would be a run of their own: the last step that is left is then not the last one."""
+    base = recipes.base_jobs(settings)
+    finish(settings, base)
+    whole = pd.read_csv(io.BytesIO(written(settings)["evaluation.csv"]))
+    assert "lack" not in capsys.readouterr().out
+    lost = next(iter(paths.job(settings.run, base[0].name).glob("evaluation-*.parquet")))
+    lost.unlink()
+    rows = pd.read_csv(io.BytesIO(written(settings)["evaluation.csv"]))
+    seed = base[0].arguments["labels"]["seed"]
+    assert len(rows) and rows.equals(whole[whole["seed"] != seed].reset_index(drop=True))
+    assert capsys.readouterr().out == (
+        f"The tables lack 1 earlier job that must run again, such as {base[0].name}: {lost.name} of "
+        f"{base[0].name} is missing.\n"
+    )
+
+
 def test_stepping_by_hand_leaves_the_committed_results_as_they_are(settings):
     """Jobs, tables and demonstrations of a run without a name go below by-hand/."""
     committed = paths.write_table(pd.DataFrame([{"seed": 1}]), "laptop", "evaluation")
