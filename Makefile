@@ -84,8 +84,8 @@ test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 torture: env  ## Kill runs at random moments, resume them, and compare all results (KILLS=14)
-	@exec $(PYTHON) tests/torture.py --profile '$(or $(filter-out laptop,$(PROFILE)),smoke)' --games '$(GAMES)' \
-	  $(if $(KILLS),--kills '$(KILLS)')
+	@exec $(PYTHON) tests/torture.py --profile '$(if $(filter file,$(origin PROFILE)),smoke,$(PROFILE))' \
+	  --games '$(GAMES)' $(if $(KILLS),--kills '$(KILLS)')
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
 	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'

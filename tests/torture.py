@@ -81,7 +81,13 @@ class Run:
         environment = {**os.environ, "SEPO_ROOT": str(self.root), "HF_HUB_OFFLINE": "1"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=REPOSITORY, env=environment, start_new_session=True, stdout=log, stderr=log
+                self.command,
+                cwd=REPOSITORY,
+                env=environment,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_hear_all_signals,
             )
 
     def stage(self) -> tuple[int, str]:
@@ -128,6 +134,12 @@ class Run:
                 chosen[0].send_signal(number)
                 return
         kill.target = "nobody"
+
+
+def _hear_all_signals() -> None:
+    """Undo what nohup and background jobs of a shell do: they let a command ignore signals."""
+    for name in TARGETS.keys() - {"KILL"}:
+        signal.signal(signal.Signals[f"SIG{name}"], signal.SIG_DFL)
 
 
 def _role(words: Sequence[str]) -> str:

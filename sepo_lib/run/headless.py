@@ -151,8 +151,8 @@ def _in_a_thread(execute: Callable[[], None], opened: list[subprocess.Popen]) ->
     except BaseException:
         until = time.monotonic() + _PATIENCE
         while not over.wait(0.1) and time.monotonic() < until:
-            for process in opened:
-                if process.poll() is None:
+            for process in (each for each in opened if each.poll() is None):
+                with contextlib.suppress(OSError):  # it has just ended
                     os.killpg(process.pid, signal.SIGKILL)
         raise
     if errors:
