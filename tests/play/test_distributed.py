@@ -35,7 +35,7 @@ def root(tmp_path, monkeypatch):
     settings = profiles.load("smoke", games="split", seeds=3, steps=2, run="smoke")
     shutil.copytree(nano, paths.models() / "nano")
     folder, examples = recipes.demonstrations_folder(settings), settings.demonstrations_per_game
-    demonstration_files.write(folder, ["split"], examples, settings.demonstrations_seed)
+    demonstration_files.write(folder, settings.sft_games, examples, settings.demonstrations_seed)
     (job,) = recipes.sft_jobs(settings)
     done = paths.job("smoke", job.name)
     shutil.copytree(nano, done / "model")

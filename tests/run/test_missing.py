@@ -21,7 +21,7 @@ def settings(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    return profiles.load("smoke", games="split", seeds="11,12")
+    return profiles.load("smoke", games="split", sft_games=["split"], seeds="11,12")
 
 
 def finish(settings, jobs):
@@ -52,7 +52,7 @@ def test_the_first_missing_notebook_is_named_whichever_is_opened(settings):
         "Run notebooks/02_sft.ipynb first, with the same parameters as here: "
         "runs/by-hand/smoke lacks 1 of the 4 jobs needed here (such as sft/seed-12)."
     )
-    other = profiles.load("smoke", games="split", seeds="99")
+    other = profiles.load("smoke", games="split", sft_games=["split"], seeds="99")
     assert asked(other).startswith("Run notebooks/00_base_model.ipynb first, then 02_sft, with the same")
     finish(settings, sft)
     recipes.require(settings, base + sft, "02_sft")
