@@ -77,7 +77,15 @@ def test_choices_are_those_of_the_code_that_uses_them():
     assert blocks["preset"]["choices"] == list(credit.PRESETS)
     assert blocks["exploiter"]["choices"] == blocks["exploiters"]["choices"] == list(EXPLOITERS)
     assert set(blocks["pools"]["choices"]) == {pools for game in games.GAMES.values() for pools in game.pools}
-    for name in ("games", "study_games", "ablation_games", "sweep_games", "switch_game", "exploiter_game"):
+    for name in (
+        "games",
+        "sft_games",
+        "study_games",
+        "ablation_games",
+        "sweep_games",
+        "switch_game",
+        "exploiter_game",
+    ):
         assert blocks[name]["choices"] == "games"
     assert games.get(blocks["exploiter_game"]["default"]) in games.having("nashconv")
 
@@ -220,6 +228,20 @@ def test_what_make_passes_is_understood():
     assert profiles.load("study", games="kuhn").study_games == ("kuhn",)
     assert profiles.load(seeds=3).seeds == (3,)
     assert profiles.load("paper", sepo_steps=3).sft_steps is None
+
+
+def test_the_order_in_which_games_and_seeds_are_given_does_not_matter():
+    lists = {"ablation_games": ["kuhn", "ipd"], "sweep_games": ["kuhn", "ipd"]}
+    asked = profiles.load("laptop", games="kuhn,ipd", seeds="13,2", **lists)
+    assert asked == profiles.load("laptop", games="ipd,kuhn", seeds="2,13")
+    assert (asked.games, asked.seeds) == (("ipd", "kuhn"), (2, 13))
+
+
+def test_supervised_fine_tuning_takes_the_games_of_the_profile_whichever_are_asked_for():
+    assert profiles.load("laptop", games="ipd").sft_games == profiles.load("laptop").sft_games == GAMES
+    assert profiles.load("study", games="kuhn").sft_games == ("ipd", "split", "kuhn")
+    assert profiles.load("study", games="deal").sft_games == ("ipd", "split", "deal", "kuhn")
+    assert profiles.load("laptop", games="ipd", sft_games=["split"]).sft_games == ("split",)
 
 
 @pytest.mark.parametrize(

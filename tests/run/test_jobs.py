@@ -53,6 +53,20 @@ def test_processes_return_every_result_and_show_progress():
     assert (paths.checkpoints("smoke") / "count/0/log.txt").read_text() == "counting\n"
 
 
+def test_a_job_has_the_same_threads_in_this_process_and_in_others():
+    import torch
+
+    before = torch.get_num_threads()
+    number = before + 1
+    todo = [jobs.Job(name, "torch_jobs:threads", {}, 1, number) for name in ("a", "b")]
+    assert list(jobs.run(todo, "smoke", "one", workers=1).values()) == [number, number]
+    assert torch.get_num_threads() == before
+    for job in todo:
+        (paths.job("smoke", job.name) / "done.json").unlink()
+    assert list(jobs.run(todo, "smoke", "two", workers=2).values()) == [number, number]
+    assert todo[0].fingerprint != jobs.Job("a", "torch_jobs:threads", {}, 1).fingerprint
+
+
 @pytest.mark.parametrize("number, processes", [(3, 3), (4, 2)])
 def test_an_odd_job_is_not_left_for_last(number, processes):
     todo = [counting(f"count/{i}") for i in range(number)]
