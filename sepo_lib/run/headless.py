@@ -30,11 +30,11 @@ _START_KERNEL = """
 import os, sys
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
 from ipykernel import iostream, kernelapp
-kernelapp.IOPubThread = lambda socket, pipe, session: iostream.IOPubThread(socket, pipe=False, session=session)
+kernelapp.IOPubThread = lambda socket, pipe, **more: iostream.IOPubThread(socket, pipe=False, **more)
 kernelapp.launch_new_instance()
 """
 
-#: The longest path of a Unix socket on every supported system is 103 bytes, with room for a name and a number.
+#: Bytes of the folder of a Unix socket. Its whole path has at most 103 on every supported system.
 _LONGEST_SOCKET = 80
 
 
@@ -115,7 +115,10 @@ def kernel(log: Path) -> Iterator[None]:
         file.write_text(json.dumps(spec))
         first = {"JUPYTER_PATH": folder, "PYTHONPATH": package}
         joined = {n: os.pathsep.join(filter(None, (at, os.environ.get(n)))) for n, at in first.items()}
-        own = {"JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder}  # nothing is read from or written to the home
+        own = {
+            "JUPYTER_RUNTIME_DIR": folder,
+            "IPYTHONDIR": folder,
+        }  # nothing is read from or written to the home
         with environment({**joined, **own, HEADLESS: "1"}):
             yield
 
@@ -187,7 +190,9 @@ def _sockets() -> Iterator[str]:
     With such sockets a kernel needs no network, not even the loopback, and no other user can reach it.
     """
     usual = tempfile.gettempdir()
-    with tempfile.TemporaryDirectory(dir=usual if len(os.fsencode(usual)) < _LONGEST_SOCKET else "/tmp") as folder:
+    with tempfile.TemporaryDirectory(
+        dir=usual if len(os.fsencode(usual)) < _LONGEST_SOCKET else "/tmp"
+    ) as folder:
         yield str(Path(folder, "kernel"))
 
 

@@ -268,7 +268,12 @@ def traces(text: str) -> list[str]:
     whatever looks like such a folder of another machine. Pictures embedded as base64 are ignored.
     """
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
-    here = (paths.root().resolve(), Path.home(), Path(tempfile.gettempdir()), *site.getsitepackages())
+    here = (
+        paths.root().resolve(),
+        Path(os.path.expanduser("~")),
+        Path(tempfile.gettempdir()),
+        *site.getsitepackages(),
+    )
     own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
     found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
     return found + sorted(set(_MACHINE.findall(text)))
