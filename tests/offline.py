@@ -13,8 +13,8 @@ NAMESPACE = ["unshare", "-rn"] if shutil.which("unshare") else []
 if NAMESPACE and subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
     NAMESPACE = []
 
-#: Python runs this file in every process before anything else. urllib3 asks once whether the machine has IPv6:
-#: it binds a socket to ::1 without a port, and sends nothing.
+#: Python runs this file in every process before anything else. urllib3 asks once whether there is IPv6: it
+#: binds a socket to ::1 without a port, and sends nothing.
 _RECORD = """
 import os, sys
 
