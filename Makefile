@@ -12,6 +12,49 @@ STEPS   ?=#         training steps of SFT and SEPO
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
 AGAINST ?=#         verify: the run to compare with
+KILLS   ?=#         torture: the number of kills
+
+# ----------------------------------------------------------------------------------------- options
+#
+# A value is taken as it is: make does not expand it, and the shell reads it from the environment. An option
+# that is unknown, or that the target does not use, is an error. Variables of the environment are passed on.
+
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+
+override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS RUN REUSE
+override OPTIONS := $(OF_RUNS) AGAINST KILLS
+
+USES_reproduce := $(OF_RUNS)
+USES_study     := $(filter-out PROFILE,$(OF_RUNS))
+USES_torture   := PROFILE GAMES KILLS
+USES_lab       := LAB
+USES_figures   := PROFILE RUN
+USES_notebooks := PROFILE RUN
+USES_document  := PROFILE RUN
+USES_verify    := PROFILE RUN AGAINST
+USES_remeasure := PROFILE RUN
+USES_bench     := MODEL
+USES_lock      := LOCK
+USES_help      := $(OPTIONS)
+
+ifeq ($(MAKELEVEL),0)
+GOALS   := $(or $(MAKECMDGOALS),help)
+USED    := $(foreach goal,$(GOALS),$(USES_$(goal))) PYTHON
+PASSED  := SEPO_% HF_% TRANSFORMERS_% TOKENIZERS_% TORCH_% PYTORCH_% CUDA_% NCCL_% VLLM_% ACCELERATE_% OMP_% MKL_% ATEN_% \
+           PYTHON% JUPYTER_% IPYTHON% PIP_% UV_% CONDA_% XDG_% SSL_% %_proxy %_PROXY HOME TMPDIR PATH SHELL BROWSER \
+           DISPLAY WAYLAND_DISPLAY LANG LC_% MAKE%
+UNKNOWN := $(firstword $(filter-out $(OPTIONS) LAB LOCK $(PASSED),$(GIVEN)))
+UNUSED  := $(firstword $(filter-out $(USED) $(PASSED),$(GIVEN)))
+ifneq ($(UNKNOWN),)
+$(error There is no option $(UNKNOWN); the options of make $(GOALS) are $(USED))
+endif
+ifneq ($(UNUSED),)
+$(error make $(GOALS) does not use $(UNUSED); its options are $(USED))
+endif
+endif
+
+$(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
+export $(OPTIONS)
 
 # ------------------------------------------------------------------------------------------ Python
 #
@@ -78,12 +121,12 @@ DOCS := .cache/docs
 .PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench docs lock clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
-	@$(KIT) reproduce --profile '$(PROFILE)' --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
-	  --seeds '$(SEEDS)' --steps '$(STEPS)' --reuse '$(REUSE)'
+	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
+	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
-	@$(KIT) reproduce --profile study --run '$(RUN)' --model '$(MODEL)' --games '$(GAMES)' \
-	  --seeds '$(SEEDS)' --steps '$(STEPS)' --reuse '$(REUSE)'
+	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
+	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -93,8 +136,7 @@ test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 torture: env  ## Kill runs at random moments, resume them, and compare all results (KILLS=14)
-	@exec $(PYTHON) tests/torture.py --profile '$(if $(filter file,$(origin PROFILE)),smoke,$(PROFILE))' \
-	  --games '$(GAMES)' $(if $(KILLS),--kills '$(KILLS)')
+	@exec $(PYTHON) tests/torture.py --profile="$${PROFILE:-smoke}" --games="$$GAMES" $${KILLS:+--kills="$$KILLS"}
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
 	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'
@@ -102,22 +144,22 @@ lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options 
 	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
-	@$(KIT) figures --profile '$(PROFILE)' --run '$(RUN)'
+	@$(KIT) figures --profile="$$PROFILE" --run="$$RUN"
 
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
-	@$(KIT) notebooks --profile '$(PROFILE)' --run '$(RUN)'
+	@$(KIT) notebooks --profile="$$PROFILE" --run="$$RUN"
 
 document: env  ## Write the numbers of a run into README and docs/
-	@$(KIT) document --profile '$(PROFILE)' --run '$(RUN)'
+	@$(KIT) document --profile="$$PROFILE" --run="$$RUN"
 
 verify: env  ## Check a run against its manifest, or AGAINST=<run> against another run
-	@$(KIT) verify --profile '$(PROFILE)' --run '$(RUN)' --against '$(AGAINST)'
+	@$(KIT) verify --profile="$$PROFILE" --run="$$RUN" --against="$$AGAINST"
 
 remeasure: env  ## Make tables, claims, figures and documents again from a run's records
-	@$(KIT) remeasure --profile '$(PROFILE)' --run '$(RUN)'
+	@$(KIT) remeasure --profile="$$PROFILE" --run="$$RUN"
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
-	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model '$(MODEL)'
+	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model="$$MODEL"
 
 docs: $(DOCS)/requirements-docs.lock  ## Build the documentation site in docs/_build/html; nothing is executed
 	@rm -rf docs/_api

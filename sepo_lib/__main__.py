@@ -11,8 +11,9 @@ from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import bundled, caches, disk, files, paths, profiles
+from sepo_lib.config.command_line import Parser, filled, whole
 from sepo_lib.config.errors import Explained, InputError, MissingError
-from sepo_lib.config.settings import plain
+from sepo_lib.config.settings import known, plain
 from sepo_lib.run import (
     endings,
     headless,
@@ -33,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, and 128 + n if
     signal n ends it: 130 after an interrupt.
     """
-    options = _parser().parse_args(arguments)
+    try:
+        options = _parser().parse_args(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     with endings.signals_raised():
         endings.end_with_make()
         return _run(options)
@@ -59,15 +64,16 @@ def _run(options: argparse.Namespace) -> int:
         return endings.code(end)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
     commands = parser.add_subparsers(required=True, metavar="command")
+    seeds = whole(0, profiles.LARGEST_SEED)
     all_games = ", ".join(games.GAMES)
     models = f"{', '.join(profiles.MODELS)}, a folder, or a hub id such as org/name"
 
     def add(
         name: str, command: Callable[[argparse.Namespace], int], text: str, profile: bool = True
-    ) -> argparse.ArgumentParser:
+    ) -> Parser:
         one = commands.add_parser(name, help=text, description=text)
         one.set_defaults(command=command)
         if profile:
@@ -91,22 +97,28 @@ def _parser() -> argparse.ArgumentParser:
     add("coverage", coverage, text, profile=False)
     one = add("study-tables", study_tables, "Make the tables without a model: estimators.csv, headroom.csv.")
     one.add_argument("--games", help=f"all, or some of {all_games}, instead of the profile's games")
-    one.add_argument("--groups", type=int, help="groups per opponent, instead of the profile's number")
+    one.add_argument("--groups", help="groups per opponent, instead of the profile's number")
     one = add("verify", verify, "Check the tables and figures of a run against its manifest or another run.")
     one.add_argument("--against", help="a run to compare it with; its own name stands for its version in git")
     add("remeasure", remeasure, "Make the tables of a run again from its records; nothing is trained.")
     one = add("play", play, "Play one game against a model.", profile=False)
     one.add_argument("game", help=all_games)
-    one.add_argument("--model", default="nano", help=f"{models}; the folder can be that of a job")
-    one.add_argument("--seed", type=int, default=0, help="seed of the chance moves and the model's answers")
-    one.add_argument("--watch", metavar="OPPONENT", help="let this scripted opponent play for you")
+    one.add_argument(
+        "--model", type=filled, default="nano", help=f"{models}; the folder can be that of a job"
+    )
+    one.add_argument("--seed", type=seeds, default=0, help="seed of the chance moves and the model's answers")
+    one.add_argument(
+        "--watch", type=filled, metavar="OPPONENT", help="let this scripted opponent play for you"
+    )
     text = "Play models against each other and against every pool of a game."
     one = add("crossplay", crossplay, text, profile=False)
     one.add_argument("--game", required=True, help=all_games)
     one.add_argument("--models", required=True, nargs="+", metavar="NAME=PATH", help="models, as in play")
     one.add_argument("--pools", default="paper", help="the pool set: paper or conflict (default: paper)")
-    one.add_argument("--episodes", type=int, default=96, help="episodes per pair of models (default: 96)")
-    one.add_argument("--seed", type=int, default=0, help="seed of the chance moves and the answers")
+    one.add_argument(
+        "--episodes", type=whole(4, 10**6), default=96, help="episodes per pair of models (default: 96)"
+    )
+    one.add_argument("--seed", type=seeds, default=0, help="seed of the chance moves and the answers")
     text = "Measure the speed of play and training against plain generate."
     one = add("bench", bench, text, profile=False)
     one.add_argument("--model", help=f"{' or '.join(profiles.MODELS)} (default: both)")
@@ -252,7 +264,7 @@ def study_tables(options: argparse.Namespace) -> int:
     Without options, the studies of a finished run take its games and replace its tables; the manifest notes
     it. With options they are a run of their own.
     """
-    given = {"games": options.games, "estimator_groups": options.groups}
+    given = {"games": options.games or None, "estimator_groups": options.groups or None}
     given = {name: value for name, value in given.items() if value is not None}
     settings = runs.settings(options.run, options.profile, **given)
     profile = settings.run
@@ -308,7 +320,7 @@ def verify(options: argparse.Namespace) -> int:
     if options.against:
         from sepo_lib.run import verification
 
-        text, code = verification.against(profile, options.against)
+        text, code = verification.against(profile, runs.find(options.against, None))
         print(text)
         return code
     mismatches = provenance.verify(profile)
@@ -348,12 +360,13 @@ def play(options: argparse.Namespace) -> int:
 
 def crossplay(options: argparse.Namespace) -> int:
     """Models against each other: a table and a heat map."""
-    from sepo_lib import figures as drawing
     from sepo_lib.measure import crossplay as cross
 
-    folder, models = paths.crossplay(options.game), cross.named(options.models)
+    folder, models = paths.crossplay(games.get(options.game).name), cross.named(options.models)
     with replaced.keeping(folder, [*folder.glob("crossplay.*")]):
         table = cross.crossplay(models, options.game, options.pools, options.episodes, options.seed, folder)
+        from sepo_lib import figures as drawing
+
         drawing.save(drawing.crossplay(table).figure, folder, "crossplay")
     table["interval"] = table.apply(lambda row: f"[{row.ci_low:.3f}, {row.ci_high:.3f}]", axis=1)
     shown = table[["row", "column", "payoff", "interval", "other_payoff", "parse_rate", "episodes"]]
@@ -364,6 +377,8 @@ def crossplay(options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure speed and write docs/BENCH.md; see `sepo_lib.bench.suites`."""
+    if options.model:
+        known("model to measure called", options.model, profiles.MODELS)
     from sepo_lib.bench import suites
     from sepo_lib.report import bench_page
 

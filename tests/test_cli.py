@@ -157,14 +157,14 @@ def test_bad_input_exits_with_2_and_creates_nothing(root, arguments, capsys):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("study-tables --profile smoke --groups 0", "number of groups must be a whole number of at least 16"),
+        ("study-tables --profile smoke --groups 0", "number of groups must be a whole number, at least 16"),
         (
             "study-tables --profile smoke --groups -3",
-            "number of groups must be a whole number of at least 16",
+            "number of groups must be a whole number, at least 16",
         ),
         ("reproduce --profile smoke --model notebooks", "The folder 'notebooks' holds no model"),
         ("play split --model notebooks", "The folder 'notebooks' holds no model"),
-        ("reproduce --profile smoke --seeds 99999999999999999999999", "A seed must be .* to 4294967295"),
+        ("reproduce --profile smoke --seeds 99999999999999999999999", "A seed must be .* at most 4294967295"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, command, sentence, capsys):

@@ -161,7 +161,7 @@ def models() -> Path:
 def model(name: str) -> Path | None:
     """The folder of a model that ships with the kit, or at a path from the root; None if there is neither."""
     folders = (models() / name, root() / name)
-    return next((folder for folder in folders if folder.is_dir()), None)
+    return next((folder for folder in folders if os.path.isdir(folder)), None)  # False for too long a name
 
 
 def crossplay(game: str) -> Path:

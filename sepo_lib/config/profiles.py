@@ -6,9 +6,8 @@ settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
 import hashlib
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,13 @@ from sepo_lib.config.settings import (
     MODELS,
     Settings,
     document,
-    frozen,
     hyperparameters,
     known,
     own_weights,
     spell,
 )
+from sepo_lib.config.text import in_brief, is_one_line
+from sepo_lib.config.values import STAGES, ordered, prepared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,6 @@ LARGEST_SEED = 2**32 - 1
 FEWEST_GROUPS = 16
 #: The policies at which the study of estimators measures them (`sepo_lib.studies.estimators.policy`).
 STUDY_POLICIES = ("uniform", "random", "cooperative", "equilibrium")
-#: The keys of a value per stage, beside those of a value per game.
-STAGES = ("sft", "sepo")
 #: Hyperparameters that take the value of another one if they are null.
 SAME_AS = {
     "ablation_steps": "sepo_steps",
@@ -94,8 +92,8 @@ def load(
     only the weights that change, such as {"kuhn": {"exploit": 2.0}}. `run` and `by_hand` name the folders of
     the results (`run_name`).
 
-    Raises InputError, one sentence with the valid choices, for anything unknown. Also raises InputError if
-    the run exists with other settings.
+    Raises InputError, one sentence with the valid values, for anything unknown and for a value outside its
+    range. Also raises InputError if the run exists with other settings.
     """
     known("profile", name, names())
     for key in others:
@@ -105,19 +103,20 @@ def load(
 
     own_model = _value("model", name, None)
     chosen_model = _model(own_model if model is None or model == "" else model)
-    own = {key: _prepared(key, _value(key, name, chosen_model)) for key in hyperparameters()}
+    own = {key: _own(key, name, chosen_model) for key in hyperparameters()}
     changed = {} if chosen_model == own_model else {"model": chosen_model}
     for key, value in given.items():
-        prepared = _prepared(key, value)
-        changed |= {} if prepared == own[key] else {key: prepared}
+        value = prepared(key, value)
+        changed |= {} if value == own[key] else {key: value}
 
     values = own | {"model": chosen_model} | changed
     if values["sft_games"] is None:
-        values["sft_games"] = _ordered({*own["games"], *values["games"]}, domains.GAMES)
+        values["sft_games"] = ordered({*own["games"], *values["games"]}, domains.GAMES)
     if "games" in changed and "study_games" not in changed:  # a run of chosen games studies no others
         values["study_games"] = None
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
+    _complete(values)
     settings = Settings(profile=name, run=run_name(name, run, changed, by_hand), **values)
     _agree(settings, changed)
     return settings
@@ -142,7 +141,7 @@ def run_name(
     folder = str(run).removeprefix(f"{BY_HAND}/")
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}({OWN_GAME})?", folder) or folder.lower() in TAKEN:
         raise InputError(
-            f"The run cannot be called '{run}'; choose letters, digits, - and _, such as 'my-run', "
+            f"The run cannot be called '{in_brief(run)}'; choose letters, digits, - and _, such as 'my-run', "
             f"but not {' or '.join(TAKEN)}."
         )
     if folder.lower() in names() and folder != profile:
@@ -193,6 +192,8 @@ def as_text() -> str:
             lines.append(f"  every profile  {values.pop()}")
         else:
             lines += [f"  {name:<13}  {row[name]}" for name in names()]
+        if block := hyperparameters()[row["hyperparameter"]].get("range"):
+            lines.append(f"  valid          {block}")
         lines += [f"  the paper      {row['paper_says']}", f"  why            {row['why']}", ""]
     return "\n".join(lines)
 
@@ -266,108 +267,50 @@ def _value(name: str, profile: str, model: str | None) -> Any:
     return block.get("by_profile", {}).get(profile, by_model)
 
 
-def _prepared(name: str, value: Any) -> Any:
-    """A checked value as `Settings` holds it; weights of J are those of every game."""
-    if name in ("train_weights", "evaluation_weights"):
-        return frozen(_weights(name.removesuffix("_weights"), value))
-    return frozen(_checked(name, value))
+def _own(name: str, profile: str, model: str) -> Any:
+    """The value in `profiles.yaml`, checked."""
+    try:
+        return prepared(name, _value(name, profile, model))
+    except InputError as error:
+        raise InputError(f"sepo_lib/config/profiles.yaml, profile {profile}: {error}") from None
 
 
-def _checked(name: str, value: Any) -> Any:
-    """The value of a hyperparameter with lists made of text, numbers made of digits, and choices checked."""
-    block = hyperparameters()[name]
-    choices = domains.GAMES if block.get("choices") == "games" else block.get("choices")
-    if value == "all" and choices is domains.GAMES:
-        value = list(choices)
-    if isinstance(block["default"], list) or isinstance(value, list) or name in ("games", "seeds"):
-        value = _several(name, value) if value is not None else None
-    if isinstance(value, Mapping) and not name.endswith("_weights"):
-        for key in value:
-            known(f"key of {name}", key, ("others", *domains.GAMES, *STAGES))
-    if choices is not None and value is not None:
-        for choice in _texts(value):
-            known("switch" if name == "switches" else name.removesuffix("s"), choice, choices)
-    if name in ("games", "seeds") and not value:
-        raise InputError(f"At least one of the {name} is needed.")
-    if name == "seeds":
-        value = tuple(sorted(_integer("A seed", seed, 0, LARGEST_SEED) for seed in value))
-    if isinstance(value, tuple):
-        for one in value:
-            if value.count(one) > 1:
-                raise InputError(f"The {name.removesuffix('s')} {one} is given twice; name each one once.")
-    if choices is domains.GAMES and isinstance(value, tuple):
-        return _ordered(value, choices)
-    if name == "seeds":
-        return value
-    if name == "estimator_groups":
-        return _integer("The number of groups", value, FEWEST_GROUPS)
-    if name in ("sft_steps", "sepo_steps") and value is not None:
-        if isinstance(value, Mapping):
-            return {key: _integer("The number of steps", one, least=1) for key, one in value.items()}
-        return _integer("The number of steps", value, least=1)
-    return value
-
-
-def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Game -> weights of J: those of the game's file, with the `changes` of the profile in their place."""
-    weights = {game: own_weights(game)[kind] for game in domains.GAMES}
-    if not isinstance(changes, Mapping):
-        raise InputError(f"The {kind}_weights must map games to weights by name, not be '{changes}'.")
-    for game, changed in changes.items():
-        known(f"game of {kind}_weights called", game, domains.GAMES)
-        if not isinstance(changed, Mapping):
-            raise InputError(f"The {kind}_weights of {game} must be weights by name, not '{changed}'.")
-        for weight, value in changed.items():
-            known("weight of J", weight, weights[game])
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise InputError(
-                    f"The weight {weight} of {game} must be a number of at least 0, not '{value}'."
-                )
-            weights[game][weight] = float(value)
-    return weights
+def _complete(values: Mapping[str, Any]) -> None:
+    """Raise InputError if a game of the run (or a stage) has no value, or if two values do not agree."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and not name.endswith("_weights") and "others" not in value:
+            needed = STAGES if set(value) & set(STAGES) else values["games"]
+            if lacking := [key for key in needed if key not in value]:
+                raise InputError(f"{name} has no value for {lacking[0]}; add one, or one for 'others'.")
+    if values["checkpoint_every"] % values["exploiter_refresh"]:
+        raise InputError(
+            f"checkpoint_every ({values['checkpoint_every']}) must be a multiple of exploiter_refresh "
+            f"({values['exploiter_refresh']})."
+        )
+    groups = values["estimator_groups"]
+    if groups % min(40, groups // 2):
+        raise InputError(
+            f"The number of groups must be a multiple of 40, or an even number below 80, not {groups}."
+        )
 
 
 def _model(model: Any) -> str:
     """The name, folder or hub id of a model, checked as far as that needs no network."""
+    if not isinstance(model, str | Path) or not is_one_line(str(model)):
+        raise InputError(f"A model is a name, a folder or a hub id, not '{in_brief(model)}'.")
     text = str(model)
     folder = None if text in MODELS else paths.model(text)
     if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
         raise InputError(
-            f"The folder '{text}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
+            f"The folder '{in_brief(text, 200)}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
             "pass a folder that has one of them."
         )
     if text in MODELS or folder or hub.ID.fullmatch(text):
         return text
+    if made := re.match(r"(?:.*/)?runs/([^/]+)/checkpoints/", text):
+        make = {DEFAULT: ""}.get(made[1], f" PROFILE={made[1]}" if made[1] in names() else f" RUN={made[1]}")
+        raise InputError(
+            f"There is no folder '{in_brief(text, 200)}'; `make reproduce{make}` makes it first."
+        )
     valid = f"{', '.join(MODELS)}, an existing folder, or a hub id such as org/name or org/name@revision"
-    raise InputError(f"There is no model '{text}'; choose {valid}.")
-
-
-def _ordered(chosen: Iterable[str], every: Iterable[str]) -> tuple[str, ...]:
-    """The `chosen` names in the order of `every`, each once."""
-    return tuple(name for name in every if name in set(chosen))
-
-
-def _texts(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return value.values()
-    return (value,) if isinstance(value, str) else value
-
-
-def _several(name: str, value: Any) -> tuple[Any, ...]:
-    """A list made of "a,b", of one value or of a sequence, in the order given."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    elif isinstance(value, int):
-        value = [value]
-    elif not isinstance(value, Sequence):
-        raise InputError(f"The {name} must be a list, not '{value}'.")
-    return tuple(value)
-
-
-def _integer(what: str, value: Any, least: int, most: float = math.inf) -> int:
-    """A whole number, which may be given as text. Raises InputError with the valid range."""
-    is_whole = not isinstance(value, bool) and re.fullmatch(r"\d{1,30}", str(value))
-    if not is_whole or not least <= int(value) <= most:
-        size = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise InputError(f"{what} must be a whole number {size}, not '{value}'.")
-    return int(value)
+    raise InputError(f"There is no model '{in_brief(text, 200)}'; choose {valid}.")

@@ -15,6 +15,7 @@ from sepo_lib import games
 from sepo_lib.config import files
 from sepo_lib.config.errors import DamagedError, InputError
 from sepo_lib.config.root import shown
+from sepo_lib.config.text import in_brief
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -30,7 +31,7 @@ GameWeights = Mapping[str, Mapping[str, float]]
 
 
 #: What the block of a hyperparameter in `profiles.yaml` may hold.
-ENTRIES = ("meaning", "paper", "why", "default", "by_model", "by_profile", "choices")
+ENTRIES = ("meaning", "paper", "why", "default", "by_model", "by_profile", "choices", "range")
 _RESTORE = "correct it, or run `git restore sepo_lib/config/profiles.yaml`"
 
 
@@ -217,9 +218,11 @@ def own_weights(game: str) -> dict[str, dict[str, float]]:
 
 def known(kind: str, name: Any, choices: Any) -> None:
     """Raise InputError with the choices if `name` is none of them; `kind` says what it should be."""
-    if name not in choices:
+    if name not in list(choices):  # a name that is no text may have no hash
         more = ", or name the module of your own game in SEPO_GAMES" if kind == "game" else ""
-        raise InputError(f"There is no {kind} '{name}'; choose from {', '.join(map(str, choices))}{more}.")
+        raise InputError(
+            f"There is no {kind} '{in_brief(name)}'; choose from {', '.join(map(str, choices))}{more}."
+        )
 
 
 def frozen(value: Any) -> Any:

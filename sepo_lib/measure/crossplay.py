@@ -12,6 +12,7 @@ other intervals of the kit cover variation between training seeds.
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,12 @@ from sepo_lib import games
 from sepo_lib.config import bundled, paths, profiles
 from sepo_lib.games.base import POOLS, Action, Game, GameLoop
 from sepo_lib.measure import measures
-from sepo_lib.measure.inspection import open_policy
 from sepo_lib.measure.statistics import interval
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Episode, by_opponent
-from sepo_lib.play.policy import Policy, Query
-from sepo_lib.play.rollouts import plan, play
+
+if TYPE_CHECKING:
+    from sepo_lib.play.policy import Policy, Query
 
 
 def crossplay(
@@ -45,6 +46,8 @@ def crossplay(
     _episodes_of(domain, pools, episodes, POOLS)
     for model in models.values():
         bundled.resolve(profiles.load("paper", model=model).model)
+    from sepo_lib.measure.inspection import open_policy  # here: this import takes several seconds
+
     policies = {name: open_policy(model) for name, model in models.items()}
     table = matrix(policies, domain, pools, episodes, seed)
     if folder is not None:
@@ -53,7 +56,7 @@ def crossplay(
 
 
 def matrix(
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, "Policy"],
     game: Game,
     pools: str = "paper",
     episodes: int = 96,
@@ -69,6 +72,8 @@ def matrix(
     anything is played, for an odd number of episodes or fewer than 4, and for pools that the game does not
     have.
     """
+    from sepo_lib.play.rollouts import plan, play
+
     counts = _episodes_of(game, pools, episodes, against)
     seed = seeds.derive(seed, "crossplay", game.name)
     pairs = list(combinations_with_replacement(policies, 2))
@@ -114,8 +119,10 @@ class Match(GameLoop):
         self.parsed: tuple[list[bool], list[bool]] = ([], [])  # by seat, one entry per decision
         super().__init__(game.play(seeds.generator(seed, "chance")))
 
-    def query(self, seat: int) -> Query:
+    def query(self, seat: int) -> "Query":
         """The open decision of `seat`."""
+        from sepo_lib.play.policy import Query
+
         number = len(self.parsed[seat])
         return Query(self.game, self.views[seat], seeds.derive(self.seed, "decision", seat, number))
 
@@ -124,7 +131,7 @@ class Match(GameLoop):
         return float(np.mean([r.payoffs[seat] for r in self.rounds]))
 
 
-def play_matches(policies: Mapping[str, Policy], matches: Sequence[Match]) -> None:
+def play_matches(policies: Mapping[str, "Policy"], matches: Sequence[Match]) -> None:
     """Play all matches to their end in lock-step: one batched call of every policy per tick."""
     while running := [match for match in matches if match.rounds is None]:
         actions: dict[Match, dict[int, Action]] = {match: {} for match in running}

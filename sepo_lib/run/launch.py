@@ -17,6 +17,7 @@ from accelerate import PartialState
 
 from sepo_lib import games
 from sepo_lib.config import caches, disk, paths, profiles
+from sepo_lib.config.command_line import Parser, whole
 from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
@@ -25,13 +26,13 @@ from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The options of the command; their choices come from the registries."""
-    made = argparse.ArgumentParser(prog="accelerate launch -m sepo_lib.run.launch", description=main.__doc__)
+    made = Parser(prog="accelerate launch -m sepo_lib.run.launch", description=main.__doc__)
     default = f"(default: that of the run, or {profiles.DEFAULT})"
     made.add_argument("--profile", help=f"{', '.join(profiles.names())} {default}")
-    made.add_argument("--game", required=True, choices=games.GAMES, help="the game to train on")
-    made.add_argument("--seed", required=True, type=int, help="a training seed of the run")
+    made.add_argument("--game", required=True, help=f"the game to train on: {', '.join(games.GAMES)}")
+    made.add_argument("--seed", required=True, type=whole(0, profiles.LARGEST_SEED), help="a training seed")
     presets = ", ".join(credit.PRESETS)
     made.add_argument("--preset", help=f"{presets}, or published+<switch> (default: that of the profile)")
     made.add_argument("--arm", help=f"{', '.join(credit.ARMS)} (default: the arm of the preset)")
@@ -47,6 +48,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
 
     Raises InputError listing the jobs of the run if there is no such job.
     """
+    games.get(options.game)  # an unknown game is an error
     given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
     settings = runs.settings(options.run, options.profile, **given)
     every = [

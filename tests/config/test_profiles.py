@@ -31,7 +31,7 @@ def leaves(value):
 def test_every_hyperparameter_says_what_it_is_and_what_the_paper_says(name):
     block = profiles.hyperparameters()[name]
     assert list(block)[:4] == ["meaning", "paper", "why", "default"]
-    assert set(block) <= {"meaning", "paper", "why", "default", "choices", "by_model", "by_profile"}
+    assert set(block) <= {"meaning", "paper", "why", "default", "choices", "by_model", "by_profile", "range"}
     assert all(
         isinstance(block[key], str) and block[key].endswith(".") for key in ("meaning", "paper", "why")
     )
@@ -254,11 +254,20 @@ def test_supervised_fine_tuning_takes_the_games_of_the_profile_whichever_are_ask
         ({"games": "kuhn,ipd,kuhn"}, "The game kuhn is given twice"),
         ({"games": ","}, "At least one of the games is needed."),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
-        ({"seeds": "1,x"}, "A seed must be a whole number from 0 to 4294967295, not 'x'."),
-        ({"seeds": 2**32}, "A seed must be a whole number from 0 to 4294967295, not '4294967296'."),
-        ({"seeds": "9" * 5000}, "A seed must be a whole number from 0 to 4294967295, not '999"),
-        ({"estimator_groups": -3}, "The number of groups must be a whole number of at least 16, not '-3'."),
-        ({"steps": "0"}, "The number of steps must be a whole number of at least 1, not '0'."),
+        ({"seeds": "1,x"}, "A seed must be a whole number, at least 0 and at most 4294967295, not 'x'."),
+        (
+            {"seeds": 2**32},
+            "A seed must be a whole number, at least 0 and at most 4294967295, not '4294967296'.",
+        ),
+        ({"seeds": "9" * 5000}, "A seed must be a whole number, at least 0 and at most 4294967295, not '999"),
+        (
+            {"estimator_groups": -3},
+            "The number of groups must be a whole number, at least 16 and at most 1000000000, not '-3'.",
+        ),
+        (
+            {"steps": "0"},
+            "The number of steps must be a whole number, at least 1 and at most 1000000000, not '0'.",
+        ),
         (
             {"arm": "none"},
             "There is no arm 'none'; choose from reward_only, constant, per_rollout, credited.",

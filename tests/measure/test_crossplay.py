@@ -131,7 +131,7 @@ def test_what_cannot_be_played_is_refused():
     ],
 )
 def test_the_command_refuses_before_a_model_is_loaded(changed, sentence, monkeypatch, capsys):
-    monkeypatch.setattr(crossplay, "open_policy", lambda model: pytest.fail("loaded"))
+    monkeypatch.setattr("sepo_lib.measure.inspection.open_policy", lambda model: pytest.fail("loaded"))
     given = {"--game": "split", "--models": "a=nano b=nano", "--episodes": "4"} | changed
     arguments = [word for name, value in given.items() for word in (name, *value.split())]
     assert cli.main(["crossplay", *arguments]) == 2

@@ -112,9 +112,24 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
     said = capsys.readouterr().err
     assert "no SEPO job with game split, pools paper, preset unbiased, seed 4, arm credited" in said
     assert SEPO in said
-    with pytest.raises(SystemExit) as stop:
-        launch.main(["--game", "nonsense"])
-    assert stop.value.code == 2 and "'nonsense'" in capsys.readouterr().err
+    for arguments, sentence in (
+        ([*RUN, "--game", "nonsense", "--seed", "4"], "There is no game 'nonsense'; choose from ipd, "),
+        (
+            [*RUN, "--game", "split", "--seed", "-1"],
+            "--seed: a whole number from 0 to 4294967295 is needed, ",
+        ),
+        ([*RUN, "--game", "split"], "The following arguments are required: --seed; see "),
+        ([*RUN, *ASKED, "--steps", "0"], "The number of steps must be a whole number, at least 1 "),
+        ([*RUN, *ASKED, "--game", "ipd"], "--game: it is given twice; see "),
+        ([*RUN, *ASKED, "--seed=4", "x"], "--seed: it is given twice; see "),
+        (
+            [*RUN, *ASKED, "--step", "4"],
+            "`accelerate launch -m sepo_lib.run.launch` does not know '--step 4'; ",
+        ),
+    ):
+        assert launch.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {sentence}") and said.count("\n") == 1
     shutil.rmtree(paths.checkpoints(MADE))
     assert launch.main([*RUN, *ASKED]) == 2
     assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""The options of make reach the command as they were typed, and one that is not used is an error."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TYPED = [
+    "/tmp/it's",
+    'a "b" c',
+    "$(shell touch made) `touch made` $HOME $$ ${x} \\ # % ; & | > made",
+    "line\nline",
+    "-1,2",
+    "größe = 模型",
+]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make with a Python that prints its arguments, a line each, and ends with NUL."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nshift 2\nprintf '%s\\0' \"$@\"\n")
+    python.chmod(0o755)
+
+    def call(*arguments, **environment):
+        outside = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        command = ["make", "-s", "-f", str(REPOSITORY / "Makefile"), f"PYTHON={python}", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=outside | environment, capture_output=True, text=True, check=False
+        )
+
+    call.folder = tmp_path
+    return call
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_a_value_is_neither_expanded_nor_evaluated(make, typed):
+    options = {"profile": "PROFILE", "run": "RUN", "model": "MODEL", "games": "GAMES", "seeds": "SEEDS"}
+    options |= {"steps": "STEPS", "reuse": "REUSE"}
+    expected = ["reproduce", *(f"--{name}={typed}" for name in options), ""]
+    assert make("reproduce", *(f"{name}={typed}" for name in options.values())).stdout.split("\0") == expected
+    assert make("reproduce", **dict.fromkeys(options.values(), typed)).stdout.split("\0") == expected
+    assert make("verify", f"AGAINST={typed}").stdout.split("\0")[-2] == f"--against={typed}"
+    assert make("bench", f"MODEL={typed}").stdout.split("\0")[-2] == f"--model={typed}"
+    assert [file.name for file in make.folder.iterdir()] == ["python"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            "reproduce SEED=1",
+            "There is no option SEED; the options of make reproduce are PROFILE MODEL SEEDS ",
+        ),
+        ("reproduce MODELS=nano", "There is no option MODELS; "),
+        (
+            "reproduce RUNS=x",
+            "There is no option RUNS; the options of make reproduce are PROFILE MODEL SEEDS ",
+        ),
+        ("reproduce profile=smoke", "There is no option profile; "),
+        ("figures SEEDS=1", "make figures does not use SEEDS; its options are PROFILE RUN PYTHON"),
+        ("study PROFILE=smoke", "make study does not use PROFILE; "),
+        ("verify KILLS=1", "make verify does not use KILLS; "),
+        ("reproduec", "No rule to make target 'reproduec'"),
+    ],
+)
+def test_an_option_that_is_not_used_is_an_error(make, arguments, sentence):
+    done = make(*arguments.split())
+    assert done.returncode == 2 and not done.stdout
+    assert sentence in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_variables_of_the_environment_can_be_options_of_make(make):
+    done = make("reproduce", "verify", "SEPO_GAMES=x", "HF_HUB_OFFLINE=0", "AGAINST=a", "RUN=b", "SEEDS=1")
+    assert "--seeds=1" in done.stdout and "--against=a" in done.stdout and not done.stderr
+    assert make("help", "SEEDS=1").returncode == 0
+    assert "--run=b\0" in make("figures", RUN="b", SEEDS="1").stdout
