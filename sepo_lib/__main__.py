@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal n ends it: 130 after an interrupt.
     """
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -64,9 +64,10 @@ def _run(options: argparse.Namespace) -> int:
         return endings.code(end)
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+def parser() -> Parser:
+    """The commands with their options."""
+    made = Parser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
+    commands = made.add_subparsers(required=True, metavar="command")
     seeds = whole(0, profiles.LARGEST_SEED)
     all_games = ", ".join(games.GAMES)
     models = f"{', '.join(profiles.MODELS)}, a folder, or a hub id such as org/name"
@@ -124,7 +125,28 @@ def _parser() -> Parser:
     one.add_argument("--model", help=f"{' or '.join(profiles.MODELS)} (default: both)")
     text = "Print every hyperparameter, its value in each profile, and why."
     add("profiles", show_profiles, text, profile=False)
-    return parser
+    return made
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command of `options`; an error is a sentence, and its exit code is returned."""
+    try:
+        caches.use_writable()
+        return options.command(options)
+    except headless.Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 1
+    except jobs.JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"error: {disk.explain(error) or error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, endings.Terminated) as end:
+        terminated = isinstance(end, endings.Terminated)
+        then = _THEN.get(options.command, "the same command starts from the beginning")
+        print(f"\n{end if terminated else 'Interrupted.'} Nothing was deleted; {then}.", file=sys.stderr)
+        return end.code if terminated else 130
 
 
 def _existing(options: argparse.Namespace) -> str:
@@ -136,7 +158,7 @@ def _existing(options: argparse.Namespace) -> str:
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    """Run the notebooks in order; see `_parser` for the options.
+    """Run the notebooks in order; see `parser` for the options.
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
