@@ -44,26 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run the command of `options`; an error is a sentence, and its exit code is returned."""
-    try:
-        caches.use_writable()
-        return options.command(options)
-    except headless.Stopped as stop:
-        print(stop, file=sys.stderr)
-        return 1
-    except jobs.JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"error: {disk.explain(error) or error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, endings.Terminated) as end:
-        then = _THEN.get(options.command, "the same command starts from the beginning")
-        print(f"\n{endings.said(end)} Nothing was deleted; {then}.", file=sys.stderr)
-        return endings.code(end)
-
-
 def parser() -> Parser:
     """The commands with their options."""
     made = Parser(prog="python -m sepo_lib", description="The SEPO reproducibility kit.")
@@ -143,10 +123,9 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, endings.Terminated) as end:
-        terminated = isinstance(end, endings.Terminated)
         then = _THEN.get(options.command, "the same command starts from the beginning")
-        print(f"\n{end if terminated else 'Interrupted.'} Nothing was deleted; {then}.", file=sys.stderr)
-        return end.code if terminated else 130
+        print(f"\n{endings.said(end)} Nothing was deleted; {then}.", file=sys.stderr)
+        return endings.code(end)
 
 
 def _existing(options: argparse.Namespace) -> str:
