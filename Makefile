@@ -64,8 +64,8 @@ export $(OPTIONS)
 ifeq ($(OS),Windows_NT)
 $(error The kit runs on Linux and macOS, not on native Windows: use WSL 2)
 endif
-ifneq ($(findstring :,$(CURDIR))$(findstring \#,$(CURDIR)),)
-$(error make and Python cannot work in a folder whose path has a colon or a number sign: move $(CURDIR))
+ifneq ($(findstring :,$(CURDIR)),)
+$(error Python cannot work in a folder whose path has a colon, which separates paths: rename $(CURDIR))
 endif
 
 CONDA_KIT := $(if $(CONDA_PREFIX),$(wildcard $(CONDA_PREFIX)/lib/python3*/site-packages/trl))
@@ -86,6 +86,15 @@ endif
 export TOKENIZERS_PARALLELISM ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE#  the packages are compiled when they are first imported, and once
+
+# A user without a home folder, or with one that is not writable, as in containers: settings and caches go to .cache/.
+ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+export HOME ?= $(CURDIR)/.cache/home
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
+export IPYTHONDIR ?= $(CURDIR)/.cache/ipython
+export JUPYTER_CONFIG_DIR ?= $(CURDIR)/.cache/jupyter/config
+export JUPYTER_DATA_DIR ?= $(CURDIR)/.cache/jupyter/data
+endif
 
 # Only a hub id (org/name, and no folder of that name) needs a model hub; so does the profile paper.
 HUB_ID := $(if $(findstring /,$(MODEL)),$(if $(wildcard $(MODEL)),,$(MODEL)))
@@ -131,7 +140,7 @@ torture: env  ## Kill runs at random moments, resume them, and compare all resul
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
 	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'
-	@PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m jupyterlab --notebook-dir=notebooks \
+	@PYTHONPATH="$$PWD$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m jupyterlab --notebook-dir=notebooks \
 	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
@@ -161,6 +170,7 @@ env: $(STAMP)  ## Set up Python and the pinned packages, if they are not there
 	@:
 
 lock:  ## Write the lock files again from pyproject.toml, with uv (LOCK=--upgrade takes new versions)
+	@command -v uv >/dev/null || { echo 'error: make lock needs uv: pip install uv.' >&2; exit 2; }
 	@$(LOCKED) --extra notebooks --group dev pyproject.toml -o requirements.lock
 	@$(LOCKED) --group docs -o requirements-docs.lock
 

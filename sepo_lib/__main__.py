@@ -123,10 +123,9 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, endings.Terminated) as end:
-        terminated = isinstance(end, endings.Terminated)
         then = _THEN.get(options.command, "the same command starts from the beginning")
-        print(f"\n{end if terminated else 'Interrupted.'} Nothing was deleted; {then}.", file=sys.stderr)
-        return end.code if terminated else 130
+        print(f"\n{endings.said(end)} Nothing was deleted; {then}.", file=sys.stderr)
+        return endings.code(end)
 
 
 def _existing(options: argparse.Namespace) -> str:

@@ -1,7 +1,7 @@
 """A stand-in for Apple's GPU: a device that refuses float64. It needs no such machine.
 
-Within `Emulation`, a tensor that is made on DEVICE or moved there holds a tensor of the CPU, which computes for it. Tensors
-of two devices cannot meet, but for indices and scalars on the CPU, as in torch.
+Within `Emulation`, a tensor that is made on DEVICE or moved there holds a tensor of the CPU, which computes
+for it. Tensors of two devices cannot meet, but for indices and scalars on the CPU, as in torch.
 """
 
 import torch

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import offline
 import pages
 import pandas as pd
 import pytest
@@ -44,12 +45,13 @@ def joined(cell):
     return " ".join(cell.source.split()).replace("( ", "(")
 
 
-def command(root, *arguments, timeout=600):
+def command(root, *arguments, timeout=600, within=(), **more):
     """Run the kit's command line with everything it writes below `root`."""
+    here = {"SEPO_ROOT": str(root), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "sepo_lib", *arguments],
+        [*within, sys.executable, "-m", "sepo_lib", *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "SEPO_ROOT": str(root), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+        env={**os.environ, **here, **more},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -58,12 +60,13 @@ def command(root, *arguments, timeout=600):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A copy of the kit's data and notebooks in which the smoke profile has been run."""
-    folder = tmp_path_factory.mktemp("kit")
+    """A copy of the kit's data and notebooks in which the smoke profile has been run, without any network."""
+    folder = tmp_path_factory.mktemp("a kit='ü")
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
     for name in ("models", "paper"):
         shutil.copytree(REPOSITORY / "data" / name, folder / "data" / name)
-    done = command(folder, "reproduce", "--profile", "smoke")
+    recorded = offline.environment(folder)
+    done = command(folder, "reproduce", "--profile", "smoke", within=offline.NAMESPACE, **recorded)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     (folder / "stdout.txt").write_text(done.stdout)
     return folder
@@ -82,6 +85,12 @@ def test_every_file_of_the_design_is_there(here):
     assert [name for name in tables if not (here / "data/results/smoke" / name).exists()] == []
     pictures = {file.suffix for file in (here / "figures/smoke").iterdir()}
     assert pictures == {".pdf", ".png"}
+
+
+def test_the_run_needed_no_network(here):
+    assert (here / "sockets.txt").read_text() == ""
+    if not offline.NAMESPACE:
+        pytest.skip("no empty network namespace is permitted here; only the sockets of Python were watched")
 
 
 def test_the_evaluation_table_keeps_its_contract(here):
@@ -149,7 +158,9 @@ def test_the_executed_notebooks_can_be_read_without_running_them(here):
         notebook = nbformat.read(here / "runs/smoke/notebooks" / f"{name}.ipynb", as_version=4)
         outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
         assert outputs and not [out for out in outputs if out.output_type == "error"]
-        assert str(here) not in json.dumps(outputs), f"{name} shows a folder of this machine"
+        assert str(here) not in json.dumps(outputs, ensure_ascii=False), (
+            f"{name} shows a folder of this machine"
+        )
 
 
 def test_every_picture_has_alt_text_and_no_notebook_is_large(here):

@@ -81,7 +81,13 @@ class Run:
         environment = {**os.environ, "SEPO_ROOT": str(self.root), "HF_HUB_OFFLINE": "1"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=REPOSITORY, env=environment, start_new_session=True, stdout=log, stderr=log
+                self.command,
+                cwd=REPOSITORY,
+                env=environment,
+                start_new_session=True,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_hear_all_signals,
             )
 
     def stage(self) -> tuple[int, str]:
@@ -128,6 +134,12 @@ class Run:
                 chosen[0].send_signal(number)
                 return
         kill.target = "nobody"
+
+
+def _hear_all_signals() -> None:
+    """Undo what nohup and background jobs of a shell do: they let a command ignore signals."""
+    for name in TARGETS.keys() - {"KILL"}:
+        signal.signal(signal.Signals[f"SIG{name}"], signal.SIG_DFL)
 
 
 def _role(words: Sequence[str]) -> str:
@@ -266,12 +278,14 @@ def main() -> int:
         print(f"{'moment':<32} {'signal':<6} {'to':<8} {'ended after':>11} {'exit':>5}  said", flush=True)
         done = []
         kills = plan(len(seconds), options.kills, options.seed)
-        for kill in tortured(
-            command,
-            copy_of_the_kit(folder / "killed"),
-            kills,
-            lambda run, kill: time.sleep(kill.share * seconds[kill.stage - 1]),
-        ):
+
+        def moment(run: Run, kill: Kill) -> None:
+            """Wait for the planned share of the notebook's time, but not beyond the notebook."""
+            due = time.monotonic() + kill.share * seconds[kill.stage - 1]
+            while time.monotonic() < due and run.stage()[0] == kill.stage and run.process.poll() is None:
+                time.sleep(0.05)
+
+        for kill in tortured(command, copy_of_the_kit(folder / "killed"), kills, moment):
             row = f"{kill.moment:<32} {kill.signal:<6} {kill.target:<8} {kill.took:>9.1f} s {kill.code!s:>5}"
             print(f"{row}  {kill.said}{''.join(f' !! {fault}' for fault in kill.faults)}", flush=True)
             done.append(kill)

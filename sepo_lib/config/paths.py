@@ -10,6 +10,7 @@ variable SEPO_ROOT names.
 
 import contextlib
 import csv
+import glob
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -176,8 +177,12 @@ def lock() -> Path:
 def replace(path: Path, write: Callable[[Path], object]) -> Path:
     """Write `path` in one step: `write` fills a temporary file, which is then moved there.
 
-    Readers see the old file or the whole new one. Raises StorageError if the disk is full or refuses it.
+    Readers see the old file or the whole new one. The next writer removes what a killed one has left. Raises
+    StorageError if the disk is full or refuses it.
     """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if left.suffix[1:].isdigit() and not _is_alive(int(left.suffix[1:])):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with disk.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -188,6 +193,16 @@ def replace(path: Path, write: Callable[[Path], object]) -> Path:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return path
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
 
 
 def replace_text(path: Path, text: str) -> Path:

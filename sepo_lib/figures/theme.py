@@ -7,7 +7,7 @@ categories are drawn in black, in grey, or in shades of one colour that no stage
 import contextlib
 import io
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,18 +116,14 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
     Returns the two paths. The same figure gives the same bytes at every call.
     """
-    pdf = {"format": "pdf", "metadata": {"CreationDate": None, "Creator": None, "Producer": None}}
-    png = {"format": "png", "metadata": {"Software": None}, "dpi": DPI}
+    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
     with style():
         settle(figure)
-        written = [
-            paths.replace(
-                folder / f"{name}.{how['format']}", lambda file, how=how: figure.savefig(file, **how)
-            )
-            for how in (pdf, png)
-        ]
+        dates = {"CreationDate": None, "Creator": None, "Producer": None}
+        paths.replace(files[0], partial(figure.savefig, format="pdf", metadata=dates))
+        paths.replace(files[1], partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
     plt.close(figure)
-    return written
+    return files
 
 
 def as_svg(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -288,9 +289,7 @@ JOB_AGAIN = "run the same command again, which runs its job again"
 def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
     """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
     for name, table in tables.items():
-        paths.replace(
-            folder / f"{name}-{label}.parquet", lambda file, t=table: t.to_parquet(file, index=False)
-        )
+        paths.replace(folder / f"{name}-{label}.parquet", partial(table.to_parquet, index=False))
 
 
 def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:

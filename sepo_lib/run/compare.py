@@ -33,6 +33,7 @@ from sepo_lib.measure.rows import KEYS, reported
 GRADES = ("identical", "rounding", "intervals", "different")
 OPEN = "open"  # the grade of a table that is not judged
 RELATIVE, ABSOLUTE = 1e-6, 1e-9  # numbers that differ by less are equal within rounding
+NEGLIGIBLE = 1e-4  # a smaller part of the means is no difference: float32 numbers are rounded
 ONE, MANY, SHARE = 0.01, 0.09, 0.25  # levels of the two rules, and the share of the second
 DISJOINT = 0.05  # share of the rows of estimators.csv whose intervals may be disjoint
 TIMES = ("play_seconds", "reference_seconds", "step_time")
@@ -72,7 +73,7 @@ MEASURES = {
     "sweep": _OUTCOME,
 }
 AVERAGED = ("training", "sft")
-_DIFFERENCE = ("table", "row", "game", "measure", "seeds", "difference", "error", "freedom")
+_DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")
 #: Tables that depend on no language model and on no draw: they have to be equal within rounding.
 EXACT = ("headroom", "kuhn_optimum", "paper_nashconv")
 #: Table -> the table that it is computed from, or that is computed from it: its grade is that of the other.
@@ -123,8 +124,8 @@ def compare(mine: Run, other: Run) -> list[Compared]:
     for name, one in found.items():
         source = found.get(FOLLOWS.get(name, ""))
         if one.grade == OPEN and source is not None:
-            one.grade = source.grade
-            one.notes.append(f"Its numbers differ; it follows {source.table}.")
+            one.grade = "intervals" if source.grade in GRADES[:2] else source.grade
+            one.notes.append(f"Its numbers differ; its grade follows {source.table}.")
         elif one.grade == OPEN and not one.notes:
             one.notes.append("Its numbers differ; it has no interval over two or more seeds.")
     return list(found.values())
@@ -155,9 +156,9 @@ def conclusion(found: Sequence[Compared]) -> str:
 def differences(name: str, mine: pd.DataFrame | None, other: pd.DataFrame | None) -> pd.DataFrame:
     """The comparisons of one table: one row per policy and measure.
 
-    Columns: table, row (the policy in words), game, measure, seeds, difference (mine minus the other's mean),
-    error (its standard error; 0 if all seeds are equal), freedom (degrees of freedom). Policies with fewer
-    than two seeds in a run are left out.
+    Columns: table, row (the policy in words), game, measure, seeds, size (of the larger mean), difference
+    (mine minus the other's mean), error (its standard error; 0 if all seeds are equal), freedom (degrees of
+    freedom). Policies with fewer than two seeds in a run are left out.
     """
     parts = [pd.DataFrame(columns=[*_DIFFERENCE])]
     tables = [table for table in (mine, other) if table is not None and len(table)]
@@ -183,6 +184,7 @@ def differences(name: str, mine: pd.DataFrame | None, other: pd.DataFrame | None
             "game": policies.get_level_values("game") if "game" in by else "",
             "measure": measure,
             "seeds": [" and ".join(map(str, row)) for row in zip(*sizes, strict=True)],
+            "size": np.maximum(a_PS.mean(axis=1).abs(), b_PS.mean(axis=1).abs()),
             "difference": samples[0].mean(axis=1) - (0.0 if paired else samples[1].mean(axis=1)),
             "error": np.sqrt(total),
             "freedom": (total**2 / weights).where(total > 0.0, equal),
@@ -203,7 +205,7 @@ def judge(compared: pd.DataFrame) -> pd.DataFrame:
     widest = error.groupby([compared[key] for key in ("table", "game", "measure")]).transform("max")
     error = error.where(error > 0.0, widest)
     size = compared["difference"].astype(float).abs()
-    equal = size <= ABSOLUTE
+    equal = size <= ABSOLUTE + NEGLIGIBLE * compared["size"].astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(equal, 0.0, size / error)
     freedom = compared["freedom"].astype(float)
@@ -236,7 +238,9 @@ def _values(name: str, mine: Run, other: Run) -> Compared:
     b = b.reindex(columns=a.columns)
     if a.equals(b):
         return Compared(name, "identical", len(a), notes)
-    if name == "episodes":  # the decisions of two different runs do not correspond to each other
+    if name == "episodes":  # the decisions of two different runs need not correspond to each other
+        if len(a) == len(b):
+            notes.append(f"{(a.fillna('') != b.fillna('')).any(axis=1).sum():,} rows differ.")
         return Compared(name, OPEN, min(len(a), len(b)), notes)
     keys = [key for key in IDENTITY[name] if key in a]
     a, b = (_with_index(table, keys) for table in (a, b))

@@ -1,6 +1,7 @@
 """The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +55,7 @@ def write(
     folder = Path(folder)
     tables = {game: _flat(build(game, examples_per_game, seed, kind)) for game in games}
     for game, table in tables.items():
-        paths.replace(
-            folder / f"{game}.parquet", lambda file, table=table: pq.write_table(table, file, **_FORMAT)
-        )
+        paths.replace(folder / f"{game}.parquet", partial(pq.write_table, table, **_FORMAT))
     paths.replace_text(folder / "README.md", _card(tables, seed, kind))
     written = [*(f"{game}.parquet" for game in games), "README.md"]
     return {name: files.sha256(folder / name) for name in written}

@@ -21,14 +21,14 @@ _reason = ""  # why this process sends a signal to itself
 
 
 class Terminated(BaseException):
-    """A signal other than an interrupt has ended the command; `code` is the exit code for it.
+    """A signal other than an interrupt has ended the command.
 
     As a KeyboardInterrupt it is no Exception, so that no code takes it for an error of its own.
     """
 
     def __init__(self, number: int, why: str = "") -> None:
         super().__init__(f"Terminated {why or 'by ' + signal.Signals(number).name}.")
-        self.code = 128 + number
+        self.number = number
 
 
 @contextlib.contextmanager
@@ -60,6 +60,16 @@ def signals_raised() -> Iterator[None]:
         if not over:  # otherwise the process is about to end
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def said(end: KeyboardInterrupt | Terminated) -> str:
+    """The sentence for what has ended a command."""
+    return str(end) if isinstance(end, Terminated) else "Interrupted."
+
+
+def code(end: KeyboardInterrupt | Terminated) -> int:
+    """The exit code of a command that was ended by a signal, as shells compute it."""
+    return 128 + (end.number if isinstance(end, Terminated) else signal.SIGINT)
 
 
 def end_with_make() -> None:

@@ -39,11 +39,11 @@ os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644),
 from sepo_lib.run import lock
 lock.join()
 from ipykernel import iostream, kernelapp
-kernelapp.IOPubThread = lambda socket, pipe, session: iostream.IOPubThread(socket, pipe=False, session=session)
+kernelapp.IOPubThread = lambda socket, pipe, **more: iostream.IOPubThread(socket, pipe=False, **more)
 kernelapp.launch_new_instance()
 """
 
-#: The longest path of a Unix socket on every supported system is 103 bytes, with room for a name and a number.
+#: Bytes of the folder of a Unix socket. Its whole path has at most 103 on every supported system.
 _LONGEST_SOCKET = 80
 
 
@@ -151,8 +151,8 @@ def _in_a_thread(execute: Callable[[], None], opened: list[subprocess.Popen]) ->
     except BaseException:
         until = time.monotonic() + _PATIENCE
         while not over.wait(0.1) and time.monotonic() < until:
-            for process in opened:
-                if process.poll() is None:
+            for process in (each for each in opened if each.poll() is None):
+                with contextlib.suppress(OSError):  # it has just ended
                     os.killpg(process.pid, signal.SIGKILL)
         raise
     if errors:

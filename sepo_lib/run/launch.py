@@ -9,6 +9,7 @@ skips it. The SFT model of the run must exist. On a CPU, accelerate starts sever
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from sepo_lib.config.command_line import Parser, whole
 from sepo_lib.config.errors import InputError
 from sepo_lib.method import credit
 from sepo_lib.play import models
-from sepo_lib.run import jobs, lock, recipes, runs
+from sepo_lib.run import endings, jobs, lock, recipes, runs
 from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
 
@@ -77,6 +78,8 @@ def _of(job: jobs.Job, key: str) -> str | int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train one SEPO job of a run with as many processes as accelerate launched."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # accelerate has started several processes
+        endings.end_with_parent(os.getppid())
     try:
         caches.use_writable()
         settings, job = find(parser().parse_args(arguments))
@@ -86,13 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     try:
-        _train(settings, job)
+        with endings.signals_raised():
+            _train(settings, job)
     except jobs.JobError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (lock.InUse, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, endings.Terminated) as end:
+        print(f"{endings.said(end)} The same command continues at the last checkpoint.", file=sys.stderr)
+        return endings.code(end)
     return 0
 
 

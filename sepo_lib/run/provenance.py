@@ -46,11 +46,12 @@ SOURCES = ("sepo_lib", "notebooks", "requirements.lock", "data/paper", "data/mod
 
 #: The date (UTC) of the last change of the code that changes results (docs/LOG.md). Set it when you make such
 #: a change: committed runs made before it are then marked as older.
-CORRECTED = "2026-11-26"
+CORRECTED = "2026-11-27"
 #: The state before these corrections, for readers of older numbers.
 CHANGES = (
     "the KL term covered fewer decisions in three of the four arms, the loss of an unparsed answer covered "
-    "its text alone, and in deal all rollouts of a group shared one deal"
+    "its text alone, in deal all rollouts of a group shared one deal, and an action below an unfinished "
+    "sentence was read as an answer"
 )
 
 

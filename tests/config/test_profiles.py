@@ -2,7 +2,9 @@
 
 import json
 import numbers
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -75,7 +77,15 @@ def test_choices_are_those_of_the_code_that_uses_them():
     assert blocks["preset"]["choices"] == list(credit.PRESETS)
     assert blocks["exploiter"]["choices"] == blocks["exploiters"]["choices"] == list(EXPLOITERS)
     assert set(blocks["pools"]["choices"]) == {pools for game in games.GAMES.values() for pools in game.pools}
-    for name in ("games", "study_games", "ablation_games", "sweep_games", "switch_game", "exploiter_game"):
+    for name in (
+        "games",
+        "sft_games",
+        "study_games",
+        "ablation_games",
+        "sweep_games",
+        "switch_game",
+        "exploiter_game",
+    ):
         assert blocks[name]["choices"] == "games"
     assert games.get(blocks["exploiter_game"]["default"]) in games.having("nashconv")
 
@@ -218,6 +228,20 @@ def test_what_make_passes_is_understood():
     assert profiles.load("study", games="kuhn").study_games == ("kuhn",)
     assert profiles.load(seeds=3).seeds == (3,)
     assert profiles.load("paper", sepo_steps=3).sft_steps is None
+
+
+def test_the_order_in_which_games_and_seeds_are_given_does_not_matter():
+    lists = {"ablation_games": ["kuhn", "ipd"], "sweep_games": ["kuhn", "ipd"]}
+    asked = profiles.load("laptop", games="kuhn,ipd", seeds="13,2", **lists)
+    assert asked == profiles.load("laptop", games="ipd,kuhn", seeds="2,13")
+    assert (asked.games, asked.seeds) == (("ipd", "kuhn"), (2, 13))
+
+
+def test_supervised_fine_tuning_takes_the_games_of_the_profile_whichever_are_asked_for():
+    assert profiles.load("laptop", games="ipd").sft_games == profiles.load("laptop").sft_games == GAMES
+    assert profiles.load("study", games="kuhn").sft_games == ("ipd", "split", "kuhn")
+    assert profiles.load("study", games="deal").sft_games == ("ipd", "split", "deal", "kuhn")
+    assert profiles.load("laptop", games="ipd", sft_games=["split"]).sft_games == ("split",)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +399,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         paths.replace(path, fail)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_next_write_removes_what_a_killed_one_has_left(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / f".a.txt.{ended.pid}").touch()  # of a process that was killed
+    others = {tmp_path / f".a.txt.{os.getppid()}", tmp_path / ".a.txt.old", tmp_path / f".b.txt.{ended.pid}"}
+    for other in others:
+        other.touch()
+    written = paths.replace_text(tmp_path / "a.txt", "new")
+    assert set(tmp_path.iterdir()) == others | {written}
 
 
 def test_a_notebook_shows_values_beside_what_the_paper_says():

@@ -42,9 +42,8 @@ def test_a_new_game_runs_from_demonstrations_to_a_figure(chicken, tmp_path, monk
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "models").symlink_to(REPOSITORY / "data" / "models")
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    settings = profiles.load(
-        "smoke", games="chicken", seeds="11", steps=2, demonstrations_per_game=60, compare_with=[]
-    )
+    sizes = {"seeds": "11", "steps": 2, "demonstrations_per_game": 60, "compare_with": []}
+    settings = profiles.load("smoke", games="chicken", sft_games=["chicken"], **sizes)
     folder = recipes.demonstrations_folder(settings)
     demonstration_files.write(folder, ["chicken"], 60, seed=1)
     for stage in (recipes.sft_jobs, recipes.sepo_jobs):
@@ -67,7 +66,8 @@ def test_a_new_game_joins_the_studies_that_enumerate(chicken):
         ).all()
     found = headroom.measure(game, "paper", 0)
     assert (found["strategies"] == 2**5).all()
-    assert profiles.load("smoke", games="chicken").games == ("chicken",)
+    settings = profiles.load("study", games="chicken")
+    assert settings.games == ("chicken",) and settings.sft_games == ("ipd", "split", "kuhn", "chicken")
 
 
 def test_nano_reads_and_writes_words_that_it_has_never_seen(chicken):

@@ -91,6 +91,10 @@ def test_two_processes_train_what_one_trains(root):
     settings, job_of_notebook = launch.find(launch.parser().parse_args([*RUN, *ASKED]))
     assert finished(MADE, job_of_notebook)  # notebook 03 would skip it
     assert len(list(job.glob("evaluation-*.parquet"))) == 2 and settings.seeds == (3,)
+    (checkpoint,) = (job / "trainer").iterdir()  # whole: the files of both processes are in its list
+    assert {"rng_state_0.pth", "rng_state_1.pth"} < json.loads(
+        (checkpoint / "checksums.json").read_text()
+    ).keys()
 
 
 def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():

@@ -130,6 +130,20 @@ def test_a_difference_that_is_equal_in_all_seeds_takes_the_spread_of_other_polic
     assert graded(run("a", evaluation=table), run("b", evaluation=other)).grade == "different"
 
 
+def test_the_rounding_of_float32_is_no_difference_however_regular_it_is(table):
+    other = table.assign(payoff=table["payoff"] * (1 + 2e-5), safety=table["safety"] * (1 - 2e-5))
+    assert graded(run("a", evaluation=table), run("b", evaluation=other)).grade == "intervals"
+
+
+def test_a_table_of_episodes_follows_the_evaluation(table):
+    played = table.assign(pool="train", opponent="grim", rollout=0, decision=0, answer="yes")
+    other = played.assign(answer=["no"] + ["yes"] * (len(played) - 1))
+    tables = {"evaluation": table}
+    found = compare.compare(run("a", episodes=played, **tables), run("b", episodes=other, **tables))
+    assert [one.grade for one in found] == ["identical", "intervals"]
+    assert found[1].notes == ["1 rows differ.", "Its numbers differ; its grade follows evaluation."]
+
+
 def test_one_seed_is_not_judged(table):
     one = table[table["seed"] == 1]
     found = graded(run("a", (1,), evaluation=one), run("b", (1,), evaluation=one.assign(safety=1.0)))

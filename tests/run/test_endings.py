@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def test_a_run_that_is_killed_in_several_ways_ends_with_the_same_rows(tmp_path):
     nbformat.write(new_notebook(cells=[parameters, new_code_cell(TOY)]), kit / "notebooks/00_toy.ipynb")
     (kit / "data/models").mkdir(parents=True)
     (kit / "data/models/nano").symlink_to(torture.REPOSITORY / "data/models/nano")
-    python.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" tests/toy_run.py "$@"\n')
+    found = os.pathsep.join(map(str, (torture.REPOSITORY, torture.REPOSITORY / "tests")))
+    lines = ["#!/bin/sh", "shift 2", f"export PYTHONPATH={shlex.quote(found)}"]
+    python.write_text("\n".join([*lines, f'exec {shlex.quote(sys.executable)} tests/toy_run.py "$@"', ""]))
     python.chmod(0o755)
 
     ways = (("TERM", "group"), ("KILL", "worker"))

@@ -53,6 +53,20 @@ def test_processes_return_every_result_and_show_progress():
     assert (paths.checkpoints("smoke") / "count/0/log.txt").read_text() == "counting\n"
 
 
+def test_a_job_has_the_same_threads_in_this_process_and_in_others():
+    import torch
+
+    before = torch.get_num_threads()
+    number = before + 1
+    todo = [jobs.Job(name, "torch_jobs:threads", {}, 1, number) for name in ("a", "b")]
+    assert list(jobs.run(todo, "smoke", "one", workers=1).values()) == [number, number]
+    assert torch.get_num_threads() == before
+    for job in todo:
+        (paths.job("smoke", job.name) / "done.json").unlink()
+    assert list(jobs.run(todo, "smoke", "two", workers=2).values()) == [number, number]
+    assert todo[0].fingerprint != jobs.Job("a", "torch_jobs:threads", {}, 1).fingerprint
+
+
 @pytest.mark.parametrize("number, processes", [(3, 3), (4, 2)])
 def test_an_odd_job_is_not_left_for_last(number, processes):
     todo = [counting(f"count/{i}") for i in range(number)]
@@ -312,10 +326,17 @@ def test_a_failing_job_lets_the_others_finish_and_is_named(workers):
     assert logged()[-1]["failed"] == ["bad"]
 
 
-def test_a_process_that_dies_is_a_failed_job():
-    dying = jobs.Job("dying", "toy_jobs:die", {}, 1)
-    with pytest.raises(jobs.JobError, match=r"dying \(its process ended with exit code 9"):
-        jobs.run([dying, counting("a"), counting("b")], "smoke", "sepo", workers=2)
+def test_a_process_that_dies_is_a_failed_job_and_one_that_is_killed_has_a_second_chance(capsys):
+    dying = [jobs.Job(name, f"toy_jobs:{name}", {}, 1) for name in ("die", "killed")]
+    with pytest.raises(jobs.JobError) as caught:
+        jobs.run([*dying, counting("a"), counting("b")], "smoke", "sepo", workers=2)
+    said = str(caught.value)
+    assert "die (its process ended with exit code 9; see runs/smoke/checkpoints/die/error.txt)" in said
+    oom = "its process was killed by SIGKILL, as the system does when memory runs out (docs/faq.md, Memory)"
+    assert f"killed ({oom}; see " in said
+    assert capsys.readouterr().out == f"killed: {oom}. Another process continues it.\n"
+    begun = [event["job"] for event in logged() if event["event"] == "job_start"]
+    assert sorted(begun) == ["a", "b", "die", "killed", "killed"]
     assert all((paths.checkpoints("smoke") / name / "done.json").exists() for name in "ab")
 
 

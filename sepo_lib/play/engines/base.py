@@ -80,7 +80,7 @@ def check(prompts: Sequence[Sequence[int]], uniforms_BL: np.ndarray) -> None:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    """Where tensors in float64 belong if the others are on `device`: there, or on the CPU if it has no float64."""
+    """The device of tensors in float64 beside others on `device`: the same, or the CPU if that has none."""
     return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
 
 
