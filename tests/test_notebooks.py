@@ -66,7 +66,8 @@ def root(tmp_path_factory):
     for name in ("models", "paper"):
         shutil.copytree(REPOSITORY / "data" / name, folder / "data" / name)
     recorded = offline.environment(folder)
-    done = command(folder, "reproduce", "--profile", "smoke", within=offline.NAMESPACE, **recorded)
+    within = offline.NAMESPACE
+    done = command(folder, "reproduce", "--profile", "smoke", timeout=1500, within=within, **recorded)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     (folder / "stdout.txt").write_text(done.stdout)
     return folder
