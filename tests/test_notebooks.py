@@ -45,7 +45,7 @@ def joined(cell):
     return " ".join(cell.source.split()).replace("( ", "(")
 
 
-def command(root, *arguments, timeout=600, within=(), **more):
+def command(root, *arguments, timeout=1200, within=(), **more):
     """Run the kit's command line with everything it writes below `root`."""
     here = {"SEPO_ROOT": str(root), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return subprocess.run(
