@@ -16,7 +16,7 @@ import safetensors.numpy
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from sepo_lib import __main__ as cli
-from sepo_lib.config import caches, disk, files, model_check, paths, settings
+from sepo_lib.config import caches, disk, files, model_folder, paths, settings
 from sepo_lib.config.errors import DamagedError, Explained, StorageError
 from sepo_lib.measure import authors, evaluation, exploitability
 from sepo_lib.report import publishing
@@ -65,7 +65,7 @@ def a_yaml(path):
 
 
 def check_model(path):
-    model_check.check(path.parent)
+    model_folder.check_intact(path.parent)
 
 
 def profiles(path):
