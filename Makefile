@@ -134,19 +134,14 @@ lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options 
 	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
-	@$(KIT) figures --profile="$$PROFILE" --run="$$RUN"
-
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
-	@$(KIT) notebooks --profile="$$PROFILE" --run="$$RUN"
-
 document: env  ## Write the numbers of a run into README and docs/
-	@$(KIT) document --profile="$$PROFILE" --run="$$RUN"
+remeasure: env  ## Make tables, claims, figures and documents again from a run's records
+figures notebooks document remeasure:
+	@$(KIT) $@ --profile="$$PROFILE" --run="$$RUN"
 
 verify: env  ## Check a run against its manifest, or AGAINST=<run> against another run
 	@$(KIT) verify --profile="$$PROFILE" --run="$$RUN" --against="$$AGAINST"
-
-remeasure: env  ## Make tables, claims, figures and documents again from a run's records
-	@$(KIT) remeasure --profile="$$PROFILE" --run="$$RUN"
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model="$$MODEL"

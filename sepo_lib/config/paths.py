@@ -164,8 +164,8 @@ def crossplay(game: str) -> Path:
     return root() / "runs" / "crossplay" / game
 
 
-def lock() -> Path:
-    """The pinned packages."""
+def requirements() -> Path:
+    """The lock file: the pinned packages."""
     return root() / "requirements.lock"
 
 

@@ -35,7 +35,6 @@ class Interrupted(KeyboardInterrupt):
         return [str(self)]
 
 
-@lock.holding
 def run(
     jobs: Sequence[Job],
     profile: str,
@@ -55,6 +54,19 @@ def run(
     (`lock`).
     """
     _check(jobs)
+    with lock.held(profile, f"the jobs of {stage}"):
+        _run(jobs, profile, stage, workers, watch)
+        return {job.name: result_of(profile, job)["result"] for job in jobs}
+
+
+def _run(
+    jobs: Sequence[Job],
+    profile: str,
+    stage: str,
+    workers: int,
+    watch: Callable[[Progress], None] | None,
+) -> None:
+    """Run the jobs as `run` does, in a run whose lock is held."""
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
     todo = _left_to_do(profile, stage, jobs)
     follower = Follower(profile)
@@ -90,7 +102,6 @@ def run(
     if errors:
         lines = [f"{name} ({error.removesuffix('.')}{_see(profile, name)})" for name, error in errors.items()]
         raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
-    return {job.name: result_of(profile, job)["result"] for job in jobs}
 
 
 def _left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:

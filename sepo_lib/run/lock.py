@@ -14,16 +14,13 @@ then shares it.
 import contextlib
 import errno
 import fcntl
-import functools
-import inspect
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sepo_lib.config import disk, paths
 from sepo_lib.config.errors import InputError
@@ -101,19 +98,6 @@ def join() -> None:
 def for_children(run: str) -> dict[str, str]:
     """The environment with which a process that this one starts can `join`."""
     return {HOLDER: f"{run}\n{_held[run]}"}
-
-
-def holding(function: Callable) -> Callable:
-    """A decorator: the function holds the lock of the run that its argument `profile` names."""
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def locked(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        with held(given["profile"], f"the jobs of {given['stage']}"):
-            return function(*args, **kwargs)
-
-    return locked
 
 
 def in_use() -> list[InUse]:

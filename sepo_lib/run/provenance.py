@@ -254,8 +254,8 @@ def verify(run: str) -> list[str]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed PACKAGES, and the hash of the lock file."""
     found = {"python": platform.python_version()} | code.installed(PACKAGES)
-    if paths.lock().exists():
-        found["requirements.lock sha256"] = files_.sha256(paths.lock())
+    if paths.requirements().exists():
+        found["requirements.lock sha256"] = files_.sha256(paths.requirements())
     return found
 
 
