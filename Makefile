@@ -17,7 +17,7 @@ KILLS   ?=#         torture: the number of kills
 # ----------------------------------------------------------------------------------------- options
 #
 # A value is taken as it is: make does not expand it, and the shell reads it from the environment. An option
-# that is unknown, or that the target does not use, is an error. Variables of the environment are passed on.
+# that the target does not have is an error. Variables of the environment are passed on.
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
@@ -43,13 +43,9 @@ USED    := $(foreach goal,$(GOALS),$(USES_$(goal))) PYTHON
 PASSED  := SEPO_% HF_% TRANSFORMERS_% TOKENIZERS_% TORCH_% PYTORCH_% CUDA_% NCCL_% VLLM_% ACCELERATE_% OMP_% MKL_% ATEN_% \
            PYTHON% JUPYTER_% IPYTHON% PIP_% UV_% CONDA_% XDG_% SSL_% %_proxy %_PROXY HOME TMPDIR PATH SHELL BROWSER \
            DISPLAY WAYLAND_DISPLAY LANG LC_% MAKE%
-UNKNOWN := $(firstword $(filter-out $(OPTIONS) LAB LOCK $(PASSED),$(GIVEN)))
 UNUSED  := $(firstword $(filter-out $(USED) $(PASSED),$(GIVEN)))
-ifneq ($(UNKNOWN),)
-$(error There is no option $(UNKNOWN); the options of make $(GOALS) are $(USED))
-endif
 ifneq ($(UNUSED),)
-$(error make $(GOALS) does not use $(UNUSED); its options are $(USED))
+$(error make $(GOALS) has no option $(UNUSED); its options are $(USED))
 endif
 endif
 
@@ -87,14 +83,8 @@ export TOKENIZERS_PARALLELISM ?= false
 export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE#  the packages are compiled when they are first imported, and once
 
-# A user without a home folder, or with one that is not writable, as in containers: settings and caches go to .cache/.
-ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+# Of a user without a home folder. sepo_lib/config/caches.py does the rest if it is not writable.
 export HOME ?= $(CURDIR)/.cache/home
-export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
-export IPYTHONDIR ?= $(CURDIR)/.cache/ipython
-export JUPYTER_CONFIG_DIR ?= $(CURDIR)/.cache/jupyter/config
-export JUPYTER_DATA_DIR ?= $(CURDIR)/.cache/jupyter/data
-endif
 
 # Only a hub id (org/name, and no folder of that name) needs a model hub; so does the profile paper.
 HUB_ID := $(if $(findstring /,$(MODEL)),$(if $(wildcard $(MODEL)),,$(MODEL)))
@@ -140,23 +130,18 @@ torture: env  ## Kill runs at random moments, resume them, and compare all resul
 
 lab: env  ## Open the notebooks in JupyterLab (LAB='--port=9000' passes options on)
 	@echo 'JupyterLab $(if $(BROWSES),opens notebooks/ in your browser,serves notebooks/ at the address below). Press Ctrl-C twice to stop it.'
-	@PYTHONPATH="$$PWD$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m jupyterlab --notebook-dir=notebooks \
+	@PYTHONPATH="$$PWD$${PYTHONPATH:+:$$PYTHONPATH}" $(ONLINE) $(PYTHON) -m sepo_lib.config.caches jupyterlab --notebook-dir=notebooks \
 	  --log-level=WARN --LabApp.log_level=WARN $(if $(BROWSES),,--no-browser) $(ALLOW_ROOT) $(LAB)
 
 figures: env  ## Draw every figure again from the tables, without training
-	@$(KIT) figures --profile="$$PROFILE" --run="$$RUN"
-
 notebooks: env  ## Write the outputs of a finished run into notebooks/ and README.md
-	@$(KIT) notebooks --profile="$$PROFILE" --run="$$RUN"
-
 document: env  ## Write the numbers of a run into README and docs/
-	@$(KIT) document --profile="$$PROFILE" --run="$$RUN"
+remeasure: env  ## Make tables, claims, figures and documents again from a run's records
+figures notebooks document remeasure:
+	@$(KIT) $@ --profile="$$PROFILE" --run="$$RUN"
 
 verify: env  ## Check a run against its manifest, or AGAINST=<run> against another run
 	@$(KIT) verify --profile="$$PROFILE" --run="$$RUN" --against="$$AGAINST"
-
-remeasure: env  ## Make tables, claims, figures and documents again from a run's records
-	@$(KIT) remeasure --profile="$$PROFILE" --run="$$RUN"
 
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model="$$MODEL"

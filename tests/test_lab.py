@@ -37,11 +37,11 @@ def free_port():
 
 @contextlib.contextmanager
 def lab(folder, *arguments):
-    """The process of `make lab`, which ends with the context."""
+    """The process of `make lab`, which ends with the context. Its user has no home folder."""
     process = subprocess.Popen(
         ["make", "lab", f"PYTHON={sys.executable}", *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment(SEPO_ROOT=str(folder), HOME=str(folder / "Makefile")),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

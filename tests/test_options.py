@@ -106,6 +106,8 @@ def refused(capsys, arguments):
 def test_a_value_that_an_option_cannot_take_is_refused(command, option, root, capsys):
     before = state(root)
     for value in HOSTILE:
+        if (command, option, value) == ("study-tables", "--run", "1_0"):
+            continue  # a run can have this name, and this command needs no model
         if option.startswith("-") or not value.startswith("-"):
             refused(capsys, line(command, option, value))
     if option not in CAN_BE_EMPTY or command in ("play", "crossplay"):

@@ -39,14 +39,14 @@ def _folder(name: str) -> Path:
                 f"The nano model is missing from {paths.relative(folder)}: restore it with git, or run "
                 "notebooks/00_base_model.ipynb with rebuild_base: true in the profile."
             )
-        return model_folder.check(folder, name)
+        return model_folder.check_complete(folder, name)
     if name == "smollm2":
         return smollm2()
     folder = paths.model(name) or Path(name)
     if not folder.is_dir() and hub.ID.fullmatch(name):
         return hub.snapshot(name)
     job = folder / "model"
-    return model_folder.check(job if job.is_dir() else folder, name)
+    return model_folder.check_complete(job if job.is_dir() else folder, name)
 
 
 def smollm2() -> Path:

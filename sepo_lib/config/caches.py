@@ -2,13 +2,17 @@
 
 Without them Jupyter starts no kernel, and other libraries warn or fail. The folders are in `.cache/home` of
 the kit, or in the system's folder for temporary files if the kit cannot be written either.
+
+    python -m sepo_lib.config.caches jupyterlab ...     runs `python -m jupyterlab ...` with these folders
 """
 
 import contextlib
 import os
+import sys
 import tempfile
 from pathlib import Path
 
+from sepo_lib.config import disk
 from sepo_lib.config.root import root
 
 #: Environment variable -> the folder below the home folder that it replaces.
@@ -47,7 +51,12 @@ def _spare() -> Path:
 
 def _writable(folder: Path) -> bool:
     """Whether `folder` can be written, or made where there is none."""
-    there = next((one for one in (folder, *folder.parents) if os.path.exists(one)), None)
-    if there is None or not folder.is_absolute():
-        return False
-    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
+    with contextlib.suppress(OSError):
+        disk.check_writable([folder])
+        return folder.is_absolute()
+    return False
+
+
+if __name__ == "__main__":
+    use_writable()
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])

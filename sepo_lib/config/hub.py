@@ -59,8 +59,8 @@ def _cached(repository: str, revision: str | None) -> Path | None:
     """The folder of the snapshot in the cache, which need not be whole."""
     from huggingface_hub import try_to_load_from_cache
 
-    configs = (model_folder.CONFIG, model_folder.ADAPTER_CONFIG)
-    found = (try_to_load_from_cache(repository, config, revision=revision) for config in configs)
+    names = model_folder.CONFIGS
+    found = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
     return next((Path(file).parent for file in found if isinstance(file, str)), None)
 
 

@@ -1,8 +1,11 @@
 """The folder of a model in the format of transformers, or of a LoRA adapter in that of PEFT.
 
-`lacking` says what is missing from it, `files` lists what decides the answers of the model.
+`files` lists what decides the answers of the model. `check_complete` names a part that is missing.
+`check_intact` names a damaged file before transformers reads it: transformers names neither the file nor the
+remedy, and silently does without some files, such as a damaged generation_config.json.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError
 
-CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
+#: A folder with one of these files holds a model, or an adapter of one.
+CONFIGS = CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 #: Names of the weights of a model, and of an adapter. Those of a model may be split into several files, which
 #: `<name>.index.json` then lists.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -22,6 +26,12 @@ LOADED = (".json", ".jinja", ".model", ".txt", ".safetensors", ".bin")
 WEIGHT_FILES = (".safetensors", ".bin")
 #: Files with such an ending that trainers, exporters and licences leave in the folder of a model.
 NOT_LOADED = ("training_args.bin", "trainer_state.json", "optimizer.bin", "scheduler.bin", "LICENSE.txt")
+#: The JSON files that are loaded with a model. A folder may hold others, which do not matter.
+_JSON = (
+    *(*CONFIGS, "generation_config.json", "tokenizer.json", "vocab.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json"),
+    *(f"{name}.index.json" for name in WEIGHTS),
+)
 _REMEDY = "save or download the model again"
 
 
@@ -67,7 +77,7 @@ def lacking(folder: Path, weights: bool = True) -> list[str]:
     return found + (_lacking_weights(folder, ADAPTER_WEIGHTS if adapter else WEIGHTS) if weights else [])
 
 
-def check(folder: Path, name: str) -> Path:
+def check_complete(folder: Path, name: str) -> Path:
     """Return the folder. Raises InputError, which calls the folder `name`, if it lacks a part of a model."""
     if parts := lacking(folder):
         raise InputError(
@@ -75,6 +85,43 @@ def check(folder: Path, name: str) -> Path:
             "folder of a causal language model with a chat template, as transformers saves it."
         )
     return folder
+
+
+def check_intact(folder: Path) -> None:
+    """Raise DamagedError for the first damaged file in the folder, and say how to get it back.
+
+    Weights are not read: of a safetensors file its header and its length are checked.
+    """
+    from safetensors import safe_open
+
+    remedy = _remedy(folder)
+    for name in _JSON:
+        if (folder / name).exists():
+            files_.read_json(folder / name, remedy)
+    for file in sorted(folder.glob("*model*.safetensors")):
+        with files_.reading(file, remedy), safe_open(file, framework="numpy"):
+            pass
+    for file in sorted(folder.glob("*model*.bin")):
+        with files_.reading(file, remedy), file.open("rb") as weights:
+            if weights.read(1) != b"\x80" and not zipfile.is_zipfile(file):  # \x80: a pickle of an old torch
+                raise ValueError("it holds no weights of torch")
+    for file in sorted(folder.glob("*.jinja")):
+        with files_.reading(file, remedy):
+            if "\0" in (text := file.read_text(encoding="utf-8")) or not text.strip():
+                raise ValueError("it holds no template")
+
+
+def _remedy(folder: Path) -> str:
+    """What to do to have a whole copy of the model in `folder` again."""
+    if folder.parent == paths.models():
+        return f"run `git restore {paths.relative(folder)}`"
+    if ".cache" in folder.parts and paths.root() in folder.parents:
+        return f"delete {paths.relative(folder)}; the next command makes it again"
+    if "checkpoints" in folder.parts:
+        return "run the command that trained it again: nothing has to be deleted, and its job runs again"
+    if folder.parent.name == "snapshots":
+        return f"delete {folder.parents[1]}; the next command downloads it again"
+    return _REMEDY
 
 
 def _lacking_weights(folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -97,11 +97,6 @@ def checkpoints(run_name: str) -> Path:
     return run(run_name) / "checkpoints"
 
 
-def replaced(run_name: str) -> Path:
-    """What later runs have replaced, in one folder for each time; not in git."""
-    return run(run_name) / "replaced"
-
-
 def job(run_name: str, name: str) -> Path:
     """The folder of one job."""
     return checkpoints(run_name) / name
@@ -169,8 +164,8 @@ def crossplay(game: str) -> Path:
     return root() / "runs" / "crossplay" / game
 
 
-def lock() -> Path:
-    """The pinned packages."""
+def requirements() -> Path:
+    """The lock file: the pinned packages."""
     return root() / "requirements.lock"
 
 
@@ -181,7 +176,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> Path:
     StorageError if the disk is full or refuses it.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        if left.suffix[1:].isdigit() and not _is_alive(int(left.suffix[1:])):
+        if left.suffix[1:].isdigit() and not is_alive(int(left.suffix[1:])):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with disk.writing(path):
@@ -195,7 +190,8 @@ def replace(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine has not ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

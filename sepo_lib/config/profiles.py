@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
-from sepo_lib.config import files, hub, paths
+from sepo_lib.config import files, hub, model_folder, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import (
     MODELS,
@@ -44,8 +44,6 @@ __all__ = [
 
 #: The profile of a command that names none.
 DEFAULT = "laptop"
-#: A folder with one of these files holds a model, or an adapter of one.
-MODEL_FILES = ("config.json", "adapter_config.json")
 #: The folder of the runs that were stepped through by hand; it is not in git.
 BY_HAND = "by-hand"
 #: The end of the name of the run in which notebook 06 trains a game of your own.
@@ -300,9 +298,10 @@ def _model(model: Any) -> str:
         raise InputError(f"A model is a name, a folder or a hub id, not '{in_brief(model)}'.")
     text = str(model)
     folder = None if text in MODELS else paths.model(text)
-    if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in MODEL_FILES):
+    configs = model_folder.CONFIGS
+    if folder and not any((at / name).is_file() for at in (folder, folder / "model") for name in configs):
         raise InputError(
-            f"The folder '{in_brief(text, 200)}' holds no model: it has neither {' nor '.join(MODEL_FILES)}; "
+            f"The folder '{in_brief(text, 200)}' holds no model: it has neither {' nor '.join(configs)}; "
             "pass a folder that has one of them."
         )
     if text in MODELS or folder or hub.ID.fullmatch(text):

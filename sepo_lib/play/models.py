@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib.config import bundled, model_check, model_folder
+from sepo_lib.config import bundled, model_folder
 
 #: The linear layers that LoRA adapts, by their names in the architectures known here.
 LORA_LAYERS = (
@@ -21,10 +21,10 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
-    natively). Raises errors as `bundled.resolve` and `model_check.check` do.
+    natively). Raises errors as `bundled.resolve` and `model_folder.check_intact` do.
     """
     folder = bundled.resolve(name)
-    model_check.check(folder)
+    model_folder.check_intact(folder)
     where = str(folder)
     disable_progress_bar()
     if (base := model_folder.base_of(folder)) is not None:

@@ -12,6 +12,7 @@ imported, and `check` compares them with the files.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from sepo_lib.config.errors import InputError
 
@@ -71,20 +73,23 @@ def imports(source: bytes) -> tuple[str, ...]:
     return _parsed(source)[1]
 
 
-def joined(parts: Mapping[str, str]) -> str:
-    """The sha256 of `digests`, or of another mapping of texts."""
+def joined(parts: Mapping[str, Any]) -> str:
+    """The sha256 of `digests`, or of another mapping that JSON can hold."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache
 def libraries() -> dict[str, str]:
     """Name -> version of those of LIBRARIES that are installed, and of Python without its last number."""
-    found = {"python": "{}.{}".format(*sys.version_info)}
-    for name in LIBRARIES:
-        try:
+    return {"python": "{}.{}".format(*sys.version_info)} | installed(LIBRARIES)
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Name -> version of those of the packages `names` that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -163,8 +163,8 @@ def torch_threads(number: int) -> Iterator[None]:
 def begin(run: str, job: Job) -> None:
     """Write started.json. The job continues with what is in its folder.
 
-    `earlier.left_to_do` has moved the folder aside if a job with another identity left it, unless SEPO_REUSE
-    accepts other code. What such code began keeps its identity.
+    `jobs.run` has moved the folder aside if a job with another identity left it, unless SEPO_REUSE accepts
+    other code. What such code began keeps its identity.
     """
     folder = paths.job(run, job.name)
     (folder / "error.txt").unlink(missing_ok=True)

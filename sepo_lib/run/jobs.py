@@ -1,23 +1,23 @@
 """A list of independent, resumable jobs (`job`), run in this process or in several (`workers`).
 
 Running the same jobs again skips those that are done and continues those that are not. A job with other
-arguments, code or libraries starts in an empty folder (`earlier`). Progress goes to the run's event log
-(`events`).
+arguments, code or libraries starts in an empty folder: its earlier one is moved aside (`replaced`). Progress
+goes to the run's event log (`events`).
 """
 
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
-from sepo_lib.config.errors import Explained
-from sepo_lib.run import code, earlier, lock
+from sepo_lib.config import files, paths
+from sepo_lib.config.errors import DamagedError, Explained
+from sepo_lib.run import code, lock, replaced
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
-from sepo_lib.run.job import Job, Stage, execute, result_of
+from sepo_lib.run.job import Job, Stage, State, begin, execute, result_of, state
 
 
 class JobError(Explained, RuntimeError):
@@ -35,7 +35,6 @@ class Interrupted(KeyboardInterrupt):
         return [str(self)]
 
 
-@lock.holding
 def run(
     jobs: Sequence[Job],
     profile: str,
@@ -55,8 +54,21 @@ def run(
     (`lock`).
     """
     _check(jobs)
+    with lock.held(profile, f"the jobs of {stage}"):
+        _run(jobs, profile, stage, workers, watch)
+        return {job.name: result_of(profile, job)["result"] for job in jobs}
+
+
+def _run(
+    jobs: Sequence[Job],
+    profile: str,
+    stage: str,
+    workers: int,
+    watch: Callable[[Progress], None] | None,
+) -> None:
+    """Run the jobs as `run` does, in a run whose lock is held."""
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
-    todo = earlier.left_to_do(profile, stage, jobs)
+    todo = _left_to_do(profile, stage, jobs)
     follower = Follower(profile)
     totals = {"jobs": len(jobs), "steps": sum(job.steps for job in jobs)}
     left = {"jobs_left": len(todo), "steps_left": sum(job.steps for job in todo)}
@@ -90,7 +102,54 @@ def run(
     if errors:
         lines = [f"{name} ({error.removesuffix('.')}{_see(profile, name)})" for name, error in errors.items()]
         raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
-    return {job.name: result_of(profile, job)["result"] for job in jobs}
+
+
+def _left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are not finished. The folders of those that start again are moved aside.
+
+    Prints how many jobs are skipped, how many start again, and why.
+    """
+    states = {job.name: state(run, job) for job in jobs}
+    done = [job for job in jobs if states[job.name].name in ("finished", "reused")]
+    if done:
+        print(f"{len(done)} of {len(jobs)} jobs of {stage} were finished before and are skipped.")
+    for job in done:
+        _mend(run, job)
+    for reason, names in _by_reason(states, "reused").items():
+        what = f"{len(names)} of {len(jobs)} jobs of {stage} {'are' if len(names) > 1 else 'is'} reused"
+        _say(run, f"{what}, as REUSE=yes asks, although the code or the libraries differ: {reason}.")
+    again = _by_reason(states, "stale", "damaged")
+    if again:
+        kept = replaced.move(run, [paths.job(run, name) for names in again.values() for name in names])
+    for reason, names in again.items():
+        what = f"{len(names)} of {len(jobs)} jobs of {stage} {'start' if len(names) > 1 else 'starts'} again"
+        _say(run, f"{what}: {reason}. The earlier results are now in {paths.relative(kept)}/.")
+    return [job for job in jobs if job not in done]
+
+
+def _by_reason(states: Mapping[str, State], *kinds: str) -> dict[str, list[str]]:
+    """Reason -> the names of the jobs in one of these states for this reason."""
+    found: dict[str, list[str]] = {}
+    for name, (kind, reason) in states.items():
+        if kind in kinds:
+            found.setdefault(reason, []).append(name)
+    return found
+
+
+def _mend(run: str, job: Job) -> None:
+    """Write started.json of a finished job again if it is missing or damaged: other commands read it."""
+    note = paths.job(run, job.name) / "started.json"
+    try:
+        files.read_json(note, "it is written again")
+    except (FileNotFoundError, DamagedError):
+        begin(run, job)
+        _say(run, f"{paths.relative(note)} was missing or damaged and has been written again.")
+
+
+def _say(run: str, text: str) -> None:
+    """Print a line here; the event log takes it to the command that runs the notebook."""
+    print(text)
+    log_event(run, "said", text=text)
 
 
 def _see(profile: str, name: str) -> str:

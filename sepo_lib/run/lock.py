@@ -14,19 +14,16 @@ then shares it.
 import contextlib
 import errno
 import fcntl
-import functools
-import inspect
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from sepo_lib.config import paths
-from sepo_lib.config.errors import DamagedError, InputError
+from sepo_lib.config import disk, paths
+from sepo_lib.config.errors import InputError
 
 #: Set for the kernels that a holder starts: the run, and the content of the lock's file in the next line.
 HOLDER = "SEPO_HOLDER"
@@ -103,19 +100,6 @@ def for_children(run: str) -> dict[str, str]:
     return {HOLDER: f"{run}\n{_held[run]}"}
 
 
-def holding(function: Callable) -> Callable:
-    """A decorator: the function holds the lock of the run that its argument `profile` names."""
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def locked(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        with held(given["profile"], f"the jobs of {given['stage']}"):
-            return function(*args, **kwargs)
-
-    return locked
-
-
 def in_use() -> list[InUse]:
     """An error for each run below runs/ that a process works in; nothing is raised."""
     found = []
@@ -143,14 +127,9 @@ def _file(run: str) -> Path:
 def _opened(run: str) -> Iterator[int]:
     """The open file of the lock; a child process does not inherit it. To close it frees the lock."""
     path = _file(run)
-    try:
+    with disk.writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise DamagedError(
-            f"{paths.shown(path.parent)} cannot be written ({error.strerror}); make it a folder in which you "
-            "may write, and start the same command again."
-        ) from error
     try:
         yield file
     finally:
@@ -184,22 +163,12 @@ def _in_use(run: str) -> InUse:
             f"process {holder['process']} on {holder['host']} ({holder['command']}, since {holder['since']})"
         )
         here = holder["host"] == platform.node()
-        left = here and not _lives(holder["process"])
+        left = here and not paths.is_alive(holder["process"])
     except (ValueError, KeyError, TypeError):  # it is just being written
         who, left = "another process", False
     if left:
         who = f"what {who} has started, though that process has ended"
     return InUse(f"The run {run} is in use by {who}; wait for it or stop it.")
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # that of another user
-        return True
-    return True
 
 
 def _now() -> str:

@@ -4,16 +4,15 @@ The name of a model does not identify it. A folder can change, and the hub can m
 """
 
 import functools
-import hashlib
-import json
 from pathlib import Path
 
 from sepo_lib.config import bundled, files, hub, model_folder
+from sepo_lib.run import code
 
 
 def sha256(name: str) -> str:
     """One hash of the content of the model `name`. Raises as `bundled.resolve` does."""
-    return _of_text(digests(name))
+    return code.joined(digests(name))
 
 
 def described(name: str) -> dict[str, str]:
@@ -37,13 +36,9 @@ def digests(name: str) -> dict[str, str]:
             found[file.relative_to(folder).as_posix()] = _digest(file, status.st_size, status.st_mtime_ns)
     if (base := model_folder.base_of(folder)) is not None:
         content = model_folder.adapter_config(folder) | {"base_model_name_or_path": None}
-        found[model_folder.ADAPTER_CONFIG] = _of_text(content)
+        found[model_folder.ADAPTER_CONFIG] = code.joined(content)
         found |= {f"base/{file}": digest for file, digest in digests(base).items()}
     return found
-
-
-def _of_text(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache

@@ -14,12 +14,10 @@ import os
 import platform
 import re
 import site
-import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,7 @@ from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
-from sepo_lib.run import code, revisions
+from sepo_lib.run import code, git, revisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,19 +253,16 @@ def verify(run: str) -> list[str]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed PACKAGES, and the hash of the lock file."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    if paths.lock().exists():
-        found["requirements.lock sha256"] = files_.sha256(paths.lock())
+    found = {"python": platform.python_version()} | code.installed(PACKAGES)
+    if paths.requirements().exists():
+        found["requirements.lock sha256"] = files_.sha256(paths.requirements())
     return found
 
 
 def commit() -> dict[str, Any]:
     """The git commit, and whether the sources differ from it (`dirty`); both None outside a repository."""
-    head = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", *SOURCES)
+    head = git.text("rev-parse", "HEAD").strip()
+    changes = git.output("status", "--porcelain", "--", *SOURCES)
     return {"commit": head or None, "dirty": None if changes is None else bool(changes)}
 
 
@@ -327,14 +322,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    with contextlib.suppress(OSError):
-        command = ["git", "-C", str(paths.root()), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-    return None
 
 
 def _made(done: Path) -> dict[str, Any]:

@@ -6,13 +6,12 @@ them back. What git holds unchanged is not kept a second time; `git restore` bri
 
 import contextlib
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sepo_lib.config import paths
-from sepo_lib.run import provenance
+from sepo_lib.run import git, provenance
 
 #: The name of the folder.
 FOLDER = "replaced"
@@ -28,10 +27,17 @@ def make_room(run: str) -> None:
         return
     files = _files([*_outputs(run), paths.executed(run), paths.report(run), paths.manifest(run)])
     if files - in_git(files):
-        kept = _new_folder(paths.run(run))
-        for file in files:
-            (shutil.copy2 if file == paths.manifest(run) else shutil.move)(file, _below(kept, file))
+        kept = move(run, files - {paths.manifest(run)})
+        shutil.copy2(paths.manifest(run), _below(kept, paths.manifest(run)))
         print(f"The results of the earlier run of {run} are now in {paths.relative(kept)}/.")
+
+
+def move(run: str, places: Iterable[Path]) -> Path:
+    """Move files or folders aside. Returns the folder that now holds them."""
+    kept = _new_folder(paths.run(run))
+    for place in places:
+        shutil.move(place, _below(kept, place))
+    return kept
 
 
 def stale(run: str, since: float) -> None:
@@ -83,13 +89,14 @@ def keeping(folder: Path, written: Iterable[Path]) -> Iterator[None]:
 def in_git(files: Iterable[Path]) -> set[Path]:
     """Those of `files` whose content is that of the last commit; none outside a repository."""
     named = {paths.relative(file): file for file in files}
-    listed = _git("ls-tree", "-r", "-z", "HEAD", "--", *sorted({name.split("/")[0] for name in named}))
+    listed = git.text("ls-tree", "-r", "-z", "HEAD", "--", *sorted({name.split("/")[0] for name in named}))
     committed = {}
     for entry in filter(None, listed.split("\0")):
         facts, _, name = entry.partition("\t")
         committed[name] = facts.split()[2]
     known = [name for name in named if name in committed]
-    hashes = _git("hash-object", "--stdin-paths", text="".join(f"{named[name]}\n" for name in known)).split()
+    given = "".join(f"{named[name]}\n" for name in known)
+    hashes = git.text("hash-object", "--stdin-paths", given=given).split()
     if len(hashes) != len(known):
         return set()
     return {named[name] for name, digest in zip(known, hashes, strict=True) if committed[name] == digest}
@@ -145,12 +152,3 @@ def _remove_empty(folder: Path) -> None:
     for place in [*sorted(inside, reverse=True), folder, folder.parent]:
         with contextlib.suppress(OSError):
             place.rmdir()
-
-
-def _git(*arguments: str, text: str | None = None) -> str:
-    """What git says in the root of the kit; nothing if it fails."""
-    with contextlib.suppress(OSError):
-        command = ["git", "-C", str(paths.root()), *arguments]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        return done.stdout if done.returncode == 0 else ""
-    return ""

@@ -16,7 +16,7 @@ import sepo_lib
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import DamagedError
 from sepo_lib.config.settings import Settings, spell
-from sepo_lib.run import game_files, job, model_files, provenance
+from sepo_lib.run import code, game_files, job, model_files, provenance
 
 #: Endings of the files of the kit that decide what a run does and shows.
 _SOURCES = (".py", ".yaml", ".j2", ".css")
@@ -108,15 +108,16 @@ def _changed_files(run: str, name: str) -> list[str]:
 def _code(notebook: Path) -> str:
     """The sha256 of the code cells of a notebook; texts and outputs do not count."""
     cells = files.read_json(notebook, "restore it with git")["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str], what: str = "") -> list[str]:
     """One clause for every name with another hash, or with one on one side only."""
-    kinds = {name: "is new" if name not in then else "is missing" for name in then.keys() ^ now.keys()}
-    kinds |= {name: "has changed" for name in then.keys() & now.keys() if then[name] != now[name]}
-    return [f"{name}{what} {kind}" for name, kind in sorted(kinds.items())]
+    return [
+        f"{name}{what} {'is new' if name not in then else 'has changed' if name in now else 'is missing'}"
+        for name in code.differences(then, now)
+    ]
 
 
 def _values(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -6,17 +6,16 @@ in git (HEAD): that is how a run that was made again is compared with the commit
 
 import io
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from sepo_lib.config import files, paths
-from sepo_lib.config.errors import DamagedError, InputError, MissingError
+from sepo_lib.config import paths
+from sepo_lib.config.errors import DamagedError, InputError
 from sepo_lib.config.settings import spell
-from sepo_lib.run import compare
+from sepo_lib.run import compare, git, provenance
 
 #: Parts of a manifest that can explain a difference.
 PARTS = ("commit", "hardware", "versions", "settings")
@@ -41,7 +40,7 @@ class Snapshot:
 def against(run: str, other: str) -> tuple[str, int]:
     """The comparison of two runs as text, and the exit code: 0 unless they differ or cannot be judged.
 
-    Raises MissingError if a run does not exist, InputError without a version in git, and DamagedError for a
+    Raises MissingError if a run has no manifest, InputError without a version in git, and DamagedError for a
     file that cannot be read.
     """
     mine = on_disk(run)
@@ -54,14 +53,11 @@ def against(run: str, other: str) -> tuple[str, int]:
 
 def on_disk(run: str) -> Snapshot:
     """A run as it lies in its folders."""
-    if not paths.manifest(run).exists():
-        raise MissingError(f"There is no run '{run}': {paths.relative(paths.manifest(run))} is missing.")
-    manifest = files.read_json(paths.manifest(run), f"run `make reproduce PROFILE={run}` again")
     tables = {name: paths.table(run, name) for name in compare.IDENTITY}
     pictures = sorted(paths.figures(run).glob("*.*"))
     return Snapshot(
         run,
-        manifest,
+        provenance.read(run),
         {name: _parsed(name, file.read_bytes()) for name, file in tables.items() if file.exists()},
         {file.name: file.read_bytes() for file in pictures},
     )
@@ -69,16 +65,16 @@ def on_disk(run: str) -> Snapshot:
 
 def in_git(run: str) -> Snapshot:
     """A run as the last commit (HEAD) has it."""
-    manifest = _git("show", f"HEAD:{paths.relative(paths.manifest(run))}")
+    manifest = git.output("show", f"HEAD:{paths.relative(paths.manifest(run))}")
     if manifest is None:
         raise InputError(
             f"The run '{run}' is not in git, so it cannot be compared with itself; name another run."
         )
     folders = [paths.relative(folder) for folder in (paths.results(run), paths.figures(run))]
-    listed = (_git("ls-tree", "-r", "--name-only", "HEAD", "--", *folders) or b"").decode().splitlines()
+    listed = git.text("ls-tree", "-r", "--name-only", "HEAD", "--", *folders).splitlines()
 
     def show(file: str) -> bytes:
-        return _git("show", f"HEAD:{file}") or b""
+        return git.output("show", f"HEAD:{file}") or b""
 
     tables = {name: paths.relative(paths.table(run, name)) for name in compare.IDENTITY}
     pictures = [file for file in listed if file.startswith(f"{folders[1]}/")]
@@ -135,13 +131,3 @@ def _parsed(name: str, content: bytes) -> pd.DataFrame:
     except (ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DamagedError(f"The table {name} is damaged ({reason}); make the run again.") from None
-
-
-def _git(*arguments: str) -> bytes | None:
-    """What a git command prints, None if it fails."""
-    command = ["git", "-C", str(paths.root()), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None

@@ -281,11 +281,3 @@ def test_an_environment_without_its_python_is_made_again(clone):
     (folder / ".venv/bin/python").unlink()
     (folder / ".venv/bin/python").symlink_to("/nowhere/python")
     assert "environment.py" in make(folder, "-n", "env").stdout
-
-
-def test_a_user_without_a_writable_home_gets_folders_in_the_kit(clone):
-    folder = clone("kit")
-    (folder / "python").write_text('#!/bin/sh\necho "config=$MPLCONFIGDIR"\n')
-    (folder / "python").chmod(0o755)
-    for home, expected in (("/nowhere", f"{folder}/.cache/matplotlib"), (str(folder), "")):
-        assert make(folder, "figures", "PYTHON=./python", HOME=home).stdout == f"config={expected}\n"

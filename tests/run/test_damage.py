@@ -16,7 +16,7 @@ import safetensors.numpy
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from sepo_lib import __main__ as cli
-from sepo_lib.config import caches, disk, files, model_check, paths, settings
+from sepo_lib.config import caches, disk, files, model_folder, paths, settings
 from sepo_lib.config.errors import DamagedError, Explained, StorageError
 from sepo_lib.measure import authors, evaluation, exploitability
 from sepo_lib.report import publishing
@@ -65,7 +65,7 @@ def a_yaml(path):
 
 
 def check_model(path):
-    model_check.check(path.parent)
+    model_folder.check_intact(path.parent)
 
 
 def profiles(path):
@@ -227,7 +227,7 @@ def test_a_job_with_a_damaged_record_is_run_again(name, damage, capsys):
     damage(folder / name)
     again = jobs.run([counting()], "smoke", "sft")
     assert again["a"]["pid"] == first["a"]["pid"]
-    assert f"checkpoints/a/{name} is damaged: " in capsys.readouterr().out + (folder / "log.txt").read_text()
+    assert f"checkpoints/a/{name} is damaged" in capsys.readouterr().out + (folder / "log.txt").read_text()
     assert jobs.result_of("smoke", counting())
 
 
@@ -297,6 +297,7 @@ def test_a_job_on_a_full_disk_fails_in_one_sentence_and_continues_when_there_is_
 
 def test_an_executed_notebook_is_written_whole_or_not_at_all(full, capsys, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", ("00_one",))
+    shutil.copytree(REPOSITORY / "data/models/nano", at("data/models/nano"))
     a_notebook(at("notebooks/00_one.ipynb"))
     at("runs/smoke/notebooks/00_one.ipynb").write_text("of the run before")
     full.add("00_one.ipynb")
@@ -368,7 +369,8 @@ def test_a_library_that_hides_the_full_disk_is_seen_through():
 def test_a_run_says_at_its_start_which_folder_cannot_be_written(folder, root, monkeypatch, capsys):
     """Root may write everywhere, so the system's answer is put in its place."""
     monkeypatch.setattr(paths, "NOTEBOOKS", ())
-    at(folder).mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "data/models/nano", at("data/models/nano"))
+    at(folder).mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != root / folder)
     assert cli.main(["reproduce", "--profile", "smoke"]) == 2
     said = capsys.readouterr()

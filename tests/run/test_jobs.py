@@ -133,7 +133,7 @@ def test_other_arguments_start_in_an_empty_folder_and_the_earlier_one_is_kept(ca
     jobs.run([counting("a", steps=3)], "smoke", "sft")
     with headless.progress("smoke", "the notebook"):
         assert jobs.run([counting("a", steps=4)], "smoke", "sft")["a"]["first"] == 1
-    (kept,) = paths.replaced("smoke").rglob("a")
+    (kept,) = (paths.run("smoke") / "replaced").rglob("a")
     assert json.loads((kept / "done.json").read_text())["result"]["first"] == 1
     said = (
         "1 of 1 jobs of sft starts again: the argument steps was 3 and is 4. The earlier results are now "
@@ -231,7 +231,7 @@ def test_a_job_whose_files_have_changed_is_not_finished(name, damage, said, caps
     assert job_.state("smoke", counting("a")) == ("damaged", said)
     assert jobs.run([counting("a")], "smoke", "sft") == first
     assert capsys.readouterr().out.startswith(f"1 of 1 jobs of sft starts again: {said}. The earlier")
-    (kept,) = paths.replaced("smoke").rglob("a")
+    (kept,) = (paths.run("smoke") / "replaced").rglob("a")
     assert (kept / "trainer" / "checkpoint-1" / "x.bin").exists() and not (folder / "trainer").exists()
 
 
@@ -291,7 +291,7 @@ def test_an_edit_of_the_code_is_noticed(tmp_path, monkeypatch):
     )
     again = said("run()")
     assert again.startswith("1 of 1 jobs of SEPO starts again: sepo_lib/method/credit.py has changed. The")
-    (kept,) = paths.replaced("smoke").rglob("a")
+    (kept,) = (paths.run("smoke") / "replaced").rglob("a")
     assert {"done.json", "state.txt"} <= {file.name for file in kept.iterdir()}
     skipped = "1 of 1 jobs of SEPO were finished before and are skipped"
     assert said("edit('def _check(', '# why\\ndef _check(')\nrun()") == f"{skipped}.\n"
@@ -301,7 +301,7 @@ def test_a_worker_with_other_code_runs_nothing():
     """It was started after an edit that the process of the notebook has not seen."""
     ours = counting("a").sources
     error = job_.execute(counting("a"), jobs.Stage("smoke", "sft"), {**ours, "toy_jobs.py": "another"})
-    assert error.startswith("sepo_lib.config.errors.InputError: toy_jobs.py has changed since this process")
+    assert error.startswith("toy_jobs.py has changed since this process started; restart it")
     assert job_.execute(counting("a"), jobs.Stage("smoke", "sft"), ours) is None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import StorageError
 from sepo_lib.run import jobs, lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -122,7 +123,5 @@ def test_a_file_system_without_locks_is_named_once_and_used(monkeypatch, capsys)
 
 def test_a_folder_that_cannot_be_written_is_named(root):
     (root / "runs").write_text("a file in the place of the folder")
-    with pytest.raises(
-        OSError, match=r"^runs/a cannot be written \(.*\); make it a folder in which you may write"
-    ):
+    with pytest.raises(StorageError, match=r"^A folder on the path runs/a is a file; move that file away"):
         lock.held("a", "make reproduce").__enter__()

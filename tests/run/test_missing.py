@@ -44,7 +44,7 @@ def test_the_first_missing_notebook_is_named_whichever_is_opened(settings):
     base = recipes.base_jobs(settings)
     finish(settings, base)
     assert asked(settings).startswith("Run notebooks/01_demonstrations.ipynb first, with the same parameters")
-    demonstration_files.write(recipes.demonstrations_folder(settings), ["split"], 40, seed=1)
+    demonstration_files.write(recipes.demonstrations_folder(settings), settings.sft_games, 40, seed=1)
     sft = recipes.sft_jobs(settings)
     finish(settings, sft[:1])
     assert asked(settings) == (
