@@ -242,7 +242,7 @@ def test_the_command_compares_two_runs_and_fails_if_they_differ(kit, table, caps
     assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 2
     assert "error: The table evaluation is damaged" in capsys.readouterr().err
     assert cli.main(["verify", "--profile", "smoke", "--against", "yours"]) == 2
-    assert "There is no run 'yours': runs/yours/manifest.json is missing." in capsys.readouterr().err
+    assert "There is no run 'yours': the runs are mine, smoke." in capsys.readouterr().err
 
 
 def test_the_spread_of_a_difference_is_that_of_the_kit_s_intervals(table):
