@@ -271,6 +271,11 @@ def commit() -> dict[str, Any]:
     return {"commit": head or None, "dirty": None if changes is None else bool(changes)}
 
 
+def obsolete(folder: Path) -> str:
+    """What to do about a job whose notes are damaged when all notebooks have run: none of them needs it."""
+    return f"no notebook of this run needs that job: move {paths.relative(folder)} away and {_AGAIN}"
+
+
 def hardware() -> dict[str, Any]:
     """Processor, usable cores, memory (GiB), operating system, accelerator and CPU instructions.
 
@@ -339,7 +344,7 @@ def _git(*arguments: str) -> str | None:
 
 def _made(done: Path) -> dict[str, Any]:
     """When and by which code the job was finished that wrote `done`; older jobs note the seconds alone."""
-    facts = files_.read_json(done, "run the same command again")
+    facts = files_.read_json(done, obsolete(done.parent))
     commit = facts.get("commit") or {}
     known = {name: facts[name] for name in ("seconds", "code", "finished") if name in facts}
     return known | {name: commit[name] for name in ("commit", "dirty") if name in commit}

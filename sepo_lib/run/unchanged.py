@@ -90,7 +90,10 @@ def reused_jobs(run: str) -> list[str]:
         return []
     folder, found = paths.checkpoints(run), []
     for done in sorted(folder.rglob("done.json")):
-        started = files.read_json(done.with_name("started.json"), "run the same command again")
+        remedy = provenance.obsolete(done.parent)
+        if "work" not in files.read_json(done, remedy):  # of an earlier version of the kit: never accepted
+            continue
+        started = files.read_json(done.with_name("started.json"), remedy)
         made = job.Job(**{field.name: started[field.name] for field in fields(job.Job)})
         if job.state(run, made).name == "reused":
             found.append(made.name)

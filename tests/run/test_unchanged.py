@@ -13,6 +13,7 @@ import pytest
 import sepo_lib
 from sepo_lib import __main__ as cli
 from sepo_lib.config import files, paths, profiles
+from sepo_lib.config.errors import DamagedError
 from sepo_lib.run import headless, job, model_files, provenance, replaced, unchanged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -150,6 +151,12 @@ def test_a_run_without_its_report_goes_on_and_moves_nothing_aside(root):
     assert not paths.replaced("smoke").exists() and paths.table("smoke", "sft").exists()
 
 
+def test_a_damaged_note_of_a_job_that_the_run_no_longer_makes_names_the_remedy(root):
+    paths.replace_text(paths.job("smoke", "old") / "done.json", "")
+    with pytest.raises(DamagedError, match="move runs/smoke/checkpoints/old away and run the same command"):
+        provenance.finish("smoke")
+
+
 def test_the_command_says_that_there_is_nothing_to_do_or_what_has_changed(root, monkeypatch, capsys):
     assert cli.main(["reproduce", "--profile", "smoke"]) == 0
     said = capsys.readouterr().out
@@ -173,6 +180,9 @@ def test_jobs_of_older_code_are_used_on_request_and_named(root, monkeypatch, cap
     assert unchanged.reused_jobs("smoke") == [] and provenance.reused("smoke") is None
     monkeypatch.setenv(job.REUSE, "yes")
     monkeypatch.setattr(job, "state", lambda run, one: SimpleNamespace(name="reused"))
+    assert unchanged.reused_jobs("smoke") == []  # an earlier version of the kit has made the job
+    note = root / JOB / "done.json"
+    paths.replace_text(note, json.dumps({**json.loads(note.read_text()), "work": "asked"}))
     assert unchanged.reused_jobs("smoke") == ["sft/seed-1"]
     provenance.finish("smoke", unchanged.reused_jobs("smoke"))
     assert provenance.read("smoke")["jobs"] == {"sft/seed-1": known | {"reused": True}}
