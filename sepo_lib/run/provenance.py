@@ -309,7 +309,7 @@ def traces(text: str) -> list[str]:
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
     here = (paths.root().resolve(), _home(), Path(tempfile.gettempdir()), *site.getsitepackages())
     own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
-    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
+    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-]|\.\w)", text)]
     return found + sorted(set(_MACHINE.findall(text)))
 
 
