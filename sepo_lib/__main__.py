@@ -225,13 +225,13 @@ def _build_report(profile: str) -> None:
 
 def _conclude(profile: str, seconds: float) -> None:
     """Print the claims and where the results are."""
-    from sepo_lib.report import claims
+    from sepo_lib.report import claims, verdicts
 
     decided = paths.read_table(profile, "claims", claims.COLUMNS)
     print(f"\nDone in {headless.clock(seconds)}.\n")
     print(textwrap.indent(claims.as_text(decided), "  "))
-    if provenance.read(profile)["profile"] == "smoke":
-        print("\n  These verdicts only show that the code runs; the numbers of so small a run mean nothing.")
+    if note := verdicts.caution(provenance.read(profile)["profile"]):  # again, where the eye is
+        print(f"\n  {note}")
     if note := provenance.reused(profile):
         print(f"\n  {note}")
     _where(profile)

@@ -81,7 +81,7 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, nano, m
     assert re.search(
         r"C1 +A claim\n +a +supported +0\.25 \[0\.1, 0\.4\]\n +b +not run +not trained here\n", said
     )
-    assert not re.search(r"\bnan\b", said) and "the numbers of so small a run mean nothing" in said
+    assert not re.search(r"\bnan\b", said) and "its verdicts and numbers mean nothing.\n\n  report" in said
     run = "smoke-seeds-5-6"  # a run of its own, beside that of the profile
     for place in (f"runs/{run}/report.html", f"data/results/{run}/", f"figures/{run}/"):
         assert place in said
@@ -205,7 +205,7 @@ def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, comma
     ],
 )
 def test_a_run_that_another_command_made_or_uses_is_left_as_it_is(
-    root, command, sentence, capsys, monkeypatch
+    root, nano, command, sentence, capsys, monkeypatch
 ):
     write(paths.NOTEBOOKS[0], notebook())
     monkeypatch.setattr(paths, "NOTEBOOKS", paths.NOTEBOOKS[:1])

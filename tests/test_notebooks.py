@@ -45,7 +45,7 @@ def joined(cell):
     return " ".join(cell.source.split()).replace("( ", "(")
 
 
-def command(root, *arguments, timeout=600, within=(), **more):
+def command(root, *arguments, timeout=1200, within=(), **more):
     """Run the kit's command line with everything it writes below `root`."""
     here = {"SEPO_ROOT": str(root), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return subprocess.run(
@@ -66,7 +66,8 @@ def root(tmp_path_factory):
     for name in ("models", "paper"):
         shutil.copytree(REPOSITORY / "data" / name, folder / "data" / name)
     recorded = offline.environment(folder)
-    done = command(folder, "reproduce", "--profile", "smoke", within=offline.NAMESPACE, **recorded)
+    within = offline.NAMESPACE
+    done = command(folder, "reproduce", "--profile", "smoke", timeout=1500, within=within, **recorded)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     (folder / "stdout.txt").write_text(done.stdout)
     return folder

@@ -124,16 +124,15 @@ class Run:
         """Send the signal to the target, or to the kernel or the command if there is no such process now."""
         number = signal.Signals[f"SIG{kill.signal}"]
         roles = self.alive()
-        if kill.target == "group":
+        if self.process.poll() is not None:
+            kill.target = "nobody"
+        elif kill.target == "group":
             os.killpg(self.process.pid, number)
-            return
-        for target in (kill.target, "kernel", "command"):
-            chosen = [process for process, role in roles.items() if role == target]
-            if chosen:
-                kill.target = target
-                chosen[0].send_signal(number)
-                return
-        kill.target = "nobody"
+        else:
+            targets = (kill.target, "kernel", "command")
+            kill.target = next((target for target in targets if target in roles.values()), "nobody")
+            for process in [process for process, role in roles.items() if role == kill.target][:1]:
+                process.send_signal(number)
 
 
 def _hear_all_signals() -> None:
@@ -278,15 +277,17 @@ def main() -> int:
         print(f"{'moment':<32} {'signal':<6} {'to':<8} {'ended after':>11} {'exit':>5}  said", flush=True)
         done = []
         kills = plan(len(seconds), options.kills, options.seed)
-        for kill in tortured(
-            command,
-            copy_of_the_kit(folder / "killed"),
-            kills,
-            lambda run, kill: time.sleep(kill.share * seconds[kill.stage - 1]),
-        ):
+
+        def moment(run: Run, kill: Kill) -> None:
+            """Wait for the planned share of the notebook's time, but not beyond the notebook."""
+            due = time.monotonic() + kill.share * seconds[kill.stage - 1]
+            while time.monotonic() < due and run.stage()[0] == kill.stage and run.process.poll() is None:
+                time.sleep(0.05)
+
+        for kill in tortured(command, copy_of_the_kit(folder / "killed"), kills, moment):
             row = f"{kill.moment:<32} {kill.signal:<6} {kill.target:<8} {kill.took:>9.1f} s {kill.code!s:>5}"
             print(f"{row}  {kill.said}{''.join(f' !! {fault}' for fault in kill.faults)}", flush=True)
-            done.append(kill)
+            done += [kill] if kill.target != "nobody" else []
         rows, size, differing = compare(folder / "whole", folder / "killed")
     for difference in differing:
         print(difference)

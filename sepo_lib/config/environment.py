@@ -153,10 +153,12 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
         alone = ["--no-deps"] if backend == "cpu" else []
         if uv and _succeeds([*_installer(python, uv), *alone, f"--torch-backend={backend}", exact]):
             return
-        if "+cpu" in _offered(python, exact):
+        offered = _offered(python, exact)
+        if "+cpu" in offered:
             _run([*_installer(python, None), "--no-deps", exact])
             return
-        print("No index has the CPU build. The default build is installed: 2.7 GB with CUDA.", flush=True)
+        if offered:
+            print("No index has the CPU build. The default build is installed: 2.7 GB with CUDA.", flush=True)
     _install_locked(python, uv, locked)
 
 
@@ -196,7 +198,9 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=_environment())
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "error" in line.lower()] or lines or ["it gave no reason"]
+        errors = (
+            [line for line in lines if line.lower().startswith("error")] or lines or ["it gave no reason"]
+        )
         reason = re.sub(r"^(ERROR|error):\s*", "", errors[-1]).rstrip(".")
         raise SetupError(
             f"The packages could not be installed: {reason}. Set-up needs a package index, and 2 to 6 GB of "

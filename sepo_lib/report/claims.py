@@ -28,7 +28,7 @@ from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 from sepo_lib.report import estimator_claims, paper_claims
 from sepo_lib.report.paper_claims import RECIPES
-from sepo_lib.report.verdicts import Finding, Tables, because, in_words
+from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
@@ -170,11 +170,14 @@ def read(profile: str) -> pd.DataFrame:
 
 
 def as_text(claims: pd.DataFrame) -> str:
-    """The claims as plain text for the terminal: each statement, and below it a line for every verdict."""
+    """The claims as plain text for the terminal: each statement, and below it a line for every verdict.
+
+    It begins with the caution about the profile, if there is one.
+    """
     table = claims.fillna(EMPTY)
     names = [" ".join(filter(None, (row.recipe, row.scope))) for row in table.itertuples()]
     wide, verdict = max(map(len, names), default=0), max(map(len, table["verdict"]), default=0)
-    lines, before = [], None
+    lines, before = cautions(table), None
     for name, row in zip(names, table.itertuples(), strict=True):
         if row.claim != before:
             lines.append(f"{row.claim:<4} {row.statement}")
@@ -184,6 +187,12 @@ def as_text(claims: pd.DataFrame) -> str:
             f"     {name:<{wide}}  {row.verdict:<{verdict}}  {because(measured, row.reason)}".rstrip()
         )
     return "\n".join(lines)
+
+
+def cautions(claims: pd.DataFrame) -> list[str]:
+    """The caution about the profile of the claims, if there is one, as a list of at most one sentence."""
+    profiles = claims["profile"].dropna().unique() if "profile" in claims else []
+    return list(filter(None, map(caution, profiles)))
 
 
 def _with_equal_recipes(table: pd.DataFrame) -> pd.DataFrame:

@@ -68,6 +68,7 @@ def results(profile: str) -> str:
     return render(
         "report/templates/results.md.j2",
         run=_run(profile),
+        caution=" ".join(claims.cautions(decided)),
         study=STUDY if paths.manifest(STUDY).exists() else "",
         study_seeds=provenance.read(STUDY)["seeds"] if paths.manifest(STUDY).exists() else [],
         study_is_older=bool(provenance.older(STUDY)),

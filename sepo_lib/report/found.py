@@ -28,7 +28,7 @@ from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
 from sepo_lib.report.findings import over_seeds, title
-from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, caution
 from sepo_lib.run.templates import markdown_table, render
 
 
@@ -61,11 +61,7 @@ def text(notebook: str, settings: Settings, **tables: object) -> str:
     jinja2.TemplateNotFound for a notebook without a template.
     """
     written = _rendered(notebook, settings, tables)
-    if settings.profile == "smoke":
-        written += (
-            "\n\nThe profile `smoke` only shows that the code runs; numbers of so small a run mean nothing."
-        )
-    return written
+    return "\n\n".join(filter(None, [written, caution(settings.profile)]))
 
 
 #: Of more than this many games (or other categories) a sentence gives the number and not the names.

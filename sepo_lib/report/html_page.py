@@ -23,7 +23,7 @@ from sepo_lib.report import claims, findings, found
 from sepo_lib.report.documents import RECIPES
 from sepo_lib.report.page import highlights, pictures, reference, sample_games, verdict_cards
 from sepo_lib.report.page.comparison import comparison
-from sepo_lib.report.verdicts import NOT_RUN, in_words
+from sepo_lib.report.verdicts import NOT_RUN, caution, in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -57,6 +57,7 @@ def build(profile: str) -> Path:
         run=profile,
         older=provenance.older(profile) or "",
         reused=provenance.reused(profile) or "",
+        caution=caution(evaluation["profile"].iloc[0]),
         facts=facts(manifest, evaluation),
         versions=plain(manifest.get("versions", {})),
         settings=plain(manifest.get("settings", {})),

@@ -24,7 +24,12 @@ def show(decided: pd.DataFrame) -> None:
 def as_html(decided: pd.DataFrame) -> str:
     """The table as an HTML element."""
     looks = {"marks": MARKS, "colours": COLOURS}
-    return render("report/templates/verdict_table.html.j2", claims=entries(decided), **looks)
+    return render(
+        "report/templates/verdict_table.html.j2",
+        claims=entries(decided),
+        cautions=claims.cautions(decided),
+        **looks,
+    )
 
 
 def entries(decided: pd.DataFrame) -> list[dict]:

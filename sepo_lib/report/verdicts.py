@@ -12,6 +12,8 @@ SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclu
 NOT_RUN = "not run"
 #: Verdict -> the mark that repeats it for readers who see no colour, in the order of tables and pages.
 MARKS = {SUPPORTED: "✓", NOT_SUPPORTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
+#: The profile that only shows that the code runs.
+SMOKE = "smoke"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ def verdict_on(found: Interval, side: str, at: float, note: str = "") -> tuple[s
         no_part = {"above": "above", "below": "below", "at most": "at or below"}[side]
         return NOT_SUPPORTED, because(f"no part of the interval lies {no_part} {at:g}", note)
     return INCONCLUSIVE, because(f"the interval contains {at:g}", note)
+
+
+def caution(profile: str) -> str:
+    """What stands beside the verdicts and numbers of a profile that is too small for them; else empty."""
+    if profile != SMOKE:
+        return ""
+    return f"The profile {SMOKE} only shows that the code runs: its verdicts and numbers mean nothing."
 
 
 def in_words(found: Interval) -> str:

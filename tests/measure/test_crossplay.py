@@ -124,7 +124,7 @@ def test_what_cannot_be_played_is_refused():
     [
         ({"--pools": "nonsense"}, r"split has no pool set 'nonsense'; choose one of \['paper'\]."),
         ({"--game": "chess"}, "There is no game 'chess'; choose from"),
-        ({"--episodes": "0"}, "even number of episodes, at least 4, not 0."),
+        ({"--episodes": "0"}, "--episodes: a whole number from 4 to 1000000 is needed, not '0'"),
         ({"--models": "a=nano b=nowhere"}, "There is no model 'nowhere'; choose"),
         ({"--models": "a=nano b=data"}, "The folder 'data' holds no model"),
         ({"--models": "a=nano a=nano"}, "The name 'a' is taken"),

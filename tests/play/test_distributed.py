@@ -119,7 +119,7 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
             "--seed: a whole number from 0 to 4294967295 is needed, ",
         ),
         ([*RUN, "--game", "split"], "The following arguments are required: --seed; see "),
-        ([*RUN, *ASKED, "--steps", "0"], "The number of steps must be a whole number, at least 1 "),
+        ([*RUN, *ASKED, "--steps", "0"], "--steps: it is given twice; see "),
         ([*RUN, *ASKED, "--game", "ipd"], "--game: it is given twice; see "),
         ([*RUN, *ASKED, "--seed=4", "x"], "--seed: it is given twice; see "),
         (

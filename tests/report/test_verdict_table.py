@@ -49,3 +49,10 @@ def test_show_displays_the_table_and_the_claims_as_text(monkeypatch):
     monkeypatch.setattr(verdict_table, "display", lambda data, raw: seen.append(data))
     verdict_table.show(decided())
     assert seen == [{"text/html": verdict_table.as_html(decided()), "text/plain": claims.as_text(decided())}]
+
+
+def test_the_verdicts_of_smoke_say_that_they_mean_nothing():
+    for profile, expected in (("smoke", 1), ("laptop", 0)):
+        table = decided().assign(profile=profile)
+        for shown in (verdict_table.as_html(table), claims.as_text(table)):
+            assert shown.count("its verdicts and numbers mean nothing") == expected and "nan" not in shown

@@ -1,4 +1,4 @@
-"""One step of SEPO without float64, which Apple's GPU lacks. test_apple_gpu.py covers the sampling."""
+"""One step of SEPO without float64, which Apple's GPU lacks. test_apple_gpu.py covers the engines."""
 
 import torch
 import trainers
@@ -21,14 +21,19 @@ class Refusal(TorchDispatchMode):
         return result
 
 
-def test_a_step_needs_no_float64(tmp_path, monkeypatch):
-    sample = SharedPrefixEngine.sample
+def elsewhere(method):
+    """The method, outside of every mode."""
 
-    def sample_elsewhere(*args):
+    def run(*args):
         with _disable_current_modes():
-            return sample(*args)
+            return method(*args)
 
-    monkeypatch.setattr(SharedPrefixEngine, "sample", sample_elsewhere)
+    return run
+
+
+def test_a_step_needs_no_float64(tmp_path, monkeypatch):
+    for name in ("sample", "score"):
+        monkeypatch.setattr(SharedPrefixEngine, name, elsewhere(getattr(SharedPrefixEngine, name)))
     model, tokenizer, policy = load_policy("nano", "float32", 0.8, 2)
     before, steps = model.lm_head.weight.clone(), []
     config = trainers.configuration(steps=1, max_new_tokens=2)

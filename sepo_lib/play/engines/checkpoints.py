@@ -18,6 +18,8 @@ from sepo_lib.play.engines import distributed
 
 #: The file in a checkpoint that lists the size and checksum of all others.
 LIST = "checksums.json"
+#: The log of the training in a checkpoint. transformers keeps one too, but sorts the columns.
+LOG = "log.json"
 
 
 def unfinished(folder: Path) -> Path:
@@ -33,6 +35,7 @@ class Checkpoints(TrainerCallback):
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.resumed: str | None = None  # the checkpoint that the training continues from
 
     def newest(self) -> str | None:
         """The newest whole checkpoint, for `Trainer.train(resume_from_checkpoint=...)`; None without one.
@@ -40,7 +43,13 @@ class Checkpoints(TrainerCallback):
         Removes what an unfinished write left. A damaged checkpoint is removed too, after a message that names
         the file; then the one before it is taken. All processes must call this, and receive the same answer.
         """
-        return distributed.from_first(self._newest)
+        self.resumed = distributed.from_first(self._newest)
+        return self.resumed
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Continue the log with the order of its columns, so that tables have the same bytes."""
+        if self.resumed:
+            state.log_history = json.loads(Path(self.resumed, LOG).read_text())
 
     def on_step_end(self, args, state, control, **kwargs):
         """Prevent a last checkpoint in the middle of an epoch: transformers, continuing from it, makes a step
@@ -53,6 +62,7 @@ class Checkpoints(TrainerCallback):
         distributed.barrier()  # all processes have written their files
         if state.is_world_process_zero:
             written = unfinished(self.folder) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            paths.replace_text(written / LOG, json.dumps(state.log_history))
             recorded = files.checksums(written, [file for file in written.rglob("*") if file.is_file()])
             paths.replace_text(written / LIST, json.dumps(recorded, indent=1))
             os.rename(written, self.folder / written.name)

@@ -26,12 +26,12 @@ class Killed(BaseException):
 
 
 def train(folder, sizes, report=lambda step, metrics: None):
-    """The log, and the checksums of what is left without the checkpoints."""
+    """The log, as text, and the checksums of what is left without the checkpoints."""
     torch.manual_seed(0)
     model, tokenizer = models.load("nano", "float32")
     log = sft.train(model, tokenizer, DATA, folder, sft.SFTSettings(**{**SIZES, **sizes}), report)
     left = [file for file in folder.rglob("*") if file.is_file() and "trainer" not in file.parts]
-    return log, {file.relative_to(folder).as_posix(): sha256(file) for file in left}
+    return json.dumps(log), {file.relative_to(folder).as_posix(): sha256(file) for file in left}
 
 
 def killed_at(last):
