@@ -186,15 +186,15 @@ def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changes:
     replaced.stale(settings.run, since)  # every notebook has written its tables and figures again
     provenance.finish(settings.run, unchanged.reused_jobs(settings.run))
     _build_report(settings.run)
-    unchanged.seal(settings.run)
+    unchanged.seal(settings)
     _conclude(settings.run, time.monotonic() - begun)
 
 
 def _accept_older_code(reuse: str | None) -> None:
-    """Let this process, and those that it starts, use jobs of older code if `reuse` is yes."""
+    """Let this process, and those that it starts, use jobs of older code: `reuse` is yes or no."""
     if reuse not in (None, "", "no", "yes"):
         raise InputError(f"REUSE must be yes or no, not '{reuse}'.")
-    if reuse == "yes":
+    if reuse:
         os.environ[job.REUSE] = reuse
 
 

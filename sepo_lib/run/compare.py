@@ -76,6 +76,8 @@ AVERAGED = ("training", "sft")
 _DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")
 #: Tables that depend on no language model and on no draw: they have to be equal within rounding.
 EXACT = ("headroom", "kuhn_optimum", "paper_nashconv")
+#: Tables without a column for the game: what they hold depends on which games a run has.
+OVER_GAMES = ("claims", "crossplay", "exploiters")
 #: Table -> the table that it is computed from, or that is computed from it: its grade is that of the other.
 FOLLOWS = {
     "episodes": "evaluation",
@@ -252,7 +254,7 @@ def _values(name: str, mine: Run, other: Run) -> Compared:
     common = a.index.intersection(b.index, sort=False)
     a, b = a.loc[common], b.loc[common]
     if a.empty:
-        return Compared(name, OPEN, 0, [])
+        return Compared(name, OPEN, 0, notes if name in OVER_GAMES else [])
     excess = _excess(a, b)
     if not (excess > 0.0).any():
         return Compared(name, "identical", len(a), notes)
@@ -267,7 +269,7 @@ def _values(name: str, mine: Run, other: Run) -> Compared:
 def _may_lack_rows(name: str, mine: Run, other: Run) -> bool:
     """Whether rows may be missing: the runs have no seed in common, or other games and a table over games."""
     seeded = "seed" in IDENTITY[name] and not set(mine.seeds) & set(other.seeds)
-    return seeded or (name in ("claims", "crossplay") and set(mine.games) != set(other.games))
+    return seeded or (name in OVER_GAMES and set(mine.games) != set(other.games))
 
 
 def _common(own: Run, there: Run, name: str) -> tuple[pd.DataFrame, list[str]]:

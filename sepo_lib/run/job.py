@@ -164,7 +164,7 @@ def begin(run: str, job: Job) -> None:
     """Write started.json. The job continues with what is in its folder.
 
     `jobs.run` has moved the folder aside if a job with another identity left it, unless SEPO_REUSE accepts
-    other code. What such code began keeps its identity.
+    other code. Then the identity names both codes.
     """
     folder = paths.job(run, job.name)
     (folder / "error.txt").unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def finish(run: str, job: Job, result: Any, seconds: float) -> None:
     folder = paths.job(run, job.name)
     own = (file for file in folder.rglob("*") if file.is_file() and _is_result(file.relative_to(folder)))
     done = {
-        **_made_by(folder, job),
+        **_made_by(folder, job, _copied_from(result)),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "result": result,
@@ -247,14 +247,40 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
     log_event(stage.profile, "job_failed", stage=stage.name, job=name, error=error)
 
 
-def _made_by(folder: Path, job: Job) -> dict[str, Any]:
-    """The identity of a job and the commit; with SEPO_REUSE those of the code that began the same work."""
-    now = {**job.identity(), "commit": _commit(paths.root())}
+def _made_by(folder: Path, job: Job, copied: str | None = None) -> dict[str, Any]:
+    """The identity of a job and the commit.
+
+    With SEPO_REUSE other code or libraries may have begun the job, or finished the SFT job that it starts
+    from or the job whose results were `copied`. Their sources and libraries count too, so that no code alone
+    has this identity.
+    """
+    own = {**job.identity(), "commit": _commit(paths.root())}
+    before: dict[str, Any] = {}
     if os.environ.get(REUSE) == "yes":
-        before = _read(folder / "done.json") or _read(folder / "started.json")
-        if before.get("work") == now["work"] and before["fingerprint"] != now["fingerprint"]:
-            return {part: before[part] for part in now}
-    return now
+        done = _read(folder / "done.json")
+        before = done or _read(folder / "started.json")
+        if before.get("work") != own["work"]:
+            before = {}
+        elif done:
+            return {part: done[part] for part in own}
+    read = [paths.other_job(folder, name) for name in (job.arguments.get("sft_job"), copied) if name]
+    for other in (before, *(_read(each / "done.json") for each in read)):
+        own |= {part: _both(own[part], other.get(part, {})) for part in ("sources", "libraries")}
+    own["code"] = code.joined(own["sources"])
+    own["fingerprint"] = code.joined({part: own[part] for part in ("work", "code", "libraries")})
+    return own
+
+
+def _both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Two mappings as one; values that differ become "first/second"."""
+    values = {name: {*first.get(name, "").split("/"), *second.get(name, "").split("/")} for name in first}
+    values |= {name: {second[name]} for name in second.keys() - first.keys()}
+    return {name: "/".join(sorted(filter(None, each))) for name, each in values.items()}
+
+
+def _copied_from(result: Any) -> str | None:
+    """The job whose results a job has copied, which its result names."""
+    return result.get("shared_with") if isinstance(result, Mapping) else None
 
 
 def _load(job: Job, expected: Mapping[str, str] | None) -> Callable[..., Any]:

@@ -266,6 +266,11 @@ def commit() -> dict[str, Any]:
     return {"commit": head or None, "dirty": None if changes is None else bool(changes)}
 
 
+def obsolete(folder: Path) -> str:
+    """What to do about a job whose notes are damaged when all notebooks have run: none of them needs it."""
+    return f"no notebook of this run needs that job: move {paths.relative(folder)} away and {_AGAIN}"
+
+
 def hardware() -> dict[str, Any]:
     """Processor, usable cores, memory (GiB), operating system, accelerator and CPU instructions.
 
@@ -299,7 +304,7 @@ def traces(text: str) -> list[str]:
     text = re.sub(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+", "", text)
     here = (paths.root().resolve(), _home(), Path(tempfile.gettempdir()), *site.getsitepackages())
     own = [str(folder) for folder in here if len(Path(folder).parts) > 1]
-    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-])", text)]
+    found = [folder for folder in own if re.search(re.escape(folder) + r"(?![\w-]|\.\w)", text)]
     return found + sorted(set(_MACHINE.findall(text)))
 
 
@@ -326,7 +331,7 @@ def _processor() -> str:
 
 def _made(done: Path) -> dict[str, Any]:
     """When and by which code the job was finished that wrote `done`; older jobs note the seconds alone."""
-    facts = files_.read_json(done, "run the same command again")
+    facts = files_.read_json(done, obsolete(done.parent))
     commit = facts.get("commit") or {}
     known = {name: facts[name] for name in ("seconds", "code", "finished") if name in facts}
     return known | {name: commit[name] for name in ("commit", "dirty") if name in commit}

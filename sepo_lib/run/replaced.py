@@ -21,15 +21,17 @@ def make_room(run: str) -> None:
     """Move the results of a finished run aside, before it is run again, and print where they are.
 
     Nothing is moved if the run is unfinished, or if git holds all of them. The manifest stays as well,
-    because the run that begins reads it.
+    because the run that begins reads it. If the moves are interrupted, the next command moves the rest.
     """
     if not paths.manifest(run).exists() or not provenance.read(run)["finished"]:
         return
-    files = _files([*_outputs(run), paths.executed(run), paths.report(run), paths.manifest(run)])
+    files = _files([*_outputs(run), paths.executed(run), paths.report(run)])
     if files - in_git(files):
-        kept = move(run, files - {paths.manifest(run)})
+        kept = _new_folder(paths.run(run))
+        print(f"The results of the earlier run of {run} are now in {paths.relative(kept)}/.", flush=True)
         shutil.copy2(paths.manifest(run), _below(kept, paths.manifest(run)))
-        print(f"The results of the earlier run of {run} are now in {paths.relative(kept)}/.")
+        for file in files:
+            shutil.move(file, _below(kept, file))
 
 
 def move(run: str, places: Iterable[Path]) -> Path:

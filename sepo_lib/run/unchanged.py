@@ -39,22 +39,34 @@ def made_from(settings: Settings) -> dict[str, dict[str, str]]:
     }
 
 
-def seal(run: str) -> None:
-    """Add to the manifest of a finished run the hashes of its report, notebooks and demonstrations."""
-    if "made_from" in provenance.read(run):  # not in older runs
-        provenance.add(run, files={paths.relative(file): files.sha256(file) for file in _left_by(run)})
+def seal(settings: Settings) -> None:
+    """Add to the manifest of a finished run the hashes of its report, notebooks and demonstrations.
+
+    A file that the run was made from, and that has changed meanwhile, is noted as changed: part of the run
+    was made with the one content, part with the other.
+    """
+    run = settings.run
+    if then := provenance.read(run).get("made_from"):  # not in older runs
+        for kind, now in made_from(settings).items():
+            then[kind] |= dict.fromkeys(code.differences(then[kind], now), "changed during the run")
+        left = {paths.relative(file): files.sha256(file) for file in _left_by(run)}
+        provenance.add(run, made_from=then, files=left)
 
 
 def changes(settings: Settings) -> list[str] | None:
     """What has changed since the run was finished, one clause each; None if there is no finished run.
 
+    A run that was stopped between its last notebook and its report is unfinished; its manifest then says so.
     The files of jobs count as unchanged if their size and their time are the same.
     """
     run = settings.run
     manifest = provenance.read(run) if paths.manifest(run).exists() else {"finished": None}
     if not manifest["finished"]:
         return None
-    if not {"made_from", "files"} <= manifest.keys():  # an older run
+    if "made_from" in manifest and "files" not in manifest:  # stopped before the report was written
+        provenance.add(run, finished=None)
+        return None
+    if "made_from" not in manifest:  # an older run
         return [f"{paths.relative(paths.manifest(run))} does not say which code and files the run had"]
     then, now = manifest["made_from"], made_from(settings)
     found = _differences(then["sources"], now["sources"])
@@ -78,7 +90,10 @@ def reused_jobs(run: str) -> list[str]:
         return []
     folder, found = paths.checkpoints(run), []
     for done in sorted(folder.rglob("done.json")):
-        started = files.read_json(done.with_name("started.json"), "run the same command again")
+        remedy = provenance.obsolete(done.parent)
+        if "work" not in files.read_json(done, remedy):  # of an earlier version of the kit: never accepted
+            continue
+        started = files.read_json(done.with_name("started.json"), remedy)
         made = job.Job(**{field.name: started[field.name] for field in fields(job.Job)})
         if job.state(run, made).name == "reused":
             found.append(made.name)

@@ -87,6 +87,18 @@ def test_a_run_of_some_games_and_seeds_is_compared_where_both_have_rows(table):
     assert found.notes == ["all alone has the games auction, deal, kuhn, split and the seeds 1, 3."]
 
 
+def test_a_run_without_the_game_of_the_exploiters_has_no_rows_of_them(table):
+    rows = pd.DataFrame(
+        [{"model": "nano", "exploiter": "pool", "stage": "sft", "seed": 2, "step": 0, "nashconv": 0.5}]
+    )
+    part = table[(table["game"] == "ipd") & (table["seed"] == 2)]
+    mine = run("part", (2,), ("ipd",), evaluation=part, exploiters=rows.iloc[:0])
+    found = compare.compare(mine, run("all", evaluation=table, exploiters=rows))
+    assert [one.grade for one in found] == ["identical", compare.OPEN]
+    assert found[1].notes == ["all alone has 1 rows, such as nano, pool, sft, 2, 0."]
+    assert compare.grade(found) == "identical"
+
+
 def calls(seeds, paired, shift=0.0, models=MODELS, draws=100):
     """How many of `draws` pairs of runs are called different."""
     chance, second = np.random.default_rng(seeds), range(0 if paired else seeds, seeds + (not paired) * seeds)

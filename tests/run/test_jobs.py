@@ -185,12 +185,34 @@ def test_other_libraries_make_finished_jobs_stale_unless_reuse_accepts_them(monk
         "torch was 2.12 and is 2.13.",
     ]
     note = paths.job("smoke", "c") / "done.json"
-    assert json.loads(note.read_text())["libraries"]["torch"] == "2.12"  # it began with this version
+    assert json.loads(note.read_text())["libraries"]["torch"] == "2.12/2.13"  # both have made it
     with pytest.raises(jobs.JobError, match="killed half-way"):  # from its beginning
         jobs.run([*todo, half], "smoke", "sepo")
-    assert "3 of 3 jobs of sepo start again: torch was 2.12 and" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 3 jobs of sepo start again: torch was 2.12 and is 2.13." in said
+    assert "1 of 3 jobs of sepo starts again: torch was 2.12/2.13 and is 2.13." in said
     monkeypatch.setenv("SEPO_REUSE", "yes")
     assert jobs.run([counting("a", steps=4)], "smoke", "sepo")["a"]["first"] == 1  # other arguments
+
+
+def test_what_is_made_from_reused_results_belongs_to_no_code_alone(monkeypatch):
+    """Without REUSE the SFT job runs again, and so does all that was made from its earlier model."""
+    sft = counting("sft")
+    sepo = jobs.Job("sepo", "toy_jobs:follow", {"sft_job": "sft"}, 1)
+    copy = jobs.Job("copy", "toy_jobs:follow", {"sft_job": "sft", "copies": "sepo"}, 1)
+    late = jobs.Job("late", "toy_jobs:follow", {"sft_job": "none", "copies": "sepo"}, 1)
+    todo = [sft, sepo, copy, late]
+    libraries(monkeypatch, torch="2.12")
+    jobs.run([sft], "smoke", "sft")
+    libraries(monkeypatch, torch="2.13")
+    with monkeypatch.context() as reusing:
+        reusing.setenv("SEPO_REUSE", "yes")
+        jobs.run(todo, "smoke", "sepo")
+        assert [job_.state("smoke", job).name for job in todo] == ["reused"] * 4
+    assert [job_.state("smoke", job).name for job in todo] == ["stale"] * 4
+    assert job_.state("smoke", late).reason == "torch was 2.12/2.13 and is 2.13"
+    libraries(monkeypatch, torch="2.12")  # the code that made the first job makes none of the others
+    assert [job_.state("smoke", job).name for job in todo] == ["finished", "stale", "stale", "stale"]
 
 
 def unlink(file):

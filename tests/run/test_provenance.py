@@ -94,6 +94,12 @@ def test_what_is_no_folder_of_a_machine_is_left_alone():
     assert provenance.traces(picture + "runs/laptop/report.html, at https://a.org/home/x, and/or/tmpfs") == []
 
 
+def test_a_file_that_is_called_as_the_home_folder_of_root_is_no_trace(monkeypatch):
+    monkeypatch.setenv("HOME", "/root")
+    assert provenance.traces("sepo_lib/config/root.py") == []
+    assert provenance.traces("m/root: ") == provenance.traces("in /root.") == ["/root"]
+
+
 def test_no_committed_notebook_or_report_shows_a_machine():
     files = [*REPOSITORY.glob("notebooks/*.ipynb"), *REPOSITORY.glob("runs/*/notebooks/*.ipynb")]
     assert len(files) >= 24

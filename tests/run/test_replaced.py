@@ -98,6 +98,24 @@ def test_an_unfinished_run_goes_on_where_it_is():
     assert table.exists() and not kept("a")
 
 
+def test_moves_that_are_interrupted_have_said_where_the_results_are(monkeypatch, capsys):
+    """The next command finds nothing but the manifest, which is no result."""
+    table = write(paths.table("a", "claims"), "claim")
+    write(paths.manifest("a"), '{"finished": "today", "profile": "smoke"}')
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(replaced.shutil, "move", stop)
+        with pytest.raises(KeyboardInterrupt):
+            replaced.make_room("a")
+    assert "results of the earlier run of a are now in" in capsys.readouterr().out
+    table.unlink()
+    replaced.make_room("a")
+    assert capsys.readouterr().out == ""
+
+
 def test_a_figure_of_an_earlier_run_is_not_certified(capsys):
     """It stays in the folder if the present run does not draw it, and `verify` would vouch for it."""
     old, new = (write(paths.figures("smoke") / f"{name}.png", name) for name in ("old", "new"))

@@ -1,5 +1,6 @@
 """A finished run is not made again while nothing that it depends on has changed; else it says what has."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ import pytest
 import sepo_lib
 from sepo_lib import __main__ as cli
 from sepo_lib.config import files, paths, profiles
-from sepo_lib.run import headless, job, model_files, provenance, unchanged
+from sepo_lib.config.errors import DamagedError
+from sepo_lib.run import headless, job, model_files, provenance, replaced, unchanged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,7 +57,7 @@ def root(tmp_path, monkeypatch):
     paths.replace_text(folder / "done.json", json.dumps(done))
     provenance.finish("smoke")
     paths.replace_text(paths.report("smoke"), "<p>report</p>")
-    unchanged.seal("smoke")
+    unchanged.seal(settings)
     return tmp_path
 
 
@@ -130,6 +132,32 @@ def test_an_unfinished_run_and_one_without_a_record_are_not_the_same(root):
     assert changes() == ["runs/smoke/manifest.json does not say which code and files the run had"]
 
 
+def test_a_file_that_changes_during_the_run_and_back_has_changed(root):
+    """A part of the run was made from the other content."""
+    settings, source = profiles.load("smoke", run="smoke"), root / "sepo_lib" / "x.py"
+    before = source.read_text()
+    source.write_text("x = 2\n")
+    unchanged.seal(settings)
+    source.write_text(before)
+    assert changes() == ["sepo_lib/x.py has changed"]
+
+
+def test_a_run_without_its_report_goes_on_and_moves_nothing_aside(root):
+    """The command was killed between its last notebook and its report."""
+    manifest = provenance.read("smoke")
+    del manifest["files"]
+    paths.replace_text(paths.manifest("smoke"), json.dumps(manifest))
+    assert changes() is None
+    replaced.make_room("smoke")
+    assert not paths.replaced("smoke").exists() and paths.table("smoke", "sft").exists()
+
+
+def test_a_damaged_note_of_a_job_that_the_run_no_longer_makes_names_the_remedy(root):
+    paths.replace_text(paths.job("smoke", "old") / "done.json", "")
+    with pytest.raises(DamagedError, match="move runs/smoke/checkpoints/old away and run the same command"):
+        provenance.finish("smoke")
+
+
 def test_the_command_says_that_there_is_nothing_to_do_or_what_has_changed(root, monkeypatch, capsys):
     assert cli.main(["reproduce", "--profile", "smoke"]) == 0
     said = capsys.readouterr().out
@@ -153,6 +181,9 @@ def test_jobs_of_older_code_are_used_on_request_and_named(root, monkeypatch, cap
     assert unchanged.reused_jobs("smoke") == [] and provenance.reused("smoke") is None
     monkeypatch.setenv(job.REUSE, "yes")
     monkeypatch.setattr(job, "state", lambda run, one: SimpleNamespace(name="reused"))
+    assert unchanged.reused_jobs("smoke") == []  # an earlier version of the kit has made the job
+    note = root / JOB / "done.json"
+    paths.replace_text(note, json.dumps({**json.loads(note.read_text()), "work": "asked"}))
     assert unchanged.reused_jobs("smoke") == ["sft/seed-1"]
     provenance.finish("smoke", unchanged.reused_jobs("smoke"))
     assert provenance.read("smoke")["jobs"] == {"sft/seed-1": known | {"reused": True}}
@@ -162,5 +193,9 @@ def test_jobs_of_older_code_are_used_on_request_and_named(root, monkeypatch, cap
     assert changes() == ["the job sft/seed-1 was made by older code"]
     assert cli.main(["reproduce", "--profile", "smoke", "--reuse", "yes"]) == 0
     assert sentence in capsys.readouterr().out and os.environ[job.REUSE] == "yes"
+    with monkeypatch.context() as stopped:
+        stopped.setattr(cli, "_reproduce", lambda *arguments: None)
+        assert cli.main(["reproduce", "--profile", "smoke", "--reuse", "no"]) == 0
+    assert os.environ[job.REUSE] == "no"
     assert cli.main(["reproduce", "--profile", "smoke", "--reuse", "perhaps"]) == 2
     assert capsys.readouterr().err == "error: REUSE must be yes or no, not 'perhaps'.\n"
