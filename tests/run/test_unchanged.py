@@ -1,6 +1,5 @@
 """A finished run is not made again while nothing that it depends on has changed; else it says what has."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -149,7 +148,7 @@ def test_a_run_without_its_report_goes_on_and_moves_nothing_aside(root):
     paths.replace_text(paths.manifest("smoke"), json.dumps(manifest))
     assert changes() is None
     replaced.make_room("smoke")
-    assert not paths.replaced("smoke").exists() and paths.table("smoke", "sft").exists()
+    assert not (paths.run("smoke") / replaced.FOLDER).exists() and paths.table("smoke", "sft").exists()
 
 
 def test_a_damaged_note_of_a_job_that_the_run_no_longer_makes_names_the_remedy(root):
