@@ -161,7 +161,8 @@ def test_an_option_that_is_given_twice_or_cut_short_is_refused(command, option, 
         ),
         (
             "crossplay --game split --models b=runs/smoke/checkpoints/sft/seed-1",
-            "There is no folder 'runs/smoke/checkpoints/sft/seed-1'; `make reproduce PROFILE=smoke` makes it first.",
+            "There is no folder 'runs/smoke/checkpoints/sft/seed-1'; `make reproduce PROFILE=smoke` makes it "
+            "first.",
         ),
         ("crossplay --game split --models nano", "Write each model as name=PATH, not 'nano'."),
         (

@@ -70,7 +70,7 @@ def filled(text: str) -> str:
 
 
 class _Once(argparse.Action):
-    """Keep the value of an option. An option that is given twice, or a value of several lines, is an error."""
+    """Keep the value of an option; an option given twice, or a value of several lines, is an error."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         given = namespace.__dict__.setdefault("given", set())
