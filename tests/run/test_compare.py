@@ -190,7 +190,12 @@ def kit(tmp_path, monkeypatch, table):
     for name in ("GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     settings = dataclasses.replace(profiles.load("smoke"), seeds=(1, 2, 3)).as_dict()
-    manifest = {"settings": settings, "versions": {"torch": "1"}, "hardware": {"cpu_capability": "AVX2"}}
+    manifest = {
+        "profile": "smoke",
+        "settings": settings,
+        "versions": {"torch": "1"},
+        "hardware": {"cpu_capability": "AVX2"},
+    }
     for name in ("smoke", "mine"):
         paths.replace_text(paths.manifest(name), json.dumps(manifest))
         paths.write_table(table, name, "evaluation")
@@ -230,7 +235,19 @@ def test_the_command_compares_two_runs_and_fails_if_they_differ(kit, table, caps
     assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 2
     assert "error: The table evaluation is damaged" in capsys.readouterr().err
     assert cli.main(["verify", "--profile", "smoke", "--against", "yours"]) == 2
-    assert "There is no run 'yours': runs/yours/manifest.json is missing." in capsys.readouterr().err
+    assert "There is no run 'yours': the runs are mine, smoke." in capsys.readouterr().err
+
+
+def test_the_command_says_that_runs_with_different_settings_are_not_expected_to_agree(kit, capsys):
+    manifest = json.loads(paths.manifest("mine").read_text())
+    manifest["settings"] |= {"games": ["ipd"], "workers": 7}  # a part of a run has the same numbers
+    paths.replace_text(paths.manifest("mine"), json.dumps(manifest))
+    assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 0
+    assert "expected" not in capsys.readouterr().out
+    manifest["settings"]["sft_steps"] += 1
+    paths.replace_text(paths.manifest("mine"), json.dumps(manifest))
+    assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 0
+    assert "different settings, such as sft_steps: differences are expected." in capsys.readouterr().out
 
 
 def test_the_spread_of_a_difference_is_that_of_the_kit_s_intervals(table):
