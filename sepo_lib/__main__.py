@@ -329,7 +329,7 @@ def verify(options: argparse.Namespace) -> int:
         print(mismatch)
     files = len(provenance.read(profile)["sha256"])
     print(
-        f"The run {profile} has {len(mismatches)} mismatches."
+        f"Mismatches of the run {profile}: {len(mismatches)}."
         if mismatches
         else f"All {files} tables and figures of the run {profile} are as the run left them."
     )
