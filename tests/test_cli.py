@@ -205,7 +205,7 @@ def test_what_cannot_be_run_is_one_sentence_before_anything_is_begun(root, comma
     ],
 )
 def test_a_run_that_another_command_made_or_uses_is_left_as_it_is(
-    root, command, sentence, capsys, monkeypatch
+    root, nano, command, sentence, capsys, monkeypatch
 ):
     write(paths.NOTEBOOKS[0], notebook())
     monkeypatch.setattr(paths, "NOTEBOOKS", paths.NOTEBOOKS[:1])
