@@ -327,14 +327,14 @@ def verify(options: argparse.Namespace) -> int:
     mismatches = provenance.verify(profile)
     for mismatch in mismatches:
         print(mismatch)
-    if older := provenance.older(profile):
-        print(older)
     files = len(provenance.read(profile)["sha256"])
     print(
-        f"{len(mismatches)} mismatches."
+        f"Mismatches of the run {profile}: {len(mismatches)}."
         if mismatches
-        else f"All {files} tables and figures are as the run left them."
+        else f"All {files} tables and figures of the run {profile} are as the run left them."
     )
+    if older := provenance.older(profile):
+        print(older)
     return 1 if mismatches else 0
 
 

@@ -250,6 +250,18 @@ def lines(file: Path) -> list[str]:
     return []
 
 
+@contextlib.contextmanager
+def nothing_left(*roots: Path) -> Iterator[None]:
+    """In the end kill what still runs in the folders `roots`; Ctrl-C does not reach these processes."""
+    try:
+        yield
+    finally:
+        for root in roots:
+            for process in Run((), root).alive():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+
 def copy_of_the_kit(root: Path) -> Path:
     """A folder with what a run reads."""
     shutil.copytree(REPOSITORY / "notebooks", root / "notebooks")
@@ -258,7 +270,7 @@ def copy_of_the_kit(root: Path) -> Path:
     return root
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Torture a run of the kit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="smoke", help="default: smoke")
@@ -266,29 +278,34 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=14, help="default: 14, two in every notebook")
     parser.add_argument("--seed", type=int, default=1, help="of the moments, signals and targets; default: 1")
     parser.add_argument("--keep", metavar="FOLDER", help="keep both runs in FOLDER")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.kills < 1:
+        parser.error(f"the number of kills must be at least 1, not {options.kills}")
     command = ["make", f"PYTHON={sys.executable}", "reproduce", f"PROFILE={options.profile}"]
     command += [f"GAMES={options.games}"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.keep or temporary).resolve()
-        print(f"First the run that is not killed: {' '.join(command[2:])}", flush=True)
-        seconds = uninterrupted(command, copy_of_the_kit(folder / "whole"))
-        print(f"It took {sum(seconds):.0f} s. Now the same run is killed {options.kills} times.\n")
-        print(f"{'moment':<32} {'signal':<6} {'to':<8} {'ended after':>11} {'exit':>5}  said", flush=True)
-        done = []
-        kills = plan(len(seconds), options.kills, options.seed)
+        whole, killed = folder / "whole", folder / "killed"
+        with nothing_left(whole, killed):
+            print(f"First the run that is not killed: {' '.join(command[2:])}", flush=True)
+            seconds = uninterrupted(command, copy_of_the_kit(whole))
+            print(f"It took {sum(seconds):.0f} s. Now the same run is killed {options.kills} times.\n")
+            print(f"{'moment':<32} {'signal':<6} {'to':<8} {'ended after':>11} {'exit':>5}  said", flush=True)
+            done = []
+            kills = plan(len(seconds), options.kills, options.seed)
 
-        def moment(run: Run, kill: Kill) -> None:
-            """Wait for the planned share of the notebook's time, but not beyond the notebook."""
-            due = time.monotonic() + kill.share * seconds[kill.stage - 1]
-            while time.monotonic() < due and run.stage()[0] == kill.stage and run.process.poll() is None:
-                time.sleep(0.05)
+            def moment(run: Run, kill: Kill) -> None:
+                """Wait for the planned share of the notebook's time, but not beyond the notebook."""
+                due = time.monotonic() + kill.share * seconds[kill.stage - 1]
+                while time.monotonic() < due and run.stage()[0] == kill.stage and run.process.poll() is None:
+                    time.sleep(0.05)
 
-        for kill in tortured(command, copy_of_the_kit(folder / "killed"), kills, moment):
-            row = f"{kill.moment:<32} {kill.signal:<6} {kill.target:<8} {kill.took:>9.1f} s {kill.code!s:>5}"
-            print(f"{row}  {kill.said}{''.join(f' !! {fault}' for fault in kill.faults)}", flush=True)
-            done += [kill] if kill.target != "nobody" else []
-        rows, size, differing = compare(folder / "whole", folder / "killed")
+            for kill in tortured(command, copy_of_the_kit(killed), kills, moment):
+                row = f"{kill.moment:<32} {kill.signal:<6} {kill.target:<8} {kill.took:>9.1f} s"
+                row += f" {kill.code!s:>5}"
+                print(f"{row}  {kill.said}{''.join(f' !! {fault}' for fault in kill.faults)}", flush=True)
+                done += [kill] if kill.target != "nobody" else []
+            rows, size, differing = compare(whole, killed)
     for difference in differing:
         print(difference)
     orphans = sum(len(kill.orphans) for kill in done)
@@ -301,5 +318,14 @@ def main() -> int:
     return 1 if faults or differing else 0
 
 
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. The runs that this command had started were killed.")

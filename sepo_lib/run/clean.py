@@ -28,7 +28,7 @@ def main() -> int:
         return 2
     removed = [line.removeprefix("Removing ") for line in done.stdout.splitlines()]
     print(
-        "\n".join(["Removed:", *removed, "git holds the rest."])
+        "\n".join(["Removed:", *removed, "What git holds was kept."])
         if removed
         else "There was nothing to remove."
     )

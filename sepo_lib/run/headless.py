@@ -58,8 +58,8 @@ def announce(settings: Settings) -> None:
     if took is not None:
         expected = f"about {clock(took)}, as in the run of {folder(paths.run(run))}"
     elif settings.expected_minutes:
-        whole = clock(settings.expected_minutes * 60)
-        expected = f"about {whole} for the whole profile on two CPU cores"
+        minutes = f"{settings.expected_minutes:g} minutes"
+        expected = f"about {minutes} for the whole profile on two CPU cores"
     else:
         expected = "not known; it depends on the GPU"
     sft = settings.sft_steps or f"{settings.sft_epochs} epochs"

@@ -19,6 +19,8 @@ from sepo_lib.run import compare, git, provenance
 
 #: Parts of a manifest that can explain a difference.
 PARTS = ("commit", "hardware", "versions", "settings")
+#: Settings that change no number in the rows that two runs share; nor do the choices of games.
+_NO_NUMBERS = ("profile", "seeds", "workers", "threads")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def against(run: str, other: str) -> tuple[str, int]:
     theirs = in_git(other) if other == run else on_disk(other)
     found = compare.compare(mine.run, theirs.run)
     lines = [f"{mine.name} against {theirs.name}", "", *_table(found), "", *_figures(mine, theirs), ""]
-    lines += [*_surroundings(mine, theirs), "", compare.conclusion(found)]
+    lines += [*_surroundings(mine, theirs), "", *_two_experiments(mine, theirs), compare.conclusion(found)]
     return "\n".join(lines), int(compare.grade(found) in ("different", compare.OPEN))
 
 
@@ -108,7 +110,7 @@ def _surroundings(mine: Snapshot, theirs: Snapshot) -> Iterator[str]:
     """The entries of the manifests that can explain a difference, where they differ."""
     flat = [
         {
-            f"{part}: {key}": spell(value)
+            part if key == part else f"{part}: {key}": spell(value)
             for part in PARTS
             for key, value in (one.manifest.get(part) or {}).items()
         }
@@ -120,6 +122,19 @@ def _surroundings(mine: Snapshot, theirs: Snapshot) -> Iterator[str]:
         return
     yield f"What differs in the manifests ({mine.name} | {theirs.name}):"
     yield from (f"  {name}: {flat[0].get(name, '-')} | {flat[1].get(name, '-')}" for name in names)
+
+
+def _two_experiments(mine: Snapshot, theirs: Snapshot) -> Iterator[str]:
+    """A warning if settings differ that decide the numbers; a part of a run has the numbers of the whole."""
+    one, other = mine.manifest["settings"], theirs.manifest["settings"]
+    names = [
+        name
+        for name, value in one.items()
+        if name in other and value != other[name] and name not in _NO_NUMBERS and "game" not in name
+    ]
+    if names:
+        examples = ", ".join(names[:3])
+        yield f"The two runs have different settings, such as {examples}: differences are expected."
 
 
 def _parsed(name: str, content: bytes) -> pd.DataFrame:

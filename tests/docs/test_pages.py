@@ -93,7 +93,8 @@ def test_python_blocks_compile_and_name_what_exists(page):
 
 def test_the_errors_of_the_faq_are_those_of_the_code():
     text = pages.section(read(pages.REPOSITORY / "docs" / "faq.md"), "Errors")
-    sentences = [*pages.constants(), MAKEFILE]
+    notebooks = map(read, (pages.REPOSITORY / "notebooks").glob("*.ipynb"))
+    sentences = [*pages.constants(), MAKEFILE, *notebooks]
     for message, *_ in pages.rows(text):
         for piece in filter(str.strip, message.strip("`").split("…")):
             assert any(piece in sentence for sentence in sentences), message

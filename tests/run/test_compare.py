@@ -246,6 +246,18 @@ def test_the_command_compares_two_runs_and_fails_if_they_differ(kit, table, caps
     assert "There is no run 'yours': the runs are mine, smoke." in capsys.readouterr().err
 
 
+def test_the_command_says_that_runs_with_different_settings_are_not_expected_to_agree(kit, capsys):
+    manifest = json.loads(paths.manifest("mine").read_text())
+    manifest["settings"] |= {"games": ["ipd"], "workers": 7}  # a part of a run has the same numbers
+    paths.replace_text(paths.manifest("mine"), json.dumps(manifest))
+    assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 0
+    assert "expected" not in capsys.readouterr().out
+    manifest["settings"]["sft_steps"] += 1
+    paths.replace_text(paths.manifest("mine"), json.dumps(manifest))
+    assert cli.main(["verify", "--profile", "smoke", "--against", "mine"]) == 0
+    assert "different settings, such as sft_steps: differences are expected." in capsys.readouterr().out
+
+
 def test_the_spread_of_a_difference_is_that_of_the_kit_s_intervals(table):
     """One comparison is what `statistics.paired` gives for the same policy."""
     other = evaluation((1, 2, 3), np.random.default_rng(9))

@@ -35,6 +35,20 @@ paths.write_table(pd.DataFrame([claim | {{"verdict": "not run", "reason": "a toy
 """
 
 
+def test_torture_that_is_stopped_leaves_no_run_behind(tmp_path):
+    run = torture.Run(["sleep", "60"], tmp_path)
+    with pytest.raises(KeyboardInterrupt), torture.nothing_left(tmp_path):
+        run.start()
+        raise KeyboardInterrupt
+    assert run.process.wait(10) == -signal.SIGKILL
+
+
+def test_torture_needs_a_kill(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        torture.main(["--kills=0"])
+    assert "must be at least 1, not 0" in capsys.readouterr().err
+
+
 def test_a_run_that_is_killed_in_several_ways_ends_with_the_same_rows(tmp_path):
     """A sample of `make torture`, with the real make and kernel on two toy jobs."""
     kit, python = tmp_path / "kit", tmp_path / "python"

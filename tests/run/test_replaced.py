@@ -220,5 +220,5 @@ def test_clean_removes_what_runs_have_made_and_says_so_unless_a_run_is_in_use(ro
     write(committed, "changed")
     assert clean.main() == 0
     assert not any(map(Path.exists, made)) and committed.read_text() == "changed"
-    assert capsys.readouterr().out == "Removed:\ndata/results/by-hand/\nruns/\ngit holds the rest.\n"
+    assert capsys.readouterr().out == "Removed:\ndata/results/by-hand/\nruns/\nWhat git holds was kept.\n"
     assert clean.main() == 0 and capsys.readouterr().out == "There was nothing to remove.\n"

@@ -109,7 +109,7 @@ def test_the_step_raises_what_the_loss_asks_for(watched):
 )
 def test_wrong_arithmetic_stops_the_notebook(wrong, right):
     model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
-    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+    with pytest.raises(AssertionError, match="sepo_lib differs from the cell above"):
         by_hand(
             "03_sepo_grpo",
             lambda source: source.replace(wrong, right),
