@@ -56,6 +56,7 @@ def kinds():
         ("games/ipd.py", "You play", "You may play", ALL),
         ("games/ipd.py", '"always_defect"', '"never_cooperate"', ALL),
         ("thirdparty.py", "axelrod", "axelrood", ALL),
+        ("answers.py", '"tag"', '"mark"', ALL),
         ("method/credit.py", "\n\n", "\n\n# a comment\n", set()),
         ("method/credit.py", '"""', '"""Said in other words. ', set()),
         ("figures/theme.py", "1", "2", set()),
@@ -82,6 +83,14 @@ def test_a_change_makes_those_jobs_stale_whose_numbers_it_can_move(copy, kinds, 
     assert {kind for kind in kinds if before[kind] != after[kind]} == stale
     for kind in stale:  # the file is named
         assert code.differences(before[kind], after[kind]) == [f"sepo_lib/{file}"]
+
+
+def test_a_new_package_of_the_kit_has_to_be_counted_or_named_here():
+    parts = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    shows_or_organizes = {"__init__", "__main__", "config", "run", "figures", "bench", "report"}
+    assert parts - shows_or_organizes == {name for name in code.COUNTED if "." not in name}
 
 
 def test_all_that_a_job_uses_is_among_its_sources(kinds):
