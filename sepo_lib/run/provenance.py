@@ -182,7 +182,8 @@ def read(run: str) -> dict[str, Any]:
         raise MissingError(
             f"The run '{run}' has no manifest ({paths.relative(path)}); `make reproduce` makes one."
         )
-    return files_.read_json(path, f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept")
+    remedy = f"restore it with git, or delete it and {_AGAIN}: finished jobs are kept"
+    return files_.read_json(path, remedy, ("settings", "finished"))
 
 
 def own_rows(run: str, table: "pd.DataFrame") -> "pd.DataFrame":

@@ -239,7 +239,7 @@ def test_of_two_models_the_sentences_are_on_the_runs_own(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"hold the models \['nano', 'smollm2'\]"):
         findings.sentences("study")
     paths.run("study").mkdir(parents=True)
-    paths.manifest("study").write_text(json.dumps({"settings": {"model": "nano"}}))
+    paths.manifest("study").write_text(json.dumps({"settings": {"model": "nano"}, "finished": None}))
     assert "NashConv stays at 0.500" in findings.sentences("study")[0]
 
 
@@ -260,7 +260,12 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     paths.run("laptop").mkdir(parents=True)
     settings = {"seeds": [1], "model": "nano", "workers": 1}
     manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
-    manifest |= {"stages": {}, "job_seconds": 60, "jobs": {"a": {"reused": True}, "b": {}, "c": {}}}
+    manifest |= {
+        "finished": None,
+        "stages": {},
+        "job_seconds": 60,
+        "jobs": {"a": {"reused": True}, "b": {}, "c": {}},
+    }
     paths.manifest("laptop").write_text(json.dumps(manifest))
     write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)), profile="laptop")
     text = documents.results("laptop")

@@ -202,7 +202,7 @@ def kit(tmp_path, monkeypatch, table):
     for name in ("GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(name, raising=False)
     settings = dataclasses.replace(profiles.load("smoke"), seeds=(1, 2, 3)).as_dict()
-    manifest = {"profile": "smoke", "settings": settings, "versions": {"torch": "1"}}
+    manifest = {"profile": "smoke", "settings": settings, "finished": None, "versions": {"torch": "1"}}
     manifest["hardware"] = {"cpu_capability": "AVX2"}
     for name in ("smoke", "mine"):
         paths.replace_text(paths.manifest(name), json.dumps(manifest))

@@ -41,7 +41,8 @@ def at(text):
 
 
 def a_json(path):
-    path.write_text(json.dumps({"arguments": {"sampling": {}}, "started": "now", "model_type": "qwen3"}))
+    content = {"arguments": {"sampling": {}}, "started": "now", "model_type": "qwen3"}
+    path.write_text(json.dumps(content | {"settings": {}, "finished": None}))  # of any kind
 
 
 def a_csv(path):

@@ -100,10 +100,10 @@ print(os.getpid(), flush=True)
 COMMAND = """
 import os, sys, time
 from sepo_lib import __main__ as cli
-def wait(settings):
+def wait(model):
     print(os.getpid(), flush=True)
     time.sleep(60)
-cli.provenance.start = wait
+cli.bundled.resolve = wait
 sys.exit(cli.main(["reproduce", "--profile", "smoke"]))
 """
 
@@ -132,9 +132,10 @@ def test_a_process_ends_with_the_one_that_started_it(code, said, tmp_path):
 
 @pytest.fixture
 def signals():
-    """The handlers of before."""
+    """The handlers of before, in the end. A shell lets commands in the background ignore SIGINT; not here."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -164,8 +165,7 @@ def test_every_command_says_what_the_signal_did_and_how_to_go_on(
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     (tmp_path / "notebooks").symlink_to(torture.REPOSITORY / "notebooks")
     monkeypatch.setattr(bundled, "resolve", signalled)
-    monkeypatch.setattr(cli.provenance, "start", signalled)
-    monkeypatch.setattr(cli.provenance, "verify", signalled)
+    monkeypatch.setattr(cli.runs, "find", signalled)
     assert cli.main(command.split()) == code
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.endswith(said) and ("continues" in line) == ("continues" in said)

@@ -14,7 +14,9 @@ def test_the_minutes_are_those_of_the_profiles_run(tmp_path, monkeypatch):
     jobs = {"first": [Job("a", "m:f", {}, 1), Job("b", "m:f", {}, 1)], "other": [Job("c", "m:f", {}, 1)]}
     assert [row["minutes in all"] for row in plan.sections(settings, jobs)] == ["not known"] * 2
     paths.run("smoke").mkdir(parents=True)
-    paths.manifest("smoke").write_text(json.dumps({"jobs": {"a": 60.0, "b": 120.0, "c": 2.0}}))
+    paths.manifest("smoke").write_text(
+        json.dumps({"settings": {}, "finished": None, "jobs": {"a": 60.0, "b": 120.0, "c": 2.0}})
+    )
     finish(settings.run, jobs["first"][1], {}, 120.0)
     assert settings.run != "smoke" and settings.workers == 2
     assert plan.sections(settings, jobs | {"none": []}) == [

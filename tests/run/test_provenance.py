@@ -9,6 +9,7 @@ import pytest
 
 from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.errors import DamagedError
 from sepo_lib.report import publishing
 from sepo_lib.run import provenance
 
@@ -28,6 +29,12 @@ def run(tmp_path, monkeypatch):
 def change(**values):
     manifest = {**provenance.read("smoke"), **values}
     paths.replace_text(paths.manifest("smoke"), json.dumps(manifest))
+
+
+def test_a_manifest_without_its_entries_is_damaged(run):
+    paths.replace_text(paths.manifest("smoke"), "{}")
+    with pytest.raises(DamagedError, match=r"runs/smoke/manifest\.json is damaged: .*delete it and run"):
+        provenance.verify("smoke")
 
 
 def test_a_run_before_the_last_correction_says_so(run, capsys):
