@@ -102,9 +102,12 @@ class Run:
         return self.process.poll() is None
 
     def wait(self, limit: float) -> float:
-        """Wait until every process of the run has ended; the seconds that it took, at most `limit`."""
-        begun = time.monotonic()
-        while time.monotonic() - begun < limit:
+        """Wait until every process of the run has ended; the seconds that it took, at most `limit`.
+
+        Ends also when the run begins another notebook: what was killed had done its work.
+        """
+        begun, stage = time.monotonic(), self.stage()
+        while time.monotonic() - begun < limit and self.stage() == stage:
             if self.process.poll() is not None and not self.alive():
                 break
             time.sleep(0.2)
@@ -131,8 +134,10 @@ class Run:
         else:
             targets = (kill.target, "kernel", "command")
             kill.target = next((target for target in targets if target in roles.values()), "nobody")
-            for process in [process for process, role in roles.items() if role == kill.target][:1]:
-                process.send_signal(number)
+            own = [process for process, role in roles.items() if role == kill.target]
+            if own:  # the youngest: the kernel of the notebook before may still be ending
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    max(own, key=psutil.Process.create_time).send_signal(number)
 
 
 def _hear_all_signals() -> None:
@@ -194,10 +199,13 @@ def tortured(
         else:
             kill.took = run.wait(PATIENCE + 5)
             kill.code = run.process.poll()
-            for process, role in run.alive().items():
-                kill.orphans.append(role)
-                process.kill()
-            kill.said = last_words(run.log)
+            if kill.code is None and run.stage()[1] != kill.moment:
+                kill.target = "nobody"
+            else:
+                for process, role in run.alive().items():
+                    kill.orphans.append(role)
+                    process.kill()
+                kill.said = last_words(run.log)
         yield kill
     if run.process.poll() is not None:
         run.start()
