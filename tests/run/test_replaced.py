@@ -73,7 +73,7 @@ def test_a_command_that_is_killed_or_fails_has_lost_nothing():
 def test_git_is_the_copy_of_what_it_holds(capsys):
     git("init", "-q")
     tables = [write(paths.table("a", name), name) for name in ("claims", "sft")]
-    manifest = write(paths.manifest("a"), '{"finished": "2026", "profile": "smoke"}')
+    manifest = write(paths.manifest("a"), '{"finished": "2026", "profile": "smoke", "settings": {}}')
     git("add", "-A")
     git("commit", "-qm", "a run")
     assert replaced.in_git([*tables, manifest, REPOSITORY / "none"][:3]) == {*tables, manifest}
@@ -93,7 +93,7 @@ def test_git_is_the_copy_of_what_it_holds(capsys):
 
 def test_an_unfinished_run_goes_on_where_it_is():
     table = write(paths.table("a", "claims"), "claim")
-    write(paths.manifest("a"), '{"finished": null, "profile": "smoke"}')
+    write(paths.manifest("a"), '{"finished": null, "profile": "smoke", "settings": {}}')
     replaced.make_room("a")
     assert table.exists() and not kept("a")
 
@@ -101,7 +101,7 @@ def test_an_unfinished_run_goes_on_where_it_is():
 def test_moves_that_are_interrupted_have_said_where_the_results_are(monkeypatch, capsys):
     """The next command finds nothing but the manifest, which is no result."""
     table = write(paths.table("a", "claims"), "claim")
-    write(paths.manifest("a"), '{"finished": "today", "profile": "smoke"}')
+    write(paths.manifest("a"), '{"finished": "today", "profile": "smoke", "settings": {}}')
 
     def stop(*arguments):
         raise KeyboardInterrupt
