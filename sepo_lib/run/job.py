@@ -81,8 +81,7 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """What started.json and done.json have in common: work, code, libraries, fingerprint and sources."""
-        own = {"work": self.work, "code": code.joined(self.sources), "libraries": code.libraries()}
-        return {**own, "fingerprint": code.joined(own), "sources": self.sources}
+        return _identity(self.work, self.sources, code.libraries())
 
 
 class State(NamedTuple):
@@ -101,6 +100,16 @@ class State(NamedTuple):
 
     name: str
     reason: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the result of the job can be used."""
+        return self.name in ("finished", "reused")
+
+
+def reuses() -> bool:
+    """Whether finished jobs of other code or libraries are accepted."""
+    return os.environ.get(REUSE) == "yes"
 
 
 @dataclass(frozen=True)
@@ -208,14 +217,14 @@ def state(run: str, job: Job) -> State:
     if made["fingerprint"] == now["fingerprint"]:
         return State("finished" if done else "unfinished")
     reason = _other_code(made, now)
-    if os.environ.get(REUSE) == "yes":
+    if reuses():
         return State("reused", reason) if done else State("unfinished", reason)
     return State("stale", reason)
 
 
 def finished(run: str, job: Job) -> bool:
-    """Whether this job has finished and its result can be used: its `state` is finished or reused."""
-    return state(run, job).name in ("finished", "reused")
+    """Whether this job has finished and its result can be used."""
+    return state(run, job).usable
 
 
 def result_of(run: str, job: Job) -> dict[str, Any] | None:
@@ -237,7 +246,7 @@ def finished_alike(folder: Path, work: str, other: Path) -> bool:
     if not done or done.get("work") != work or files.changed(folder, done["files"]):
         return False
     alike = all(done[part] == started[part] for part in ("code", "libraries"))
-    return alike or os.environ.get(REUSE) == "yes"
+    return alike or reuses()
 
 
 def note_failure(name: str, stage: Stage, error: str, details: str | None = None) -> None:
@@ -256,7 +265,7 @@ def _made_by(folder: Path, job: Job, copied: str | None = None) -> dict[str, Any
     """
     own = {**job.identity(), "commit": _commit(paths.root())}
     before: dict[str, Any] = {}
-    if os.environ.get(REUSE) == "yes":
+    if reuses():
         done = _read(folder / "done.json")
         before = done or _read(folder / "started.json")
         if before.get("work") != own["work"]:
@@ -266,9 +275,13 @@ def _made_by(folder: Path, job: Job, copied: str | None = None) -> dict[str, Any
     read = [paths.other_job(folder, name) for name in (job.arguments.get("sft_job"), copied) if name]
     for other in (before, *(_read(each / "done.json") for each in read)):
         own |= {part: _both(own[part], other.get(part, {})) for part in ("sources", "libraries")}
-    own["code"] = code.joined(own["sources"])
-    own["fingerprint"] = code.joined({part: own[part] for part in ("work", "code", "libraries")})
-    return own
+    return own | _identity(own["work"], own["sources"], own["libraries"])
+
+
+def _identity(work: str, sources: Mapping[str, str], libraries: Mapping[str, str]) -> dict[str, Any]:
+    """`Job.identity` of these parts."""
+    own = {"work": work, "code": code.joined(sources), "libraries": libraries}
+    return {**own, "fingerprint": code.joined(own), "sources": sources}
 
 
 def _both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:

@@ -110,7 +110,7 @@ def _left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:
     Prints how many jobs are skipped, how many start again, and why.
     """
     states = {job.name: state(run, job) for job in jobs}
-    done = [job for job in jobs if states[job.name].name in ("finished", "reused")]
+    done = [job for job in jobs if states[job.name].usable]
     if done:
         print(f"{len(done)} of {len(jobs)} jobs of {stage} were finished before and are skipped.")
     for job in done:

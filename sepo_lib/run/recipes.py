@@ -343,7 +343,7 @@ def require(settings: Settings, needed: list[Job], notebook: str) -> None:
     `notebook` is the last one that makes jobs of `needed`.
     """
     states = {job.name: state(settings.run, job) for job in needed}
-    missing = [name for name, (kind, _) in states.items() if kind not in ("finished", "reused")]
+    missing = [name for name, one in states.items() if not one.usable]
     if missing:
         folder = paths.relative(paths.run(settings.run))
         why = ": ".join(filter(None, (missing[0], states[missing[0]].reason)))

@@ -64,7 +64,7 @@ def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
         *(recipes.gradient_jobs, recipes.ablation_jobs),
     )
     states = [(job, state(settings.run, job)) for jobs in lists for job in jobs(settings)]
-    done = [job for job, (kind, _) in states if kind in ("finished", "reused")]
+    done = [job for job, one in states if one.usable]
     if again := {job.name: why for job, (kind, why) in states if kind in ("stale", "damaged")}:
         name, why = next(iter(again.items()))
         number = f"{len(again)} earlier jobs" if len(again) > 1 else "1 earlier job"

@@ -6,7 +6,6 @@ of the files that the run left, and `changes` compares both with what there is n
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -79,14 +78,14 @@ def changes(settings: Settings) -> list[str] | None:
     found += _differences(manifest["files"], {paths.relative(f): files.sha256(f) for f in _left_by(run)})
     for name, facts in manifest["jobs"].items():
         found += _changed_files(run, name)
-        if facts.get("reused") and os.environ.get(job.REUSE) != "yes":
+        if facts.get("reused") and not job.reuses():
             found.append(f"the job {name} was made by older code")
     return found
 
 
 def reused_jobs(run: str) -> list[str]:
     """The jobs of a run that older code has finished and that REUSE=yes accepts."""
-    if os.environ.get(job.REUSE) != "yes":
+    if not job.reuses():
         return []
     folder, found = paths.checkpoints(run), []
     for done in sorted(folder.rglob("done.json")):
