@@ -70,7 +70,9 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
             advantage_D = advantages_of(trainer, given)
             policy_term = -(advantage_D * expected.logp_D).sum()
             assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
-            length_D = torch.tensor([len(d.completion_ids) for d in expected.decisions])
+            length_D = torch.tensor(
+                [len(d.completion_ids) for d in expected.decisions], device=advantage_D.device
+            )
             value = -(advantage_D * length_D).sum() + trainer.beta * expected.kl  # ratios are 1
             assert found["loss"] == pytest.approx(value.item() / len(length_D), abs=1e-4)
             weights = found["batch"]["tool_mask"][:, 0]
@@ -95,7 +97,7 @@ def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, mon
         found, expected = loss_gradient(trainer), Reference(trainer)
         assert trainer._metrics["train"]["zero_variance_groups"] == [1.0] and expected.kl > 0
         assert not found["batch"]["advantages"].any()
-        assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
+        assert_close(found["gradient"], expected.gradient(0.0, trainer.beta))
 
     monkeypatch.setattr(sepo.rollouts, "play_distributed", even)
     first_batch(tmp_path, monkeypatch, inspect)

@@ -67,7 +67,7 @@ def test_greedy_answers_equal_generate_token_for_token(model):
     prompts = prompts_of(12)
     samples = SharedPrefixEngine(model, [END]).sample(prompts, uniforms(12, 10), temperature=0)
     for prompt, sample in zip(prompts, samples, strict=True):
-        ids = torch.tensor([prompt])
+        ids = torch.tensor([prompt], device=model.device)
         whole = model.generate(ids, max_new_tokens=10, do_sample=False, attention_mask=torch.ones_like(ids))
         assert sample.ids == whole[0, len(prompt) :].tolist()
 
@@ -115,7 +115,7 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     answers = {tuple(d.prompt_ids): d.completion_ids for d in decisions}
     assert len(answers) > 4
     for prompt, answer in answers.items():
-        ids = torch.tensor([prompt])
+        ids = torch.tensor([prompt], device=model.device)
         whole = model.generate(ids, max_new_tokens=32, do_sample=False, attention_mask=torch.ones_like(ids))
         assert answer == whole[0, len(prompt) :].tolist()
 
@@ -196,9 +196,11 @@ def test_log_probabilities_equal_a_full_forward(model, Engine):
     samples = Engine(model, [END]).sample(prompts, uniforms(10, 8), 0.8)
     for prompt, sample in zip(prompts, samples, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([prompt + sample.ids])).logits[0, len(prompt) - 1 : -1]
+            logits = model(torch.tensor([prompt + sample.ids], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
         expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(sample.ids)), sample.ids]
-        np.testing.assert_allclose(sample.logps, expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(sample.logps, expected.cpu().numpy(), atol=1e-5)
 
 
 @both
@@ -206,7 +208,8 @@ def test_the_sampled_distribution_is_the_model_s(model, Engine):
     prompt, count = [2, 3, 4, 5], 6000
     samples = Engine(model, [END]).sample([prompt] * count, uniforms(count, 1), temperature=1.0)
     with torch.no_grad():
-        p = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), dim=-1).numpy()
+        logits = model(torch.tensor([prompt], device=model.device)).logits[0, -1]
+        p = torch.softmax(logits.double(), dim=-1).cpu().numpy()
     seen = np.bincount([s.ids[0] for s in samples], minlength=VOCABULARY)
     assert stats.chisquare(seen, p * count).pvalue > 1e-3
     wrong = np.roll(p, 1)
@@ -223,7 +226,9 @@ def test_scores_are_the_log_probabilities_of_whole_answers(model, monkeypatch, a
     scores = SharedPrefixEngine(model, [END]).score(prompts, answers, temperature=0.8)
     for prompt, answer, score in zip(prompts, answers, scores, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+            logits = model(torch.tensor([prompt + answer], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
         expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(answer)), answer].sum()
         assert score == pytest.approx(float(expected), abs=1e-5)
 
