@@ -4,7 +4,7 @@
 #   make reproduce PROFILE=smoke            the same notebooks in a few minutes
 #   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it, as a run of its own: laptop-ipd-kuhn-seeds-1-2
 
-PROFILE ?=#         smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml); laptop by default
+PROFILE ?=#         smoke, laptop, smollm2, gpu, study or paper (sepo_lib/config/profiles.yaml); laptop by default
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default

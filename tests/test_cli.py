@@ -235,7 +235,7 @@ def test_the_module_is_a_command():
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert (
-        done.stderr == "error: There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study.\n"
+        done.stderr == "error: There is no profile 'big'; choose from smoke, laptop, smollm2, gpu, paper, study.\n"
     )
 
 
