@@ -39,7 +39,8 @@ def repeated(cache: Cache, rows: int) -> Cache:
 
 
 def masks(config, columns_C: torch.Tensor, position_B1: torch.Tensor, dtype: torch.dtype):
-    """The attention masks of a decode step, (B, 1, 1, C) each, as the model with this text config takes them.
+    """The attention masks of a decode step, (B, 1, 1, C) each, as the model with this text config takes them:
+    0 where a token attends, the lowest number elsewhere. (Attention would convert truth values in every layer.)
 
     A model with several kinds of layers takes a dict with one mask for each kind. Raises ValueError for a kind
     whose mask is not known.
@@ -58,13 +59,12 @@ def masks(config, columns_C: torch.Tensor, position_B1: torch.Tensor, dtype: tor
             sees = seen_BC & (columns_C // chunk == position_B1 // chunk)
         else:
             raise ValueError(f"it has layers of the kind {kind}")
-        if config._attn_implementation == "eager":  # adds its mask to the scores
-            lowest = torch.finfo(dtype).min
-            return torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, lowest)[:, None, None]
-        return sees[:, None, None]
+        lowest = torch.finfo(dtype).min
+        return torch.zeros_like(sees, dtype=dtype).masked_fill_(~sees, lowest)[:, None, None]
 
     if getattr(config, "layer_types", None) is not None:
-        return {kind: mask(kind) for kind in set(config.layer_types)}
+        found = {kind: mask(kind) for kind in set(config.layer_types)}
+        return found if any(value is not None for value in found.values()) else None
     if getattr(config, "sliding_window", None) is not None:
         return mask("sliding_attention")
     return mask("chunked_attention" if getattr(config, "attention_chunk_size", None) else "full_attention")
