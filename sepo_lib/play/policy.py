@@ -141,7 +141,7 @@ class LanguageModelPolicy:
 
 
 def load_policy(
-    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "auto"
 ):
     """(model, tokenizer, policy) of the model called `model_name`; `engine` as in `engines.make`."""
     model, tokenizer = models.load(model_name, dtype)
