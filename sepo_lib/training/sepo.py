@@ -17,7 +17,7 @@ What differs from GRPO as TRL runs it:
 5. Equal (prompt, answer) rows become one row with the sum of their advantages. Its weight in the KL term is
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
-7. Log-probabilities are computed with every shared prefix of prompts or answers read once.
+7. Log-probabilities are computed with shared beginnings of prompts read once, in parts that fit the memory.
 
 `method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
@@ -39,8 +39,9 @@ from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import Engine, answer_tree, distributed
+from sepo_lib.play.engines import Engine, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
+from sepo_lib.play.engines.row_loss import RowLoss
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
@@ -79,8 +80,8 @@ class SEPOConfig:
     """The longest answer in tokens."""
     checkpoint_every: int
     """Steps between two checkpoints, each with an evaluation."""
-    micro_batches: int
-    """Parts of a batch that go through the model one after the other, to save memory."""
+    micro_batches: int | None
+    """Parts of a batch that go through the model one after the other; None: as the memory needs."""
     seed: int
     """Step n plays with seeds derived from this one and n alone, so that a resumed run continues exactly."""
     penalty_weights: Weights | None = None
@@ -89,6 +90,8 @@ class SEPOConfig:
     """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
+    gradient_checkpointing: bool | str = "auto"
+    """Whether activations are computed again in the backward pass; "auto": if a row does not fit otherwise."""
 
     def __post_init__(self) -> None:
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
@@ -125,8 +128,8 @@ def train(
             max_steps=config.steps,
             per_device_train_batch_size=2,
             num_generations=2,
-            gradient_accumulation_steps=config.micro_batches,
-            steps_per_generation=config.micro_batches,
+            gradient_accumulation_steps=config.micro_batches or 1,
+            steps_per_generation=config.micro_batches or 1,
             learning_rate=config.learning_rate,
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": config.learning_rate_floor},
@@ -148,16 +151,15 @@ def train(
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
+class SEPOTrainer(RowLoss, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
-    `TreeLogps` makes it faster and changes no result: it computes shared tokens only once.
+    `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
     `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
     """
 
     def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
         args: GRPOConfig = options["args"]
-        self.share_prefix = answer_tree.supports(model)
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": config.game.rules()}]] * rows  # only their number matters
         super().__init__(
@@ -167,6 +169,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
             **options,
         )
         self.config = config
+        self.set_up(config.micro_batches, config.gradient_checkpointing)
         self.policy = LanguageModelPolicy(
             engine, self.processing_class, config.temperature, config.max_new_tokens
         )
@@ -193,7 +196,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         rows = merge_rows(self.last_episodes, assigned.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 5. Split: every process takes an equal share, which divides into micro-batches.
-        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches)
+        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
         decisions = sum(row.count for row in rows)  # of all processes
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
         # 6. Reference: log-probabilities under the SFT model, for the KL term.
@@ -225,7 +228,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // self.config.micro_batches)
+        chunk = -(-len(ids) // (self.config.micro_batches or len(ids)))
         if self.ref_model is not None:
             return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
         with self.accelerator.unwrap_model(self.model).disable_adapter():

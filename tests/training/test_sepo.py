@@ -23,6 +23,7 @@ from sepo_lib.measure import kuhn_strategy
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
+from sepo_lib.play.engines import answer_tree, padded
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
@@ -229,8 +230,8 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         keep = batch["completion_ids"].size(1)
-        for share in (True, False):
-            self.share_prefix = share
+        readers = (answer_tree.logps, padded.logps, None)
+        for self.read in readers:
             self.model.zero_grad()
             logps, entropies, _ = self._get_per_token_logps_and_entropies(
                 self.model, ids, mask, keep, compute_entropy=True
@@ -238,7 +239,7 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
             weight = batch["completion_mask"] * batch["advantages"][:, None]
             (logps * weight).sum().backward()
             gradient = torch.cat([p.grad.flatten().clone() for p in self.model.parameters()])
-            seen[share] = [
+            seen[self.read] = [
                 (logps * batch["completion_mask"]).detach(),
                 entropies.detach() * batch["completion_mask"],
                 gradient,
@@ -251,5 +252,6 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     )
     monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
     train(tmp_path)
-    for ours, theirs in zip(seen[True], seen[False], strict=True):
+    ours = [*seen[answer_tree.logps], *seen[padded.logps]]
+    for ours, theirs in zip(ours, 2 * seen[None], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))
