@@ -1,8 +1,8 @@
-"""The engine `static`: padded batches in buffers of fixed sizes, and on a GPU a CUDA graph for the decode step.
+"""The engine `static`: padded batches in buffers of fixed sizes, and on a GPU a CUDA graph for each step.
 
-A decode step of a small model takes a GPU less time than Python needs to start its kernels. A CUDA graph
-starts all of them at once. It needs buffers of fixed sizes at fixed places: `static_cache` holds them. In every
-row a token lies at the column of its position, so rows of different lengths need no padding on the left:
+The decode step of a small model takes a GPU less time than Python needs to start its kernels. A CUDA graph
+starts all of them at once. It needs buffers of fixed sizes at fixed places: `static_cache` holds them. In
+every row a token lies at the column of its position, so no row needs padding on the left:
 
     column   0 1 2 3 4 5 6 7
     row 0    p p p p p a a .     p prompt, a answer, . not yet written; no row attends to columns
@@ -16,8 +16,7 @@ Axes in this file: _B answers, the rows of a batch, _L tokens of an answer, _C c
 """
 
 import itertools
-import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -89,17 +88,14 @@ class StaticEngine(Engine):
             decoder.step()
         rows = slice(len(prompts))
         progress.sampled(int(decoder.length_B[rows].sum()))
-        return to_samples(
-            decoder.ids_BL[rows], decoder.logps_BL[rows], decoder.length_B[rows], self.end_ids
-        )
+        return to_samples(decoder.ids_BL[rows], decoder.logps_BL[rows], decoder.length_B[rows], self.end_ids)
 
     def _prefill(self, decoder: "_Decoder", prompts) -> None:
         """Fill the decoder's cache with all tokens of the prompts except the last ones."""
-        distinct = list(dict.fromkeys(prompts))
-        counts = dict.fromkeys(distinct, 0)
-        for prompt in prompts:
-            counts[prompt] += 1
-        alike = os.path.commonprefix([min(distinct), max(distinct)])  # these two differ the most
+        counts = Counter(prompts)
+        distinct = list(counts)
+        pairs = zip(min(distinct), max(distinct), strict=False)  # the two that differ first
+        alike = [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
         begin = alike[: len(distinct[0]) - 1]
         shared = self._read(empty_cache(self.model), [begin], 0)
         row = 0
@@ -191,7 +187,9 @@ class StaticEngine(Engine):
         if self.model.device.type != "cuda":
             return _CPU_BYTES
         free, _ = torch.cuda.mem_get_info(self.model.device)
-        cached = torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(self.model.device)
+        cached = torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(
+            self.model.device
+        )
         return free + cached + self._buffers.bytes()
 
 
@@ -245,9 +243,8 @@ class _Decoder:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(2):  # libraries choose and prepare their kernels
-                self._rest()
-                self._step()
+            self._rest()
+            self._step()  # libraries choose and prepare their kernels
         torch.cuda.current_stream().wait_stream(side)
         self._rest()
         graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,4 @@
-"""The engine `static` gives the answers of `generate`, and engines that cannot serve a model are found out."""
+"""The engine `static` gives the answers of `generate`; engines that cannot serve a model are found out."""
 
 import re
 
@@ -85,7 +85,9 @@ def test_answers_are_those_of_generate(kind, prompts, uniforms_BL, tmp_path):
 
 def test_answers_end_and_the_steps_end_with_them(nano, prompts, uniforms_BL, monkeypatch):
     model, steps = nano[0], []
-    monkeypatch.setattr(static._Decoder, "step", lambda self, step=static._Decoder.step: steps.append(step(self)))
+    monkeypatch.setattr(
+        static._Decoder, "step", lambda self, step=static._Decoder.step: steps.append(step(self))
+    )
     everything = range(model.config.vocab_size)
     assert {len(s.ids) for s in StaticEngine(model, everything).sample(prompts, uniforms_BL, 0.8)} == {1}
     assert len(steps) == 1
