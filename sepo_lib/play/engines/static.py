@@ -30,6 +30,7 @@ _ROWS = {"cpu": 256, "cuda": 1024}  # the largest number of answers in a batch
 _COLUMNS = 128  # caches have a multiple of so many columns
 _DECODERS = 32  # decode steps that are kept, each with its graph
 _CHECKED = {"cpu": 1, "cuda": 8}  # steps between two looks at whether all answers have ended
+_CALL_WORTH = {"cpu": 0.0, "cuda": 6e12}  # operations done in the time of one more call of the model
 _TOKENS = 2**15  # the largest number of tokens read in one call
 _CPU_BYTES = 2**33  # the memory that a CPU is taken to have free
 _ACTIVATIONS = 160  # bytes of activations per token read and unit of the hidden size, rounded up
@@ -38,8 +39,9 @@ _ACTIVATIONS = 160  # bytes of activations per token read and unit of the hidden
 class StaticEngine(Engine):
     """See the module. The answers are those of `generate`, up to the rounding of other kernels.
 
-    A batch holds at most `max_rows` answers (None: what the free memory allows, at most 1024). `graphs` says
-    whether decode steps become CUDA graphs (None: on a GPU); a step that cannot be captured runs without one.
+    A batch holds at most `max_rows` answers (None: what the free memory allows, at most 1024), and half as
+    many each time that the memory does not suffice. `graphs` says whether decode steps become CUDA graphs
+    (None: on a GPU); a step that cannot be captured runs without one.
     """
 
     def __init__(
@@ -61,17 +63,32 @@ class StaticEngine(Engine):
         """See `Engine.sample`."""
         check(prompts, uniforms_BL)
         self._refresh()
-        samples: list[Sample | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda b: (len(prompts[b]), tuple(prompts[b])))
         longest = max(map(len, prompts), default=0) + uniforms_BL.shape[1] - 1
         most = self._most_rows(_rounded_up(longest, _COLUMNS))
+        samples = None
+        try:
+            samples = self._batches(prompts, uniforms_BL, temperature, most)
+        except torch.OutOfMemoryError:
+            if most == 1:
+                raise
+        if samples is None:  # here, as the error holds on to the tensors of the failed batch
+            self.max_rows = most // 2
+            self._forget()
+            torch.cuda.empty_cache()
+            return self.sample(prompts, uniforms_BL, temperature)
+        if self._buffers.bytes() > self._free_bytes() // 2:  # training needs the memory
+            self._forget()
+        return samples
+
+    def _batches(self, prompts, uniforms_BL, temperature, most: int) -> list[Sample]:
+        """The answers, written in batches of at most `most` rows; prompts of similar length go together."""
+        samples: list[Sample | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda b: (len(prompts[b]), tuple(prompts[b])))
         for start in range(0, len(order), most):
             part = order[start : start + most]
             found = self._sample([tuple(prompts[b]) for b in part], uniforms_BL[part], temperature)
             for b, sample in zip(part, found, strict=True):
                 samples[b] = sample
-        if self._buffers.bytes() > self._free_bytes() // 2:  # training needs the memory
-            self._forget()
         return samples
 
     def _sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
@@ -97,6 +114,9 @@ class StaticEngine(Engine):
         pairs = zip(min(distinct), max(distinct), strict=False)  # the two that differ first
         alike = [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
         begin = alike[: len(distinct[0]) - 1]
+        saved = 2 * self._parameters * len(begin) * (len(distinct) - 1)  # operations
+        if len(distinct) > 1 and saved < _CALL_WORTH.get(self.model.device.type, 0.0):
+            begin = []
         shared = self._read(empty_cache(self.model), [begin], 0)
         row = 0
         for part in self._parts(distinct, len(begin)):
@@ -154,6 +174,8 @@ class StaticEngine(Engine):
         if self.graphs:
             try:
                 decoder.capture(self._pool)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # whatever an architecture does that a graph cannot hold
                 self.graphs = False
                 torch.cuda.synchronize()
@@ -166,6 +188,7 @@ class StaticEngine(Engine):
         if self._buffers is None or state != self._state:
             self._forget()
             self._buffers, self._state = Buffers(self.model), state
+            self._parameters = sum(parameter.numel() for parameter in self.model.parameters())
             self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
 
     def _forget(self) -> None:
