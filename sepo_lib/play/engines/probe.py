@@ -1,4 +1,4 @@
-"""Whether an engine can serve a model, found by trying it: a few short answers against plain forward passes."""
+"""Whether an engine can serve a model, found by trying it: a few answers against plain forward passes."""
 
 import numpy as np
 import torch

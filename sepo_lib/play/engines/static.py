@@ -1,8 +1,8 @@
-"""The engine `static`: padded batches in buffers of fixed sizes, and on a GPU a CUDA graph for the decode step.
+"""The engine `static`: padded batches in buffers of fixed sizes, and on a GPU a CUDA graph for each step.
 
-A decode step of a small model takes a GPU less time than Python needs to start its kernels. A CUDA graph
-starts all of them at once. It needs buffers of fixed sizes at fixed places: `static_cache` holds them. In every
-row a token lies at the column of its position, so rows of different lengths need no padding on the left:
+The decode step of a small model takes a GPU less time than Python needs to start its kernels. A CUDA graph
+starts all of them at once. It needs buffers of fixed sizes at fixed places: `static_cache` holds them. In
+every row a token lies at the column of its position, so no row needs padding on the left:
 
     column   0 1 2 3 4 5 6 7
     row 0    p p p p p a a .     p prompt, a answer, . not yet written; no row attends to columns
@@ -16,8 +16,7 @@ Axes in this file: _B answers, the rows of a batch, _L tokens of an answer, _C c
 """
 
 import itertools
-import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -31,6 +30,7 @@ _ROWS = {"cpu": 256, "cuda": 1024}  # the largest number of answers in a batch
 _COLUMNS = 128  # caches have a multiple of so many columns
 _DECODERS = 32  # decode steps that are kept, each with its graph
 _CHECKED = {"cpu": 1, "cuda": 8}  # steps between two looks at whether all answers have ended
+_CALL_WORTH = {"cpu": 0.0, "cuda": 6e12}  # operations done in the time of one more call of the model
 _TOKENS = 2**15  # the largest number of tokens read in one call
 _CPU_BYTES = 2**33  # the memory that a CPU is taken to have free
 _ACTIVATIONS = 160  # bytes of activations per token read and unit of the hidden size, rounded up
@@ -39,8 +39,9 @@ _ACTIVATIONS = 160  # bytes of activations per token read and unit of the hidden
 class StaticEngine(Engine):
     """See the module. The answers are those of `generate`, up to the rounding of other kernels.
 
-    A batch holds at most `max_rows` answers (None: what the free memory allows, at most 1024). `graphs` says
-    whether decode steps become CUDA graphs (None: on a GPU); a step that cannot be captured runs without one.
+    A batch holds at most `max_rows` answers (None: what the free memory allows, at most 1024), and half as
+    many each time that the memory does not suffice. `graphs` says whether decode steps become CUDA graphs
+    (None: on a GPU); a step that cannot be captured runs without one.
     """
 
     def __init__(
@@ -62,17 +63,32 @@ class StaticEngine(Engine):
         """See `Engine.sample`."""
         check(prompts, uniforms_BL)
         self._refresh()
-        samples: list[Sample | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda b: (len(prompts[b]), tuple(prompts[b])))
         longest = max(map(len, prompts), default=0) + uniforms_BL.shape[1] - 1
         most = self._most_rows(_rounded_up(longest, _COLUMNS))
+        samples = None
+        try:
+            samples = self._batches(prompts, uniforms_BL, temperature, most)
+        except torch.OutOfMemoryError:
+            if most == 1:
+                raise
+        if samples is None:  # here, as the error holds on to the tensors of the failed batch
+            self.max_rows = most // 2
+            self._forget()
+            torch.cuda.empty_cache()
+            return self.sample(prompts, uniforms_BL, temperature)
+        if self._buffers.bytes() > self._free_bytes() // 2:  # training needs the memory
+            self._forget()
+        return samples
+
+    def _batches(self, prompts, uniforms_BL, temperature, most: int) -> list[Sample]:
+        """The answers, written in batches of at most `most` rows; prompts of similar length go together."""
+        samples: list[Sample | None] = [None] * len(prompts)
+        order = sorted(range(len(prompts)), key=lambda b: (len(prompts[b]), tuple(prompts[b])))
         for start in range(0, len(order), most):
             part = order[start : start + most]
             found = self._sample([tuple(prompts[b]) for b in part], uniforms_BL[part], temperature)
             for b, sample in zip(part, found, strict=True):
                 samples[b] = sample
-        if self._buffers.bytes() > self._free_bytes() // 2:  # training needs the memory
-            self._forget()
         return samples
 
     def _sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
@@ -89,18 +105,18 @@ class StaticEngine(Engine):
             decoder.step()
         rows = slice(len(prompts))
         progress.sampled(int(decoder.length_B[rows].sum()))
-        return to_samples(
-            decoder.ids_BL[rows], decoder.logps_BL[rows], decoder.length_B[rows], self.end_ids
-        )
+        return to_samples(decoder.ids_BL[rows], decoder.logps_BL[rows], decoder.length_B[rows], self.end_ids)
 
     def _prefill(self, decoder: "_Decoder", prompts) -> None:
         """Fill the decoder's cache with all tokens of the prompts except the last ones."""
-        distinct = list(dict.fromkeys(prompts))
-        counts = dict.fromkeys(distinct, 0)
-        for prompt in prompts:
-            counts[prompt] += 1
-        alike = os.path.commonprefix([min(distinct), max(distinct)])  # these two differ the most
+        counts = Counter(prompts)
+        distinct = list(counts)
+        pairs = zip(min(distinct), max(distinct), strict=False)  # the two that differ first
+        alike = [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
         begin = alike[: len(distinct[0]) - 1]
+        saved = 2 * self._parameters * len(begin) * (len(distinct) - 1)  # operations
+        if len(distinct) > 1 and saved < _CALL_WORTH.get(self.model.device.type, 0.0):
+            begin = []
         shared = self._read(empty_cache(self.model), [begin], 0)
         row = 0
         for part in self._parts(distinct, len(begin)):
@@ -158,6 +174,8 @@ class StaticEngine(Engine):
         if self.graphs:
             try:
                 decoder.capture(self._pool)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # whatever an architecture does that a graph cannot hold
                 self.graphs = False
                 torch.cuda.synchronize()
@@ -170,6 +188,7 @@ class StaticEngine(Engine):
         if self._buffers is None or state != self._state:
             self._forget()
             self._buffers, self._state = Buffers(self.model), state
+            self._parameters = sum(parameter.numel() for parameter in self.model.parameters())
             self._pool = torch.cuda.graph_pool_handle() if self.graphs else None
 
     def _forget(self) -> None:
@@ -191,7 +210,9 @@ class StaticEngine(Engine):
         if self.model.device.type != "cuda":
             return _CPU_BYTES
         free, _ = torch.cuda.mem_get_info(self.model.device)
-        cached = torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(self.model.device)
+        cached = torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(
+            self.model.device
+        )
         return free + cached + self._buffers.bytes()
 
 
@@ -245,9 +266,8 @@ class _Decoder:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(2):  # libraries choose and prepare their kernels
-                self._rest()
-                self._step()
+            self._rest()
+            self._step()  # libraries choose and prepare their kernels
         torch.cuda.current_stream().wait_stream(side)
         self._rest()
         graph = torch.cuda.CUDAGraph()

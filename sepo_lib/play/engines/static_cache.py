@@ -39,11 +39,10 @@ def repeated(cache: Cache, rows: int) -> Cache:
 
 
 def masks(config, columns_C: torch.Tensor, position_B1: torch.Tensor, dtype: torch.dtype):
-    """The attention masks of a decode step, (B, 1, 1, C) each, as the model with this text config takes them:
-    0 where a token attends, the lowest number elsewhere. (Attention would convert truth values in every layer.)
+    """The attention masks of a decode step, (B, 1, 1, C) each, as a model with this text config takes them.
 
-    A model with several kinds of layers takes a dict with one mask for each kind. Raises ValueError for a kind
-    whose mask is not known.
+    They are added to the scores: 0 where a token attends, else the lowest number. A model with several kinds
+    of layers takes a dict, kind -> mask. Raises ValueError for a kind whose mask is not known.
     """
     seen_BC = columns_C <= position_B1
 

@@ -1,4 +1,4 @@
-"""The engine `static` gives the answers of `generate`, and engines that cannot serve a model are found out."""
+"""The engine `static` gives the answers of `generate`; engines that cannot serve a model are found out."""
 
 import re
 
@@ -85,7 +85,9 @@ def test_answers_are_those_of_generate(kind, prompts, uniforms_BL, tmp_path):
 
 def test_answers_end_and_the_steps_end_with_them(nano, prompts, uniforms_BL, monkeypatch):
     model, steps = nano[0], []
-    monkeypatch.setattr(static._Decoder, "step", lambda self, step=static._Decoder.step: steps.append(step(self)))
+    monkeypatch.setattr(
+        static._Decoder, "step", lambda self, step=static._Decoder.step: steps.append(step(self))
+    )
     everything = range(model.config.vocab_size)
     assert {len(s.ids) for s in StaticEngine(model, everything).sample(prompts, uniforms_BL, 0.8)} == {1}
     assert len(steps) == 1
@@ -140,6 +142,40 @@ def test_many_prompts_are_read_in_parts_of_the_memory(nano, prompts, uniforms_BL
     hook.remove()
     # 7 distinct prompts: 19 tokens of all of them once; then the rests without the last token
     assert [shape for shape in read if shape[1] > 1] == [(1, 19), (4, 5), (2, 9), (1, 30)]
+
+
+def test_what_prompts_share_is_read_with_them_where_one_call_more_costs_more(
+    nano, prompts, uniforms_BL, monkeypatch
+):
+    model, read = nano[0], []
+    engine = StaticEngine(model, [1])
+    expected = engine.sample(prompts, uniforms_BL, 0.8)
+    monkeypatch.setitem(static._CALL_WORTH, model.device.type, 1e12)
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    assert_same(engine.sample(prompts, uniforms_BL, 0.8), expected)
+    hook.remove()
+    assert [shape for shape in read if shape[1] > 1] == [(7, 49)]
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_divided(nano, prompts, uniforms_BL, monkeypatch):
+    engine, sample, sizes = StaticEngine(nano[0], [1]), StaticEngine._sample, []
+    expected = engine.sample(prompts, uniforms_BL, 0.8)
+
+    def limited(self, prompts, *arguments):
+        sizes.append(len(prompts))
+        if len(prompts) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return sample(self, prompts, *arguments)
+
+    monkeypatch.setattr(StaticEngine, "_sample", limited)
+    most, engine.max_rows = 3, 8
+    assert_same(engine.sample(prompts, uniforms_BL, 0.8), expected)
+    assert sizes == [8, 4, 2, 2, 2, 2, 1]
+    most = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.sample(prompts, uniforms_BL, 0.8)
 
 
 @pytest.mark.parametrize(
