@@ -113,7 +113,8 @@ class Settings:
     temperature: float
     max_new_tokens: int
     engine: str
-    micro_batches: int
+    micro_batches: int | None
+    gradient_checkpointing: str
     checkpoint_every: int
 
     # Evaluation

@@ -121,6 +121,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                     "seed": seeds.derive(seed, "sft"),
                     "lora": lora_arguments(settings, "sft"),
                     "micro_batches": settings.micro_batches,
+                    "gradient_checkpointing": settings.gradient_checkpointing,
                     "checkpoint_every": settings.sft_checkpoint_every,
                 },
             ),

@@ -90,8 +90,8 @@ class SEPOConfig:
     """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
-    gradient_checkpointing: bool | str = "auto"
-    """Whether activations are computed again in the backward pass; "auto": if a row does not fit otherwise."""
+    gradient_checkpointing: str = "auto"
+    """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
 
     def __post_init__(self) -> None:
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:

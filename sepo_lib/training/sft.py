@@ -38,9 +38,11 @@ class SFTSettings:
     """Optimizer steps; None: as many as `epochs` needs."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
-    micro_batches: int = 1
+    micro_batches: int | None = 1
     """Parts of a batch that go through the model one after the other: at most this many, and a divisor of
-    `batch`."""
+    `batch`. None: as the memory needs."""
+    gradient_checkpointing: str = "auto"
+    """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
     checkpoint_every: int | None = None
     """Steps between two checkpoints, from which a training that was stopped continues; None writes none."""
 
@@ -62,7 +64,7 @@ def train(
     datasets.disable_progress_bars()
     dataset = examples.prepare(tokenizer, dataset, settings.max_length, templates.end_ids(model, tokenizer))
     batch, steps, lora = settings.batch, settings.steps, settings.lora
-    parts = max(number for number in range(1, settings.micro_batches + 1) if batch % number == 0)
+    parts = max(number for number in range(1, (settings.micro_batches or 1) + 1) if batch % number == 0)
     if steps is not None:
         needed = min(steps * batch, len(dataset))
         dataset = dataset.shuffle(seed=settings.seed % 2**32).select(range(needed))
@@ -85,6 +87,7 @@ def train(
             **trainer_options(model, folder, settings.seed, settings.checkpoint_every),
         ),
     )
+    trainer.set_up(settings.micro_batches, settings.gradient_checkpointing)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trained = trainer.model
@@ -97,7 +100,7 @@ def train(
 
 
 class AnswerTrainer(AnswerLoss, SFTTrainer):
-    """SFTTrainer; on a CPU `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
+    """SFTTrainer; `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
 
 
 def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_every: int | None) -> dict:

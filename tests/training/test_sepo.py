@@ -252,6 +252,6 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     )
     monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
     train(tmp_path)
-    ours = [*seen[answer_tree.logps], *seen[padded.logps]]
-    for ours, theirs in zip(ours, 2 * seen[None], strict=True):
+    read = [*seen[answer_tree.logps], *seen[padded.logps]]
+    for ours, theirs in zip(read, 2 * seen[None], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))

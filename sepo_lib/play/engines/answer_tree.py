@@ -39,7 +39,7 @@ def supports(model: PreTrainedModel) -> bool:
 
 
 def reader(model: PreTrainedModel) -> Callable | None:
-    """The function that reads log-probabilities of this model best: `logps`, `padded.logps` or, None, neither."""
+    """What reads log-probabilities of this model best: `logps`, `padded.logps` or, None, neither."""
     if supports(model):
         return logps
     return padded.logps if padded.fits(model) else None

@@ -79,6 +79,17 @@ def logps(
     ]
 
 
+def loss(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sum of the negative log-probabilities of all answer tokens, number of tokens that were the most
+    probable ones) by one call of the model."""
+    logits_NV, order = _logits(model, range(len(prompts)), prompts, answers, _way(model))
+    token_N = _put(np.concatenate([answers[row] for row in order]), logits_NV.device)
+    (logp_N,) = _scores(logits_NV, token_N, 1.0, entropy=False)
+    return -logp_N.sum(), (logits_NV.detach().argmax(dim=-1) == token_N).sum()
+
+
 def following(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -186,7 +197,10 @@ def _logits(model, rows, prompts, answers, way, last: bool = False) -> tuple[tor
         inputs["position_ids"] = _put(position_BL, device)
         inputs["attention_mask"] = _mask(_put(segment_BL, device), shared, bare(model).dtype)
     if shared:
-        inputs |= {"past_key_values": _read_shared(model, prompts[rows[0]][:shared], len(lines)), "use_cache": True}
+        inputs |= {
+            "past_key_values": _read_shared(model, prompts[rows[0]][:shared], len(lines)),
+            "use_cache": True,
+        }
     place_N = _put(np.concatenate(places), device)
     hook = bare(model).get_output_embeddings().register_forward_pre_hook(partial(_pick, place_N))
     try:
@@ -213,8 +227,8 @@ def _pick(place_N: torch.Tensor, head: torch.nn.Module, args: tuple) -> tuple:
 
 
 def _mask(segment_BL: torch.Tensor, shared: int, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared, and before
-    it the prompt (segment 0) and its own answer."""
+    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared and, as far
+    as they are before it, its prompt (segment 0) and its own answer."""
     length = segment_BL.shape[1]
     own = segment_BL[:, :, None] == segment_BL[:, None]
     sees = (own | (segment_BL == 0)[:, None]).tril()
@@ -231,9 +245,7 @@ def _scores(logits_NV, token_N, temperature: float, entropy: bool) -> list[torch
     rows = max(1, _SLICE // logits_NV.shape[1])
     slices = zip(logits_NV.split(rows), token_N.split(rows), strict=True)
     found = [
-        checkpoint(
-            _score, *one, temperature, entropy, use_reentrant=False, preserve_rng_state=False
-        )
+        checkpoint(_score, *one, temperature, entropy, use_reentrant=False, preserve_rng_state=False)
         if logits_NV.requires_grad
         else _score(*one, temperature, entropy)
         for one in slices
@@ -277,7 +289,9 @@ def _agrees(model, way: str) -> bool:
     prompts, answers = [ids[:70], ids[:20], ids[:20]], [ids[80:85], ids[85:90], ids[90:100]]
     try:
         logits = [
-            model(input_ids=torch.tensor([prompt + answer], device=model.device)).logits[0, len(prompt) - 1 : -1]
+            model(input_ids=torch.tensor([prompt + answer], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
         together, order = _logits(model, [0, 1, 2], prompts, answers, way)

@@ -4,7 +4,7 @@ The loss of a batch is a sum over its rows. The gradient of the sum is therefore
 and only one part's activations are in memory at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from peft import PeftModel
 
 from sepo_lib.config.errors import InputError
+from sepo_lib.play.engines import padded
 from sepo_lib.play.engines.padded import Part
 from sepo_lib.play.engines.prefix_cache import bare
 
@@ -27,14 +28,13 @@ class Parts:
     On a GPU the first part measures how many bytes a token takes. `tokens` is then the largest power of two
     for which three quarters of the free memory suffice. A part that does not fit after all halves it. Where
     not even one row fits, activations are computed again in the backward pass (activation checkpointing), if
-    `checkpointing` is "auto"; True does so from the start.
+    `checkpointing` is "auto"; "always" does so from the start, "never" not at all.
     """
 
-    def __init__(self, accelerator: Accelerator, model: torch.nn.Module, checkpointing: bool | str = "auto"):
+    def __init__(self, accelerator: Accelerator, model: torch.nn.Module, checkpointing: str):
         self.accelerator, self.checkpointing = accelerator, checkpointing
-        self.measured = accelerator.device.type != "cuda"
-        self.tokens = _CPU if self.measured else _FIRST
-        if checkpointing is True:
+        self._begin()
+        if checkpointing == "always":
             checkpoint_activations(model)
 
     def accumulate(
@@ -58,6 +58,10 @@ class Parts:
             model.zero_grad()
             _empty_cache()
             self._need_less(model, cut(rows, self.tokens))
+
+    def _begin(self) -> None:
+        self.measured = self.accelerator.device.type != "cuda"
+        self.tokens = _CPU if self.measured else _FIRST
 
     def _accumulate(self, model, rows, cut, loss) -> tuple[torch.Tensor, int]:
         losses = []
@@ -114,16 +118,30 @@ class Parts:
         """Halve the parts, or checkpoint activations if they are single rows already."""
         if several := [part.tokens for part in parts if len(part.rows) > 1]:
             self.tokens = max(several) // 2
-            print(f"The GPU's memory is too small for these parts: now {self.tokens} tokens each.", flush=True)
+            print(
+                f"The GPU's memory is too small for these parts: now {self.tokens} tokens each.", flush=True
+            )
         elif self.checkpointing == "auto" and not bare(model).is_activation_checkpointing:
             checkpoint_activations(model)
-            self.measured, self.tokens = False, _FIRST
-            print("The GPU's memory is too small for one row: activations are now computed twice.", flush=True)
+            self._begin()
+            print(
+                "The GPU's memory is too small for one row: activations are now computed twice.", flush=True
+            )
         else:
             raise InputError(
                 f"One row of {max(part.tokens for part in parts)} tokens does not fit into the GPU's memory; "
                 "train a LoRA adapter, choose a smaller model or max_new_tokens, or free the GPU."
             )
+
+
+def cut_of(model: torch.nn.Module, prompts: Sequence, answers: Sequence) -> Callable:
+    """The argument `cut` of `Parts.accumulate` for these rows (prompt, answer)."""
+
+    def cut(rows: list[int], tokens: int) -> list[Part]:
+        found = padded.parts(model, [prompts[row] for row in rows], [answers[row] for row in rows], tokens)
+        return [Part([rows[number] for number in part.rows], part.tokens) for part in found]
+
+    return cut
 
 
 def checkpoint_activations(model: torch.nn.Module) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import torch
 
 from sepo_lib.play.engines import answer_tree, padded
-from sepo_lib.play.engines.padded import Part
-from sepo_lib.play.engines.parts import Parts, checkpoint_activations
+from sepo_lib.play.engines.parts import Parts, cut_of
 
 
 class RowLoss:
@@ -20,18 +19,15 @@ class RowLoss:
     parts: Parts | None = None  # None: a batch goes through the model at once
     _lists: tuple | None = None  # (prompts, answers) of the part that is read, as lists
 
-    def set_up(self, micro_batches: int | None, checkpointing: bool | str) -> None:
+    def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
         """Choose how the model is read and, if `micro_batches` is None, parts by memory.
 
         A mixture of experts with an auxiliary loss, which is no sum over rows, is left to TRL.
         """
-        if self.aux_loss_enabled:
-            if checkpointing is True:
-                checkpoint_activations(self.model)
-            return
-        self.read = answer_tree.reader(self.model)
         parts = Parts(self.accelerator, self.model, checkpointing)
-        self.parts = parts if micro_batches is None else None
+        if not self.aux_loss_enabled:
+            self.read = answer_tree.reader(self.model)
+            self.parts = parts if micro_batches is None else None
 
     def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
         """Arguments and result as in GRPOTrainer; the auxiliary loss is None."""
@@ -41,7 +37,9 @@ class RowLoss:
             )
         prompts, answers = self._lists or as_lists(ids_BL, mask_BL, logits_to_keep)
         entropy = options.get("compute_entropy", False)
-        tokens = {"tokens": math.inf} if self._lists and self.read is padded.logps else {}  # a part is one call
+        tokens = (
+            {"tokens": math.inf} if self._lists and self.read is padded.logps else {}
+        )  # a part is one call
         found = self.read(model, prompts, answers, logits_to_keep, self.temperature, entropy, **tokens)
         return found[0], found[1] if entropy else None, None
 
@@ -57,21 +55,15 @@ class RowLoss:
         metrics, weights = self._metrics["train"], []
         before = {name: len(values) for name, values in metrics.items()}
 
-        def chosen(rows: list[int]) -> tuple[list, list]:
-            return [prompts[row] for row in rows], [answers[row] for row in rows]
-
-        def cut(rows: list[int], tokens: int) -> list[Part]:
-            found = padded.parts(model, *chosen(rows), tokens)
-            return [Part([rows[number] for number in part.rows], part.tokens) for part in found]
-
         def loss(rows: list[int]) -> torch.Tensor:
-            self._lists = chosen(rows)
+            self._lists = [prompts[row] for row in rows], [answers[row] for row in rows]
             part = _rows_of(inputs, rows, *(max(map(len, one)) for one in self._lists))
             weights.append((part["completion_mask"] * part["tool_mask"]).sum())
             return super(RowLoss, self).compute_loss(model, part)
 
+        rows, cut = list(range(len(prompts))), cut_of(model, prompts, answers)
         try:
-            total, count = self.parts.accumulate(model, list(range(len(prompts))), cut, loss)
+            total, count = self.parts.accumulate(model, rows, cut, loss)
         finally:
             self._lists = None
         weight_P = self.accelerator.reduce(torch.stack(weights[-count:]), reduction="sum").tolist()
