@@ -97,9 +97,8 @@ def _sources(path: Path) -> list[tuple[Path, str]]:
         found = [(path, TRAIN)] if path.name.endswith(ENDINGS) else []
     elif path.is_dir():
         folders = [path, *_folders(path)]
-        saved = [
-            one for one in (*folders, *(two for one in folders[1:] for two in _folders(one))) if _saved(one)
-        ]
+        deeper = [one for folder in folders[1:] for one in _folders(folder)]  # the splits of a data set
+        saved = [one for one in (*folders, *deeper) if _saved(one)]
         plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
         texts = [file for one in plain for file in sorted(one.glob("[!.]*")) if file.name.endswith(ENDINGS)]
         found = [(one, _split(one.relative_to(path))) for one in (*texts, *saved)]
@@ -174,7 +173,7 @@ def _parsed(text: str, place: str) -> Any:
 
 def _fault(row: Any) -> tuple[str, str] | None:
     """What is wrong with a row, and the remedy; None if it is a chat with an answer."""
-    if not isinstance(row, Mapping):
+    if not isinstance(row, dict):
         return "are no JSON objects", "write each as one object"
     if _form(row) is None:
         columns = "; or ".join(" and ".join(form) for form in FORMS)
@@ -228,7 +227,7 @@ def _chat(row: Mapping[str, Any]) -> Messages:
 
 
 def _is_message(one: Any) -> bool:
-    return isinstance(one, Mapping) and isinstance(one.get("content"), str) and one.get("role") in ROLES
+    return isinstance(one, dict) and isinstance(one.get("content"), str) and one.get("role") in ROLES
 
 
 def _text(value: Any) -> str | None:
