@@ -13,13 +13,12 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.chat.chat_files import Example
 from sepo_lib.measure import other_reasons
+from sepo_lib.measure.other_prompts import game_of
 from sepo_lib.measure.other_reasons import Verdict
 
 #: The columns of `table`: a row says that `count` of `of` examples of a game have a property. `first` is the
 #: place of the first one. Rows of lengths have the length as `count`, and no `of`.
 COLUMNS = ["data_set", "game", "measure", "count", "of", "first"]
-#: The game of examples whose game cannot be told.
-UNKNOWN = "not known"
 #: A game with more actions than this has no row for each of them.
 MOST_ACTIONS = 9
 
@@ -30,13 +29,6 @@ READ, REFUSED = "state read from the prompt", "action refused by the parser"
 CHECKED, CONTRADICTS = "reason with a claim that can be checked", "reason contradicts the visible state"
 COMMONEST, ACTION = "the commonest action: ", "action: "
 PROMPT_LENGTH, ANSWER_LENGTH = "characters of the prompt", "characters of the answer"
-
-
-def game_of(example: Example) -> str:
-    """The game of an example: that of its column `game`, or else that of its system message."""
-    first = example.chat[0]
-    told = other_reasons.game_of(first["content"]) if first["role"] == "system" else None
-    return example.game or told or UNKNOWN
 
 
 def table(name: str, examples: Iterable[Example]) -> pd.DataFrame:

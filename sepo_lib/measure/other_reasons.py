@@ -1,4 +1,4 @@
-"""Prompts and reasons that others have written: which game, which state, and what a reason contradicts.
+"""Reasons that others have written: what they contradict in the state or in the action.
 
 `reasons` knows the exact sentences of the kit's own demonstrations. This module finds claims by their key
 words. It was made for the demonstrations that the paper's authors have published; it also reads other words
@@ -7,7 +7,6 @@ bound.
 """
 
 import functools
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from dataclasses import dataclass, field
 from sepo_lib import games
 from sepo_lib.games.auction import Auction
 from sepo_lib.games.base import Action
-from sepo_lib.games.deal import Deal, legal_demands
-from sepo_lib.games.ipd import ACTIONS, COOPERATE, DEFECT, IPD
+from sepo_lib.games.deal import Deal
+from sepo_lib.games.ipd import COOPERATE, DEFECT, IPD
 from sepo_lib.games.kuhn import Kuhn
 from sepo_lib.games.split import Split
-from sepo_lib.measure import reasons
+from sepo_lib.measure import other_prompts, reasons
+from sepo_lib.measure.other_prompts import RANK
 from sepo_lib.measure.reasons import State
 
 #: The claim of a reason in the kit's own words, which `reasons.is_true` checks.
@@ -43,15 +43,6 @@ class Verdict:
         return any(self.claims.values())
 
 
-def game_of(system: str) -> str | None:
-    """The game that a system message explains, by the kit's rules or by the titles of THEIRS; else None.
-
-    The name need not be one of the kit's games: the authors' data hold one more.
-    """
-    own = next((name for name, game in games.GAMES.items() if game.rules() == system), None)
-    return own or next((name for name, title in THEIRS.items() if re.search(title, system, re.I)), None)
-
-
 @functools.cache
 def judge(game: str, situation: str, answer: str) -> Verdict:
     """Hold an answer against the state that the user message `situation` describes."""
@@ -71,12 +62,9 @@ def judge(game: str, situation: str, answer: str) -> Verdict:
     return Verdict(True, action, made)
 
 
-# The state, read back from a prompt -----------------------------------------------------------------------
-
-
 def _state(game: str, situation: str) -> State | None:
     """The state in a prompt of the kit, or else of the authors; None if it is neither."""
-    for read in (_own_state, _their_state):
+    for read in (_own_state, other_prompts.state):
         try:
             return read(game, situation)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):  # of another form
@@ -91,91 +79,8 @@ def _own_state(game: str, situation: str) -> State:
     return state
 
 
-def _their_state(game: str, situation: str) -> State:
-    state = _STATES[game](situation)
-    if game != Kuhn.name:
-        last = (state.mine[-1], state.theirs[-1]) if state.mine else (None, None)
-        state.last = State(mine=last[0], theirs=last[1])
-    return state
-
-
-def _words(situation: str, label: str) -> list[str]:
-    """The comma-separated words behind a label; none if there is no such line."""
-    found = re.search(rf"^\s*{label}:\s*(.+)$", situation, re.M | re.I)
-    return re.split(r",\s*", found[1].strip()) if found else []
-
-
-def _first_or(situation: str, pairs: Sequence) -> Sequence:
-    """`pairs`, which may be empty only in the first round. Raises ValueError otherwise."""
-    if not pairs and not re.search(r"\bRound 1\b", situation):
-        raise ValueError("This prompt has a later round and no history.")
-    return pairs
-
-
-def _dilemma(situation: str) -> State:
-    mine, theirs = (_words(situation, f"{who} past actions") for who in ("Your", "Opponent's"))
-    _first_or(situation, mine)
-    return State(legal=ACTIONS, mine=mine, theirs=theirs)
-
-
-def _bids(situation: str) -> State:
-    mine, theirs = (_words(situation, f"{who} past bids") for who in ("Your", "Opponent's"))
-    _first_or(situation, mine)
-    value = int(re.search(r"value this round: (\d+)", situation)[1])
-    return State(legal=tuple(RANK), mine=mine, theirs=theirs, value=value)
-
-
-def _demands(situation: str) -> State:
-    pairs = [(int(a), int(b)) for a, b in re.findall(r"you=(\d+), opp=(\d+)", situation)]
-    _first_or(situation, pairs)
-    broke = [a + b > 10 for a, b in pairs]
-    return State(legal=tuple(range(1, 10)), mine=_column(pairs, 0), theirs=_column(pairs, 1), broke=broke)
-
-
-def _items(situation: str) -> State:
-    found = re.findall(r"you demanded (\[[\d, ]+\]), opponent demanded (\[[\d, ]+\])", situation)
-    pairs = [(json.loads(a), json.loads(b)) for a, b in found]
-    _first_or(situation, pairs)
-    pool = [int(n) for n in re.findall(r"(\d+) (?:Books|Hats|Balls)", situation)]
-    values = [int(n) for n in re.findall(r"(?:Books|Hats|Balls)=(\d+)", situation)][:3]
-    broke = [any(a + b > n for a, b, n in zip(*pair, pool, strict=True)) for pair in pairs]
-    if len(pool) != 3 or len(values) != 3:
-        raise ValueError("This prompt lacks the pool or the values.")
-    state = State(legal=legal_demands(tuple(pool)), pool=pool, values=values, broke=broke)
-    state.mine, state.theirs = _column(pairs, 0), _column(pairs, 1)
-    return state
-
-
-def _card(situation: str) -> State:
-    card = re.search(r"Your card: (J|Q|K)\b", situation)[1]
-    legal = re.search(r"Legal actions: (\w+) or (\w+)", situation).groups()
-    return State(legal=legal, card=card, bet="BET" in _words(situation, "Betting so far this hand"))
-
-
-def _column(pairs: Sequence, index: int) -> list:
-    return [pair[index] for pair in pairs]
-
-
-_STATES: Mapping[str, Callable[[str], State]] = {
-    IPD.name: _dilemma,
-    Auction.name: _bids,
-    Split.name: _demands,
-    Deal.name: _items,
-    Kuhn.name: _card,
-}
-#: Game -> how a system message of the authors can be told. The kit has no game `resource`.
-THEIRS: Mapping[str, str] = {
-    IPD.name: r"iterated prisoner.s dilemma",
-    Auction.name: r"sealed-bid auction",
-    Deal.name: r"multi-issue negotiation",
-    Split.name: r"repeated negotiation",
-    Kuhn.name: r"kuhn poker",
-    "resource": r"shared resource",
-}
-
 # The claims -----------------------------------------------------------------------------------------------
 
-RANK = {"LOW": 1, "MEDIUM": 2, "HIGH": 3}
 _THEY = r"(?:opponent|they|other)"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from sepo_lib import games
 from sepo_lib.chat.chat_files import Example
-from sepo_lib.measure import audit, other_reasons
+from sepo_lib.measure import audit, other_prompts, other_reasons
 
 # Prompts in the layout of the authors' files, with the lines that are read; the texts are our own.
 DILEMMA = "Round {}.\nYour past actions:   {}\nOpponent's past actions: {}\nScores so far"
@@ -91,7 +91,7 @@ def test_the_game_is_told_by_the_column_the_rules_or_the_title():
     rules = games.get("kuhn").rules()
 
     def told(text, column=None):
-        return audit.game_of(Example("f", ({"role": "system", "content": text},), "train", column))
+        return other_prompts.game_of(Example("f", ({"role": "system", "content": text},), "train", column))
 
     assert told(rules) == "kuhn" and told(rules, "ipd") == "ipd" and told("Be kind.") == "not known"
     assert told("You play a shared resource game.") == "resource"
@@ -119,8 +119,8 @@ def test_the_table_counts_by_game_and_names_the_first_place():
     assert counts["ipd", audit.CONTRADICTS] == (1, "a.jsonl, line 3")
     assert counts["ipd", audit.OTHER_ANSWER] == (1, "a.jsonl, line 3")
     assert counts["ipd", "action: DEFECT"][0] == 2 and counts["ipd", "action: COOPERATE"][0] == 1
-    assert counts[audit.UNKNOWN, audit.HELD_OUT] == (1, "a.jsonl, line 5")
-    assert (audit.UNKNOWN, audit.READ) not in counts  # nothing is known of its states
+    assert counts[other_prompts.UNKNOWN, audit.HELD_OUT] == (1, "a.jsonl, line 5")
+    assert (other_prompts.UNKNOWN, audit.READ) not in counts  # nothing is known of its states
     row = audit.summary(found).set_index("game").loc["ipd"]
     assert (row["examples"], row["duplicates"], row["refused"]) == (4, 0.25, 0.25)
     assert row["contradicting"] == pytest.approx(1 / 3) and row["commonest action"] == "DEFECT"
