@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import bundled, caches, disk, files, paths, profiles
+from sepo_lib.config import bundled, caches, disk, files, paths, profiles, tracking
 from sepo_lib.config.command_line import Parser, filled, whole
 from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known, plain
@@ -70,7 +70,9 @@ def parser() -> Parser:
     one.add_argument("--seeds", help="training seeds, such as 11,12,13")
     one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
     one.add_argument("--steps", help="training steps of SFT and SEPO")
+    one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
     one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
+    one.add_argument("--report-to", help=f"{', '.join(tracking.TRACKERS)}: trackers of the trainers' metrics")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -103,6 +105,16 @@ def parser() -> Parser:
     text = "Measure the speed of play and training against plain generate."
     one = add("bench", bench, text, profile=False)
     one.add_argument("--model", help=f"{' or '.join(profiles.MODELS)} (default: both)")
+    text = "Count what chat examples teach: duplicates, refused answers, reasons that contradict the state."
+    one = add("audit", audit, text, profile=False)
+    one.add_argument("data", nargs="*", type=filled, help="files or folders (default: data/sft)")
+    one.add_argument("--out", help="a .csv file for the whole table")
+    text = "Push demonstrations, an adapter or a model, with its card, to a hub."
+    one = add("push", push, text, profile=False)
+    one.add_argument("--what", help="demonstrations, or the folder of a job or of a model")
+    one.add_argument("--to", help="the repository on the hub, such as org/name")
+    one.add_argument("--base", help="the repository of the base model of an adapter, where that is a folder")
+    one.add_argument("--dry-run", help="yes: list what would be pushed, and push nothing")
     text = "Print every hyperparameter, its value in each profile, and why."
     add("profiles", show_profiles, text, profile=False)
     return made
@@ -141,8 +153,11 @@ def reproduce(options: argparse.Namespace) -> int:
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
-    given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
+    given = {
+        name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps", "sft_data")
+    }
     settings = runs.settings(options.run, options.profile, **given)
+    tracking.use(options.report_to)
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise MissingError(
@@ -156,7 +171,7 @@ def reproduce(options: argparse.Namespace) -> int:
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
     parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
-    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}
+    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games", "sft_data")}
     parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
     with lock.held(settings.run, "make reproduce"):
         changes = unchanged.changes(settings)
@@ -386,6 +401,29 @@ def bench(options: argparse.Namespace) -> int:
     suites.run([options.model] if options.model else list(suites.SUITES))
     bench_page.update()
     print("\n".join(bench_page.verdicts(suites.kept("bench"))))
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Audit chat examples; see `sepo_lib.run.data_audit`."""
+    from sepo_lib.run import data_audit
+
+    print(data_audit.run(options.data or None, options.out or None))
+    return 0
+
+
+def push(options: argparse.Namespace) -> int:
+    """Push to a hub, or say what would be pushed; see `sepo_lib.run.push`."""
+    from sepo_lib.run import push as pushing
+
+    if options.dry_run not in (None, "", "no", "yes"):
+        raise InputError(f"DRY_RUN must be yes or no, not '{options.dry_run}'.")
+    upload = pushing.prepare(options.what or "", options.to or "", options.base or None)
+    print(upload.text())
+    if options.dry_run == "yes":
+        print("Nothing was pushed, because this is a dry run.")
+    else:
+        print(f"Pushed: {upload.push()}")
     return 0
 
 

@@ -59,6 +59,12 @@ def summary(audit: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def claims(audit: pd.DataFrame) -> list[str]:
+    """The measures of `table` that are contradictions of one kind."""
+    kinds = {name for claims in other_reasons.CLAIMS.values() for name, *_ in claims}
+    return [name for name in audit["measure"].unique() if name in {*kinds, other_reasons.OWN_WORDS}]
+
+
 _SUMMARY = {
     "duplicates": DUPLICATES,
     "refused": REFUSED,
