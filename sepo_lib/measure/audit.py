@@ -73,10 +73,10 @@ _SUMMARY = {
 }
 
 
-def _share(cells: pd.DataFrame, measure: str | None) -> float | None:
+def _share(cells: pd.DataFrame, measure: str | None) -> float:
     if measure not in cells.index or not cells.loc[measure, "of"]:
-        return None
-    return cells.loc[measure, "count"] / cells.loc[measure, "of"]
+        return float("nan")
+    return float(cells.loc[measure, "count"] / cells.loc[measure, "of"])
 
 
 def _rows(game: str, examples: Sequence[Example]) -> list[tuple]:

@@ -1,4 +1,4 @@
-"""The command behind `make audit`: audits files of chat examples, prints the main counts, and keeps them all."""
+"""The command behind `make audit`: audits files of chat examples, and prints or keeps the counts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.measure import audit
 
-#: The audit of the kit's demonstrations that git holds: `python -m sepo_lib audit --out data/results/sft_audit.csv`.
+#: The audit of the kit's demonstrations that git holds; `make audit OUT=data/results/sft_audit.csv` wrote it.
 COMMITTED = "data/results/sft_audit.csv"
-#: The columns of the printed table, and the digits of their shares.
+#: The columns of the printed table that are shares.
 _SHARES = ("duplicates", "refused", "checked", "contradicting", "its share")
 
 

@@ -69,8 +69,8 @@ class Upload:
             except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, ValueError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
                 raise MissingError(
-                    f"{self.repository} could not be pushed: {reason}; check the name, the token's rights and "
-                    "the network, and give the same command again."
+                    f"{self.repository} could not be pushed: {reason}; check the name, the token's rights "
+                    "and the network, and give the same command again."
                 ) from error
 
 
@@ -91,8 +91,8 @@ def prepare(what: str, to: str, base: str | None = None) -> Upload:
         content = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in (".parquet", ".md")}
         if _CARD not in content or len(content) < 2:
             raise MissingError(
-                f"{paths.relative(folder)} lacks the demonstrations or their card; notebooks/01_demonstrations.ipynb "
-                "makes them."
+                f"{paths.relative(folder)} lacks the demonstrations or their card; "
+                "notebooks/01_demonstrations.ipynb makes them."
             )
         return Upload(to, "dataset", content)
     folder = _model(what)
@@ -141,28 +141,36 @@ def _with_base(folder: Path, base: str | None) -> dict[str, str]:
     """
     own = str(model_folder.base_of(folder))
     if base is None:
-        if own.startswith("/") or (paths.root() / own).is_dir():
+        if (paths.root() / own).is_dir() or not hub.ID.fullmatch(own):
             raise InputError(
-                f"The adapter in {paths.shown(folder)} needs its base model, which is a folder here ({own}): push "
-                "that folder first (WHAT=), and name its repository with BASE=org/name."
+                f"The adapter in {paths.shown(folder)} needs its base model, '{own}' here; push that one "
+                "first, if it is a folder, and name its repository with BASE=org/name."
             )
         return {}
     config = model_folder.adapter_config(folder) | {"base_model_name_or_path": base, "revision": None}
     made = {model_folder.ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True) + "\n"}
     card = folder / _CARD
     if card.is_file():
-        made[_CARD] = re.sub(re.escape(own) + r"(?![\w/-])", lambda _: base, card.read_text(encoding="utf-8"))
+        about, heading, facts = card.read_text(encoding="utf-8").partition("## Data and settings")
+        about = re.sub(rf"(?<![\w/-]){re.escape(own)}(?![\w/-])", lambda _: base, about)
+        made[_CARD] = about + heading + facts
     return made
 
 
 def _card(folder: Path) -> str:
     """The card of a whole model that has none: the job that made it, its settings and its libraries."""
-    job = folder.parent
-    facts: dict[str, Any] = {}
-    if (job / "started.json").is_file():
-        started = files.read_json(job / "started.json", "give the command that made the job again")
+    note, facts = folder.parent / "started.json", {}
+    if note.is_file():
+        started = files.read_json(note, "give the command that made the job again")
         facts = {key: started.get(key) for key in ("name", "arguments", "commit", "libraries")}
-    return render("run/templates/whole_model_card.md.j2", facts=facts) + "\n"
+    return render("run/templates/whole_model_card.md.j2", facts=_without_folders(facts)) + "\n"
+
+
+def _without_folders(value: Any) -> Any:
+    """JSON data in which a folder of this machine is its last part alone."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def _size(value: Path | str) -> int:

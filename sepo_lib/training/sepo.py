@@ -284,7 +284,7 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
 
 
 class _Evaluations(TrainerCallback):
-    """Calls `evaluate(step)` when a checkpoint is due, before it is written; `trackers` see what it returns."""
+    """Calls `evaluate(step)` when a checkpoint is due, before it is written; `trackers` see the result."""
 
     def __init__(self, every: int, evaluate: Callable[[int], dict | None]):
         self.every, self.evaluate, self.trackers = every, evaluate, []
