@@ -24,6 +24,7 @@ from sepo_lib.run import (
     provenance,
     replaced,
     runs,
+    sft_data,
     unchanged,
 )
 
@@ -158,6 +159,8 @@ def reproduce(options: argparse.Namespace) -> int:
     }
     settings = runs.settings(options.run, options.profile, **given)
     tracking.use(options.report_to)
+    if settings.sft_data:
+        sft_data.described(settings.sft_data)  # examples that cannot be used are an error before any work
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise MissingError(
