@@ -10,6 +10,7 @@ from sepo_lib.chat import chat_files
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.measure import audit
+from sepo_lib.run import sft_data
 
 #: The audit of the kit's demonstrations that git holds; `make audit OUT=data/results/sft_audit.csv` wrote it.
 COMMITTED = "data/results/sft_audit.csv"
@@ -31,6 +32,26 @@ def run(data: Sequence[str] | None, out: str | None = None) -> str:
     if out:
         paths.write_csv(table, paths.root() / out)
     return text(table) + (f"\nThe whole table: {out}" if out else "")
+
+
+def summary(data: str) -> pd.DataFrame:
+    """The main counts of one file or folder, from the root: one row per game (`audit.summary`)."""
+    return audit.summary(audit.table(data, chat_files.read(paths.root() / data)))
+
+
+def used(data: str) -> str:
+    """How many of the examples SFT would train on, by game, and what is left out."""
+    return sft_data.described(data).text
+
+
+def in_brief(data: str) -> str:
+    """The audit of one file or folder in one line, all games together."""
+    table = audit.table(data, chat_files.read(paths.root() / data))
+    counts = table.groupby("measure")[["count", "of"]].sum()
+    kinds = {"duplicates": audit.DUPLICATES, "refused answers": audit.REFUSED}
+    kinds["reasons that contradict the state"] = audit.CONTRADICTS
+    found = {name: counts.loc[measure] for name, measure in kinds.items() if measure in counts.index}
+    return ", ".join(f"{row['count']:,} of {row['of']:,} {name}" for name, row in found.items())
 
 
 def text(table: pd.DataFrame) -> str:

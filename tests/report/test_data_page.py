@@ -35,4 +35,11 @@ def test_the_command_writes_the_whole_table_and_prints_the_main_counts(tmp_path,
     text = data_audit.run(["a.jsonl"], "b.csv")
     assert "a.jsonl, chess: the kit has no such game, so neither actions nor reasons are checked." in text
     assert "a.jsonl, ipd: 1 of 1 " not in text and text.endswith("The whole table: b.csv")
+    assert (
+        data_audit.used("a.jsonl") == "1 examples (1 ipd); left out: 1 of chess, which is no game of the kit"
+    )
+    assert (
+        data_audit.in_brief("a.jsonl")
+        == "0 of 2 duplicates, 1 of 1 refused answers, 0 of 0 reasons that contradict the state"
+    )
     assert list(pd.read_csv(tmp_path / "b.csv").columns) == audit.COLUMNS
