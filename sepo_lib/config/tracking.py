@@ -4,6 +4,7 @@ REPORT_TO=tensorboard sets the environment variable `VARIABLE`, which kernels an
 sees the metrics of training and of the checkpoints' evaluations. It changes no result and no fingerprint.
 """
 
+import importlib
 import importlib.util
 import os
 from pathlib import Path
@@ -52,8 +53,7 @@ def options(folder: Path) -> dict[str, Any]:
     for variable, value in (("WANDB_PROJECT", PROJECT), ("WANDB_DIR", run), ("TRACKIO_DIR", run / "trackio")):
         os.environ.setdefault(variable, str(value))
     if "wandb" in names:
-        import wandb
-
+        wandb = importlib.import_module("wandb")
         if wandb.run is not None:  # of the job that this process ran before
             wandb.finish()
     return {"report_to": names, "run_name": (Path(run.name) / job).as_posix(), "project": PROJECT}
