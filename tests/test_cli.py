@@ -28,6 +28,7 @@ def root(tmp_path, monkeypatch):
         "sepo_lib.report.documents.update", lambda profile: None
     )  # needs a whole run: test_notebooks
     monkeypatch.setattr("sepo_lib.report.claims_page.update", lambda: None)  # the same
+    monkeypatch.setattr("sepo_lib.report.data_page.update", lambda: None)  # needs a committed table
     paths.notebooks().mkdir()
     return tmp_path
 

@@ -91,6 +91,7 @@ class Settings:
     rebuild_base: bool
     pretrain_steps: int
     sft_games: tuple[str, ...]
+    sft_data: str | None
     sft_steps: int | None
     sft_epochs: int
     sft_batch: int

@@ -33,6 +33,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from sepo_lib.config import tracking
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
@@ -108,7 +109,7 @@ def train(
     folder: Path,
     config: SEPOConfig,
     report: Callable[[int, dict], None],
-    evaluate: Callable[[int], None],
+    evaluate: Callable[[int], dict | None],
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
@@ -117,13 +118,14 @@ def train(
     model (with LoRA: the adapter) to folder/model. Returns the log, one dict per step.
     """
     checkpoints = Checkpoints(folder / "trainer")
+    evaluations = _Evaluations(config.checkpoint_every, evaluate)
     trainer = SEPOTrainer(
         model,
         engine,
         config,
         processing_class=tokenizer,
         peft_config=models.lora(model, **config.lora) if config.lora else None,
-        callbacks=[StepLogger(report), _Evaluations(config.checkpoint_every, evaluate), checkpoints],
+        callbacks=[StepLogger(report), evaluations, checkpoints],
         args=GRPOConfig(
             max_steps=config.steps,
             per_device_train_batch_size=2,
@@ -145,6 +147,7 @@ def train(
             **trainer_options(model, folder, config.seed, config.checkpoint_every),
         ),
     )
+    evaluations.trackers = tracking.callbacks(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trainer.save_model(str(folder / "model"))
@@ -284,14 +287,16 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
 
 
 class _Evaluations(TrainerCallback):
-    """Calls `evaluate(step)` when a checkpoint is due, before it is written."""
+    """Calls `evaluate(step)` when a checkpoint is due, before it is written; `trackers` see the result."""
 
-    def __init__(self, every: int, evaluate: Callable[[int], None]):
-        self.every, self.evaluate = every, evaluate
+    def __init__(self, every: int, evaluate: Callable[[int], dict | None]):
+        self.every, self.evaluate, self.trackers = every, evaluate, []
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
-            self.evaluate(state.global_step)
+            measured = self.evaluate(state.global_step)
+            for tracker in self.trackers:
+                tracker.on_log(args, state, control, logs=measured or {})
 
 
 def _never_called(*args, **kwargs):

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallba
 from trl import SFTConfig, SFTTrainer
 
 from sepo_lib.chat import examples, templates
+from sepo_lib.config import tracking
 from sepo_lib.play import models
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
@@ -112,7 +113,7 @@ def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_
         "save_steps": checkpoint_every or 1,
         "seed": seed % 2**32,
         "logging_steps": 1,
-        "report_to": "none",
+        **tracking.options(folder),
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
