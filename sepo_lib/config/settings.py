@@ -113,6 +113,8 @@ class Settings:
     temperature: float
     max_new_tokens: int
     engine: str
+    vllm_memory: float
+    vllm_sleep: bool
     micro_batches: int
     checkpoint_every: int
 

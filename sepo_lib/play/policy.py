@@ -141,11 +141,11 @@ class LanguageModelPolicy:
 
 
 def load_policy(
-    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "shared_prefix"
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine="shared_prefix", vllm=None
 ):
-    """(model, tokenizer, policy) of the model called `model_name`; `engine` as in `engines.make`."""
+    """(model, tokenizer, policy) of the model called `model_name`; `engine`, `vllm` as in `engines.make`."""
     model, tokenizer = models.load(model_name, dtype)
-    generator = engines.make(model, tokenizer, engine)
+    generator = engines.make(model, tokenizer, engine, vllm)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 

@@ -1,10 +1,10 @@
 """How much of the penalty reaches the gradient of a language model, by arm?
 
-An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale none), with respect
-to what SEPO would train: the weights of a new LoRA adapter, or all weights.
+An arm's penalty gradient is that of sum(A_arm - A_reward_only) log pi in units of J (scale none), with
+respect to what SEPO would train: the weights of a new LoRA adapter, or all weights.
 
 Memory. A gradient is kept on the CPU, in float32 and with at most LARGEST numbers; of a longer one a random
-projection is kept (`_sketch`). There are two for every arm: that of the batch, and the sum over batches.
+projection is kept (`_sketch`). Two are kept for every arm: that of the batch, and the sum over batches.
 Activations are those of a part of the rows (`_parts`).
 """
 
@@ -32,8 +32,8 @@ from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.training import sepo
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
-#: The most numbers of a gradient that are kept. An adapter of rank 16 on a model of 4 billion weights has half
-#: as many, or fewer.
+#: The most numbers of a gradient that are kept. An adapter of rank 16 on a model of 4 billion weights has
+#: about half as many, or fewer.
 LARGEST = 2**26
 #: Bytes that the activations of one backward pass may take on a CPU; on a GPU a quarter of its memory.
 ACTIVATIONS = 2**33
@@ -153,7 +153,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
 
 
 def _adapted(model, lora: dict, seed: int):
-    """The model with a new adapter, as SEPO begins: it changes no answer, and only its weights are trained."""
+    """The model with a new adapter, as SEPO begins: no answer changes, and only the adapter is trained."""
     gpu = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(gpu):  # PEFT draws the first weights from the global generator
         torch.manual_seed(seed)
@@ -161,7 +161,7 @@ def _adapted(model, lora: dict, seed: int):
 
 
 def _parts(rows: Sequence[Row], most: int) -> Iterator[list[Row]]:
-    """The rows in parts of at most `most` tokens with padding, or of one row; rows of similar length together."""
+    """The rows, shortest first, in parts of at most `most` tokens with padding, or of one row."""
     part: list[Row] = []
     for row in sorted(rows, key=_tokens):
         if part and (len(part) + 1) * _tokens(row) > most:

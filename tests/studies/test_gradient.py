@@ -13,7 +13,6 @@ from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
 
-
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
 
 

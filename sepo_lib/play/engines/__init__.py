@@ -11,21 +11,29 @@ prefix_cache    keys and values of the tokens that prompts share, used by shared
 distributed     the work of one call, divided among processes
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sepo_lib.chat import templates
-from sepo_lib.play.engines.base import Engine, Sample, uniforms
+from sepo_lib.play.engines.base import Engine, Sample, WeightsChanged, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 
-__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "make", "uniforms"]
+__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "WeightsChanged", "make", "uniforms"]
 
 _PROMPTS = 256  # of one call of `generate`: more may not fit the memory
 
 
-def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "shared_prefix") -> Engine:
-    """The engine called `name` (shared_prefix, generate or vllm) for `model`.
+def make(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str = "shared_prefix",
+    vllm: Mapping[str, Any] | None = None,
+) -> Engine:
+    """The engine called `name` (shared_prefix, generate or vllm) for `model`; `vllm` are options of the last.
 
     Where a layer does not attend to all tokens before, `generate` replaces `shared_prefix`. Raises ValueError
     for an unknown name, ImportError when vllm is asked for and not installed.
@@ -38,5 +46,5 @@ def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str =
     if name == "vllm":
         from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
 
-        return VLLMEngine(model, end_ids, tokenizer)
+        return VLLMEngine(model, end_ids, tokenizer, **(vllm or {}))
     raise ValueError(f"There is no engine '{name}'; choose from shared_prefix, generate, vllm.")
