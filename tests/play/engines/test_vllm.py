@@ -28,13 +28,13 @@ LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
 
 
 class LLM:
-    """The stand-in. It should have the weights of `engine.model`; `answer` makes the ids of each answer."""
+    """The stand-in. `expect` is the engine whose model's weights it should have when it answers."""
 
     made: ClassVar[list["LLM"]] = []
+    expect = None
 
     def __init__(self, **options):
         self.options, self.weights, self.asleep, self.log = options, {}, set(), []
-        self.engine, self.answer = None, lambda number, sampling: [sampling.seed % 7, 1]
         self.llm_engine = SimpleNamespace(
             model_executor=SimpleNamespace(
                 driver_worker=SimpleNamespace(model_runner=SimpleNamespace(model=self))
@@ -56,10 +56,15 @@ class LLM:
     def wake_up(self, tags):
         self.asleep -= set(tags)
 
+    @staticmethod
+    def answer(number, sampling):
+        """The ids of the answer to a prompt."""
+        return [sampling.seed % 7, 1]
+
     def generate(self, requests, sampling_params, use_tqdm):
         self.requests, self.sampling = requests, sampling_params
         assert not self.asleep
-        present = merged(self.engine.model)
+        present = merged(LLM.expect.model)
         assert self.weights.keys() == present.keys()
         assert all(torch.equal(self.weights[name], weight) for name, weight in present.items())
         self.log.append("generate")
@@ -104,9 +109,8 @@ def nano():
 
 
 def engine_of(model, tokenizer, **options):
-    engine = engines.make(model, tokenizer, "vllm", options)
-    engine._ready().generation.llm.engine = engine
-    return engine
+    LLM.expect = engines.make(model, tokenizer, "vllm", options)
+    return LLM.expect
 
 
 def test_the_interface_is_that_of_the_pinned_version():
@@ -120,13 +124,13 @@ def test_every_prompt_has_a_seed_and_every_other_parameter_is_neutral(nano, monk
     before = dict(os.environ)
     engine = engine_of(model, tokenizer, memory=0.25)
     end = engine.end_ids[0]
-    (llm,) = LLM.made
-    llm.answer = lambda number, sampling: [sampling.seed, (end, 5)[number]]
+    monkeypatch.setattr(LLM, "answer", lambda self, number, sampling: [sampling.seed, (end, 5)[number]])
     drawn = np.array([[0.5, 0.1], [0.25, 0.1]])
     assert engine.sample([[2], [3]], drawn, 0.8) == [
         Sample([2**52, end], [-0.5, -0.5], True),
         Sample([2**51, 5], [-0.5, -0.5], False),
     ]
+    (llm,) = LLM.made
     assert llm.requests == [{"prompt_token_ids": [2]}, {"prompt_token_ids": [3]}]
     # These are all sampling parameters that are set; vLLM keeps neutral defaults for the others. From the
     # model's generation_config it would take the ids to stop at, but `ignore_eos` prevents that.
@@ -152,27 +156,27 @@ def test_the_settings_of_a_run_reach_the_engine():
 
 
 @pytest.mark.parametrize(("lora", "sleep"), [(None, False), (LORA, True)])
-def test_every_answer_is_sampled_with_the_weights_after_the_last_step(lora, sleep, nano, tmp_path):
+def test_every_answer_is_sampled_with_the_weights_after_the_last_step(
+    lora, sleep, nano, tmp_path, monkeypatch
+):
     """Two steps of SEPO, each with an evaluation."""
     model, tokenizer = nano
     engine = engine_of(model, tokenizer, sleep=sleep)
-    (llm,) = LLM.made
-    answer = [
-        *tokenizer("COOPERATE", add_special_tokens=False)["input_ids"],
-        templates.end_of_answer(tokenizer),
+    end = templates.end_of_answer(tokenizer)
+    words = [
+        [*tokenizer(word, add_special_tokens=False)["input_ids"], end] for word in ("COOPERATE", "DEFECT")
     ]
-    other = [*tokenizer("DEFECT", add_special_tokens=False)["input_ids"], templates.end_of_answer(tokenizer)]
-    llm.answer = lambda number, sampling: answer if sampling.seed % 2 else other
+    monkeypatch.setattr(LLM, "answer", lambda self, number, sampling: words[sampling.seed % 2])
     seen, counters = [], []
 
     def evaluate(step):
         engine.sample([[2, 3]], np.array([[0.5, 0.5]]), 0.8)
-        seen.append({name: weight.clone() for name, weight in llm.weights.items()})
+        seen.append({name: weight.clone() for name, weight in LLM.made[0].weights.items()})
         counters.append([parameter._version for parameter in engine.model.parameters()])
 
     config = configuration(steps=2, lora=lora, learning_rate=1e-2)
     sepo.train(model, tokenizer, engine, tmp_path, config, lambda step, metrics: None, evaluate)
-    assert len(LLM.made) == 1 and len(seen) == 2
+    (llm,) = LLM.made
     changed = [name for name in seen[0] if not torch.equal(seen[0][name], seen[1][name])]
     assert changed and counters[0] == counters[1]  # the fused optimizer moves no counter of torch
     assert llm.log.count("sync") == 1 + 2  # at the start and after each step, however much was sampled
@@ -200,14 +204,12 @@ def test_engines_share_one_vllm_and_each_samples_with_its_own_weights(nano):
     with torch.no_grad():
         other.get_input_embeddings().weight += 1
     second = engines.make(other, tokenizer, "vllm")
-    (llm,) = LLM.made
     for engine in (first, second, second, first):
-        llm.engine = engine
+        LLM.expect = engine
         engine.sample([[2]], np.array([[0.5]]), 0.8)
-    assert len(LLM.made) == 1 and llm.log.count("sync") == 3
-    larger = engines.make(other, tokenizer, "vllm", {"memory": 0.5})
-    larger._ready()
-    assert len(LLM.made) == 2
+    assert [llm.log.count("sync") for llm in LLM.made] == [3]
+    engine_of(other, tokenizer, memory=0.5).sample([[2]], np.array([[0.5]]), 0.8)
+    assert len(LLM.made) == 2  # another share of the memory needs another one
 
 
 def test_a_change_of_weights_that_is_reported_is_taken(nano):
