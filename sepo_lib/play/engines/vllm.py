@@ -66,8 +66,8 @@ class _Running:
     generation: Generation
     made_for: tuple
     """Architecture, memory and sleep: an engine that differs needs a vLLM of its own."""
-    holder: "VLLMEngine | None" = None
-    """The engine whose weights it holds; None if they are out of date."""
+    current: bool = False
+    """Whether it has the present weights of `generation.model`."""
     asleep: bool = False
 
 
@@ -126,14 +126,14 @@ class VLLMEngine(Engine):
     def weights_changed(self) -> None:
         """See `Engine.weights_changed`: vLLM takes the weights before it samples again."""
         for running in _running:
-            running.holder = None
+            running.current = False
 
     def release_memory(self) -> None:
         """See `Engine.release_memory`: with `sleep`, vLLM drops its weights and its cache."""
         for running in _running:
             if self.sleep and not running.asleep:
                 running.generation.llm.sleep(level=2)
-                running.asleep, running.holder = True, None
+                running.asleep, running.current = True, False
 
     def _ready(self) -> _Running:
         """vLLM, awake and with the present weights."""
@@ -154,10 +154,10 @@ class VLLMEngine(Engine):
                 )
             _running.append(_Running(generation, made_for, asleep=self.sleep))
         running = _running[0]
-        if running.holder is not self or running.generation.model is not self.model:
+        if not running.current or running.generation.model is not self.model:
             running.generation.model = self.model
             running.generation.sync_weights()  # wakes the weights if vLLM sleeps
-            running.holder = self
+            running.current = True
         if running.asleep:
             running.generation.llm.wake_up(tags=["kv_cache"])
             running.asleep = False
