@@ -13,23 +13,34 @@ prefix_cache    keys and values of the tokens that prompts share, used by shared
 distributed     the work of one call, divided among processes
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sepo_lib.chat import templates
 from sepo_lib.play.engines import probe
-from sepo_lib.play.engines.base import Engine, Sample, uniforms
+from sepo_lib.play.engines.base import Engine, Sample, WeightsChanged, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 from sepo_lib.play.engines.static import StaticEngine
 
-__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "StaticEngine", "make", "uniforms"]
+__all__ = [
+    *("Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "StaticEngine", "WeightsChanged"),
+    *("make", "uniforms"),
+]
 
 _NAMES = ("auto", "static", "shared_prefix", "generate", "vllm")
 _PROMPTS = 256  # of one call of `generate`: more may not fit the memory
 
 
-def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "auto") -> Engine:
+def make(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str = "auto",
+    vllm: Mapping[str, Any] | None = None,
+) -> Engine:
     """The engine called `name` for `model`; auto is static on a CUDA GPU and shared_prefix elsewhere.
 
     If the engine static or shared_prefix cannot serve the model (`probe.fault`), a printed line says why, and
@@ -42,7 +53,7 @@ def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str =
     if name == "vllm":
         from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
 
-        return VLLMEngine(model, end_ids, tokenizer)
+        return VLLMEngine(model, end_ids, tokenizer, **(vllm or {}))
     if name == "auto":
         name = "static" if model.device.type == "cuda" else "shared_prefix"
     if name != "generate":
