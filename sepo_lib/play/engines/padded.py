@@ -28,7 +28,7 @@ from transformers import DynamicCache, PreTrainedModel
 from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare
 
 #: The largest number of tokens in one call of the model, padding included, unless the caller gives another.
-TOKENS = {"cpu": 1024, "other": 16384}
+TOKENS = {"cpu": 4096, "other": 16384}
 _LOGITS = {"cpu": 2**26, "other": 2**29}  # the largest number of logits of one call
 _SLICE = 2**26  # the largest number of logits whose float32 probabilities are in memory together
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of the trial, in standard deviations of the logits
@@ -227,8 +227,8 @@ def _pick(place_N: torch.Tensor, head: torch.nn.Module, args: tuple) -> tuple:
 
 
 def _mask(segment_BL: torch.Tensor, shared: int, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared and, as far
-    as they are before it, its prompt (segment 0) and its own answer."""
+    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared,
+    and of what is before it the prompt (segment 0) and its own answer."""
     length = segment_BL.shape[1]
     own = segment_BL[:, :, None] == segment_BL[:, None]
     sees = (own | (segment_BL == 0)[:, None]).tril()

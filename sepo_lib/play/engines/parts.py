@@ -18,7 +18,7 @@ from sepo_lib.play.engines.prefix_cache import bare
 
 _FIRST = 2048  # tokens of the first part on a GPU, by which its memory is measured
 _MOST = 65536  # tokens of the largest part: more make a GPU no faster
-_CPU = 2048  # tokens of a part on a CPU: always the same, so that results are
+_CPU = 4096  # tokens of a part on a CPU: always the same, so that results are
 _SHARE = 0.75  # of the free memory, for a part
 
 
