@@ -113,15 +113,11 @@ class Parts:
         """Halve the parts, or checkpoint activations if they are single rows already."""
         if several := [part.tokens for part in parts if len(part.rows) > 1]:
             self.tokens = max(several) // 2
-            print(
-                f"The GPU's memory is too small for these parts: now {self.tokens} tokens each.", flush=True
-            )
+            print(f"The GPU's memory is too small: parts now have {self.tokens} tokens.", flush=True)
         elif self.checkpointing == "auto" and not bare(model).is_activation_checkpointing:
             checkpoint_activations(model)
             self._begin()
-            print(
-                "The GPU's memory is too small for one row: activations are now computed twice.", flush=True
-            )
+            print("The GPU's memory is too small: activations are now computed twice.", flush=True)
         else:
             raise InputError(
                 f"One row of {max(part.tokens for part in parts)} tokens does not fit into the GPU's memory; "
