@@ -6,7 +6,10 @@ shared_prefix   the default on a CPU: a decode loop that computes nothing twice
 generate        `generate` of transformers, for every architecture that it supports
 vllm            TRL's vLLM backend, on a GPU with vLLM
 probe           whether an engine can serve a model, found by trying it
-answer_tree     log-probabilities of given answers, read as a tree; used by training too
+answer_tree     log-probabilities of given answers, read as a tree; used by training too, on a CPU
+padded          log-probabilities of given answers in few large calls, on a GPU
+parts           the rows of a training step in parts that fit into the memory
+row_loss        what makes the update of GRPO fast: its log-probabilities, and its loss in parts
 answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
 rows            the batch of a training step: distinct rows, divided among processes, as tensors
 prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
@@ -27,8 +30,14 @@ from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 from sepo_lib.play.engines.static import StaticEngine
 
 __all__ = [
-    *("Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "StaticEngine", "WeightsChanged"),
-    *("make", "uniforms"),
+    "Engine",
+    "GenerateEngine",
+    "Sample",
+    "SharedPrefixEngine",
+    "StaticEngine",
+    "WeightsChanged",
+    "make",
+    "uniforms",
 ]
 
 _NAMES = ("auto", "static", "shared_prefix", "generate", "vllm")
