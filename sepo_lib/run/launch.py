@@ -120,7 +120,7 @@ def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialS
         state.print(f"{job.name} was finished before.")
     elif state.is_main_process:
         print(f"{job.name}: {job.steps} steps in {state.num_processes} processes on {state.device.type}.")
-        jobs.run([job], settings.run, "SEPO")
+        jobs.run([job], settings.run, "SEPO", here=True)
         print(f"Done: {job.name}", flush=True)
     else:
         run_sepo(paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
