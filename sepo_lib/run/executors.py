@@ -39,7 +39,7 @@ def choose(executor: str | None, scheduler: str | None, jobs_per_gpu: str | None
 
 
 def check() -> None:
-    """Raise InputError if the chosen executor cannot be used now: no scheduler answers, or there is no GPU."""
+    """Raise InputError if the chosen executor cannot be used: no scheduler answers, or no GPU is there."""
     if address := _scheduler():
         from sepo_lib.run import dask_jobs
 
@@ -80,8 +80,8 @@ def _at_once(jobs: int, workers: int, visible: Sequence[str]) -> int:
         return min(jobs, len(visible) * int(per_gpu or workers))
     if per_gpu:
         raise InputError(
-            f"JOBS_PER_GPU={per_gpu} needs an NVIDIA GPU, and none is visible; leave it out. Then the setting "
-            "workers is the number of jobs at a time."
+            f"JOBS_PER_GPU={per_gpu} needs an NVIDIA GPU, and none is visible; leave it out. Then the "
+            "setting workers is the number of jobs at a time."
         )
     return jobs if jobs <= 1.5 * workers else workers  # an odd job does not wait for a second round
 
