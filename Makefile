@@ -11,6 +11,9 @@ GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
+EXECUTOR  ?=#       processes on this machine (the default), or dask: workers on others (docs/scaling.md)
+SCHEDULER ?=#       EXECUTOR=dask: the address of the scheduler, such as tcp://host:8786
+JOBS_PER_GPU ?=#    jobs at a time on each GPU of this machine; by default the setting workers
 AGAINST ?=#         verify: the run to compare with
 KILLS   ?=#         torture: the number of kills
 
@@ -21,7 +24,7 @@ KILLS   ?=#         torture: the number of kills
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS RUN REUSE
+override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS RUN REUSE EXECUTOR SCHEDULER JOBS_PER_GPU
 override OPTIONS := $(OF_RUNS) AGAINST KILLS
 
 USES_reproduce := $(OF_RUNS)
@@ -112,11 +115,13 @@ DOCS := .cache/docs
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE" \
+	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE" \
+	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)

@@ -16,6 +16,7 @@ from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known, plain
 from sepo_lib.run import (
     endings,
+    executors,
     headless,
     job,
     jobs,
@@ -71,6 +72,9 @@ def parser() -> Parser:
     one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
     one.add_argument("--steps", help="training steps of SFT and SEPO")
     one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
+    one.add_argument("--executor", help=f"where jobs run: {' or '.join(executors.EXECUTORS)}")
+    one.add_argument("--scheduler", help="the address of a Dask scheduler, such as tcp://host:8786")
+    one.add_argument("--jobs-per-gpu", help="jobs at a time on each GPU of this machine")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -152,6 +156,7 @@ def reproduce(options: argparse.Namespace) -> int:
     for name in paths.NOTEBOOKS:
         files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
     _accept_older_code(options.reuse)
+    executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
     bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
@@ -163,6 +168,7 @@ def reproduce(options: argparse.Namespace) -> int:
         if changes == []:
             _nothing_to_do(settings.run)
         else:
+            executors.check()
             _reproduce(settings, parameters, changes or [])
     return 0
 
