@@ -28,7 +28,8 @@ class AnswerLoss:
             for rows in lengths_B.argsort().split(self.ROWS)
         ]
         loss, correct, tokens = (sum(part) for part in zip(*parts, strict=True))
-        self._metrics["train"]["mean_token_accuracy"].append((correct / tokens).item())
+        all_correct, all_tokens = self.accelerator.reduce(torch.stack([correct, tokens]))
+        self._metrics["train"]["mean_token_accuracy"].append((all_correct / all_tokens).item())
         if num_items_in_batch is None:
             return loss / tokens
         return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
