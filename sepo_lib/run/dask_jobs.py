@@ -32,6 +32,8 @@ _CONNECT = 10.0  # seconds within which a scheduler answers
 _APPEARS = 120.0  # seconds after which a file that another machine has written is seen here
 _GIVEN_UP = 120.0  # seconds within which the process of a lost worker ends; longer than a lease of NFS
 _ENDS = 10.0  # seconds within which the processes end after an interrupt
+#: Variables that a job gets from here: the kit's own, and what can move a number or needs a network.
+_PASSED_ON = ("SEPO_", "ATEN_", "CUBLAS_", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _KIT = Path(__file__).resolve().parents[2]
 
 
@@ -45,7 +47,10 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
     import distributed
 
     if not lock.is_real(stage.profile):
-        raise InputError("EXECUTOR=dask needs a shared folder with file locks; that of this run has none.")
+        raise InputError(
+            "EXECUTOR=dask needs a disk with file locks, and that of this run has none; move the kit to another "
+            "one, or leave EXECUTOR out."
+        )
     errors: dict[str, str] = {}
     killed: set[str] = set()  # jobs whose process was killed once
     with connected(address) as client:
@@ -99,7 +104,7 @@ def _submit(client: Any, one: job.Job, stage: job.Stage) -> Any:
         "stage": stage.name,
         "identity": one.identity(),
     }
-    own = {name: value for name, value in os.environ.items() if name.startswith("SEPO_")}
+    own = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     own |= {"SEPO_ROOT": str(paths.root().resolve()), job.WORKER: "1"}
     own |= {**ONE_THREAD, **lock.for_children(stage.profile)}
     path = [str(_KIT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -56,6 +56,12 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
 
     Raises InputError listing the jobs of the run if there is no such job.
     """
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}") == "true":
+            raise InputError(
+                f"The launcher needs the whole model in each process, and {name} divides it; start it "
+                f"without {name} (docs/scaling.md)."
+            )
     known("stage to launch called", options.stage, _STAGES)
     if options.stage == "sft":
         extra = [name for name in ("game", "preset", "arm", "pools") if getattr(options, name) is not None]

@@ -122,7 +122,7 @@ def test_rows_are_shared_out_evenly_and_filled_with_rows_that_weigh_nothing():
     assert batch["tool_mask"][:, 0].tolist() == [2.0, 2.0, 0.0, 0.0]
 
 
-def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
+def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys, monkeypatch):
     assert launch.main([*RUN, "--game", "split", "--seed", "5"]) == 2
     said = capsys.readouterr().err
     assert "no SEPO job with game split, pools paper, preset unbiased, seed 5, arm credited" in said
@@ -150,6 +150,12 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys):
         assert launch.main(arguments) == 2
         said = capsys.readouterr().err
         assert said.startswith(f"error: {sentence}") and said.count("\n") == 1
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert launch.main([*RUN, *ASKED]) == 2
+    assert (
+        "The launcher needs the whole model in each process, and FSDP divides it" in capsys.readouterr().err
+    )
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
     shutil.rmtree(paths.checkpoints(MADE))
     assert launch.main([*RUN, *ASKED]) == 2
     assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in capsys.readouterr().err
