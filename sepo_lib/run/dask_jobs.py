@@ -48,8 +48,8 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
 
     if not lock.is_real(stage.profile):
         raise InputError(
-            "EXECUTOR=dask needs a disk with file locks, and that of this run has none; move the kit to another "
-            "one, or leave EXECUTOR out."
+            "EXECUTOR=dask needs a disk with file locks, and that of this run has none; move the kit to "
+            "another one, or leave EXECUTOR out."
         )
     errors: dict[str, str] = {}
     killed: set[str] = set()  # jobs whose process was killed once
