@@ -133,3 +133,11 @@ def test_jobs_per_gpu_without_a_gpu_is_an_error(monkeypatch):
     monkeypatch.setenv(executors.JOBS_PER_GPU, "3")
     with pytest.raises(InputError, match=r"^JOBS_PER_GPU=3 needs an NVIDIA GPU, and none is visible; "):
         executors.check()
+
+
+def test_dask_that_is_not_installed_is_an_error(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"^EXECUTOR=dask needs the package distributed; install it with `make"
+    ):
+        executors.choose("dask", "tcp://a:1", None)

@@ -7,6 +7,7 @@ from datasets import Dataset
 from transformers import Trainer
 
 from sepo_lib.play.policy import load_policy
+from sepo_lib.run import executors, jobs
 from sepo_lib.training import sepo, sft
 
 EXAMPLE = {
@@ -51,3 +52,12 @@ def test_a_trainer_that_sees_four_gpus_copies_the_model_to_none(train, tmp_path,
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     train(model, tokenizer, tmp_path)
     assert seen == [(1, 2, 2)]
+
+
+@pytest.mark.device
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_worker_computes_on_the_one_gpu_that_it_sees(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    monkeypatch.setenv(executors.JOBS_PER_GPU, "2")
+    todo = [jobs.Job(name, "torch_jobs:card", {}, 1) for name in "ab"]
+    assert jobs.run(todo, "smoke", "cards") == {"a": [1, 2.0], "b": [1, 2.0]}
