@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
         waiting = {_submit(client, one, stage): one for one in todo}
         try:
             while waiting:
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, CancelledError):  # `_outcome` says what was cancelled
                     distributed.wait(list(waiting), timeout=INTERVAL, return_when="FIRST_COMPLETED")
                 for future in [each for each in waiting if each.done()]:
                     one = waiting.pop(future)

@@ -42,7 +42,7 @@ def cluster(tmp_path_factory):
     address = json.loads(file.read_text())["address"]
     with dask_jobs.connected(address) as client:
         client.wait_for_workers(2, timeout=60)
-    yield address, started[1:]
+    yield address, started
     for process in started:
         process.kill()
         process.wait()
@@ -164,7 +164,7 @@ def test_a_job_whose_worker_is_killed_is_continued_by_another_with_the_same_byte
         if not killed and state.exists() and len(json.loads(state.read_text())) >= 3:
             holder = json.loads((paths.job("smoke", "a") / ".lock").read_text())["process"]
             worker = psutil.Process(holder).ppid()
-            assert worker in [process.pid for process in cluster[1]]
+            assert worker in [process.pid for process in cluster[1][1:]]
             os.kill(worker, signal.SIGKILL)
             killed.append(holder)
 
@@ -190,3 +190,17 @@ def contents():
             *("state.json", "done.json", "started.json", "log.txt", ".lock")
         }
     return found
+
+
+def test_a_scheduler_that_ends_is_named_and_leaves_no_process(cluster):
+    file = paths.job("smoke", "a") / "pid.txt"
+
+    def end(progress):
+        if file.exists():
+            cluster[1][0].kill()
+
+    with pytest.raises(
+        InputError, match=rf"^The Dask scheduler {cluster[0]} has ended or given up the jobs; "
+    ):
+        jobs.run([jobs.Job("a", "toy_jobs:sleep", {"seconds": 60}, 1)], "smoke", "sft", watch=end)
+    assert not psutil.pid_exists(int(file.read_text()))
