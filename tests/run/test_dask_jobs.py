@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
@@ -28,7 +29,7 @@ def cluster(tmp_path_factory):
 
     def start(kind, *options):
         with (folder / f"{kind}-{len(started)}.txt").open("w") as log:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
+            command = [sys.executable, "-m", f"{distributed.__name__}.cli.dask_{kind}", *options]
             command += ["--no-dashboard"] if kind == "worker" else ["--no-dashboard", "--no-show"]
             started.append(subprocess.Popen(command, cwd=folder, env=outside, stdout=log, stderr=log))
 
