@@ -142,8 +142,6 @@ def train(
             temperature=config.temperature,
             max_completion_length=config.max_new_tokens,
             disable_dropout=True,
-            ddp_find_unused_parameters=False,
-            ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
             **trainer_options(model, folder, config.seed, config.checkpoint_every),
         ),
     )
@@ -154,7 +152,7 @@ def train(
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-class SEPOTrainer(RowLoss, GRPOTrainer):
+class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
