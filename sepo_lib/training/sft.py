@@ -14,6 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from sepo_lib import adapters
 from sepo_lib.chat import examples, templates
 from sepo_lib.play import models
 from sepo_lib.play.engines.answer_loss import AnswerLoss
@@ -90,7 +91,7 @@ def train(
     trained = trainer.model
     if lora:
         trained.save_pretrained(folder / "adapter")
-        trained = trained.merge_and_unload()
+        trained = adapters.merge(trained)
     trained.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     return [{"step": row.pop("step"), **_numbers(row)} for row in trainer.state.log_history if "loss" in row]
@@ -115,6 +116,7 @@ def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_
         "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
         "use_cpu": model.device.type == "cpu",
         "activation_checkpointing": False,
+        "router_aux_loss_coef": 0.0,  # experts are not balanced: no loss here has a term for it
     }
 
 
