@@ -4,32 +4,28 @@ import os
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib import adapters
 from sepo_lib.config import bundled, model_folder
+from sepo_lib.pretrained import adapters, loading
 
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, in eval mode on `device()`, and its tokenizer.
 
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
-    natively). Raises errors as `bundled.resolve` and `model_folder.check_intact` do.
+    natively). Raises errors as `bundled.resolve`, `model_folder.check_intact` and `loading.read` do.
     """
     folder = bundled.resolve(name)
     model_folder.check_intact(folder)
-    where = str(folder)
     disable_progress_bar()
     if (base := model_folder.base_of(folder)) is not None:
         model, tokenizer = load(base, dtype)
-        return adapters.merge(PeftModel.from_pretrained(model, where)).eval(), tokenizer
+        return adapters.merge(PeftModel.from_pretrained(model, str(folder))).eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if _bfloat16_is_native() else "float32"
-    tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = loading.read(folder, getattr(torch, dtype))
     return model.to(device()).eval(), tokenizer
 
 

@@ -14,11 +14,11 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from sepo_lib import adapters
 from sepo_lib.chat import examples, templates
 from sepo_lib.play import models
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
+from sepo_lib.pretrained import adapters
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def train(
     trained = trainer.model
     if lora:
         trained.save_pretrained(folder / "adapter")
+        tokenizer.save_pretrained(folder / "adapter")
         trained = adapters.merge(trained)
     trained.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

@@ -22,12 +22,13 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     progress.doing("loading the model")
     model, tokenizer, _ = load_policy(job.model, **job.sampling)
     examples = demonstration_files.load(paths.root() / job.data, sorted(job.data_sha256), "train")
+    adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
     if job.train["lora"]:
         facts = {"data": job.data, "data_sha256": job.data_sha256, "train": job.train}
-        facts |= {"sampling": job.sampling, "run": job.labels}
+        facts |= {"sampling": job.sampling, "run": job.labels, "adapted": adapted}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
     progress.doing("loading the trained model")
     _, _, policy = load_policy(str(folder / "model"), **job.sampling)

@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,19 @@ class Adapted(NamedTuple):
     left: dict[str, torch.nn.Module]
     mixers: dict[str, torch.nn.Module]
 
+    def names(self, left: bool = False) -> list[str]:
+        """The last parts of the names of the layers, each once; with `left`, of those that are left out."""
+        return sorted({name.rsplit(".", 1)[-1] for name in (self.left if left else self.layers)})
+
+    def share(self) -> float:
+        """The share of the mixers' weights that is adapted. Biases and norms do not count."""
+        weights = {p for mixer in self.mixers.values() for p in mixer.parameters() if p.ndim > 1}
+        return self.size() / sum(p.numel() for p in weights)
+
+    def size(self) -> int:
+        """The number of weights of the adapted layers."""
+        return sum(layer.weight.numel() for layer in self.layers.values())
+
 
 def targets(model: PreTrainedModel) -> Adapted:
     """Every linear layer inside the token mixers of the language model, which are in each decoder layer the
@@ -51,12 +64,16 @@ def targets(model: PreTrainedModel) -> Adapted:
     decoder = next(part for part in parts if isinstance(part, PreTrainedModel) and part is not model)
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     found = Adapted({}, {}, dict(_mixers(decoder, prefix)))
-    uses = Counter(layer.weight for layer in _linear(found.mixers.values()))
-    for name, mixer in found.mixers.items():
-        for place, layer in mixer.named_modules(prefix=name):
-            if isinstance(layer, torch.nn.Linear | Conv1D):
-                free = uses[layer.weight] == 1 and _trains(mixer, place.removeprefix(f"{name}."))
-                (found.layers if free else found.left)[place] = layer
+    linear = {
+        (name, place): layer
+        for name, mixer in found.mixers.items()
+        for place, layer in mixer.named_modules()
+        if isinstance(layer, torch.nn.Linear | Conv1D)
+    }
+    uses = Counter(layer.weight for layer in set(linear.values()))
+    for (name, place), layer in linear.items():
+        free = uses[layer.weight] == 1 and _trains(found.mixers[name], place)
+        (found.layers if free else found.left)[f"{name}.{place}"] = layer
     if not found.layers:
         raise InputError(
             f"LoRA finds no linear layer to adapt in the attention of {type(model).__name__}; choose another "
@@ -67,18 +84,17 @@ def targets(model: PreTrainedModel) -> Adapted:
 
 def described(model: PreTrainedModel, rank: int) -> str:
     """What LoRA of this rank adapts in `model`, and what share of it that is, in one line."""
-    found = targets(model)
+    found, whole = targets(model), model.num_parameters()
     mixers = sorted({type(mixer).__name__ for mixer in found.mixers.values()})
-    within = sum(p.numel() for p in _matrices(found.mixers.values()))
-    adapted = sum(layer.weight.numel() for layer in found.layers.values())
-    trained, all_weights = sum(rank * sum(m.weight.shape) for m in found.layers.values()), model.num_parameters()
+    trained = sum(rank * sum(layer.weight.shape) for layer in found.layers.values())
     text = (
-        f"LoRA adapts {len(found.layers)} linear layers ({_ends(found.layers)}) in {len(found.mixers)} token "
-        f"mixers ({', '.join(mixers)}): {_percent(adapted, within)} of the weights of the mixers, "
-        f"{_percent(adapted, all_weights)} of the weights of the model. It trains {trained:,} parameters, "
-        f"{_percent(trained, all_weights)} of the model's {all_weights:,}."
+        f"LoRA adapts {len(found.layers)} linear layers ({', '.join(found.names())}) in the "
+        f"{len(found.mixers)} modules {', '.join(mixers)}. They hold {found.share():.1%} of the weights of these "
+        f"modules and {found.size() / whole:.1%} of all {whole:,} weights of the model. It trains {trained:,} "
+        f"weights of its own ({trained / whole:.2%})."
     )
-    return text + (f" Without an adapter: {_ends(found.left)}." if found.left else "")
+    left = ", ".join(found.names(left=True))
+    return text + (f" It cannot adapt {left} in these modules." if left else "")
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
@@ -131,20 +147,3 @@ def _trains(mixer: torch.nn.Module, place: str) -> bool:
 @functools.cache
 def _source(kind: type) -> str:
     return inspect.getsource(kind)
-
-
-def _linear(modules: Iterable[torch.nn.Module]) -> set[torch.nn.Module]:
-    return {m for module in modules for m in module.modules() if isinstance(m, torch.nn.Linear | Conv1D)}
-
-
-def _matrices(modules: Iterable[torch.nn.Module]) -> set[torch.nn.Parameter]:
-    """The distinct weights of the modules that multiply: not their biases and norms."""
-    return {p for module in modules for p in module.parameters() if p.ndim > 1}
-
-
-def _ends(layers: dict[str, torch.nn.Module]) -> str:
-    return ", ".join(sorted({name.rsplit(".", 1)[-1] for name in layers}))
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.3g}%"
