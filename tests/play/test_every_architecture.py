@@ -46,7 +46,8 @@ def logits(model):
 
 
 def sampled(policy):
-    ((_, prompt),) = policy.encode([[{"role": "user", "content": "State."}]])
+    chat = [{"role": "system", "content": "Rules."}, {"role": "user", "content": "State."}]
+    ((_, prompt),) = policy.encode([chat])
     return policy.engine.sample([prompt], np.array([[0.3, 0.6, 0.9]]), 0.8)[0].ids
 
 
@@ -58,7 +59,7 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
     if models.device().type == "cpu":
         row = tiny_architectures.row(kind, model, engines.make(model, tokenizer))
         assert row in tiny_architectures.written()
-    before = logits(model)
+    before, layers = logits(model), models.lora(model, **LORA).target_modules
 
     config = sepo.SEPOConfig(
         game=games.get("kuhn"),
@@ -83,7 +84,7 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
     trained = logits(model)
     assert (trained - before).abs().max() > 1e-4
     reached = [bool(p.any()) for name, p in model.named_parameters() if "lora_B" in name]
-    assert len(reached) == len(models.lora(model, **LORA).target_modules) and all(reached)
+    assert len(reached) == len(layers) and all(reached)
 
     merged, _, again = load_policy(str(tmp_path / "model"), "float32", 0.8, 4, "generate")
     assert torch.allclose(logits(merged), trained, atol=1e-5)
