@@ -96,7 +96,10 @@ def row(kind, model, engine):
 
 def table(rows):
     """The block of docs/MODELS.md with these rows, one for every architecture."""
-    head = ["| architecture | engine | LoRA adapts | share of the attention's weights |", "| --- | --- | --- | --- |"]
+    head = [
+        "| architecture | engine | LoRA adapts | share of the attention's weights |",
+        "| --- | --- | --- | --- |",
+    ]
     return "\n".join([BEGIN, *head, *rows, END])
 
 

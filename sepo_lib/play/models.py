@@ -10,6 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 from sepo_lib.config import bundled, model_folder
 from sepo_lib.pretrained import adapters, loading
 
+
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, in eval mode on `device()`, and its tokenizer.
 
@@ -36,7 +37,7 @@ def device() -> torch.device:
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
-    """LoRA on the attention projections of the language model. Raises InputError as `adapters.targets` does."""
+    """LoRA on the attention projections of the language model. Raises errors as `adapters.targets` does."""
     layers = sorted(adapters.targets(model).layers)
     return LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=layers, task_type="CAUSAL_LM"

@@ -89,9 +89,9 @@ def described(model: PreTrainedModel, rank: int) -> str:
     trained = sum(rank * sum(layer.weight.shape) for layer in found.layers.values())
     text = (
         f"LoRA adapts {len(found.layers)} linear layers ({', '.join(found.names())}) in the "
-        f"{len(found.mixers)} modules {', '.join(mixers)}. They hold {found.share():.1%} of the weights of these "
-        f"modules and {found.size() / whole:.1%} of all {whole:,} weights of the model. It trains {trained:,} "
-        f"weights of its own ({trained / whole:.2%})."
+        f"{len(found.mixers)} modules {', '.join(mixers)}. They hold {found.share():.1%} of the weights of "
+        f"these modules and {found.size() / whole:.1%} of all {whole:,} weights of the model. It trains "
+        f"{trained:,} weights of its own ({trained / whole:.2%})."
     )
     left = ", ".join(found.names(left=True))
     return text + (f" It cannot adapt {left} in these modules." if left else "")
@@ -119,7 +119,9 @@ def _mixers(
     """
     for key, child in module.named_children():
         place = f"{name}.{key}" if name else key
-        is_layer = isinstance(child, GradientCheckpointingLayer) or type(child).__name__.endswith("DecoderLayer")
+        is_layer = isinstance(child, GradientCheckpointingLayer) or type(child).__name__.endswith(
+            "DecoderLayer"
+        )
         if isinstance(child, PreTrainedModel):
             continue
         if in_layer and not is_layer and _MIXING & set(inspect.signature(child.forward).parameters):
