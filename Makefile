@@ -4,15 +4,23 @@
 #   make reproduce PROFILE=smoke            the same notebooks in a few minutes
 #   make reproduce GAMES=ipd,kuhn SEEDS=1,2 a part of it, as a run of its own: laptop-ipd-kuhn-seeds-1-2
 
-PROFILE ?=#         smoke, laptop, smollm2, study or paper (sepo_lib/config/profiles.yaml); laptop by default
+PROFILE ?=#         smoke, laptop, smollm2, gpu, study or paper (sepo_lib/config/profiles.yaml); laptop by default
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn; all by default
 STEPS   ?=#         training steps of SFT and SEPO
+SFT_DATA ?=#        a file or folder of chat examples for SFT, in the place of the demonstrations (docs/data.md)
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
+REPORT_TO ?=#       tensorboard, wandb or trackio: where the trainers send their metrics; none by default
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
 AGAINST ?=#         verify: the run to compare with
 KILLS   ?=#         torture: the number of kills
+DATA    ?=#         audit: a file or folder of chat examples; the kit's demonstrations by default
+OUT     ?=#         audit: a .csv file for the whole table
+WHAT    ?=#         push: demonstrations, or the folder of a job or of a model
+TO      ?=#         push: the repository on the hub, such as org/name
+BASE    ?=#         push: the repository of the base model of an adapter, where that is a folder here
+DRY_RUN ?=#         push: yes lists what would be pushed, and pushes nothing
 
 # ----------------------------------------------------------------------------------------- options
 #
@@ -21,8 +29,8 @@ KILLS   ?=#         torture: the number of kills
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS RUN REUSE
-override OPTIONS := $(OF_RUNS) AGAINST KILLS
+override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS SFT_DATA RUN REUSE REPORT_TO
+override OPTIONS := $(OF_RUNS) AGAINST KILLS DATA OUT WHAT TO BASE DRY_RUN
 
 USES_reproduce := $(OF_RUNS)
 USES_study     := $(filter-out PROFILE,$(OF_RUNS))
@@ -34,6 +42,8 @@ USES_document  := PROFILE RUN
 USES_verify    := PROFILE RUN AGAINST
 USES_remeasure := PROFILE RUN
 USES_bench     := MODEL
+USES_audit     := DATA OUT
+USES_push      := WHAT TO BASE DRY_RUN
 USES_lock      := LOCK
 USES_help      := $(OPTIONS)
 
@@ -108,15 +118,15 @@ DOCS := .cache/docs
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench docs lock clean
+.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench audit push docs lock clean
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO"
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --reuse="$$REUSE"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO"
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -146,6 +156,12 @@ verify: env  ## Check a run against its manifest, or AGAINST=<run> against anoth
 bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; default both)
 	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model="$$MODEL"
 
+audit: env  ## Audit chat examples: duplicates, refused answers, reasons that contradict the state (DATA=, OUT=)
+	@$(KIT) audit --out="$$OUT" $${DATA:+-- "$$DATA"}
+
+push: env  ## Push demonstrations, an adapter or a model to a hub (WHAT= TO=org/name; DRY_RUN=yes only lists them)
+	@exec env SEPO_MAKE=$$PPID $(ONLINE) $(PYTHON) -m sepo_lib push --what="$$WHAT" --to="$$TO" --base="$$BASE" --dry-run="$$DRY_RUN"
+
 docs: $(DOCS)/requirements-docs.lock  ## Build the documentation site in docs/_build/html; nothing is executed
 	@rm -rf docs/_api
 	@$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -c docs . docs/_build/html
@@ -163,7 +179,7 @@ clean:  ## Remove what runs have made, except what git holds
 	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [RUN=] [REUSE=yes]'
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [RUN=] [REUSE=yes] [REPORT_TO=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A supported Python, which makes the environment (sepo_lib/config/environment.py). Where none is found, uv brings one.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import bundled, caches, disk, files, paths, profiles
+from sepo_lib.config import bundled, caches, disk, files, paths, profiles, tracking
 from sepo_lib.config.command_line import Parser, filled, whole
 from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known, plain
@@ -24,6 +24,7 @@ from sepo_lib.run import (
     provenance,
     replaced,
     runs,
+    sft_data,
     unchanged,
 )
 
@@ -70,7 +71,9 @@ def parser() -> Parser:
     one.add_argument("--seeds", help="training seeds, such as 11,12,13")
     one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
     one.add_argument("--steps", help="training steps of SFT and SEPO")
+    one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
     one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
+    one.add_argument("--report-to", help=f"{', '.join(tracking.TRACKERS)}: trackers of the trainers' metrics")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -103,6 +106,16 @@ def parser() -> Parser:
     text = "Measure the speed of play and training against plain generate."
     one = add("bench", bench, text, profile=False)
     one.add_argument("--model", help=f"{' or '.join(profiles.MODELS)} (default: both)")
+    text = "Count what chat examples teach: duplicates, refused answers, reasons that contradict the state."
+    one = add("audit", audit, text, profile=False)
+    one.add_argument("data", nargs="*", type=filled, help="files or folders (default: data/sft)")
+    one.add_argument("--out", help="a .csv file for the whole table")
+    text = "Push demonstrations, an adapter or a model, with its card, to a hub."
+    one = add("push", push, text, profile=False)
+    one.add_argument("--what", help="demonstrations, or the folder of a job or of a model")
+    one.add_argument("--to", help="the repository on the hub, such as org/name")
+    one.add_argument("--base", help="the repository of the base model of an adapter, where that is a folder")
+    one.add_argument("--dry-run", help="yes: list what would be pushed, and push nothing")
     text = "Print every hyperparameter, its value in each profile, and why."
     add("profiles", show_profiles, text, profile=False)
     return made
@@ -141,8 +154,13 @@ def reproduce(options: argparse.Namespace) -> int:
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
-    given = {name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps")}
+    given = {
+        name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps", "sft_data")
+    }
     settings = runs.settings(options.run, options.profile, **given)
+    tracking.use(options.report_to)
+    if settings.sft_data:
+        sft_data.described(settings.sft_data)  # examples that cannot be used are an error before any work
     missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
     if missing:
         raise MissingError(
@@ -156,7 +174,7 @@ def reproduce(options: argparse.Namespace) -> int:
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
     parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
-    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games")}
+    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games", "sft_data")}
     parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
     with lock.held(settings.run, "make reproduce"):
         changes = unchanged.changes(settings)
@@ -284,11 +302,14 @@ def study_tables(options: argparse.Namespace) -> int:
 
 
 def document(options: argparse.Namespace) -> int:
-    """Write the numbers of a run into the documents that show it. docs/CLAIMS.md shows every run."""
-    profile = _existing(options)
-    from sepo_lib.report import authors_page, claims_page, documents
+    """Write the numbers of a run into the documents that show it.
 
-    updates = [("docs/CLAIMS.md", claims_page.update)]
+    docs/CLAIMS.md shows every run. docs/data.md shows the audit, which belongs to no run.
+    """
+    profile = _existing(options)
+    from sepo_lib.report import authors_page, claims_page, data_page, documents
+
+    updates = [("docs/CLAIMS.md", claims_page.update), ("docs/data.md", data_page.update)]
     if profile == documents.PROFILE:
         updates.append(("README.md", lambda: documents.update(profile)))
     if profile == documents.STUDY:
@@ -386,6 +407,29 @@ def bench(options: argparse.Namespace) -> int:
     suites.run([options.model] if options.model else list(suites.SUITES))
     bench_page.update()
     print("\n".join(bench_page.verdicts(suites.kept("bench"))))
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Audit chat examples; see `sepo_lib.run.data_audit`."""
+    from sepo_lib.run import data_audit
+
+    print(data_audit.run(options.data or None, options.out or None))
+    return 0
+
+
+def push(options: argparse.Namespace) -> int:
+    """Push to a hub, or say what would be pushed; see `sepo_lib.run.push`."""
+    from sepo_lib.run import push as pushing
+
+    if options.dry_run not in (None, "", "no", "yes"):
+        raise InputError(f"DRY_RUN must be yes or no, not '{options.dry_run}'.")
+    upload = pushing.prepare(options.what or "", options.to or "", options.base or None)
+    print(upload.text())
+    if options.dry_run == "yes":
+        print("Nothing was pushed, because this is a dry run.")
+    else:
+        print(f"Pushed: {upload.push()}")
     return 0
 
 

@@ -1,16 +1,35 @@
-"""What takes longest goes first, so that nothing is left for one worker alone at the end."""
+"""What takes longest goes first, so that nothing is left for one worker alone at the end.
+
+`pytest -m device` is the list of tests for a machine with a GPU: all that load a model (docs/gpu.md).
+"""
 
 import os
+from pathlib import Path
+
+import pytest
 
 LONGEST = "test_notebooks.py"  # its notebooks run one after the other
+#: Folders and files with the tests that run models. They run on a CPU as well.
+ON_DEVICE = ("play", "training", "measure", "studies/test_gradient.py", "bench")
+TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the notebooks."""
+    """Begin with the notebooks; mark what runs models."""
     items.sort(key=lambda item: item.path.name != LONGEST)
+    for item in items:
+        inside = (item.path.is_relative_to(TESTS / name) for name in ON_DEVICE)
+        if any(inside) or item.get_closest_marker("cuda"):
+            item.add_marker(pytest.mark.device)
 
 
 def pytest_runtest_setup(item):
-    """A worker with any other file gives way to them where both want the processor."""
+    """Skip what needs CUDA where there is none. A worker with any other file than the notebooks gives way to
+    them where both want the processor."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU with CUDA")
     if item.path.name != LONGEST and "PYTEST_XDIST_WORKER" in os.environ and not os.nice(0):
         os.nice(5)

@@ -28,6 +28,7 @@ def root(tmp_path, monkeypatch):
         "sepo_lib.report.documents.update", lambda profile: None
     )  # needs a whole run: test_notebooks
     monkeypatch.setattr("sepo_lib.report.claims_page.update", lambda: None)  # the same
+    monkeypatch.setattr("sepo_lib.report.data_page.update", lambda: None)  # needs a committed table
     paths.notebooks().mkdir()
     return tmp_path
 
@@ -235,7 +236,7 @@ def test_the_module_is_a_command():
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert (
-        done.stderr == "error: There is no profile 'big'; choose from smoke, laptop, smollm2, paper, study.\n"
+        done.stderr == "error: There is no profile 'big'; choose from smoke, laptop, smollm2, gpu, paper, study.\n"
     )
 
 

@@ -38,12 +38,18 @@ def make(tmp_path):
 @pytest.mark.parametrize("typed", TYPED)
 def test_a_value_is_neither_expanded_nor_evaluated(make, typed):
     options = {"profile": "PROFILE", "run": "RUN", "model": "MODEL", "games": "GAMES", "seeds": "SEEDS"}
-    options |= {"steps": "STEPS", "reuse": "REUSE"}
+    options |= {"steps": "STEPS", "sft-data": "SFT_DATA", "reuse": "REUSE", "report-to": "REPORT_TO"}
     expected = ["reproduce", *(f"--{name}={typed}" for name in options), ""]
     assert make("reproduce", *(f"{name}={typed}" for name in options.values())).stdout.split("\0") == expected
     assert make("reproduce", **dict.fromkeys(options.values(), typed)).stdout.split("\0") == expected
     assert make("verify", f"AGAINST={typed}").stdout.split("\0")[-2] == f"--against={typed}"
     assert make("bench", f"MODEL={typed}").stdout.split("\0")[-2] == f"--model={typed}"
+    assert make("audit", f"DATA={typed}", f"OUT={typed}").stdout.split("\0") == [
+        *("audit", f"--out={typed}", "--", typed, "")
+    ]
+    options = {"what": "WHAT", "to": "TO", "base": "BASE", "dry-run": "DRY_RUN"}
+    pushed = make("push", *(f"{name}={typed}" for name in options.values())).stdout.split("\0")
+    assert pushed == ["push", *(f"--{name}={typed}" for name in options), ""]
     assert [file.name for file in make.folder.iterdir()] == ["python"]
 
 

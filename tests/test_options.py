@@ -16,6 +16,7 @@ NEEDED = {
     "crossplay": {"--game": "split", "--models": "a=nano"},
     "verify": {"--run": "mine"},
     "figures": {"--run": "mine"},
+    "push": {"--what": "demonstrations", "--to": "org/name"},
 }
 #: No option takes one of these.
 HOSTILE = [
@@ -49,6 +50,11 @@ CAN_BE_EMPTY = {
     "--reuse",
     "--groups",
     "--against",
+    "--sft-data",
+    "--report-to",
+    "--out",
+    "--base",
+    "--dry-run",
 }
 
 
@@ -149,6 +155,19 @@ def test_an_option_that_is_given_twice_or_cut_short_is_refused(command, option, 
         ),
         ("reproduce --seeds 1,1", "The seed 1 is given twice; name each one once."),
         ("reproduce --reuse maybe", "REUSE must be yes or no, not 'maybe'."),
+        ("reproduce --sft-data none", "sft_data must be a file or a folder of chat examples, not 'none'; "),
+        (
+            "reproduce --sft-data notebooks",
+            "notebooks holds no examples: needed are files that end with .jsonl",
+        ),
+        (
+            "reproduce --report-to mlflow",
+            "There is no tracker 'mlflow'; REPORT_TO takes tensorboard, wandb, ",
+        ),
+        ("audit none", "There is no file or folder none; pass one with chat examples."),
+        ("audit notebooks --out table", "OUT must be a .csv file in a folder that exists, not 'table'."),
+        ("push --what notebooks --to me", "TO must be a repository on the hub, such as org/name, not 'me'."),
+        ("push --dry-run maybe", "DRY_RUN must be yes or no, not 'maybe'."),
         (
             "study-tables --groups 81",
             "The number of groups must be a multiple of 40, or an even number below 80",

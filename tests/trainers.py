@@ -42,7 +42,7 @@ def first_batch(tmp_path, monkeypatch, inspect, **changes):
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for p in trainer.model.parameters():
-                p.add_(0.05 * p.std().nan_to_num() * torch.randn(p.shape, generator=generator))
+                p.add_(0.05 * p.std().nan_to_num() * torch.randn(p.shape, generator=generator).to(p.device))
         trainer.current_gradient_accumulation_steps = 1  # as in training
         inspect(trainer)
 
@@ -70,14 +70,15 @@ def numpy_rows(trainer, batch):
     width = batch["completion_ids"].size(1)
     with torch.no_grad():
         logps = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width)[0]
-    weights = batch["tool_mask"][:, 0].double()
+    batch = {name: tensor.double().cpu() for name, tensor in batch.items()}
+    logps, weights = logps.double().cpu(), batch["tool_mask"][:, 0]
     return Rows(
-        logps.double().numpy(),
-        batch.get("ref_per_token_logps", logps).double().numpy(),
+        logps.numpy(),
+        batch.get("ref_per_token_logps", logps).numpy(),
         batch["completion_mask"].numpy(),
-        (batch["advantages"].double() * weights).numpy(),
+        (batch["advantages"] * weights).numpy(),
         weights.round().numpy(),
-        batch["old_per_token_logps"].double().numpy() if "old_per_token_logps" in batch else None,
+        batch["old_per_token_logps"].numpy() if "old_per_token_logps" in batch else None,
     )
 
 
@@ -90,12 +91,12 @@ def log_probabilities(model, rows, temperature):
     """Log-probabilities (nats) of the tokens of each (prompt, answer), by a plain forward pass of all that
     are distinct."""
     distinct = list(dict.fromkeys((tuple(prompt), tuple(answer)) for prompt, answer in rows))
-    lines = [torch.tensor([*prompt, *answer]) for prompt, answer in distinct]
+    lines = [torch.tensor([*prompt, *answer], device=model.device) for prompt, answer in distinct]
     logits = model(torch.nn.utils.rnn.pad_sequence(lines, batch_first=True)).logits / temperature
     found = {}
     for b, (prompt, answer) in enumerate(distinct):
         logps = logits[b, len(prompt) - 1 : len(prompt) + len(answer) - 1].log_softmax(dim=-1)
-        found[prompt, answer] = logps.gather(1, torch.tensor(answer)[:, None])[:, 0]
+        found[prompt, answer] = logps[range(len(answer)), answer]
     return [found[tuple(prompt), tuple(answer)] for prompt, answer in rows]
 
 
@@ -128,7 +129,8 @@ class Reference:
             if not decision.parsed:
                 totals = torch.stack([next(direct).sum() for _ in words])
                 action = totals.log_softmax(0)[words.index(decision.action)]
-                self.logp_D = self.logp_D.index_add(0, torch.tensor([number]), action[None])
+                at = torch.tensor([number], device=action.device)
+                self.logp_D = self.logp_D.index_add(0, at, action[None])
 
     def gradient(self, policy_term, beta=0.0):
         """Of policy term plus beta times KL, each over the number of all decisions."""
@@ -140,7 +142,8 @@ class Reference:
 def advantages_of(trainer, given):
     """The advantages of all decisions in one vector, 0 for what the arm leaves out."""
     pairs = zip(trainer.last_episodes, given, strict=True)
-    return torch.cat([torch.zeros(len(e.decisions)) if a is None else torch.tensor(a) for e, a in pairs])
+    found = torch.cat([torch.zeros(len(e.decisions)) if a is None else torch.tensor(a) for e, a in pairs])
+    return found.to(trainer.model.device)
 
 
 def assert_close(mine, expected):

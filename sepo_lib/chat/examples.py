@@ -1,8 +1,9 @@
 """Examples of supervised fine-tuning as tokens: those of play, or an error that names the problem."""
 
+import functools
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
@@ -20,15 +21,16 @@ def prepare(
     (`templates.end_of_answer`). The labels are -100 in the prompt. Whitespace that the chat template writes
     between answer and end token is not trained on. `end_ids` are further tokens that end play. Nothing else
     is cut or left out. Raises ValueError for data that cannot be trained on, with the number of bad examples,
-    the index of the first and the remedy.
+    the first and the remedy. The first is named by its column `place`, or else by its index.
     """
     if not len(dataset):
         raise ValueError("There are no examples to train on; check how the data were made or filtered.")
-    chats = _chats(dataset)
+    refuse = functools.partial(_refuse, dataset["place"] if "place" in dataset.column_names else None)
+    chats = _chats(dataset, refuse)
     keys = [json.dumps(chat) for chat in chats]
     distinct = dict(zip(keys, chats, strict=True))
     texts_of = dict(zip(distinct, _texts(tokenizer, list(distinct.values())), strict=True))
-    _refuse(
+    refuse(
         [not _is_whole(distinct[key], *texts_of[key]) for key in keys],
         "have text that the chat template leaves out or refuses, such as a thought or a later system message",
         "write it elsewhere or remove it",
@@ -38,12 +40,12 @@ def prepare(
     ends = {*end_ids, tokenizer.eos_token_id, templates.end_of_answer(tokenizer)}
     early = [next((token for token in answer[:-1] if token in ends), None) for _, answer in rows]
     first = next((tokenizer.decode([token]) for token in early if token is not None), "")
-    _refuse(
+    refuse(
         [token is not None for token in early],
         f"have the end token {first!r} in the answer, where play would stop",
         "remove it from the answers",
     )
-    _refuse(
+    refuse(
         [len(prompt) + len(answer) > max_length for prompt, answer in rows],
         f"are longer than {max_length} tokens",
         "shorten or remove them, or raise max_length (the hyperparameter `sft_max_length`)",
@@ -56,10 +58,10 @@ def prepare(
     )
 
 
-def _chats(dataset: Dataset) -> list[list[Mapping]]:
+def _chats(dataset: Dataset, refuse: Callable[..., None]) -> list[list[Mapping]]:
     """Every example as one chat of messages with role and content that ends with the answer."""
     columns = dataset[:]
-    _refuse(
+    refuse(
         [columns.keys() >= {"prompt", "completion", "messages"}] * len(dataset),
         "have both prompt and completion, and messages",
         "remove the columns that are not to be trained on",
@@ -74,20 +76,18 @@ def _chats(dataset: Dataset) -> list[list[Mapping]]:
             f"SFT needs the columns prompt and completion, or messages, and found {sorted(columns)}; rename "
             "the columns or convert the data to chats."
         )
-    _refuse(
+    refuse(
         [not _is_chat(chat) for chat in chats],
         "are not a prompt of messages with role and content and one assistant message behind it",
         "convert them to chats that end with the answer",
     )
     more = [sorted({key for m in chat for key in m.keys() - {"role", "content"} if m[key]}) for chat in chats]
-    _refuse(
+    refuse(
         [bool(keys) for keys in more],
         f"have messages with more than role and content ({', '.join(next(filter(None, more), []))})",
         "write all that is to be trained on into content",
     )
-    _refuse(
-        [not chat[-1]["content"].strip() for chat in chats], "have an empty answer", "fill or remove them"
-    )
+    refuse([not chat[-1]["content"].strip() for chat in chats], "have an empty answer", "fill or remove them")
     return [[{"role": m["role"], "content": m["content"]} for m in chat] for chat in chats]
 
 
@@ -101,9 +101,10 @@ def _is_chat(chat: Sequence) -> bool:
     return len(chat) > 1 and all(texts) and chat[-1]["role"] == "assistant"
 
 
-def _refuse(bad: Sequence[bool], problem: str, remedy: str) -> None:
+def _refuse(places: Sequence[str] | None, bad: Sequence[bool], problem: str, remedy: str) -> None:
     if any(bad):
-        where = f"(the first: index {bad.index(True)})"
+        first = bad.index(True)
+        where = f"(the first: {places[first] if places else f'index {first}'})"
         raise ValueError(f"{sum(bad)} of {len(bad)} examples {problem} {where}; {remedy}.")
 
 

@@ -156,10 +156,10 @@ def run_name(
 
 
 def overrides(settings: Settings) -> dict[str, Any]:
-    """The model, games, seeds and steps in which `settings` differ from their profile, by name."""
+    """The model, games, seeds, steps and data in which `settings` differ from their profile, by name."""
     own = load(settings.profile, model=settings.model)
     found = {} if settings.model == _value("model", settings.profile, None) else {"model": settings.model}
-    names = ("games", "seeds", "sft_steps", "sepo_steps")
+    names = ("games", "seeds", "sft_steps", "sepo_steps", "sft_data")
     return found | {n: getattr(settings, n) for n in names if getattr(settings, n) != getattr(own, n)}
 
 
@@ -206,8 +206,9 @@ def _made_name(profile: str, changed: Mapping[str, Any]) -> str:
     """The profile and what was changed, in the order of profiles.yaml: laptop-ipd-kuhn-seeds-1-2-steps-30."""
     parts = {key: _told({key: changed[key]}) for key in hyperparameters() if key in changed}
     if "model" in parts:
-        model = Path(changed["model"])
-        parts["model"] = f"{model.name} {_digest(str(model))[:6]}" if model.is_absolute() else str(model)
+        parts["model"] = _place(changed["model"])
+    if "sft_data" in parts:
+        parts["sft_data"] = f"sft data {_place(changed['sft_data'])}"
     if "games" in parts:
         everything = set(changed["games"]) == set(domains.GAMES)
         parts["games"] = "all games" if everything else spell(changed["games"])
@@ -218,6 +219,12 @@ def _made_name(profile: str, changed: Mapping[str, Any]) -> str:
     if len(name) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME - 9].rstrip('-')}-{_digest(name)[:8]}"
+
+
+def _place(text: str) -> str:
+    """A model or a path; of a path on this machine its last part, with a digest of the others."""
+    path = Path(text)
+    return f"{path.name} {_digest(text)[:6]}" if path.is_absolute() else text
 
 
 def _digest(text: str) -> str:

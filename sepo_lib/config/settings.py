@@ -91,6 +91,7 @@ class Settings:
     rebuild_base: bool
     pretrain_steps: int
     sft_games: tuple[str, ...]
+    sft_data: str | None
     sft_steps: int | None
     sft_epochs: int
     sft_batch: int
@@ -113,7 +114,8 @@ class Settings:
     temperature: float
     max_new_tokens: int
     engine: str
-    micro_batches: int
+    micro_batches: int | None
+    gradient_checkpointing: str
     checkpoint_every: int
 
     # Evaluation

@@ -6,16 +6,19 @@ A range is text such as "above 0 and at most 1". It is compared with numbers and
 import contextlib
 import math
 import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from sepo_lib import games
 from sepo_lib.config.errors import InputError
+from sepo_lib.config.root import root
 from sepo_lib.config.settings import Settings, frozen, hyperparameters, known, own_weights
-from sepo_lib.config.text import in_brief
+from sepo_lib.config.text import in_brief, is_one_line
 
 #: The keys of a value per stage, beside those of a value per game.
 STAGES = ("sft", "sepo")
@@ -123,6 +126,8 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
 def _one(name: str, value: Any) -> Any:
     """One value: a number in its range, one of the choices, or true or false."""
     base, choices = shape_of(name).base, _choices(name)
+    if name == "sft_data":
+        return _place(name, value)
     if choices is not None:
         known("switch" if name == "switches" else name.removesuffix("s"), value, choices)
         return value
@@ -131,6 +136,17 @@ def _one(name: str, value: Any) -> Any:
     if not isinstance(value, base):
         raise InputError(f"{name} must be {_WHAT[base]}, not '{in_brief(value)}'.")
     return value
+
+
+def _place(name: str, value: Any) -> str:
+    """A file or folder, from the root; its path with forward slashes, and without a slash at its end."""
+    text = str(value) if isinstance(value, str | Path) else ""
+    if not text.strip() or not is_one_line(text) or not os.path.exists(root() / text):
+        raise InputError(
+            f"{name} must be a file or a folder of chat examples, not '{in_brief(value)}'; docs/data.md says "
+            "what can be in it."
+        )
+    return Path(text).as_posix()
 
 
 def _choices(name: str) -> Any:

@@ -55,3 +55,9 @@ if device().type == "cpu":
     # Query heads that share keys and values read them in place. By default transformers copies keys and
     # values for every head when there is a mask, because some GPU kernels need it.
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
+elif device().type == "cuda" and os.environ.get("SEPO_DETERMINISTIC") == "yes":
+    # Where a kernel adds in any order, torch then takes a slower one that does not (docs/gpu.md). cuBLAS reads
+    # its variable when it starts. New tensors need not be filled for that.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False

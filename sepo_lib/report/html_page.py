@@ -101,6 +101,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "model": evaluation["model"].unique(),
         "games": [f"{findings.title(game)} ({game})" for game in figures.ordered_games(evaluation)],
         "training seeds": seeds,
+        "SFT data": settings.get("sft_data"),
         "SFT steps": settings.get("sft_steps"),
         "SEPO steps": by_game(settings.get("sepo_steps")),
         "rollouts per opponent": by_game(settings.get("rollouts_per_opponent")),

@@ -29,7 +29,7 @@ from sepo_lib.config.errors import InputError
 COUNTED = (
     *("thirdparty", "answers", "games", "method", "chat", "pretrained"),
     *("play", "measure", "training", "studies"),
-    *("run.steps", "run.base_model", "run.demonstration_files"),
+    *("run.steps", "run.base_model", "run.demonstration_files", "run.sft_data"),
 )
 
 #: The libraries whose versions can move a number of a job.

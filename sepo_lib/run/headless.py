@@ -17,7 +17,7 @@ from typing import Any
 
 from sepo_lib.config import disk, paths
 from sepo_lib.config.settings import Settings, spell
-from sepo_lib.run import endings, lock, provenance
+from sepo_lib.run import data_audit, endings, lock, provenance
 from sepo_lib.run.events import Follower, Progress
 from sepo_lib.run.workers import environment
 
@@ -68,6 +68,9 @@ def announce(settings: Settings) -> None:
     print(f"  games     {spell(settings.games)}")
     print(f"  seeds     {spell(settings.seeds)}")
     print(f"  steps     SFT {sft}, SEPO {spell(settings.sepo_steps)}")
+    if settings.sft_data:
+        print(f"  SFT data  {settings.sft_data}: {data_audit.used(settings.sft_data)}")
+        print(f"            {data_audit.in_brief(settings.sft_data)} (`make audit` says more)")
     print(f"  results   {folder(paths.results(run))}, {folder(paths.figures(run))}")
     print(f"  the run   {folder(paths.run(run))}")
     print(f"  expected  {expected}; finished jobs are not run again", flush=True)

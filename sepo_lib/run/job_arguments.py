@@ -86,6 +86,7 @@ def train_arguments(settings: Settings, game: str, steps: int, seed: int) -> dic
         "max_grad_norm": settings.max_grad_norm,
         "checkpoint_every": settings.checkpoint_every,
         "micro_batches": settings.micro_batches,
+        "gradient_checkpointing": settings.gradient_checkpointing,
         "seed": seed,
         "lora": lora_arguments(settings, "sepo"),
     }

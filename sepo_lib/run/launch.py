@@ -25,6 +25,9 @@ from sepo_lib.run import endings, jobs, lock, recipes, runs
 from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
 
+#: The options of `make reproduce` that a run can have been started with.
+_OF_RUN = ("model", "seeds", "games", "steps", "sft_data")
+
 
 def parser() -> Parser:
     """The options of the command; their choices come from the registries."""
@@ -38,8 +41,9 @@ def parser() -> Parser:
     made.add_argument("--arm", help=f"{', '.join(credit.ARMS)} (default: the arm of the preset)")
     made.add_argument("--pools", help="the pool set: paper or conflict (default: that of the run)")
     made.add_argument("--run", help="the name of the run (default: as `make reproduce` with these options)")
-    for name in ("model", "seeds", "games", "steps"):
-        made.add_argument(f"--{name}", help=f"{name} of the run, if it was started with this option")
+    for name in _OF_RUN:
+        option = f"--{name.replace('_', '-')}"
+        made.add_argument(option, help=f"{name} of the run, if it was started with this option")
     return made
 
 
@@ -49,7 +53,7 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
     Raises InputError listing the jobs of the run if there is no such job.
     """
     games.get(options.game)  # an unknown game is an error
-    given = {name: getattr(options, name) for name in ("model", "seeds", "games", "steps")}
+    given = {name: getattr(options, name) for name in _OF_RUN}
     settings = runs.settings(options.run, options.profile, **given)
     every = [
         *recipes.sepo_jobs(settings),

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sepo_lib import games
 from sepo_lib.config import disk, paths
@@ -24,7 +25,7 @@ from sepo_lib.config.profiles import (
 )
 from sepo_lib.measure import switches
 from sepo_lib.method import credit, seeds
-from sepo_lib.run import demonstration_files, model_files, replaced
+from sepo_lib.run import demonstration_files, model_files, replaced, sft_data
 from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
@@ -89,17 +90,13 @@ def base_jobs(settings: Settings) -> list[Job]:
 
 
 def sft_jobs(settings: Settings) -> list[Job]:
-    """One supervised fine-tuning per seed, on the demonstrations of all `sft_games` together.
+    """One supervised fine-tuning per seed: on `sft_data`, else on the demonstrations of all `sft_games`.
 
-    Raises MissingError naming the notebook to run first if the demonstrations of a game are missing.
+    Raises MissingError naming the notebook to run first if the demonstrations of a game are missing, and
+    InputError for examples of the user that cannot be trained on.
     """
-    folder = demonstrations_folder(settings)
-    try:
-        data = {game: demonstration_files.sha256(folder, game) for game in settings.sft_games}
-    except MissingError as error:
-        raise _unfinished(settings, "01_demonstrations", str(error)) from None
-    examples = settings.demonstrations_per_game * len(settings.sft_games) * 4 // 5
-    steps = settings.sft_steps or int(examples * settings.sft_epochs // settings.sft_batch)
+    data, examples = _sft_examples(settings)
+    steps = settings.sft_steps or settings.sft_epochs * -(-examples // settings.sft_batch)
     return [
         policy_job(
             f"sft/seed-{seed}",
@@ -110,8 +107,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                 model=settings.model,
                 model_sha256=model_files.sha256(settings.model),
                 evaluated_on=_evaluated_on(settings),
-                data=paths.relative(folder),
-                data_sha256=data,
+                **data,
                 train={
                     "steps": settings.sft_steps,
                     "epochs": settings.sft_epochs,
@@ -121,6 +117,7 @@ def sft_jobs(settings: Settings) -> list[Job]:
                     "seed": seeds.derive(seed, "sft"),
                     "lora": lora_arguments(settings, "sft"),
                     "micro_batches": settings.micro_batches,
+                    "gradient_checkpointing": settings.gradient_checkpointing,
                     "checkpoint_every": settings.sft_checkpoint_every,
                 },
             ),
@@ -471,6 +468,20 @@ def _ablation_recipe(settings: Settings, game: str, pools: str, preset: str, arm
     steps, size = _ablation_size(settings, game, pools)
     recipe = _main_recipe(settings, game, preset, arm)
     return replace(recipe, pools=pools, steps=steps, train={"rollouts_per_opponent": size})
+
+
+def _sft_examples(settings: Settings) -> tuple[dict[str, Any], int]:
+    """What SFT trains on, as fields of `SFTJob`, and the number of its examples."""
+    if settings.sft_data:
+        found = sft_data.described(settings.sft_data)
+        return {"data": settings.sft_data, "data_sha256": dict(found.files), "own_data": True}, found.used
+    folder = demonstrations_folder(settings)
+    try:
+        data = {game: demonstration_files.sha256(folder, game) for game in settings.sft_games}
+    except MissingError as error:
+        raise _unfinished(settings, "01_demonstrations", str(error)) from None
+    examples = settings.demonstrations_per_game * len(settings.sft_games) * 4 // 5
+    return {"data": paths.relative(folder), "data_sha256": data}, examples
 
 
 def _evaluated_on(settings: Settings) -> list[list[str]]:

@@ -66,7 +66,7 @@ def settings(run: str | None, profile: str | None, **given: Any) -> profiles.Set
 def recorded(run: str) -> profiles.Settings:
     """The settings of a run that has a manifest, to go on with the run.
 
-    They are the profile's, but for the model, games, seeds and steps that the run was made with. Raises
+    They are the profile's, but for the model, games, seeds, steps and data that the run was made with. Raises
     InputError as `profiles.load` does, if the profile has changed since.
     """
     manifest = provenance.read(run)
@@ -75,4 +75,5 @@ def recorded(run: str) -> profiles.Settings:
         kept = {name: values[name] for name in ("model", "games", "seeds")}
         return replace(profiles.load(profile, **kept), run=run)
     kept = {name: values[name] for name in ("model", "games", "seeds", "sft_steps", "sepo_steps")}
+    kept["sft_data"] = values.get("sft_data")  # not in older runs
     return profiles.load(profile, run=run, **kept)

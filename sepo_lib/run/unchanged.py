@@ -15,7 +15,7 @@ import sepo_lib
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import DamagedError
 from sepo_lib.config.settings import Settings, spell
-from sepo_lib.run import code, game_files, job, model_files, provenance
+from sepo_lib.run import code, game_files, job, model_files, provenance, sft_data
 
 #: Endings of the files of the kit that decide what a run does and shows.
 _SOURCES = (".py", ".yaml", ".j2", ".css")
@@ -24,7 +24,8 @@ _SOURCES = (".py", ".yaml", ".j2", ".css")
 def made_from(settings: Settings) -> dict[str, dict[str, str]]:
     """The hashes of all that a run with these settings depends on, apart from the settings themselves.
 
-    "sources" and "notebooks" (their code cells) by file, "model" by file, "games" of users by module.
+    "sources" and "notebooks" (their code cells) by file, "model" by file, "games" of users by module, and
+    "sft_data", examples of the user, by file.
     """
     package = Path(sepo_lib.__file__).parent
     sources = (file for file in package.rglob("*") if file.suffix in _SOURCES)
@@ -34,6 +35,7 @@ def made_from(settings: Settings) -> dict[str, dict[str, str]]:
         },
         "notebooks": {f"notebooks/{name}.ipynb": _code(paths.notebook(name)) for name in paths.NOTEBOOKS},
         "model": model_files.digests(settings.model),
+        "sft_data": dict(sft_data.described(settings.sft_data).files) if settings.sft_data else {},
         "games": game_files.hashes(),
     }
 
@@ -47,7 +49,9 @@ def seal(settings: Settings) -> None:
     run = settings.run
     if then := provenance.read(run).get("made_from"):  # not in older runs
         for kind, now in made_from(settings).items():
-            then[kind] |= dict.fromkeys(code.differences(then[kind], now), "changed during the run")
+            then[kind] = then.get(kind, {}) | dict.fromkeys(
+                code.differences(then.get(kind, {}), now), "changed during the run"
+            )
         left = {paths.relative(file): files.sha256(file) for file in _left_by(run)}
         provenance.add(run, made_from=then, files=left)
 
@@ -71,6 +75,7 @@ def changes(settings: Settings) -> list[str] | None:
     found = _differences(then["sources"], now["sources"])
     found += _differences(then["notebooks"], now["notebooks"])
     found += _differences(then["model"], now["model"], f" of the model {settings.model}")
+    found += _differences(then.get("sft_data", {}), now["sft_data"], f" of the data {settings.sft_data}")
     found += _differences(then["games"], now["games"], ", a module of a game,")
     found += _values("the setting ", manifest["settings"], settings.as_dict())
     found += _values("", manifest["versions"], provenance.versions())

@@ -17,7 +17,7 @@ What differs from GRPO as TRL runs it:
 5. Equal (prompt, answer) rows become one row with the sum of their advantages. Its weight in the KL term is
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
-7. Log-probabilities are computed with every shared prefix of prompts or answers read once.
+7. Log-probabilities are computed with shared beginnings of prompts read once, in parts that fit the memory.
 
 `method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
@@ -33,14 +33,16 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from sepo_lib.config import tracking
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import Engine, answer_tree, distributed
+from sepo_lib.play.engines import Engine, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
+from sepo_lib.play.engines.row_loss import RowLoss
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
@@ -79,8 +81,8 @@ class SEPOConfig:
     """The longest answer in tokens."""
     checkpoint_every: int
     """Steps between two checkpoints, each with an evaluation."""
-    micro_batches: int
-    """Parts of a batch that go through the model one after the other, to save memory."""
+    micro_batches: int | None
+    """Parts of a batch that go through the model one after the other; None: as the memory needs."""
     seed: int
     """Step n plays with seeds derived from this one and n alone, so that a resumed run continues exactly."""
     penalty_weights: Weights | None = None
@@ -89,6 +91,8 @@ class SEPOConfig:
     """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
+    gradient_checkpointing: str = "auto"
+    """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
 
     def __post_init__(self) -> None:
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
@@ -105,7 +109,7 @@ def train(
     folder: Path,
     config: SEPOConfig,
     report: Callable[[int, dict], None],
-    evaluate: Callable[[int], None],
+    evaluate: Callable[[int], dict | None],
 ) -> list[dict]:
     """Train `model` (an SFT model loaded from a folder, which is also the KL reference) with SEPO.
 
@@ -114,19 +118,20 @@ def train(
     model (with LoRA: the adapter) to folder/model. Returns the log, one dict per step.
     """
     checkpoints = Checkpoints(folder / "trainer")
+    evaluations = _Evaluations(config.checkpoint_every, evaluate)
     trainer = SEPOTrainer(
         model,
         engine,
         config,
         processing_class=tokenizer,
         peft_config=models.lora(model, **config.lora) if config.lora else None,
-        callbacks=[StepLogger(report), _Evaluations(config.checkpoint_every, evaluate), checkpoints],
+        callbacks=[StepLogger(report), evaluations, checkpoints],
         args=GRPOConfig(
             max_steps=config.steps,
             per_device_train_batch_size=2,
             num_generations=2,
-            gradient_accumulation_steps=config.micro_batches,
-            steps_per_generation=config.micro_batches,
+            gradient_accumulation_steps=config.micro_batches or 1,
+            steps_per_generation=config.micro_batches or 1,
             learning_rate=config.learning_rate,
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": config.learning_rate_floor},
@@ -142,22 +147,22 @@ def train(
             **trainer_options(model, folder, config.seed, config.checkpoint_every),
         ),
     )
+    evaluations.trackers = tracking.callbacks(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trainer.save_model(str(folder / "model"))
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
+class SEPOTrainer(RowLoss, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
-    `TreeLogps` makes it faster and changes no result: it computes shared tokens only once.
+    `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
     `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
     """
 
     def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
         args: GRPOConfig = options["args"]
-        self.share_prefix = answer_tree.supports(model)
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": config.game.rules()}]] * rows  # only their number matters
         super().__init__(
@@ -167,6 +172,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
             **options,
         )
         self.config = config
+        self.set_up(config.micro_batches, config.gradient_checkpointing)
         self.policy = LanguageModelPolicy(
             engine, self.processing_class, config.temperature, config.max_new_tokens
         )
@@ -193,7 +199,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         rows = merge_rows(self.last_episodes, assigned.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 5. Split: every process takes an equal share, which divides into micro-batches.
-        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches)
+        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
         decisions = sum(row.count for row in rows)  # of all processes
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
         # 6. Reference: log-probabilities under the SFT model, for the KL term.
@@ -225,7 +231,7 @@ class SEPOTrainer(answer_tree.TreeLogps, GRPOTrainer):
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // self.config.micro_batches)
+        chunk = -(-len(ids) // (self.config.micro_batches or len(ids)))
         if self.ref_model is not None:
             return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
         with self.accelerator.unwrap_model(self.model).disable_adapter():
@@ -281,14 +287,16 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
 
 
 class _Evaluations(TrainerCallback):
-    """Calls `evaluate(step)` when a checkpoint is due, before it is written."""
+    """Calls `evaluate(step)` when a checkpoint is due, before it is written; `trackers` see the result."""
 
-    def __init__(self, every: int, evaluate: Callable[[int], None]):
-        self.every, self.evaluate = every, evaluate
+    def __init__(self, every: int, evaluate: Callable[[int], dict | None]):
+        self.every, self.evaluate, self.trackers = every, evaluate, []
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
-            self.evaluate(state.global_step)
+            measured = self.evaluate(state.global_step)
+            for tracker in self.trackers:
+                tracker.on_log(args, state, control, logs=measured or {})
 
 
 def _never_called(*args, **kwargs):

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, PrinterCallba
 from trl import SFTConfig, SFTTrainer
 
 from sepo_lib.chat import examples, templates
+from sepo_lib.config import tracking
 from sepo_lib.play import models
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
@@ -39,9 +40,11 @@ class SFTSettings:
     """Optimizer steps; None: as many as `epochs` needs."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
-    micro_batches: int = 1
+    micro_batches: int | None = 1
     """Parts of a batch that go through the model one after the other: at most this many, and a divisor of
-    `batch`."""
+    `batch`. None: as the memory needs."""
+    gradient_checkpointing: str = "auto"
+    """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
     checkpoint_every: int | None = None
     """Steps between two checkpoints, from which a training that was stopped continues; None writes none."""
 
@@ -63,7 +66,7 @@ def train(
     datasets.disable_progress_bars()
     dataset = examples.prepare(tokenizer, dataset, settings.max_length, templates.end_ids(model, tokenizer))
     batch, steps, lora = settings.batch, settings.steps, settings.lora
-    parts = max(number for number in range(1, settings.micro_batches + 1) if batch % number == 0)
+    parts = max(number for number in range(1, (settings.micro_batches or 1) + 1) if batch % number == 0)
     if steps is not None:
         needed = min(steps * batch, len(dataset))
         dataset = dataset.shuffle(seed=settings.seed % 2**32).select(range(needed))
@@ -86,6 +89,7 @@ def train(
             **trainer_options(model, folder, settings.seed, settings.checkpoint_every),
         ),
     )
+    trainer.set_up(settings.micro_batches, settings.gradient_checkpointing)
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trained = trainer.model
@@ -99,7 +103,7 @@ def train(
 
 
 class AnswerTrainer(AnswerLoss, SFTTrainer):
-    """SFTTrainer; on a CPU `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
+    """SFTTrainer; `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
 
 
 def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_every: int | None) -> dict:
@@ -111,7 +115,7 @@ def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_
         "save_steps": checkpoint_every or 1,
         "seed": seed % 2**32,
         "logging_steps": 1,
-        "report_to": "none",
+        **tracking.options(folder),
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",

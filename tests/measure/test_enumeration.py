@@ -23,10 +23,10 @@ def policy_of(max_new_tokens, temperature=0.8, end=0.0):
     `end` is added to the logit of the end token. Returns the policy and the token ids.
     """
     tokenizer = models.load("nano")[1]
-    model = base_model.new_nano(tokenizer, seed=4).eval()
+    model = base_model.new_nano(tokenizer, seed=4).eval().to(models.device())
     written = [tokenizer(text)["input_ids"] for text in ("PASS", "BET", "CALL", "FOLD", "\n", "I")]
     ids = [*(token for (token,) in written), tokenizer.eos_token_id]
-    others = torch.ones(len(tokenizer), dtype=torch.bool)
+    others = torch.ones(len(tokenizer), dtype=torch.bool, device=model.device)
     others[ids] = False
 
     def narrow(module, args, logits):
@@ -46,7 +46,7 @@ def brute_force(policy, view, ids, length):
     ((_, prompt),) = policy.encode([KUHN.messages(view)])
 
     def after(prefixes):
-        rows = torch.tensor([[*prompt, *prefix] for prefix in prefixes])
+        rows = torch.tensor([[*prompt, *prefix] for prefix in prefixes], device=model.device)
         return torch.softmax(model(rows).logits[:, -1].double() / policy.temperature, dim=-1)
 
     direct = []

@@ -41,7 +41,7 @@ def loaded(base):
 
 
 def logits(model):
-    ids = torch.arange(40, 60)[None]
+    ids = torch.arange(40, 60, device=model.device)[None]
     with torch.no_grad():
         return model.eval()(input_ids=ids).logits
 
@@ -86,9 +86,11 @@ def test_a_batch_samples_what_each_prompt_samples_alone_and_its_log_probabilitie
         alone = engine.sample([prompt], uniforms_BL[number : number + 1], 0.8)[0]
         assert sample.ids == alone.ids == in_parts[number].ids
         with torch.no_grad():
-            out = model(torch.tensor([prompt + sample.ids])).logits[0, len(prompt) - 1 : -1]
+            out = model(torch.tensor([prompt + sample.ids], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
         expected = torch.log_softmax(out / 0.8, dim=-1)[range(len(sample.ids)), sample.ids]
-        np.testing.assert_allclose(sample.logps, expected.numpy(), atol=1e-4)
+        np.testing.assert_allclose(sample.logps, expected.cpu().numpy(), atol=1e-4)
         assert scores[number] == pytest.approx(float(expected.sum()), abs=1e-4)
 
 

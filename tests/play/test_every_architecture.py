@@ -14,7 +14,7 @@ from peft import AutoPeftModelForCausalLM
 
 from sepo_lib import games
 from sepo_lib.method import credit
-from sepo_lib.play import engines, models
+from sepo_lib.play import models
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import sepo
 
@@ -55,9 +55,9 @@ def sampled(policy):
 def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_path):
     tiny_architectures.make(kind, tokenizer).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    model, tokenizer, policy = load_policy(str(tmp_path / "base"), "float32", 0.8, 4, "generate")
+    model, tokenizer, policy = load_policy(str(tmp_path / "base"), "float32", 0.8, 4)
     if models.device().type == "cpu":
-        row = tiny_architectures.row(kind, model, engines.make(model, tokenizer))
+        row = tiny_architectures.row(kind, model, policy.engine)
         assert row in tiny_architectures.written()
     before, layers = logits(model), models.lora(model, **LORA).target_modules
 
@@ -86,7 +86,7 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
     reached = [bool(p.any()) for name, p in model.named_parameters() if "lora_B" in name]
     assert len(reached) == len(layers) and all(reached)
 
-    merged, _, again = load_policy(str(tmp_path / "model"), "float32", 0.8, 4, "generate")
+    merged, _, again = load_policy(str(tmp_path / "model"), "float32", 0.8, 4)
     assert torch.allclose(logits(merged), trained, atol=1e-5)
     assert sampled(again) == sampled(policy)
     by_peft_alone = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "model").to(models.device())

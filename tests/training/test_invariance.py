@@ -13,6 +13,7 @@ import pytest
 import record_curve
 
 from sepo_lib.method import credit
+from sepo_lib.play.engines import parts, row_loss
 from sepo_lib.training import sepo
 
 REFERENCE = json.loads(record_curve.REFERENCE.read_text())
@@ -35,8 +36,18 @@ def plain_generation(folder, monkeypatch):
 
 
 def plain_forward_passes(folder, monkeypatch):
-    monkeypatch.setattr(sepo.answer_tree, "supports", lambda model: False)
+    monkeypatch.setattr(row_loss.answer_tree, "reader", lambda model: None)
     return record_curve.curve(folder)
+
+
+def padded_lines(folder, monkeypatch):
+    monkeypatch.setattr(row_loss.answer_tree, "reader", lambda model: row_loss.padded.logps)
+    return record_curve.curve(folder)
+
+
+def parts_by_memory(folder, monkeypatch):
+    monkeypatch.setattr(parts, "_CPU", 400)
+    return record_curve.curve(folder, micro_batches=None)
 
 
 def rows_not_merged(folder, monkeypatch):
@@ -88,6 +99,8 @@ SETTINGS = (
     micro_batches,
     plain_generation,
     plain_forward_passes,
+    padded_lines,
+    parts_by_memory,
     rows_not_merged,
     resumed,
     two_processes,

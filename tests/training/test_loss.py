@@ -42,10 +42,9 @@ def test_the_trainer_computes_the_reference_loss(tmp_path, monkeypatch):
     def inspect(trainer):
         batch = trainer._generate_and_score_completions(None)
         config, decisions = trainer.config, int(batch["num_items_in_batch"])
-        moved = 0.3 * torch.randn(
-            batch["ref_per_token_logps"].shape, generator=torch.Generator().manual_seed(1)
-        )
-        old = batch["ref_per_token_logps"] + moved
+        reference = batch["ref_per_token_logps"]
+        moved = 0.3 * torch.randn(reference.shape, generator=torch.Generator().manual_seed(1))
+        old = reference + moved.to(reference.device)
         found = {}
         for beta in (0.0, config.kl_beta, 1.0):
             for more in ({}, {"old_per_token_logps": old}):

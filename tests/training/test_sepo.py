@@ -23,6 +23,7 @@ from sepo_lib.measure import kuhn_strategy
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
+from sepo_lib.play.engines import answer_tree, padded
 from sepo_lib.play.policy import Answer, load_policy
 from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
@@ -70,7 +71,9 @@ def test_every_arm_covers_the_same_decisions_and_divides_by_their_number(tmp_pat
             advantage_D = advantages_of(trainer, given)
             policy_term = -(advantage_D * expected.logp_D).sum()
             assert_close(found["gradient"], expected.gradient(policy_term, trainer.beta))
-            length_D = torch.tensor([len(d.completion_ids) for d in expected.decisions])
+            length_D = torch.tensor(
+                [len(d.completion_ids) for d in expected.decisions], device=advantage_D.device
+            )
             value = -(advantage_D * length_D).sum() + trainer.beta * expected.kl  # ratios are 1
             assert found["loss"] == pytest.approx(value.item() / len(length_D), abs=1e-4)
             weights = found["batch"]["tool_mask"][:, 0]
@@ -95,7 +98,7 @@ def test_rollouts_that_all_earned_the_same_leave_the_kl_term_alone(tmp_path, mon
         found, expected = loss_gradient(trainer), Reference(trainer)
         assert trainer._metrics["train"]["zero_variance_groups"] == [1.0] and expected.kl > 0
         assert not found["batch"]["advantages"].any()
-        assert_close(found["gradient"], expected.gradient(torch.tensor(0.0), trainer.beta))
+        assert_close(found["gradient"], expected.gradient(0.0, trainer.beta))
 
     monkeypatch.setattr(sepo.rollouts, "play_distributed", even)
     first_batch(tmp_path, monkeypatch, inspect)
@@ -227,8 +230,8 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         keep = batch["completion_ids"].size(1)
-        for share in (True, False):
-            self.share_prefix = share
+        readers = (answer_tree.logps, padded.logps, None)
+        for self.read in readers:
             self.model.zero_grad()
             logps, entropies, _ = self._get_per_token_logps_and_entropies(
                 self.model, ids, mask, keep, compute_entropy=True
@@ -236,7 +239,7 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
             weight = batch["completion_mask"] * batch["advantages"][:, None]
             (logps * weight).sum().backward()
             gradient = torch.cat([p.grad.flatten().clone() for p in self.model.parameters()])
-            seen[share] = [
+            seen[self.read] = [
                 (logps * batch["completion_mask"]).detach(),
                 entropies.detach() * batch["completion_mask"],
                 gradient,
@@ -249,5 +252,6 @@ def test_log_probabilities_behind_a_shared_prefix_are_those_of_trl(tmp_path, mon
     )
     monkeypatch.setattr(sepo.SEPOTrainer, "_generate_and_score_completions", spy)
     train(tmp_path)
-    for ours, theirs in zip(seen[True], seen[False], strict=True):
+    read = [*seen[answer_tree.logps], *seen[padded.logps]]
+    for ours, theirs in zip(read, 2 * seen[None], strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max().clamp(min=1)))

@@ -1,9 +1,11 @@
 """How are answers sampled and scored fast? The one place that trades clarity for speed.
 
 base            the interface `Engine`, and what the engines share
-shared_prefix   the default: a decode loop that computes nothing twice
+static          the default on a GPU: padded batches in static buffers, CUDA graphs (`static_cache`)
+shared_prefix   the default on a CPU: a decode loop that computes nothing twice
 generate        `generate` of transformers, for every architecture that it supports
 vllm            TRL's vLLM backend, on a GPU with vLLM
+probe           whether an engine can serve a model, found by trying it
 answer_tree     log-probabilities of given answers, read as a tree; used by training too
 answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
 rows            the batch of a training step: distinct rows, divided among processes, as tensors
@@ -14,29 +16,41 @@ distributed     the work of one call, divided among processes
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sepo_lib.chat import templates
+from sepo_lib.play.engines import probe
 from sepo_lib.play.engines.base import Engine, Sample, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
+from sepo_lib.play.engines.static import StaticEngine
 
-__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "make", "uniforms"]
+__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "StaticEngine", "make", "uniforms"]
 
+_NAMES = ("auto", "static", "shared_prefix", "generate", "vllm")
 _PROMPTS = 256  # of one call of `generate`: more may not fit the memory
 
 
-def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "shared_prefix") -> Engine:
-    """The engine called `name` (shared_prefix, generate or vllm) for `model`.
+def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "auto") -> Engine:
+    """The engine called `name` for `model`; auto is static on a CUDA GPU and shared_prefix elsewhere.
 
-    Where a layer does not attend to all tokens before, `generate` replaces `shared_prefix`. Raises ValueError
-    for an unknown name, ImportError when vllm is asked for and not installed.
+    If the engine static or shared_prefix cannot serve the model (`probe.fault`), a printed line says why, and
+    `generate` replaces it. Raises ValueError for an unknown name, ImportError when vllm is asked for and not
+    installed.
     """
+    if name not in _NAMES:
+        raise ValueError(f"There is no engine '{name}'; choose from {', '.join(_NAMES)}.")
     end_ids = templates.end_ids(model, tokenizer)
-    if name == "shared_prefix" and attends_to_everything(model):
-        return SharedPrefixEngine(model, end_ids)
-    if name in ("shared_prefix", "generate"):
-        return GenerateEngine(model, end_ids, at_once=_PROMPTS)
     if name == "vllm":
         from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
 
         return VLLMEngine(model, end_ids, tokenizer)
-    raise ValueError(f"There is no engine '{name}'; choose from shared_prefix, generate, vllm.")
+    if name == "auto":
+        name = "static" if model.device.type == "cuda" else "shared_prefix"
+    if name != "generate":
+        if name == "shared_prefix" and not attends_to_everything(model):
+            fault = "not every layer attends to all tokens before and keeps its own keys and values"
+        else:
+            engine = (StaticEngine if name == "static" else SharedPrefixEngine)(model, end_ids)
+            if (fault := probe.fault(engine, tokenizer)) is None:
+                return engine
+        print(f"Engine: generate, as {name} cannot serve {type(model).__name__}: {fault}.", flush=True)
+    return GenerateEngine(model, end_ids, at_once=_PROMPTS)

@@ -2,36 +2,71 @@
 
 import torch
 
+from sepo_lib.play.engines import padded
+from sepo_lib.play.engines.parts import Parts, cut_of
+
 
 class AnswerLoss:
-    """Mixin before `trl.SFTTrainer` that on a CPU computes little more than the loss of the answers needs.
+    """Mixin before `trl.SFTTrainer` that computes little more than the loss of the answers needs.
 
-    It computes logits at the answers' columns only. (TRL does so where it has its GPU kernel; elsewhere it
-    scores every prompt token, a third of a step of a small model with a large vocabulary.) And it takes
-    rows of similar length together, `ROWS` at a time, because a third of a batch of nano's is padding
-    otherwise. The loss is TRL's: the mean over all answer tokens of the batch. A mixture of experts, whose
-    loss has another term, is left to TRL.
+    It computes logits at the answers' columns only, and it takes rows of similar length together, because a
+    third of a batch of nano's is padding otherwise: `ROWS` at a time or, with `parts`, as many as the memory
+    takes. The loss is TRL's: the mean over all answer tokens of the batch. Left to TRL are a mixture of
+    experts, whose loss has another term, and a GPU without `parts`.
     """
 
-    ROWS = 16  # that go through the model at once
+    ROWS = 16  # that go through the model at once, without `parts`
+    parts: Parts | None = None
+
+    def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
+        """Divide batches into parts by memory if `micro_batches` is None."""
+        parts = Parts(self.accelerator, self.model, checkpointing)
+        self.parts = parts if micro_batches is None else None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         on_cpu = self.model.device.type == "cpu"
-        if return_outputs or not on_cpu or not self.model.training or self.aux_loss_enabled:
+        in_parts = self.parts is not None and num_items_in_batch is not None
+        ours = (on_cpu or in_parts) and self.model.training and not self.aux_loss_enabled
+        if return_outputs or not ours:
             self._total_train_tokens = self._total_train_tokens or self._tokens_before()
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        lengths_B = inputs["attention_mask"].sum(dim=1)
-        parts = [
-            self._answers(
-                model, {name: value[rows, : lengths_B[rows].max()] for name, value in inputs.items()}
-            )
-            for rows in lengths_B.argsort().split(self.ROWS)
-        ]
-        loss, correct, tokens = (sum(part) for part in zip(*parts, strict=True))
+        if in_parts:
+            found = self._in_parts(model, inputs, num_items_in_batch / self.accelerator.num_processes)
+            loss, correct, tokens = found
+        else:
+            lengths_B = inputs["attention_mask"].sum(dim=1)
+            rows = lengths_B.argsort().split(self.ROWS)
+            found = [self._answers(model, _rows_of(inputs, lengths_B, part)) for part in rows]
+            loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
         self._metrics["train"]["mean_token_accuracy"].append((correct / tokens).item())
+        if in_parts:
+            return loss
         if num_items_in_batch is None:
             return loss / tokens
         return loss / num_items_in_batch * self.accelerator.num_processes  # DDP takes the mean
+
+    def _in_parts(self, model, inputs, items):
+        """(loss, whose gradient is there already; number of correct predictions; number of answer tokens)."""
+        lengths_B = inputs["attention_mask"].sum(dim=1)
+        sizes = lengths_B.tolist()
+        answer_B = (inputs["labels"] != -100).sum(dim=1).tolist()
+        ids = [row[:size] for row, size in zip(inputs["input_ids"].tolist(), sizes, strict=True)]
+        prompts = [tuple(row[:-answer]) for row, answer in zip(ids, answer_B, strict=True)]
+        answers = [tuple(row[-answer:]) for row, answer in zip(ids, answer_B, strict=True)]
+        fits, counts = padded.fits(self.model), []
+
+        def loss(rows: list[int]) -> torch.Tensor:
+            if fits:
+                found = padded.loss(model, [prompts[row] for row in rows], [answers[row] for row in rows])
+            else:
+                index = torch.tensor(rows, device=lengths_B.device)
+                found = self._answers(model, _rows_of(inputs, lengths_B, index))[:2]
+            counts.append(found[1])
+            return found[0] / items
+
+        everything = list(range(len(prompts)))
+        total, count = self.parts.accumulate(model, everything, cut_of(model, prompts, answers), loss)
+        return total, torch.stack(counts[-count:]).sum(), sum(answer_B)
 
     def _tokens_before(self):
         """The tokens of the steps before the checkpoint that training continues from; TRL counts from 0."""
@@ -47,3 +82,8 @@ class AnswerLoss:
         logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is ignored
         return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
+
+
+def _rows_of(inputs: dict, lengths_B: torch.Tensor, rows: torch.Tensor) -> dict:
+    """The given rows of a batch, without columns that are padding in all of them."""
+    return {name: value[rows, : lengths_B[rows].max()] for name, value in inputs.items()}

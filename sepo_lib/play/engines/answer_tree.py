@@ -13,13 +13,14 @@ attends to the prompt and to the nodes above it, at the position that its token 
     row       [ padding | rest of the prompt ][ x y z | padding ]   logits from the prompt's last token on
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from sepo_lib.play.engines import padded
 from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare, read_shared
 
 _ROWS = 64  # the largest number of trees in one call of the model
@@ -30,9 +31,18 @@ _NEXT = -1  # stands for an unknown next token; it is never read
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether the model can read trees: its layers attend to all previous tokens, and its attention accepts a
-    mask over pairs of tokens."""
-    return attends_to_everything(model) and model.config._attn_implementation == "sdpa"
+    """Whether the model reads trees: its layers attend to all previous tokens, its attention accepts a mask
+    over pairs of tokens, and it is on a CPU. For a GPU, `padded` has fewer and larger calls."""
+    inner = bare(model)
+    on_cpu = inner.device.type == "cpu"
+    return on_cpu and attends_to_everything(inner) and inner.config._attn_implementation == "sdpa"
+
+
+def reader(model: PreTrainedModel) -> Callable | None:
+    """What reads log-probabilities of this model best: `logps`, `padded.logps` or, None, neither."""
+    if supports(model):
+        return logps
+    return padded.logps if padded.fits(model) else None
 
 
 def logps(
@@ -77,10 +87,10 @@ def totals(
 ) -> torch.Tensor:
     """Log-probability (nats) of each whole answer after its own prompt, shape (B,), with gradients.
 
-    Works for every model: one that cannot read trees reads one row per answer.
+    Works for every model: one that neither trees nor padded lines suit reads one row per answer.
     """
-    if supports(model):
-        return logps(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
+    if read := reader(model):
+        return read(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
     pairs, found = list(zip(prompts, answers, strict=True)), []
     for start in range(0, len(pairs), _ROWS):
         chunk = pairs[start : start + _ROWS]
@@ -107,6 +117,8 @@ def following(
     as `totals` does. The caller must keep B x V small enough for the memory.
     """
     pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
+    if not supports(model) and padded.fits(model):
+        return padded.following(model, prompts, prefixes, temperature)
     if not supports(model):
         found = []
         for start in range(0, len(pairs), _ROWS):
@@ -130,29 +142,6 @@ def following(
             begin += len(trees[number])
         found.append(all_logps.flatten(0, 1)[torch.tensor(chosen, device=all_logps.device)])
     return torch.cat(found)[torch.tensor(order, device=found[0].device).argsort()]
-
-
-class TreeLogps:
-    """Mixin before `trl.GRPOTrainer`: log-probabilities by `logps` where `share_prefix` is set.
-
-    The trainer sets `share_prefix` to whether its model `supports` trees. Else TRL's own forward is used.
-    """
-
-    share_prefix: bool
-
-    def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
-        """Arguments and result as in GRPOTrainer; the auxiliary loss is None."""
-        if not self.share_prefix:
-            return super()._get_per_token_logps_and_entropies(
-                model, ids_BL, mask_BL, logits_to_keep, *more, **options
-            )
-        prompts, answers = (
-            [ids[mask.bool()].tolist() for ids, mask in zip(ids_BL[:, part], mask_BL[:, part], strict=True)]
-            for part in (slice(-logits_to_keep), slice(-logits_to_keep, None))
-        )
-        entropy = options.get("compute_entropy", False)
-        found = logps(model, prompts, answers, logits_to_keep, self.temperature, entropy)
-        return found[0], found[1] if entropy else None, None
 
 
 class AnswerTree:

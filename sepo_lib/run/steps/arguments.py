@@ -37,9 +37,11 @@ class SFTJob(BaseJob):
     """The arguments of `run_sft`."""
 
     data: str
-    """The folder of the demonstrations, from the root."""
+    """The folder of the demonstrations, from the root; or the file or folder of a user's examples."""
     data_sha256: dict
-    """Game -> hash of its demonstrations."""
+    """Game -> hash of its demonstrations; or file -> hash of a user's examples."""
+    own_data: bool | None = None
+    """Whether the examples are a user's (`sft_data`); None: they are the kit's demonstrations."""
     train: dict
     """Fields of `sepo_lib.training.sft.SFTSettings`."""
 

@@ -16,6 +16,8 @@ from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.pretrained import adapters
 from sepo_lib.run.steps.arguments import PolicyJob
 
+#: The measures of an evaluation that experiment trackers see.
+TRACKED = ("payoff", "exploit", "collusion", "externality", "safety", "parse_rate", "nashconv")
 BEFORE_TRAINING = "preparing the training and its first step"
 
 
@@ -41,10 +43,11 @@ def evaluate(
     folder: Path,
     label: str,
     step: int | None = None,
-) -> None:
+) -> dict[str, float]:
     """Evaluate `policy` in one game and pool set and save the tables to `folder` under `label`.
 
-    `step` is that of the checkpoint; None: the step in the job's labels.
+    `step` is that of the checkpoint; None: the step in the job's labels. Returns the measures of TRACKED,
+    under the names that transformers gives to those of an evaluation.
     """
     checkpoint = "" if step is None else f" after step {step}"
     progress.doing(f"evaluation{checkpoint} in {games.get(game).short_title}, {pools} pools")
@@ -61,3 +64,5 @@ def evaluate(
     )
     if distributed.rank() == 0:
         evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+    measured = {key: one for table in reversed(tables.values()) for key, one in table.iloc[0].items()}
+    return {f"eval_{name}": float(measured[name]) for name in TRACKED if name in measured}

@@ -36,10 +36,11 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     progress.doing("loading the SFT model")
     model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
 
-    def evaluate(step: int) -> None:
+    def evaluate(step: int) -> dict[str, float]:
         model.eval()
-        records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
+        measured = records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
         model.train()
+        return measured
 
     config = sepo.SEPOConfig(
         game=games.get(job.game, job.weights.get(job.game)),

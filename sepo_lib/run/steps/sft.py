@@ -7,27 +7,35 @@ from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation
 from sepo_lib.play.policy import load_policy
-from sepo_lib.run import demonstration_files, model_cards
+from sepo_lib.run import demonstration_files, model_cards, sft_data
 from sepo_lib.run.steps import records
 from sepo_lib.run.steps.arguments import SFTJob
 from sepo_lib.training import sft
 
 
 def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
-    """Fine-tune on the demonstrations of all games together, then evaluate. Arguments: `SFTJob`.
+    """Fine-tune on the examples of all games together, then evaluate. Arguments: `SFTJob`.
 
     Writes model/, sft-log.parquet and the evaluations.
     """
     job = SFTJob(**arguments)
     progress.doing("loading the model")
     model, tokenizer, _ = load_policy(job.model, **job.sampling)
-    examples = demonstration_files.load(paths.root() / job.data, sorted(job.data_sha256), "train")
+    data = paths.root() / job.data
+    if job.own_data:
+        examples = sft_data.load(data, job.data_sha256)
+    else:
+        examples = demonstration_files.load(data, sorted(job.data_sha256), "train")
     adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
     if job.train["lora"]:
-        facts = {"data": job.data, "data_sha256": job.data_sha256, "train": job.train}
+        facts = {
+            "data": data.name if Path(job.data).is_absolute() else job.data,
+            "data_sha256": job.data_sha256,
+            "train": job.train,
+        }
         facts |= {"sampling": job.sampling, "run": job.labels, "adapted": adapted}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
     progress.doing("loading the trained model")

@@ -29,9 +29,12 @@ def test_answers_that_begin_alike_share_nodes():
 
 def plain(model, width, temperature):
     """One forward pass a row."""
-    logps, entropies = torch.zeros(len(PROMPTS), width), torch.zeros(len(PROMPTS), width)
+    logps = torch.zeros(len(PROMPTS), width, device=model.device)
+    entropies = torch.zeros_like(logps)
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
-        logits = model(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+        logits = model(torch.tensor([[*prompt, *answer]], device=model.device)).logits[
+            0, len(prompt) - 1 : -1
+        ]
         all_logps = torch.log_softmax(logits / temperature, dim=-1)
         logps[row, : len(answer)] = all_logps[range(len(answer)), answer]
         entropies[row, : len(answer)] = -(all_logps.exp() * all_logps).sum(dim=-1)
@@ -41,7 +44,8 @@ def plain(model, width, temperature):
 @pytest.mark.parametrize("positions", [1024, 6, 1])  # all at once; trees in parts; an answer at a time
 def test_values_and_gradients_are_those_of_plain_forward_passes(model, positions, monkeypatch):
     monkeypatch.setattr(answer_tree, "_POSITIONS", positions)
-    weights = torch.as_tensor(np.random.default_rng(0).normal(size=(6, 7)), dtype=torch.float32)
+    drawn = np.random.default_rng(0).normal(size=(6, 7))
+    weights = torch.as_tensor(drawn, dtype=torch.float32, device=model.device)
     gradients = []
     ours = answer_tree.logps(model, PROMPTS, ANSWERS, 7, 0.8, entropy=True)
     theirs = plain(model, 7, 0.8)

@@ -16,6 +16,7 @@ from sepo_lib.play.engines import (
     GenerateEngine,
     Sample,
     SharedPrefixEngine,
+    StaticEngine,
     answer_tree,
     base,
     prefix_cache,
@@ -25,7 +26,7 @@ from sepo_lib.play.engines import (
 from sepo_lib.play.policy import LanguageModelPolicy
 
 VOCABULARY, END = 24, 1
-both = pytest.mark.parametrize("Engine", [SharedPrefixEngine, GenerateEngine])
+every = pytest.mark.parametrize("Engine", [SharedPrefixEngine, GenerateEngine, StaticEngine])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_greedy_answers_equal_generate_token_for_token(model):
     prompts = prompts_of(12)
     samples = SharedPrefixEngine(model, [END]).sample(prompts, uniforms(12, 10), temperature=0)
     for prompt, sample in zip(prompts, samples, strict=True):
-        ids = torch.tensor([prompt])
+        ids = torch.tensor([prompt], device=model.device)
         whole = model.generate(ids, max_new_tokens=10, do_sample=False, attention_mask=torch.ones_like(ids))
         assert sample.ids == whole[0, len(prompt) :].tolist()
 
@@ -115,7 +116,7 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     answers = {tuple(d.prompt_ids): d.completion_ids for d in decisions}
     assert len(answers) > 4
     for prompt, answer in answers.items():
-        ids = torch.tensor([prompt])
+        ids = torch.tensor([prompt], device=model.device)
         whole = model.generate(ids, max_new_tokens=32, do_sample=False, attention_mask=torch.ones_like(ids))
         assert answer == whole[0, len(prompt) :].tolist()
 
@@ -125,6 +126,7 @@ def test_greedy_answers_equal_generate_on_prompts_of_every_game(nano, name):
     [
         SharedPrefixEngine,
         lambda model, end: SharedPrefixEngine(model, end, max_rows=2),
+        lambda model, end: StaticEngine(model, end, max_rows=2),
         GenerateEngine,
         lambda model, end: GenerateEngine(model, end, at_once=3),
     ],
@@ -179,7 +181,7 @@ def test_an_adapter_s_model_is_sampled_without_its_generation_config_and_keeps_i
     model.generation_config = usual
 
 
-@both
+@every
 def test_an_answer_is_finished_where_it_ends_with_an_end_token_even_at_the_last_place(model, Engine):
     prompts = [[2, 3, 4, 5]] * 200
     long = Engine(model, [END]).sample(prompts, uniforms(200, 6), 1.5)
@@ -190,23 +192,26 @@ def test_an_answer_is_finished_where_it_ends_with_an_end_token_even_at_the_last_
     assert any(len(s.ids) == 3 and s.finished for s in cut) and not all(s.finished for s in cut)
 
 
-@both
+@every
 def test_log_probabilities_equal_a_full_forward(model, Engine):
     prompts = prompts_of(10)
     samples = Engine(model, [END]).sample(prompts, uniforms(10, 8), 0.8)
     for prompt, sample in zip(prompts, samples, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([prompt + sample.ids])).logits[0, len(prompt) - 1 : -1]
+            logits = model(torch.tensor([prompt + sample.ids], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
         expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(sample.ids)), sample.ids]
-        np.testing.assert_allclose(sample.logps, expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(sample.logps, expected.cpu().numpy(), atol=1e-5)
 
 
-@both
+@every
 def test_the_sampled_distribution_is_the_model_s(model, Engine):
     prompt, count = [2, 3, 4, 5], 6000
     samples = Engine(model, [END]).sample([prompt] * count, uniforms(count, 1), temperature=1.0)
     with torch.no_grad():
-        p = torch.softmax(model(torch.tensor([prompt])).logits[0, -1].double(), dim=-1).numpy()
+        logits = model(torch.tensor([prompt], device=model.device)).logits[0, -1]
+        p = torch.softmax(logits.double(), dim=-1).cpu().numpy()
     seen = np.bincount([s.ids[0] for s in samples], minlength=VOCABULARY)
     assert stats.chisquare(seen, p * count).pvalue > 1e-3
     wrong = np.roll(p, 1)
@@ -223,12 +228,14 @@ def test_scores_are_the_log_probabilities_of_whole_answers(model, monkeypatch, a
     scores = SharedPrefixEngine(model, [END]).score(prompts, answers, temperature=0.8)
     for prompt, answer, score in zip(prompts, answers, scores, strict=True):
         with torch.no_grad():
-            logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+            logits = model(torch.tensor([prompt + answer], device=model.device)).logits[
+                0, len(prompt) - 1 : -1
+            ]
         expected = torch.log_softmax(logits / 0.8, dim=-1)[range(len(answer)), answer].sum()
         assert score == pytest.approx(float(expected), abs=1e-5)
 
 
-@both
+@every
 def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model, Engine):
     engine = Engine(model, list(range(VOCABULARY)))
     assert [len(s.ids) for s in engine.sample([[2, 3], [4]], uniforms(2, 6), 0.8)] == [1, 1]
@@ -239,7 +246,7 @@ def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model, En
 def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(nano, monkeypatch):
     assert isinstance(engines.make(*nano), SharedPrefixEngine)
     assert isinstance(engines.make(*nano, "generate"), GenerateEngine)
-    with pytest.raises(ValueError, match="choose from shared_prefix, generate, vllm"):
+    with pytest.raises(ValueError, match="choose from auto, static, shared_prefix, generate, vllm"):
         engines.make(*nano, "fast")
     monkeypatch.setattr(vllm, "is_vllm_available", lambda: False)
     with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*shared_prefix"):

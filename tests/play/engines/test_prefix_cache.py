@@ -31,7 +31,7 @@ def test_the_gradient_through_a_shared_prefix_is_the_same_at_every_run():
         model.zero_grad()
         cache, read = prefix_cache.read_shared(model, prompts)
         assert read == len(begin)
-        rest = torch.tensor([prompt[read:] for prompt in prompts])
+        rest = torch.tensor([prompt[read:] for prompt in prompts], device=model.device)
         model(input_ids=rest, past_key_values=cache, use_cache=True).logits.logsumexp(-1).sum().backward()
         return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 

@@ -1,0 +1,105 @@
+"""What makes the update of GRPO fast and small: how its log-probabilities are read, and its loss in parts."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from sepo_lib.play.engines import answer_tree, padded
+from sepo_lib.play.engines.parts import Parts, cut_of
+
+
+class RowLoss:
+    """Mixin before `trl.GRPOTrainer`: log-probabilities by `answer_tree.reader`, a loss in parts.
+
+    It changes no result but for rounding.
+    """
+
+    read: Callable | None = None  # the reader; None is TRL's own forward
+    parts: Parts | None = None  # None: a batch goes through the model at once
+    _lists: tuple | None = None  # (prompts, answers) of the part that is read, as lists
+
+    def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
+        """Choose how the model is read and, if `micro_batches` is None, parts by memory.
+
+        A mixture of experts with an auxiliary loss, which is no sum over rows, is left to TRL.
+        """
+        parts = Parts(self.accelerator, self.model, checkpointing)
+        if not self.aux_loss_enabled:
+            self.read = answer_tree.reader(self.model)
+            self.parts = parts if micro_batches is None else None
+
+    def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
+        """Arguments and result as in GRPOTrainer; the auxiliary loss is None."""
+        if self.read is None:
+            return super()._get_per_token_logps_and_entropies(
+                model, ids_BL, mask_BL, logits_to_keep, *more, **options
+            )
+        prompts, answers = self._lists or as_lists(ids_BL, mask_BL, logits_to_keep)
+        entropy = options.get("compute_entropy", False)
+        tokens = (
+            {"tokens": math.inf} if self._lists and self.read is padded.logps else {}
+        )  # a part is one call
+        found = self.read(model, prompts, answers, logits_to_keep, self.temperature, entropy, **tokens)
+        return found[0], found[1] if entropy else None, None
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """TRL's loss; in parts, of which the gradients are already there, if `parts` is set."""
+        if self.parts is None or not self.model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        prompts, answers = as_lists(
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            inputs["completion_ids"].shape[1],
+        )
+        metrics, weights = self._metrics["train"], []
+        before = {name: len(values) for name, values in metrics.items()}
+
+        def loss(rows: list[int]) -> torch.Tensor:
+            self._lists = [prompts[row] for row in rows], [answers[row] for row in rows]
+            part = _rows_of(inputs, rows, *(max(map(len, one)) for one in self._lists))
+            weights.append((part["completion_mask"] * part["tool_mask"]).sum())
+            return super(RowLoss, self).compute_loss(model, part)
+
+        rows, cut = list(range(len(prompts))), cut_of(model, prompts, answers)
+        try:
+            total, count = self.parts.accumulate(model, rows, cut, loss)
+        finally:
+            self._lists = None
+        weight_P = self.accelerator.reduce(torch.stack(weights[-count:]), reduction="sum").tolist()
+        for name, values in metrics.items():
+            begin = before.get(name, 0)
+            if len(values) > begin:
+                values[begin:] = [_whole(name, values[-count:], weight_P)]
+        return total
+
+
+def as_lists(ids_BL: torch.Tensor, mask_BL: torch.Tensor, width: int) -> tuple[list, list]:
+    """Prompts (padded left) and answers (the last `width` columns, padded right) as lists of token ids."""
+    ids, prompt_B = ids_BL.tolist(), mask_BL[:, :-width].sum(dim=1).tolist()
+    answer_B = mask_BL[:, -width:].sum(dim=1).tolist()
+    begin = ids_BL.shape[1] - width
+    prompts = [tuple(row[begin - size : begin]) for row, size in zip(ids, prompt_B, strict=True)]
+    return prompts, [tuple(row[begin : begin + size]) for row, size in zip(ids, answer_B, strict=True)]
+
+
+def _rows_of(inputs: dict, rows: list[int], prompt: int, answer: int) -> dict:
+    """The given rows of a batch, without columns that are padding in all of them."""
+    index = torch.tensor(rows)
+    index = index.to(inputs["prompt_ids"].device)
+    found = {}
+    for name, value in inputs.items():
+        if isinstance(value, torch.Tensor) and value.ndim:
+            value = value[index]
+            if value.ndim > 1:
+                value = value[:, -prompt:] if name.startswith("prompt") else value[:, :answer]
+        found[name] = value
+    return found
+
+
+def _whole(name: str, values: list[float], weight_P: list[float]) -> float:
+    """A metric of the batch from those of its parts: most are means over tokens."""
+    if name.endswith(("_min", "_max")):
+        return (min if name.endswith("_min") else max)(values)
+    pairs = [(value, weight) for value, weight in zip(values, weight_P, strict=True) if weight]
+    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
