@@ -10,6 +10,7 @@ top package first):
     config     Which hyperparameters does a run use, and where are its files?
     method     What is SEPO?
     chat       How do chats become tokens?
+    pretrained What does a pretrained model bring along?
     play       How does a model play?
     measure    What did a policy learn?
     training   How is a policy trained?

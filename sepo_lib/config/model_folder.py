@@ -47,14 +47,17 @@ def loaded(name: str) -> bool:
 
 
 def base_of(folder: Path) -> str | None:
-    """The name, folder or hub id of the base model of an adapter; None if the folder holds no adapter."""
+    """The name, folder or hub id of the base model of an adapter; None if the folder holds no adapter.
+
+    The base model of an adapter that a run has made is found if the run or the kit has moved.
+    """
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
     content = adapter_config(folder)
     base, revision = content.get("base_model_name_or_path"), content.get("revision")
     if not base:
         raise InputError(f"{paths.shown(folder / ADAPTER_CONFIG)} names no base_model_name_or_path; add it.")
-    return f"{base}@{revision}" if revision else base
+    return f"{base}@{revision}" if revision else _as_it_is_now(folder, base)
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -109,6 +112,21 @@ def check_intact(folder: Path) -> None:
         with files_.reading(file, remedy):
             if "\0" in (text := file.read_text(encoding="utf-8")) or not text.strip():
                 raise ValueError("it holds no template")
+
+
+def _as_it_is_now(folder: Path, base: str) -> str:
+    """The base model of the adapter in `folder`: that of the same run if it has one, else `base`, else what
+    has its place in this kit."""
+    _, checkpoints, job = base.rpartition("/checkpoints/")
+    if checkpoints and "checkpoints" in folder.parts:
+        own = paths.other_job(folder, job)
+        if (own / CONFIG).is_file():
+            return str(own)
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        parts = Path(base).parts
+        places = (paths.root().joinpath(*parts[start:]) for start in range(1, len(parts)))
+        return next((str(place) for place in places if (place / CONFIG).is_file()), base)
+    return base
 
 
 def _remedy(folder: Path) -> str:

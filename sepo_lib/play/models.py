@@ -4,16 +4,11 @@ import os
 
 import torch
 from peft import LoraConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from sepo_lib.config import bundled, model_folder
-
-#: The linear layers that LoRA adapts, by their names in the architectures known here.
-LORA_LAYERS = (
-    *("q_proj", "k_proj", "v_proj", "o_proj"),
-    *("in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "out_proj"),  # linear attention of Qwen 3.5
-)
+from sepo_lib.pretrained import adapters, loading
 
 
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -21,21 +16,17 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
     into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
-    natively). Raises errors as `bundled.resolve` and `model_folder.check_intact` do.
+    natively). Raises errors as `bundled.resolve`, `model_folder.check_intact` and `loading.read` do.
     """
     folder = bundled.resolve(name)
     model_folder.check_intact(folder)
-    where = str(folder)
     disable_progress_bar()
     if (base := model_folder.base_of(folder)) is not None:
         model, tokenizer = load(base, dtype)
-        return PeftModel.from_pretrained(model, where).merge_and_unload().eval(), tokenizer
+        return adapters.merge(PeftModel.from_pretrained(model, str(folder))).eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if _bfloat16_is_native() else "float32"
-    tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = loading.read(folder, getattr(torch, dtype))
     return model.to(device()).eval(), tokenizer
 
 
@@ -46,24 +37,10 @@ def device() -> torch.device:
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
-    """LoRA on the attention projections of the language model; towers for images or sound are left out.
-
-    Raises ValueError when the architecture has none of LORA_LAYERS.
-    """
-    towers = ("vision", "visual", "audio")
-    targets = sorted(
-        name
-        for name, module in model.named_modules()
-        if name.rsplit(".", 1)[-1] in LORA_LAYERS
-        and isinstance(module, torch.nn.Linear)
-        and not any(tower in name for tower in towers)
-    )
-    if not targets:
-        raise ValueError(
-            f"No attention projection of {type(model).__name__} is known; add its name to models.LORA_LAYERS."
-        )
+    """LoRA on the attention projections of the language model. Raises errors as `adapters.targets` does."""
+    layers = sorted(adapters.targets(model).layers)
     return LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, task_type="CAUSAL_LM"
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=layers, task_type="CAUSAL_LM"
     )
 
 

@@ -27,7 +27,8 @@ from sepo_lib.config.errors import InputError
 
 #: The packages and modules of the kit that can move a number of a job.
 COUNTED = (
-    *("thirdparty", "answers", "games", "method", "chat", "play", "measure", "training", "studies"),
+    *("thirdparty", "answers", "games", "method", "chat", "pretrained"),
+    *("play", "measure", "training", "studies"),
     *("run.steps", "run.base_model", "run.demonstration_files", "run.sft_data"),
 )
 

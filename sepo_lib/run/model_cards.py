@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import files, paths
+from sepo_lib.config import bundled, files, hub, paths
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -19,20 +19,24 @@ def write_card(folder: Path, base: str, stage: str, facts: Mapping[str, Any]) ->
     """Write README.md beside an adapter that PEFT has saved to `folder`, and return its path.
 
     `base` is the base model as `models.load` takes it: nano, smollm2, a hub id, or a folder relative to the
-    root of the kit. It replaces the absolute path in the adapter's configuration. `stage` is sft or sepo.
-    `facts` is a JSON-serializable mapping with data, settings and seeds. Raises FileNotFoundError if `folder`
-    holds no adapter.
+    root of the kit. The card and the adapter's configuration name it as PEFT can load it from any working
+    directory: a repository of the hub with its commit, or else the path of its folder. `stage` is sft or
+    sepo. `facts` is a JSON-serializable mapping with data, settings and seeds. Raises FileNotFoundError if
+    `folder` holds no adapter.
     """
     config = folder / "adapter_config.json"
     if not config.exists():
         raise FileNotFoundError(f"There is no adapter in {folder}: adapter_config.json is missing.")
     content = files.read_json(config, "run the same command again")
-    content["base_model_name_or_path"] = base  # PEFT writes an absolute path of this machine
+    there = bundled.resolve(base)
+    revision = hub.commit(there)
+    place = base.partition("@")[0] if revision else str(there.resolve())
+    content |= {"base_model_name_or_path": place, "revision": revision}
     paths.replace_text(config, json.dumps(content, indent=2, sort_keys=True) + "\n")
     text = render(
         "run/templates/model_card.md.j2",
-        base=base,
-        quoted_base=json.dumps(base),
+        base=place,
+        quoted_base=json.dumps(place),
         stage=STAGES[stage],
         rank=content["r"],
         alpha=content["lora_alpha"],

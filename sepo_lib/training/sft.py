@@ -20,6 +20,7 @@ from sepo_lib.play import models
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
+from sepo_lib.pretrained import adapters
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def train(
     trained = trainer.model
     if lora and distributed.rank() == 0:
         trained.save_pretrained(folder / "adapter")
-        trained = trained.merge_and_unload()
+        tokenizer.save_pretrained(folder / "adapter")
+        trained = adapters.merge(trained)
     if distributed.rank() == 0:
         trained.save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
@@ -124,6 +126,7 @@ def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_
         "activation_checkpointing": False,
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,  # the processes differ in how many forwards a batch takes
+        "router_aux_loss_coef": 0.0,  # experts are not balanced: no loss here has a term for it
     }
 
 

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sepo_lib.config import paths
+from sepo_lib.config import model_folder, paths
 from sepo_lib.play import models
 from sepo_lib.run import demonstration_files, model_cards
 from sepo_lib.run.steps.sepo import run_sepo
@@ -93,23 +95,87 @@ def test_each_stage_is_its_base_and_an_adapter_that_peft_alone_loads(root):
     assert torch.equal(weights(adapted), weights(trained))
 
 
+def logits(model):
+    with torch.no_grad():
+        return model.eval()(input_ids=torch.arange(40, 60, device=model.device)[None]).logits.cpu()
+
+
+@pytest.mark.parametrize("folder", [f"{SFT_FOLDER}/adapter", f"{SEPO_FOLDER}/model"])
+def test_peft_alone_loads_base_and_adapter_from_any_working_directory(root, folder, tmp_path, monkeypatch):
+    expected = logits(models.load(folder)[0])
+    monkeypatch.chdir(tmp_path)
+    assert torch.allclose(
+        logits(AutoPeftModelForCausalLM.from_pretrained(root / folder)), expected, atol=1e-4
+    )
+    tokenizer = AutoTokenizer.from_pretrained(root / folder)
+    assert tokenizer.get_vocab() == models.load("nano")[1].get_vocab()
+
+
+def test_an_adapter_finds_its_base_after_the_run_or_the_kit_has_moved(root, tmp_path, monkeypatch):
+    expected = [logits(models.load(folder)[0]) for folder in (SEPO_FOLDER, f"{SFT_FOLDER}/adapter")]
+    shutil.copytree(root, tmp_path / "kit")
+    shutil.move(tmp_path / "kit/runs/smoke", tmp_path / "kit/runs/renamed")
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path / "kit"))
+    hidden = shutil.move(root, root.with_name("hidden"))
+    try:
+        for before, folder in zip(expected, (SEPO_FOLDER, f"{SFT_FOLDER}/adapter"), strict=True):
+            moved = folder.replace("smoke", "renamed")
+            assert torch.equal(logits(models.load(moved)[0]), before)
+        # What the card says of PEFT alone.
+        base = AutoModelForCausalLM.from_pretrained(
+            tmp_path / "kit" / SFT_FOLDER.replace("smoke", "renamed") / "model"
+        )
+        sepo = PeftModel.from_pretrained(
+            base, tmp_path / "kit" / SEPO_FOLDER.replace("smoke", "renamed") / "model"
+        )
+        assert torch.allclose(logits(sepo), expected[0], atol=1e-4)
+    finally:
+        shutil.move(hidden, root)
+
+
+def test_a_copied_run_takes_its_own_base_and_not_that_of_the_original(root, tmp_path):
+    copied = shutil.copytree(root / "runs" / "smoke", tmp_path / "runs" / "copy")
+    base = copied / "checkpoints" / SFT / "model"
+    for name in ("model.safetensors", "config.json"):
+        assert (base / name).is_file()
+    found = model_folder.base_of(copied / "checkpoints" / SEPO / "model")
+    assert Path(found) == base
+
+
 @pytest.mark.parametrize(
     ("folder", "base", "facts"),
     [
-        (f"{SFT_FOLDER}/adapter", "nano", ["data_sha256", "data"]),
+        (f"{SFT_FOLDER}/adapter", "data/models/nano", ["data_sha256", "data"]),
         (f"{SEPO_FOLDER}/model", f"{SFT_FOLDER}/model", ["preset", "game", "base_fingerprint"]),
     ],
 )
 def test_the_card_says_what_the_adapter_was_made_from_and_with(root, folder, base, facts):
     card = (root / folder / "README.md").read_text()
     _, header, text = card.split("---\n", 2)
-    assert yaml.safe_load(header)["base_model"] == base
-    assert json.loads((root / folder / "adapter_config.json").read_text())["base_model_name_or_path"] == base
+    assert yaml.safe_load(header)["base_model"] == str(root / base)
+    config = json.loads((root / folder / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == (str(root / base), None)
     settings, made = (json.loads(part.split("```")[0]) for part in text.split("```json\n")[1:])
     assert set(facts) <= set(settings) and settings["train"]["lora"]["rank"] == 4
+    assert settings["adapted"].startswith("LoRA adapts 16 linear layers (k_proj, o_proj, q_proj, v_proj) in ")
     assert settings["run"]["seed"] == 1 and {"commit", "dirty", "versions"} == set(made)
     assert "| rank, alpha, dropout | 4, 8, " in text and "k_proj, o_proj, q_proj, v_proj" in text
-    assert str(root) not in card + (root / folder / "adapter_config.json").read_text()
+
+
+def test_an_adapter_of_a_hub_model_names_the_repository_and_its_commit(root, tmp_path, monkeypatch):
+    cache, commit = tmp_path / "cache", "1" * 40
+    repository = cache / "models--org--name"
+    shutil.copytree(paths.models() / "nano", repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = shutil.copytree(root / SFT_FOLDER / "adapter", tmp_path / "adapter")
+    model_cards.write_card(folder, "org/name", "sft", {})
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/name", commit)
+    assert model_folder.base_of(folder) == f"org/name@{commit}"
+    assert 'base_model: "org/name"\n' in (folder / "README.md").read_text()
 
 
 def test_a_card_needs_an_adapter(tmp_path):

@@ -1,8 +1,11 @@
 """What the jobs with a language model share: their evaluations and their logs as tables."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from transformers import PreTrainedModel
 
 from sepo_lib import games
 from sepo_lib.config import progress
@@ -10,6 +13,7 @@ from sepo_lib.measure import evaluation, kuhn_strategy
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy
+from sepo_lib.pretrained import adapters
 from sepo_lib.run.steps.arguments import PolicyJob
 
 #: The measures of an evaluation that experiment trackers see.
@@ -20,6 +24,15 @@ BEFORE_TRAINING = "preparing the training and its first step"
 def log(rows: list[dict], labels: dict) -> pd.DataFrame:
     """A training log as a table with the job's labels. Every row keeps its own step."""
     return pd.DataFrame(rows).assign(**{name: value for name, value in labels.items() if name != "step"})
+
+
+def adapted(model: PreTrainedModel, train: Mapping[str, Any]) -> str | None:
+    """What LoRA will adapt, also printed to the log of the job; None if the training adapts all weights."""
+    if not train["lora"]:
+        return None
+    text = adapters.described(model, train["lora"]["rank"])
+    print(text, flush=True)
+    return text
 
 
 def evaluate(

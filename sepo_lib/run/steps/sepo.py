@@ -52,6 +52,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
         **job.train,
     )
+    adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
     if distributed.rank():
@@ -59,7 +60,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     if job.train["lora"]:
         facts = {"game": job.game, "pools": job.pools, "preset": job.preset, "arm": job.arm}
         facts |= {"train": job.train, "sampling": job.sampling, "run": job.labels}
-        facts |= {"base_fingerprint": fingerprint_of(sft_model.parent)}
+        facts |= {"base_fingerprint": fingerprint_of(sft_model.parent), "adapted": adapted}
         model_cards.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
     labels = {"game": job.game, "pools": job.pools, **job.labels}
     log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))

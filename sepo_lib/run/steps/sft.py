@@ -28,6 +28,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
         examples = sft_data.load(data, job.data_sha256)
     else:
         examples = demonstration_files.load(data, sorted(job.data_sha256), "train")
+    adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     if distributed.rank() == 0:
@@ -38,7 +39,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
             "data_sha256": job.data_sha256,
             "train": job.train,
         }
-        facts |= {"sampling": job.sampling, "run": job.labels}
+        facts |= {"sampling": job.sampling, "run": job.labels, "adapted": adapted}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
     distributed.barrier()  # the first process has saved the model
     progress.doing("loading the trained model")
