@@ -54,7 +54,7 @@ for run, model, names in runs:
 """
 
 NOTEBOOKS = ["00_base_model", "01_demonstrations", "02_sft", "03_sepo_grpo", "04_ablations", "05_figures"]
-#: Model -> the notebooks that it runs. Figures are drawn from tables alone, so that one model is enough for 05.
+#: Model -> the notebooks that it runs. Figures are drawn from tables alone, so one model is enough for 05.
 RUNS = {"gemma-wrapper": NOTEBOOKS, "qwen-wrapper": NOTEBOOKS[:-1]}
 
 

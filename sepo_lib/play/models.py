@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from sepo_lib.config import bundled, model_folder
-from sepo_lib.pretrained import adapters, loading
+from sepo_lib.pretrained import adapters, gpu, loading
 
 
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -55,9 +55,5 @@ if device().type == "cpu":
     # Query heads that share keys and values read them in place. By default transformers copies keys and
     # values for every head when there is a mask, because some GPU kernels need it.
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
-elif device().type == "cuda" and os.environ.get("SEPO_DETERMINISTIC") == "yes":
-    # Where a kernel adds in any order, torch then takes a slower one that does not (docs/gpu.md). cuBLAS reads
-    # its variable when it starts. New tensors need not be filled for that.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+elif device().type == "cuda":
+    gpu.set_up()

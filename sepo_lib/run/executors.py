@@ -11,10 +11,10 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from sepo_lib.config import cards
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import known
 from sepo_lib.config.text import in_brief
-from sepo_lib.run import cards
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import Job, Stage, execute
@@ -63,7 +63,11 @@ def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
         return dask_jobs.run(todo, stage, address)
     found = cards.visible()
     number = _at_once(len(todo), workers, found)
-    return processes.run(todo, stage, number, found) if number > 1 else here(todo, stage)
+    if number == 1:
+        return here(todo, stage)
+    per_gpu = {cards.JOBS: os.environ.get(JOBS_PER_GPU) or str(workers)}
+    with processes.environment(per_gpu if found else {}):
+        return processes.run(todo, stage, number, found)
 
 
 def here(todo: Sequence[Job], stage: Stage) -> dict[str, str]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
+from sepo_lib.config.cards import VISIBLE
 from sepo_lib.run import code, endings, game_files, lock
-from sepo_lib.run.cards import VISIBLE
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 

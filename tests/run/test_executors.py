@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
+from sepo_lib.config import cards
 from sepo_lib.config.errors import InputError
-from sepo_lib.run import cards, executors, jobs, workers
+from sepo_lib.run import executors, jobs, workers
 
 
 @pytest.fixture(autouse=True)

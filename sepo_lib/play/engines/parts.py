@@ -17,6 +17,7 @@ from sepo_lib.config.errors import InputError
 from sepo_lib.play.engines import distributed, padded
 from sepo_lib.play.engines.padded import Part
 from sepo_lib.play.engines.prefix_cache import bare
+from sepo_lib.pretrained import gpu
 
 _FIRST = 2048  # tokens of the first part on a GPU, by which its memory is measured
 _MOST = 65536  # tokens of the largest part: more make a GPU no faster
@@ -104,7 +105,7 @@ class Parts:
         value = self._backward(model, part, loss, last)
         used = torch.cuda.max_memory_allocated(device) - before
         states = 2 * sum(parameter.nbytes for parameter in trained)  # the optimizer's, at its first step
-        fitting = int(_SHARE * max(0, _free(device) - states) * part.tokens / used)
+        fitting = int(_SHARE * max(0, gpu.free_bytes() - states) * part.tokens / used)
         mine = torch.tensor([min(_MOST, 2 ** max(0, fitting.bit_length() - 1))], device=device)
         self.tokens, self.measured = int(self.accelerator.gather(mine).min()), True
         return value
@@ -141,14 +142,6 @@ def checkpoint_activations(model: torch.nn.Module) -> None:
     if isinstance(inner, PeftModel):
         inner.enable_input_require_grads()  # the layers' inputs come from frozen embeddings
     inner.activation_checkpointing_enable()
-
-
-def _free(device: torch.device) -> int:
-    """The bytes that this process may still allocate on the GPU."""
-    free, total = torch.cuda.mem_get_info(device)
-    allocated = torch.cuda.memory_allocated(device)
-    allowed = int(total * torch.cuda.get_per_process_memory_fraction(device))
-    return min(free + torch.cuda.memory_reserved(device), allowed) - allocated
 
 
 def _empty_cache() -> None:

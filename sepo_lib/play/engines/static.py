@@ -20,12 +20,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import Cache, PreTrainedModel
 
 from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
 from sepo_lib.play.engines.static_cache import Buffers, empty_cache, masks, repeated
+from sepo_lib.pretrained import gpu
 
+_OTHERS = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 _ROWS = {"cpu": 256, "cuda": 1024}  # the largest number of answers in a batch
 _COLUMNS = 128  # caches have a multiple of so many columns
 _DECODERS = 32  # decode steps that are kept, each with its graph
@@ -209,11 +212,7 @@ class StaticEngine(Engine):
         """The memory that is free, or that this engine or PyTorch hold and can give back."""
         if self.model.device.type != "cuda":
             return _CPU_BYTES
-        free, _ = torch.cuda.mem_get_info(self.model.device)
-        cached = torch.cuda.memory_reserved(self.model.device) - torch.cuda.memory_allocated(
-            self.model.device
-        )
-        return free + cached + self._buffers.bytes()
+        return gpu.free_bytes() + self._buffers.bytes()
 
 
 class _Decoder:
@@ -262,7 +261,15 @@ class _Decoder:
             self._step()
 
     def capture(self, pool) -> None:
-        """Record the step as a CUDA graph. Memory `pool` is shared with other graphs."""
+        """Record the step as a CUDA graph. Memory `pool` is shared with other graphs.
+
+        The attention of cuDNN is the fastest here. It makes a plan for every new shape, which takes longer
+        than the attention itself, but a graph has one shape.
+        """
+        with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_OTHERS]):
+            self._capture(pool)
+
+    def _capture(self, pool) -> None:
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

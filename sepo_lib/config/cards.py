@@ -9,6 +9,8 @@ import subprocess
 
 #: The environment variable that says which GPUs a process sees. CUDA reads it at its first call.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: The environment variable with the number of jobs that share a GPU, for the processes of these jobs.
+JOBS = "SEPO_GPU_JOBS"
 
 _NAME = re.compile(r"[0-9]+|(?:GPU|MIG)-\S+")
 
