@@ -13,6 +13,9 @@ SFT_DATA ?=#        a file or folder of chat examples for SFT, in the place of t
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REPORT_TO ?=#       tensorboard, wandb or trackio: where the trainers send their metrics; none by default
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
+EXECUTOR  ?=#       processes on this machine (the default), or dask: workers on others (docs/scaling.md)
+SCHEDULER ?=#       EXECUTOR=dask: the address of the scheduler, such as tcp://host:8786
+JOBS_PER_GPU ?=#    jobs at a time on each GPU of this machine; by default the setting workers
 AGAINST ?=#         verify: the run to compare with
 KILLS   ?=#         torture: the number of kills
 DATA    ?=#         audit: a file or folder of chat examples; the kit's demonstrations by default
@@ -29,7 +32,7 @@ DRY_RUN ?=#         push: yes lists what would be pushed, and pushes nothing
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS SFT_DATA RUN REUSE REPORT_TO
+override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS SFT_DATA RUN REUSE REPORT_TO EXECUTOR SCHEDULER JOBS_PER_GPU
 override OPTIONS := $(OF_RUNS) AGAINST KILLS DATA OUT WHAT TO BASE DRY_RUN
 
 USES_reproduce := $(OF_RUNS)
@@ -122,11 +125,13 @@ DOCS := .cache/docs
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
+	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (over two hours; stop and go on at any time)
 	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO"
+	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
+	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -179,7 +184,8 @@ clean:  ## Remove what runs have made, except what git holds
 	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [RUN=] [REUSE=yes] [REPORT_TO=]'
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [RUN=] [REUSE=yes] \
+	[REPORT_TO=] [EXECUTOR=dask SCHEDULER=] [JOBS_PER_GPU=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A supported Python, which makes the environment (sepo_lib/config/environment.py). Where none is found, uv brings one.

@@ -16,6 +16,7 @@ from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known, plain
 from sepo_lib.run import (
     endings,
+    executors,
     headless,
     job,
     jobs,
@@ -74,6 +75,9 @@ def parser() -> Parser:
     one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
     one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
     one.add_argument("--report-to", help=f"{', '.join(tracking.TRACKERS)}: trackers of the trainers' metrics")
+    one.add_argument("--executor", help=f"where jobs run: {' or '.join(executors.EXECUTORS)}")
+    one.add_argument("--scheduler", help="the address of a Dask scheduler, such as tcp://host:8786")
+    one.add_argument("--jobs-per-gpu", help="jobs at a time on each GPU of this machine")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -170,6 +174,7 @@ def reproduce(options: argparse.Namespace) -> int:
     for name in paths.NOTEBOOKS:
         files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
     _accept_older_code(options.reuse)
+    executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
     bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
@@ -181,6 +186,7 @@ def reproduce(options: argparse.Namespace) -> int:
         if changes == []:
             _nothing_to_do(settings.run)
         else:
+            executors.check()
             _reproduce(settings, parameters, changes or [])
     return 0
 

@@ -1,4 +1,7 @@
-"""What the processes of test_distributed run: the launcher, with the rows of every process kept as JSON."""
+"""What the processes of test_distributed run: the launcher of an SFT job, then that of a SEPO job.
+
+The rows of the SEPO job are kept as JSON, of every process.
+"""
 
 import json
 import sys
@@ -9,8 +12,8 @@ from sepo_lib.run import launch
 from sepo_lib.training import sepo
 
 
-def main(folder, arguments):
-    """Run the launcher; folder/rows-<process>.json: by step, [prompt ids, answer ids, advantage, count]."""
+def main(folder, sft, arguments):
+    """Launch both jobs; folder/rows-<process>.json: by step, [prompt ids, answer ids, advantage, count]."""
     tensors, seen = sepo.to_tensors, []
 
     def keep(rows, *args, **kwargs):
@@ -19,7 +22,7 @@ def main(folder, arguments):
 
     sepo.to_tensors = keep
     try:
-        code = launch.main(arguments)
+        code = launch.main(sft) or launch.main(arguments)
     finally:
         sepo.to_tensors = tensors
     Path(folder, f"rows-{distributed.rank()}.json").write_text(json.dumps(seen))
@@ -27,4 +30,4 @@ def main(folder, arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], *(argument.split() for argument in sys.argv[2:])))

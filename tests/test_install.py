@@ -88,7 +88,7 @@ def test_a_csv_is_drawn_without_torch_openspiel_or_axelrod(bare):
 
 def test_every_package_that_the_kit_imports_is_declared():
     declared = {canonical(Requirement(text).name) for text in PROJECT["dependencies"]}
-    for extra in ("train", "notebooks"):
+    for extra in ("train", "notebooks", "dask"):
         declared |= {canonical(Requirement(text).name) for text in PROJECT["optional-dependencies"][extra]}
     imported = set()
     for file in (REPOSITORY / "sepo_lib").rglob("*.py"):

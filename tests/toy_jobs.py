@@ -84,3 +84,9 @@ def slowly(folder, report, steps):
         paths.replace_text(state, json.dumps(done))
         report(step, {"loss": 1.0 / step})
     return {"steps": done}
+
+
+def see(folder, report, name, rest=0.0):
+    """What the environment variable `name` is in this process, and which process this is."""
+    time.sleep(rest)
+    return {"value": os.environ.get(name), "pid": os.getpid()}

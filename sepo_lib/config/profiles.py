@@ -199,7 +199,9 @@ def as_text() -> str:
 def sampling(settings: Settings) -> dict:
     """The arguments of `play.policy.load_policy` that come from a profile."""
     names = ("dtype", "temperature", "max_new_tokens", "engine")
-    return {name: getattr(settings, name) for name in names}
+    vllm = {"memory": settings.vllm_memory, "sleep": settings.vllm_sleep}
+    found = {name: getattr(settings, name) for name in names}
+    return found | ({"vllm": vllm} if settings.engine == "vllm" else {})
 
 
 def _made_name(profile: str, changed: Mapping[str, Any]) -> str:

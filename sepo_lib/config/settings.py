@@ -114,6 +114,8 @@ class Settings:
     temperature: float
     max_new_tokens: int
     engine: str
+    vllm_memory: float
+    vllm_sleep: bool
     micro_batches: int | None
     gradient_checkpointing: str
     checkpoint_every: int

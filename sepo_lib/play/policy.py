@@ -140,10 +140,12 @@ class LanguageModelPolicy:
         return templates.end_of_answer(self.tokenizer)
 
 
-def load_policy(model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine: str = "auto"):
-    """(model, tokenizer, policy) of the model called `model_name`; `engine` as in `engines.make`."""
+def load_policy(
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine="auto", vllm=None
+):
+    """(model, tokenizer, policy) of the model called `model_name`; `engine`, `vllm` as in `engines.make`."""
     model, tokenizer = models.load(model_name, dtype)
-    generator = engines.make(model, tokenizer, engine)
+    generator = engines.make(model, tokenizer, engine, vllm)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 

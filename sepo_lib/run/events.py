@@ -1,6 +1,7 @@
 """The progress of a run: jobs append events to `events.jsonl`, and `Follower` reads them in any process."""
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -61,8 +62,8 @@ class Progress:
 def log_event(profile: str, event: str, **what: Any) -> None:
     """Append one line to the event log of a run, in a single write, so that processes cannot mix lines.
 
-    The log is for display alone. On a full disk the event is lost, and the job goes on until a file that
-    matters cannot be written.
+    The lock is for a network disk, where two machines may append at the same place. The log is for display
+    alone. On a full disk the event is lost, and the job goes on until a file that matters cannot be written.
     """
     path = paths.events(profile)
     line = json.dumps({"time": round(time.time(), 3), "event": event, **what}, default=float) + "\n"
@@ -70,6 +71,8 @@ def log_event(profile: str, event: str, **what: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            with contextlib.suppress(OSError):  # where the file system has no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             os.write(file, line.encode())
         finally:
             os.close(file)

@@ -1,4 +1,4 @@
-"""A list of independent, resumable jobs (`job`), run in this process or in several (`workers`).
+"""A list of independent, resumable jobs (`job`), run in this process or elsewhere (`executors`).
 
 Running the same jobs again skips those that are done and continues those that are not. A job with other
 arguments, code or libraries starts in an empty folder: its earlier one is moved aside (`replaced`). Progress
@@ -6,18 +6,17 @@ goes to the run's event log (`events`).
 """
 
 import contextlib
+import functools
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import DamagedError, Explained
-from sepo_lib.run import code, lock, replaced
-from sepo_lib.run import workers as processes
-from sepo_lib.run.events import INTERVAL, Follower, Progress, log_event
-from sepo_lib.run.job import Job, Stage, State, begin, execute, result_of, state
+from sepo_lib.run import code, executors, lock, replaced
+from sepo_lib.run.events import Follower, Progress, log_event
+from sepo_lib.run.job import Job, Stage, State, begin, result_of, state
 
 
 class JobError(Explained, RuntimeError):
@@ -41,21 +40,24 @@ def run(
     stage: str,
     workers: int = 1,
     watch: Callable[[Progress], None] | None = None,
+    here: bool = False,
 ) -> dict[str, Any]:
     """Run the jobs that are not done yet, and return the results of all of them by name.
 
     With one worker they run in this process, one after the other. With more they run in that many processes,
-    or in up to 1.5 times as many if that avoids a second wave. torch computes a job with `Job.threads`
-    threads either way, so the number of workers changes no result. `watch` is called in this process about
-    once a second, with one worker in a thread of its own, where what it prints goes to the log of the job. If
-    a job fails, the others still run; then JobError names all that failed. An interrupt ends all jobs and
-    processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder, InputError
-    if a source has changed since this process started, and InUse if another process works in the run
-    (`lock`).
+    or in up to 1.5 times as many if that avoids a second wave; on a machine with GPUs, in that many on each;
+    with Dask, wherever its workers are (`executors`). `here` keeps them in this process. torch computes a job
+    with `Job.threads` threads in all cases, so none of this changes a result. `watch` is called in this
+    process about once a second, with one worker in a thread of its own, where what it prints goes to the log
+    of the job. If a job fails, the others still run; then JobError names all that failed. An interrupt ends
+    all jobs and processes at once and raises Interrupted. Raises ValueError if two jobs would share a folder,
+    InputError if a source has changed since this process started or the executor cannot be used, and InUse if
+    another process works in the run (`lock`).
     """
     _check(jobs)
     with lock.held(profile, f"the jobs of {stage}"):
-        _run(jobs, profile, stage, workers, watch)
+        execute = executors.here if here else functools.partial(executors.run, workers=workers)
+        _run(jobs, profile, stage, execute, watch)
         return {job.name: result_of(profile, job)["result"] for job in jobs}
 
 
@@ -63,10 +65,10 @@ def _run(
     jobs: Sequence[Job],
     profile: str,
     stage: str,
-    workers: int,
+    execute: Callable[[Sequence[Job], Stage], dict[str, str]],
     watch: Callable[[Progress], None] | None,
 ) -> None:
-    """Run the jobs as `run` does, in a run whose lock is held."""
+    """Run the jobs as `run` does, by `execute` (`executors.run`), in a run whose lock is held."""
     code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
     todo = _left_to_do(profile, stage, jobs)
     follower = Follower(profile)
@@ -83,13 +85,7 @@ def _run(
     errors: dict[str, str] = {}
     interrupted = False
     try:
-        if workers > 1 and len(todo) > 1:
-            at_once = len(todo) if len(todo) <= 1.5 * workers else workers
-            errors = processes.run(todo, Stage(profile, stage, look), at_once)
-        else:
-            with _calling(look):
-                found = {job.name: execute(job, Stage(profile, stage)) for job in todo}
-            errors = {name: error for name, error in found.items() if error is not None}
+        errors = execute(todo, Stage(profile, stage, look))
     except KeyboardInterrupt:
         interrupted = True  # raised below, without the traceback, which would keep the model in memory
     finally:
@@ -156,29 +152,6 @@ def _see(profile: str, name: str) -> str:
     """The file with the traceback; nothing if the disk was too full for it."""
     file = paths.job(profile, name) / "error.txt"
     return f"; see {paths.relative(file)}" if file.exists() else ""
-
-
-@contextlib.contextmanager
-def _calling(look: Callable[[], None]) -> Iterator[None]:
-    """Call `look` once a second in another thread; raise what it raised at the end of the context."""
-    over, errors = threading.Event(), []
-
-    def call() -> None:
-        try:
-            while not over.wait(INTERVAL):
-                look()
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _check(jobs: Sequence[Job]) -> None:

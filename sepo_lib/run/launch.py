@@ -1,9 +1,10 @@
-"""Train one SEPO job of a run with one process or with several.
+"""Train one job of a run, of SFT or SEPO, with one process or with several.
 
+    accelerate launch --num_processes 4 -m sepo_lib.run.launch --stage sft --profile paper --seed 11
     accelerate launch --num_processes 4 -m sepo_lib.run.launch --profile paper --game kuhn --seed 11
 
-The job is one that notebook 03 (or 04, for the ablation) would run, in the same folder, so the notebook later
-skips it. The SFT model of the run must exist. On a CPU, accelerate starts several processes only with
+The job is one that notebook 02 (SFT), 03 or 04 (SEPO) would run, in the same folder, so the notebook later
+skips it. SEPO needs the SFT model of the run. On a CPU, accelerate starts several processes only with
 `--multi_gpu`.
 """
 
@@ -18,12 +19,18 @@ from accelerate import PartialState
 from sepo_lib import games
 from sepo_lib.config import caches, disk, paths, profiles
 from sepo_lib.config.command_line import Parser, whole
-from sepo_lib.config.errors import InputError
+from sepo_lib.config.errors import Explained, InputError
+from sepo_lib.config.settings import known
 from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.run import endings, jobs, lock, recipes, runs
 from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
+from sepo_lib.run.steps.sft import run_sft
+
+#: The stages whose jobs can be launched -> the function of their jobs.
+_STAGES = {"sft": run_sft, "sepo": run_sepo}
+_TITLES = {"sft": "SFT", "sepo": "SEPO"}
 
 #: The options of `make reproduce` that a run can have been started with.
 _OF_RUN = ("model", "seeds", "games", "steps", "sft_data")
@@ -34,7 +41,8 @@ def parser() -> Parser:
     made = Parser(prog="accelerate launch -m sepo_lib.run.launch", description=main.__doc__)
     default = f"(default: that of the run, or {profiles.DEFAULT})"
     made.add_argument("--profile", help=f"{', '.join(profiles.names())} {default}")
-    made.add_argument("--game", required=True, help=f"the game to train on: {', '.join(games.GAMES)}")
+    made.add_argument("--stage", default="sepo", help=f"{' or '.join(_STAGES)} (default: sepo)")
+    made.add_argument("--game", help=f"the game to train on with SEPO: {', '.join(games.GAMES)}")
     made.add_argument("--seed", required=True, type=whole(0, profiles.LARGEST_SEED), help="a training seed")
     presets = ", ".join(credit.PRESETS)
     made.add_argument("--preset", help=f"{presets}, or published+<switch> (default: that of the profile)")
@@ -52,28 +60,57 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
 
     Raises InputError listing the jobs of the run if there is no such job.
     """
-    games.get(options.game)  # an unknown game is an error
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}") == "true":
+            raise InputError(
+                f"The launcher needs the whole model in each process, and {name} divides it; start it "
+                f"without {name} (docs/scaling.md)."
+            )
+    known("stage to launch called", options.stage, _STAGES)
+    if options.stage == "sft":
+        extra = [name for name in ("game", "preset", "arm", "pools") if getattr(options, name) is not None]
+        if extra:
+            raise InputError(
+                f"--{extra[0]} is an option of SEPO; SFT trains one model for all games of a seed."
+            )
+    elif options.game is None:
+        raise InputError("SEPO trains on one game; name it with --game, or choose --stage sft.")
+    else:
+        games.get(options.game)  # an unknown game is an error
     given = {name: getattr(options, name) for name in _OF_RUN}
     settings = runs.settings(options.run, options.profile, **given)
-    every = [
-        *recipes.sepo_jobs(settings),
-        *recipes.ablation_jobs(settings),
-        *recipes.switch_jobs(settings),
-    ]
-    wanted = {
-        "game": options.game,
-        "pools": options.pools or settings.of("pools", options.game),
-        "preset": options.preset or settings.preset,
-        "seed": options.seed,
-    }
-    own = settings.arm if wanted["preset"] == settings.preset else credit.preset(wanted["preset"]).arm
-    wanted["arm"] = options.arm or own
+    if options.stage == "sft":
+        every, wanted = recipes.sft_jobs(settings), {"seed": options.seed}
+    else:
+        every, wanted = _sepo_jobs(settings), _wanted(settings, options)
     found = [job for job in every if all(_of(job, key) == value for key, value in wanted.items())]
     if not found:
         names = ", ".join(dict.fromkeys(job.name for job in every))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        raise InputError(f"The run has no SEPO job with {asked}; it has {names}.")
+        raise InputError(f"The run has no {_TITLES[options.stage]} job with {asked}; it has {names}.")
     return settings, found[0]
+
+
+def _sepo_jobs(settings: profiles.Settings) -> list[jobs.Job]:
+    """All jobs of the run that train with SEPO."""
+    return [
+        *recipes.sepo_jobs(settings),
+        *recipes.ablation_jobs(settings),
+        *recipes.switch_jobs(settings),
+    ]
+
+
+def _wanted(settings: profiles.Settings, options: argparse.Namespace) -> dict[str, str | int]:
+    """What the options say about a SEPO job: the values of `_of`."""
+    preset = options.preset or settings.preset
+    own = settings.arm if preset == settings.preset else credit.preset(preset).arm
+    return {
+        "game": options.game,
+        "pools": options.pools or settings.of("pools", options.game),
+        "preset": preset,
+        "seed": options.seed,
+        "arm": options.arm or own,
+    }
 
 
 def _of(job: jobs.Job, key: str) -> str | int:
@@ -81,14 +118,15 @@ def _of(job: jobs.Job, key: str) -> str | int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train one SEPO job of a run with as many processes as accelerate launched."""
+    """Train one job of a run, of SFT or SEPO, with as many processes as accelerate launched."""
     if "TORCHELASTIC_RUN_ID" in os.environ:  # accelerate has started several processes
         endings.end_with_parent(os.getppid())
     try:
         caches.use_writable()
         settings, job = find(parser().parse_args(arguments))
-        needed = [one for one in recipes.sft_jobs(settings) if one.name == job.arguments["sft_job"]]
-        recipes.require(settings, needed, "02_sft")
+        if start := job.arguments.get("sft_job"):
+            needed = [one for one in recipes.sft_jobs(settings) if one.name == start]
+            recipes.require(settings, needed, "02_sft")
     except (ValueError, OSError) as error:
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
@@ -98,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except jobs.JobError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (lock.InUse, OSError) as error:
+    except (Explained, OSError) as error:  # of a process other than the first, whose errors are JobError
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, endings.Terminated) as end:
@@ -118,16 +156,16 @@ def _train(settings: profiles.Settings, job: jobs.Job) -> None:
 
 
 def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialState) -> None:
-    done = finished(settings.run, job)
+    done, stage = finished(settings.run, job), job.function.rpartition("_")[2]
     state.wait_for_everyone()
     if done:
         state.print(f"{job.name} was finished before.")
     elif state.is_main_process:
         print(f"{job.name}: {job.steps} steps in {state.num_processes} processes on {state.device.type}.")
-        jobs.run([job], settings.run, "SEPO")
+        jobs.run([job], settings.run, _TITLES[stage], here=True)
         print(f"Done: {job.name}", flush=True)
     else:
-        run_sepo(paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
+        _STAGES[stage](paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The lock of a run: one command at a time works in the folders of a run.
+"""The lock of a run: one command at a time works in the folders of a run. And the lock of a job.
 
     with held(run, "make reproduce"):    raises InUse, which names the holder, if the run is in use
 
@@ -9,6 +9,10 @@ The processes that a holder starts share the lock: `shared` in a worker, `join` 
 If the holder is killed, the run stays in use until they have ended too, because two processes must never
 train in one folder. A holder takes the lock for itself alone first, which proves that the run is free, and
 then shares it.
+
+Jobs on other machines also take a lock in the folder of the job (`of_job`): a machine that was taken for dead
+may still run it. On NFS all locks are those of its server, unless it is mounted with nolock or local_lock. A
+machine that cannot reach the server loses its locks after the time of a lease (90 seconds on Linux).
 """
 
 import contextlib
@@ -18,6 +22,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +40,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[str, str] = {}
 #: What `join` has opened; it stays open.
 _joined = contextlib.ExitStack()
-#: The runs whose file system has no locks, which has been said.
-_warned: set[str] = set()
+#: The files of locks whose file system has none, which has been said.
+_warned: set[Path] = set()
+
+_LOOK = 0.5  # seconds between two attempts to take the lock of a job
 
 
 class InUse(InputError):
@@ -53,14 +60,12 @@ def held(run: str, command: str) -> Iterator[None]:
     if run in _held:
         yield
         return
-    with _opened(run) as file:
-        if not _locked(file, fcntl.LOCK_EX, run):
+    path = _file(run)
+    with _opened(path) as file:
+        if not _locked(file, fcntl.LOCK_EX, path):
             raise _in_use(run)
-        who = {"host": platform.node(), "process": os.getpid(), "command": command, "since": _now()}
-        content = json.dumps(who)
-        os.ftruncate(file, 0)
-        os.pwrite(file, content.encode(), 0)
-        if not _locked(file, fcntl.LOCK_SH, run):  # another command was faster between the two locks
+        content = _write_holder(file, command)
+        if not _locked(file, fcntl.LOCK_SH, path):  # another command was faster between the two locks
             raise _in_use(run)
         _held[run] = content
         try:
@@ -76,10 +81,39 @@ def shared(run: str) -> Iterator[None]:
 
     Raises InUse if a command that began later has the run.
     """
-    with _opened(run) as file:
-        if not _locked(file, fcntl.LOCK_SH, run):
+    path = _file(run)
+    with _opened(path) as file:
+        if not _locked(file, fcntl.LOCK_SH, path):
             raise _in_use(run)
         yield
+
+
+@contextlib.contextmanager
+def of_job(folder: Path, patience: float) -> Iterator[str]:
+    """Hold the lock of the job in `folder` within this context, in this process alone.
+
+    Gives who held it before and has ended before its time, or nothing. Raises InUse if another process still
+    holds it after `patience` seconds.
+    """
+    path = folder / ".lock"
+    with _opened(path) as file:
+        until = time.monotonic() + patience
+        while not _locked(file, fcntl.LOCK_EX, path):
+            if time.monotonic() > until:
+                who = _name(_read(path)) or "another process"
+                raise InUse(
+                    f"The job {folder.name} is still run by {who}; stop it and run the same command again."
+                )
+            time.sleep(_LOOK)
+        before = _name(_read(path))
+        _write_holder(file, "a job")
+        yield before
+        os.ftruncate(file, 0)
+
+
+def is_real(run: str) -> bool:
+    """Whether the file system has locks; known once this process has taken that of `run`."""
+    return _file(run) not in _warned
 
 
 def join() -> None:
@@ -105,17 +139,41 @@ def in_use() -> list[InUse]:
     found = []
     for file in sorted((paths.root() / "runs").glob("**/.lock")):
         run = file.parent.relative_to(paths.root() / "runs").as_posix()
-        with contextlib.suppress(OSError), _opened(run) as descriptor:
-            if not _locked(descriptor, fcntl.LOCK_EX, run):
+        with contextlib.suppress(OSError), _opened(file) as descriptor:
+            if not _locked(descriptor, fcntl.LOCK_EX, file):
                 found.append(_in_use(run))
     return found
 
 
 def _holder(run: str) -> str:
     """The content of the lock's file: JSON that names the last holder, or nothing."""
+    return _read(_file(run))
+
+
+def _read(path: Path) -> str:
     try:
-        return _file(run).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
+        return ""
+
+
+def _write_holder(file: int, command: str) -> str:
+    """Write into the open file of a lock that this process holds it, and return that text."""
+    who = {"host": platform.node(), "process": os.getpid(), "command": command, "since": _now()}
+    content = json.dumps(who)
+    os.ftruncate(file, 0)
+    os.pwrite(file, content.encode(), 0)
+    return content
+
+
+def _name(content: str) -> str:
+    """The holder that the content of a lock's file names; nothing if it names none."""
+    try:
+        holder = json.loads(content)
+        return (
+            f"process {holder['process']} on {holder['host']} ({holder['command']}, since {holder['since']})"
+        )
+    except (ValueError, KeyError, TypeError):  # it is empty, or just being written
         return ""
 
 
@@ -124,9 +182,8 @@ def _file(run: str) -> Path:
 
 
 @contextlib.contextmanager
-def _opened(run: str) -> Iterator[int]:
+def _opened(path: Path) -> Iterator[int]:
     """The open file of the lock; a child process does not inherit it. To close it frees the lock."""
-    path = _file(run)
     with disk.writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -136,8 +193,8 @@ def _opened(run: str) -> Iterator[int]:
         os.close(file)
 
 
-def _locked(file: int, kind: int, run: str) -> bool:
-    """Whether the lock was taken."""
+def _locked(file: int, kind: int, path: Path) -> bool:
+    """Whether the lock was taken; `path` is that of the open `file`."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -145,30 +202,25 @@ def _locked(file: int, kind: int, run: str) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        if run not in _warned:
-            where = paths.shown(_file(run).parent)
+        if path not in _warned:
+            where = paths.shown(path.parent)
             print(
                 f"The file system of {where} has no locks: start no second command for this run before the "
                 "first has ended.",
                 file=sys.stderr,
             )
-        _warned.add(run)
+        _warned.add(path)
     return True
 
 
 def _in_use(run: str) -> InUse:
-    try:
-        holder = json.loads(_holder(run))
-        who = (
-            f"process {holder['process']} on {holder['host']} ({holder['command']}, since {holder['since']})"
-        )
-        here = holder["host"] == platform.node()
-        left = here and not paths.is_alive(holder["process"])
-    except (ValueError, KeyError, TypeError):  # it is just being written
-        who, left = "another process", False
-    if left:
-        who = f"what {who} has started, though that process has ended"
-    return InUse(f"The run {run} is in use by {who}; wait for it or stop it.")
+    content = _holder(run)
+    who = _name(content)
+    if who:
+        holder = json.loads(content)
+        if holder["host"] == platform.node() and not paths.is_alive(holder["process"]):
+            who = f"what {who} has started, though that process has ended"
+    return InUse(f"The run {run} is in use by {who or 'another process'}; wait for it or stop it.")
 
 
 def _now() -> str:

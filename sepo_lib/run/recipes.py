@@ -209,6 +209,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
 
     In every game of the ablation, on the last of its pool sets that the game has.
     """
+    lora = lora_arguments(settings, "sepo")
     return [
         Job(
             f"gradient/{game}-{pools}/{seed_folder(start)}",
@@ -221,6 +222,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
                 "arms": list(settings.ablation_arms),
                 "batches": settings.gradient_batches,
                 "seed": seeds.derive(seed_of(start), "gradient"),
+                **({"lora": lora} if lora else {}),
                 **study_arguments(
                     settings, game, pools, labels_of(settings, "sft", seed_of(start), start.steps)
                 ),

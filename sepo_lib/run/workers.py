@@ -15,6 +15,7 @@ from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
 from sepo_lib.run import code, endings, game_files, lock
+from sepo_lib.run.cards import VISIBLE
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
 
@@ -37,8 +38,11 @@ _GREETING = "are you there?"
 GC_THRESHOLD = (100_000, 50, 50)
 
 
-def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
+def run(todo: Sequence[Job], stage: Stage, number: int, cards: Sequence[str] = ()) -> dict[str, str]:
     """Run jobs in `number` processes, those with the most steps first.
+
+    `cards` are the GPUs to spread them over (`cards.visible`): a process sees only one of them, that with the
+    fewest processes when it is started. Without any, a process sees what this one sees.
 
     Returns the name and the error of every job that fails. If a process is killed, another one continues its
     job; a job whose process is killed again, or dies in another way, has failed. Raises what `stage.look`
@@ -51,7 +55,8 @@ def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
     try:
         while waiting or any(worker.job for worker in pool):
             while waiting and len(pool) < number:
-                pool.append(Worker.idle() or Worker())
+                card = min(cards, key=[worker.card for worker in pool].count, default=None)
+                pool.append(Worker.idle(card) or Worker(card))
             for worker in pool:
                 if waiting and worker.job is None:
                     worker.start(waiting.pop(0), stage)
@@ -82,17 +87,19 @@ def run(todo: Sequence[Job], stage: Stage, number: int) -> dict[str, str]:
 
 
 class Worker:
-    """A spawned process that runs jobs one after the other."""
+    """A spawned process that runs jobs one after the other; `card` is the only GPU that it sees, if given."""
 
     #: Workers that wait for the next stage; they end with this process.
     resting: ClassVar[list["Worker"]] = []
 
-    def __init__(self) -> None:
+    def __init__(self, card: str | None = None) -> None:
         context = multiprocessing.get_context("spawn")
+        self.card = card
         self.job: Job | None = None
         self.surroundings = _surroundings()
         self.pipe, theirs = context.Pipe()
-        with environment({**ONE_THREAD, WORKER: "1"}), _interrupts_blocked():
+        own = {**ONE_THREAD, WORKER: "1"} | ({VISIBLE: card} if card else {})
+        with environment(own), _interrupts_blocked():
             self.process = context.Process(target=_serve, args=(theirs, REST), name=_NAME, daemon=True)
             self.process.start()
         theirs.close()
@@ -104,11 +111,15 @@ class Worker:
             self.pipe.send((job, stage.profile, stage.name, job.sources))
 
     @classmethod
-    def idle(cls) -> "Worker | None":
+    def idle(cls, card: str | None = None) -> "Worker | None":
         """A worker of an earlier stage, if one is alive and has the environment that a new one would have."""
-        while cls.resting:
-            worker = cls.resting.pop()
-            if worker.surroundings == _surroundings() and worker.is_awake():
+        now = _surroundings()
+        for worker in list(reversed(cls.resting)):
+            fits = worker.surroundings == now
+            if fits and worker.card != card:
+                continue  # it waits for a job on its own GPU
+            cls.resting.remove(worker)
+            if fits and worker.is_awake():
                 return worker
             worker.end()
         return None

@@ -40,7 +40,7 @@ from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode, by_opponent
 from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import Engine, distributed
+from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.row_loss import RowLoss
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
@@ -142,8 +142,6 @@ def train(
             temperature=config.temperature,
             max_completion_length=config.max_new_tokens,
             disable_dropout=True,
-            ddp_find_unused_parameters=False,
-            ddp_broadcast_buffers=False,  # the processes differ in how many forwards a batch takes
             **trainer_options(model, folder, config.seed, config.checkpoint_every),
         ),
     )
@@ -154,7 +152,7 @@ def train(
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-class SEPOTrainer(RowLoss, GRPOTrainer):
+class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
@@ -177,6 +175,7 @@ class SEPOTrainer(RowLoss, GRPOTrainer):
             engine, self.processing_class, config.temperature, config.max_new_tokens
         )
         engine.model = self.model  # with its adapter, if it has one
+        self.add_callback(WeightsChanged(engine))
         self.last_episodes: list[Episode] = []
 
     def _generate_and_score_completions(self, inputs):
@@ -191,6 +190,7 @@ class SEPOTrainer(RowLoss, GRPOTrainer):
         counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
         plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
         self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
         # 3. Credit: one advantage per decision.

@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from sepo_lib.chat import examples, templates
 from sepo_lib.config import tracking
 from sepo_lib.play import models
+from sepo_lib.play.engines import distributed
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
 from sepo_lib.pretrained import adapters
@@ -42,7 +43,7 @@ class SFTSettings:
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
     micro_batches: int | None = 1
     """Parts of a batch that go through the model one after the other: at most this many, and a divisor of
-    `batch`. None: as the memory needs."""
+    `batch`, or of a process's share of it. None: as the memory needs."""
     gradient_checkpointing: str = "auto"
     """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
     checkpoint_every: int | None = None
@@ -66,7 +67,8 @@ def train(
     datasets.disable_progress_bars()
     dataset = examples.prepare(tokenizer, dataset, settings.max_length, templates.end_ids(model, tokenizer))
     batch, steps, lora = settings.batch, settings.steps, settings.lora
-    parts = max(number for number in range(1, (settings.micro_batches or 1) + 1) if batch % number == 0)
+    share = distributed.equal_share(batch)
+    parts = max(number for number in range(1, (settings.micro_batches or 1) + 1) if share % number == 0)
     if steps is not None:
         needed = min(steps * batch, len(dataset))
         dataset = dataset.shuffle(seed=settings.seed % 2**32).select(range(needed))
@@ -80,7 +82,7 @@ def train(
         args=SFTConfig(
             max_steps=-1 if steps is None else steps,
             num_train_epochs=settings.epochs,
-            per_device_train_batch_size=batch // parts,
+            per_device_train_batch_size=share // parts,
             gradient_accumulation_steps=parts,
             learning_rate=settings.learning_rate,
             lr_scheduler_type="cosine",
@@ -93,16 +95,17 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoints.newest())
     trained = trainer.model
-    if lora:
+    if lora and distributed.rank() == 0:
         trained.save_pretrained(folder / "adapter")
         tokenizer.save_pretrained(folder / "adapter")
         trained = adapters.merge(trained)
-    trained.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    if distributed.rank() == 0:
+        trained.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
     return [{"step": row.pop("step"), **_numbers(row)} for row in trainer.state.log_history if "loss" in row]
 
 
-class AnswerTrainer(AnswerLoss, SFTTrainer):
+class AnswerTrainer(AnswerLoss, distributed.OneDevice, SFTTrainer):
     """SFTTrainer; `AnswerLoss` computes the same loss faster, with less padding and fewer logits."""
 
 
@@ -121,6 +124,8 @@ def trainer_options(model: PreTrainedModel, folder: Path, seed: int, checkpoint_
         "bf16": model.dtype == torch.bfloat16 and model.device.type != "cpu",
         "use_cpu": model.device.type == "cpu",
         "activation_checkpointing": False,
+        "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # the processes differ in how many forwards a batch takes
         "router_aux_loss_coef": 0.0,  # experts are not balanced: no loss here has a term for it
     }
 

@@ -110,10 +110,12 @@ def test_a_file_system_without_locks_is_named_once_and_used(monkeypatch, capsys)
     def none(file, kind):
         raise OSError(errno.ENOLCK, "No locks available")
 
+    with lock.held("no-locks", "make reproduce"):
+        assert lock.is_real("no-locks")
     monkeypatch.setattr("fcntl.flock", none)
     for _ in range(2):
         with lock.held("no-locks", "make reproduce"):
-            pass
+            assert not lock.is_real("no-locks")
     said = capsys.readouterr().err
     assert (
         said.startswith("The file system of runs/no-locks has no locks: start no second")
@@ -125,3 +127,19 @@ def test_a_folder_that_cannot_be_written_is_named(root):
     (root / "runs").write_text("a file in the place of the folder")
     with pytest.raises(StorageError, match=r"^A folder on the path runs/a is a file; move that file away"):
         lock.held("a", "make reproduce").__enter__()
+
+
+def test_the_lock_of_a_job_names_who_holds_it_and_who_died_with_it(root):
+    folder = root / "job"
+    with lock.of_job(folder, 0.0) as before:
+        assert before == ""
+        with pytest.raises(
+            lock.InUse, match=rf"^The job job is still run by process {os.getpid()} on .*; stop"
+        ):
+            lock.of_job(folder, 0.0).__enter__()
+    with pytest.raises(KeyboardInterrupt), lock.of_job(folder, 0.0):
+        raise KeyboardInterrupt  # or a kill
+    with lock.of_job(folder, 0.0) as before:
+        assert before.startswith(f"process {os.getpid()} on ")
+    with lock.of_job(folder, 0.0) as before:
+        assert before == ""

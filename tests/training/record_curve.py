@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 
 from trainers import configuration  # noqa: E402
 
 from sepo_lib import games  # noqa: E402
-from sepo_lib.play.engines import distributed  # noqa: E402
+from sepo_lib.play.engines import distributed, parts  # noqa: E402
 from sepo_lib.play.policy import load_policy  # noqa: E402
 from sepo_lib.training import sepo  # noqa: E402
 
@@ -41,8 +41,9 @@ def curve(folder, engine="shared_prefix", evaluate=lambda step: None, **changes)
 def main(file=None):
     if file:
         PartialState(cpu=True)
+    parts._CPU = 400  # tokens: several parts in every process
     with tempfile.TemporaryDirectory() as folder:
-        found = curve(Path(folder))
+        found = curve(Path(folder), micro_batches=None if file else 1)
         if file and distributed.rank() == 0:
             Path(file).write_text(json.dumps(found))
         distributed.barrier()

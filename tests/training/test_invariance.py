@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import record_curve
+import torch
 
 from sepo_lib.method import credit
 from sepo_lib.play.engines import parts, row_loss
@@ -134,3 +135,22 @@ def test_it_trains_as_the_reference(setting, tmp_path, monkeypatch):
 )
 def test_a_change_of_the_update_is_noticed(change, tmp_path):
     assert not agree(record_curve.curve(tmp_path, **change), REFERENCE["curve"])
+
+
+@pytest.mark.device
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU measures its memory")
+def test_a_gpu_measures_a_token_and_two_runs_train_alike(tmp_path, monkeypatch):
+    """What is promised on a GPU, where sums have no fixed order: two steps that differ by 1e-3 at most."""
+    sizes = []
+    accumulate = parts.Parts.accumulate
+
+    def watched(self, *arguments):
+        found = accumulate(self, *arguments)
+        sizes.append((self.tokens, self.measured))
+        return found
+
+    monkeypatch.setattr(parts.Parts, "accumulate", watched)
+    first, second = (record_curve.curve(tmp_path / name, steps=2, micro_batches=None) for name in "ab")
+    assert all(measured and tokens > 2048 for tokens, measured in sizes) and len(sizes) == 4
+    for row, other in zip(first, second, strict=True):
+        assert all(row[name] == pytest.approx(other[name], rel=1e-3, abs=1e-5) for name in row)

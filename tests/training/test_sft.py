@@ -56,7 +56,7 @@ def test_rows_by_length_and_logits_at_the_answers_train_as_trls_own_loss(fits, b
     expected, theirs = by_trl
     found, ours = tuned(sft.AnswerTrainer, tmp_path, monkeypatch, micro_batches=2 if fits is None else None)
     for ours_row, row in zip(found, expected, strict=True):
-        for name, error in (("loss", 1e-4), ("grad_norm", 1e-4), ("mean_token_accuracy", 1e-2)):
+        for name, error in (("loss", 1e-4), ("grad_norm", 1e-4), ("mean_token_accuracy", 0.03)):
             assert ours_row[name] == pytest.approx(row[name], rel=error), name
     before = models.load("nano", "float32")[0].state_dict()
     for name, weights in theirs.items():

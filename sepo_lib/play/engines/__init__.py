@@ -6,30 +6,50 @@ shared_prefix   the default on a CPU: a decode loop that computes nothing twice
 generate        `generate` of transformers, for every architecture that it supports
 vllm            TRL's vLLM backend, on a GPU with vLLM
 probe           whether an engine can serve a model, found by trying it
-answer_tree     log-probabilities of given answers, read as a tree; used by training too
+answer_tree     log-probabilities of given answers, read as a tree; used by training too, on a CPU
+padded          log-probabilities of given answers in few large calls, on a GPU
+parts           the rows of a training step in parts that fit into the memory
+row_loss        what makes the update of GRPO fast: its log-probabilities, and its loss in parts
 answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
 rows            the batch of a training step: distinct rows, divided among processes, as tensors
 prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
 distributed     the work of one call, divided among processes
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sepo_lib.chat import templates
 from sepo_lib.play.engines import probe
-from sepo_lib.play.engines.base import Engine, Sample, uniforms
+from sepo_lib.play.engines.base import Engine, Sample, WeightsChanged, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 from sepo_lib.play.engines.static import StaticEngine
 
-__all__ = ["Engine", "GenerateEngine", "Sample", "SharedPrefixEngine", "StaticEngine", "make", "uniforms"]
+__all__ = [
+    "Engine",
+    "GenerateEngine",
+    "Sample",
+    "SharedPrefixEngine",
+    "StaticEngine",
+    "WeightsChanged",
+    "make",
+    "uniforms",
+]
 
 _NAMES = ("auto", "static", "shared_prefix", "generate", "vllm")
 _PROMPTS = 256  # of one call of `generate`: more may not fit the memory
 
 
-def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "auto") -> Engine:
+def make(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str = "auto",
+    vllm: Mapping[str, Any] | None = None,
+) -> Engine:
     """The engine called `name` for `model`; auto is static on a CUDA GPU and shared_prefix elsewhere.
 
     If the engine static or shared_prefix cannot serve the model (`probe.fault`), a printed line says why, and
@@ -42,7 +62,7 @@ def make(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str =
     if name == "vllm":
         from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it
 
-        return VLLMEngine(model, end_ids, tokenizer)
+        return VLLMEngine(model, end_ids, tokenizer, **(vllm or {}))
     if name == "auto":
         name = "static" if model.device.type == "cuda" else "shared_prefix"
     if name != "generate":

@@ -38,7 +38,8 @@ class AnswerLoss:
             rows = lengths_B.argsort().split(self.ROWS)
             found = [self._answers(model, _rows_of(inputs, lengths_B, part)) for part in rows]
             loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
-        self._metrics["train"]["mean_token_accuracy"].append((correct / tokens).item())
+        all_correct, all_tokens = self.accelerator.reduce(torch.stack([correct, tokens]))
+        self._metrics["train"]["mean_token_accuracy"].append((all_correct / all_tokens).item())
         if in_parts:
             return loss
         if num_items_in_batch is None:
@@ -66,7 +67,8 @@ class AnswerLoss:
 
         everything = list(range(len(prompts)))
         total, count = self.parts.accumulate(model, everything, cut_of(model, prompts, answers), loss)
-        return total, torch.stack(counts[-count:]).sum(), sum(answer_B)
+        correct = torch.stack(counts[-count:]).sum()
+        return total, correct, torch.tensor(sum(answer_B), device=correct.device)
 
     def _tokens_before(self):
         """The tokens of the steps before the checkpoint that training continues from; TRL counts from 0."""

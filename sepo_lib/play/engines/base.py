@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 from sepo_lib.method.seeds import path
 from sepo_lib.play.engines import answer_tree
@@ -54,12 +54,33 @@ class Engine(ABC):
         Raises ValueError for an empty prompt, or if there is not one row of uniforms per prompt.
         """
 
+    def weights_changed(self) -> None:  # noqa: B027, most engines have no copy of the weights
+        """A trainer has changed the weights of `model`; an engine with a copy must take them again."""
+
+    def release_memory(self) -> None:  # noqa: B027
+        """The model is about to be trained; an engine may free memory that it takes again in `sample`."""
+
     @torch.inference_mode()
     def score(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float
     ) -> np.ndarray:
         """Log-probability (nats) of each whole answer after its own prompt, shape (B,)."""
         return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).cpu().double().numpy()
+
+
+class WeightsChanged(TrainerCallback):
+    """Tells an engine of every change that a trainer makes to the weights of its model."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """A checkpoint may have been loaded."""
+        self.engine.weights_changed()
+
+    def on_optimizer_step(self, args, state, control, **kwargs):
+        """The optimizer has made a step."""
+        self.engine.weights_changed()
 
 
 def uniforms(seeds_B: Sequence[int], length: int, *names: object) -> np.ndarray:

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import distributed
 
+from sepo_lib.config.errors import InputError
+
 
 def world_size() -> int:
     """The number of processes."""
@@ -51,6 +53,29 @@ def map_shares(function: Callable[[Sequence], list], items: Sequence) -> list:
     for process, share in enumerate(shares):
         results[process :: world_size()] = share
     return results
+
+
+def equal_share(batch: int) -> int:
+    """The part of a batch that each process takes. Raises InputError if it cannot be divided equally."""
+    share, rest = divmod(batch, world_size())
+    if rest or not share:
+        raise InputError(
+            f"{world_size()} processes cannot share a batch of {batch} equally; choose a number of processes "
+            "that divides it."
+        )
+    return share
+
+
+class OneDevice:
+    """Mixin before a trainer of transformers: a process trains on one device, also if it sees several GPUs.
+
+    Otherwise the trainer would copy the model to all of them (torch.nn.DataParallel) and multiply the batch.
+    `accelerate launch` starts a process for each GPU instead.
+    """
+
+    def __init__(self, *arguments: Any, args: Any, **options: Any) -> None:
+        args._n_gpu = min(1, args.n_gpu)  # as transformers itself does for a model that it has split
+        super().__init__(*arguments, args=args, **options)
 
 
 def _is_running() -> bool:

@@ -28,7 +28,7 @@ from transformers import DynamicCache, PreTrainedModel
 from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare
 
 #: The largest number of tokens in one call of the model, padding included, unless the caller gives another.
-TOKENS = {"cpu": 1024, "other": 16384}
+TOKENS = {"cpu": 4096, "other": 16384}
 _LOGITS = {"cpu": 2**26, "other": 2**29}  # the largest number of logits of one call
 _SLICE = 2**26  # the largest number of logits whose float32 probabilities are in memory together
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of the trial, in standard deviations of the logits
@@ -174,24 +174,25 @@ def _logits(model, rows, prompts, answers, way, last: bool = False) -> tuple[tor
     lines, device = _lines(rows, prompts, answers, way), bare(model).device
     shared = _shared(model, [prompts[line[0]] for line in lines], way) if len(lines) > 1 else 0
     sizes = [len(prompts[line[0]]) - shared + sum(len(answers[row]) - 1 for row in line) for line in lines]
-    width = -(-(shared + max(sizes)) // 8) * 8 - shared  # kernels for masks need multiples of 8
+    masked, width = bool(shared) or len(lines) < len(rows), max(sizes)
+    width += -(shared + width) % 8 if masked else 0  # kernels for masks need multiples of 8
     ids_BL, position_BL, segment_BL = (np.zeros((len(lines), width), dtype=np.int64) for _ in range(3))
     places = []
     for number, line in enumerate(lines):
         prompt = prompts[line[0]]
         begin = end = len(prompt) - shared
-        ids_BL[number, :end], position_BL[number, :end] = prompt[shared:], range(shared, len(prompt))
+        ids_BL[number, :end], position_BL[number, :end] = prompt[shared:], np.arange(shared, len(prompt))
         for segment, row in enumerate(line, 1):
             read = len(answers[row]) - 1
             ids_BL[number, begin : begin + read] = answers[row][:-1]
-            position_BL[number, begin : begin + read] = range(len(prompt), len(prompt) + read)
+            position_BL[number, begin : begin + read] = len(prompt) + np.arange(read)
             segment_BL[number, begin : begin + read] = segment
             before = np.r_[end - 1, begin : begin + read] + number * width
             places.append(before[-1:] if last else before)
             begin += read
         segment_BL[number, begin:] = -1
     inputs = {"input_ids": _put(ids_BL, device), "use_cache": False}
-    if shared or len(lines) < len(rows):
+    if masked:
         if len(lines) == len(rows):  # all have the same mask
             segment_BL = np.zeros((1, width), dtype=np.int64)
         inputs["position_ids"] = _put(position_BL, device)
@@ -227,8 +228,8 @@ def _pick(place_N: torch.Tensor, head: torch.nn.Module, args: tuple) -> tuple:
 
 
 def _mask(segment_BL: torch.Tensor, shared: int, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared and, as far
-    as they are before it, its prompt (segment 0) and its own answer."""
+    """What is added to the scores of attention, (B, 1, L, shared + L): a token sees what is shared,
+    and of what is before it the prompt (segment 0) and its own answer."""
     length = segment_BL.shape[1]
     own = segment_BL[:, :, None] == segment_BL[:, None]
     sees = (own | (segment_BL == 0)[:, None]).tril()

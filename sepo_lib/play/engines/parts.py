@@ -4,21 +4,23 @@ The loss of a batch is a sum over its rows. The gradient of the sum is therefore
 and only one part's activations are in memory at a time.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import islice
 
 import torch
 from accelerate import Accelerator
 from peft import PeftModel
 
 from sepo_lib.config.errors import InputError
-from sepo_lib.play.engines import padded
+from sepo_lib.play.engines import distributed, padded
 from sepo_lib.play.engines.padded import Part
 from sepo_lib.play.engines.prefix_cache import bare
 
 _FIRST = 2048  # tokens of the first part on a GPU, by which its memory is measured
 _MOST = 65536  # tokens of the largest part: more make a GPU no faster
-_CPU = 2048  # tokens of a part on a CPU: always the same, so that results are
+_CPU = 4096  # tokens of a part on a CPU: always the same, so that results are
 _SHARE = 0.75  # of the free memory, for a part
 
 
@@ -66,12 +68,11 @@ class Parts:
     def _accumulate(self, model, rows, cut, loss) -> tuple[torch.Tensor, int]:
         losses = []
         if not self.measured:
-            first = cut(rows, self.tokens)[0]
-            if len(first.rows) == len(rows) > 1:  # all processes have another part
-                first = cut(rows[: len(rows) // 2], self.tokens)[0]
+            half = rows[: max(1, len(rows) // 2)]  # a part is left for afterwards, if there are two rows
+            first = self._alike(cut(half, self.tokens), cut)[0]
             losses.append(self._measure(model, first, loss, last=len(rows) == 1))
             rows = sorted(set(rows) - set(first.rows))
-        waiting = self._as_many(cut(rows, self.tokens)) if rows else []
+        waiting = self._alike(cut(rows, self.tokens), cut) if rows else []
         for number, part in enumerate(waiting, 1):
             losses.append(self._backward(model, part, loss, last=number == len(waiting)))
         return torch.stack(losses).sum().requires_grad_(), len(losses)
@@ -83,20 +84,14 @@ class Parts:
             self.accelerator.backward(value)
         return value.detach()
 
-    def _as_many(self, parts: list[Part]) -> list[Part]:
-        """The parts, some of them halved, so that all processes have the same number."""
-        count = self._agreed(len(parts), max)
-        while len(parts) < count:
-            parts.sort(key=lambda part: len(part.rows))
-            largest = parts.pop()
-            half = len(largest.rows) // 2
-            parts += [Part(largest.rows[:half], largest.tokens), Part(largest.rows[half:], largest.tokens)]
-        return parts
-
-    def _agreed(self, number: int, choose: Callable) -> int:
-        """`choose` (min or max) of the numbers of all processes."""
-        mine = torch.tensor([number], device=self.accelerator.device)
-        return choose(self.accelerator.gather(mine).tolist())
+    def _alike(self, parts: list[Part], cut) -> list[Part]:
+        """The rows in parts as large as those of the first process, because TRL gathers metrics part by part.
+        Every process has as many rows."""
+        if distributed.world_size() == 1:
+            return parts
+        waiting = iter([row for part in parts for row in part.rows])
+        numbers = distributed.from_first(lambda: [len(part.rows) for part in parts])
+        return [cut(list(islice(waiting, number)), math.inf)[0] for number in numbers]
 
     def _measure(self, model, part: Part, loss, last: bool) -> torch.Tensor:
         """The loss of the first part, by which the size of the others is chosen."""
@@ -110,23 +105,19 @@ class Parts:
         used = torch.cuda.max_memory_allocated(device) - before
         states = 2 * sum(parameter.nbytes for parameter in trained)  # the optimizer's, at its first step
         fitting = int(_SHARE * max(0, _free(device) - states) * part.tokens / used)
-        tokens = min(_MOST, 2 ** max(0, fitting.bit_length() - 1))
-        self.tokens, self.measured = self._agreed(tokens, min), True
+        mine = torch.tensor([min(_MOST, 2 ** max(0, fitting.bit_length() - 1))], device=device)
+        self.tokens, self.measured = int(self.accelerator.gather(mine).min()), True
         return value
 
     def _need_less(self, model, parts: list[Part]) -> None:
         """Halve the parts, or checkpoint activations if they are single rows already."""
         if several := [part.tokens for part in parts if len(part.rows) > 1]:
             self.tokens = max(several) // 2
-            print(
-                f"The GPU's memory is too small for these parts: now {self.tokens} tokens each.", flush=True
-            )
+            print(f"The GPU's memory is too small: parts now have {self.tokens} tokens.", flush=True)
         elif self.checkpointing == "auto" and not bare(model).is_activation_checkpointing:
             checkpoint_activations(model)
             self._begin()
-            print(
-                "The GPU's memory is too small for one row: activations are now computed twice.", flush=True
-            )
+            print("The GPU's memory is too small: activations are now computed twice.", flush=True)
         else:
             raise InputError(
                 f"One row of {max(part.tokens for part in parts)} tokens does not fit into the GPU's memory; "

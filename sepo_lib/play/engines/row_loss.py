@@ -37,9 +37,8 @@ class RowLoss:
             )
         prompts, answers = self._lists or as_lists(ids_BL, mask_BL, logits_to_keep)
         entropy = options.get("compute_entropy", False)
-        tokens = (
-            {"tokens": math.inf} if self._lists and self.read is padded.logps else {}
-        )  # a part is one call
+        one_call = self._lists is not None and self.read is padded.logps
+        tokens = {"tokens": math.inf} if one_call else {}
         found = self.read(model, prompts, answers, logits_to_keep, self.temperature, entropy, **tokens)
         return found[0], found[1] if entropy else None, None
 
@@ -85,9 +84,7 @@ def as_lists(ids_BL: torch.Tensor, mask_BL: torch.Tensor, width: int) -> tuple[l
 
 def _rows_of(inputs: dict, rows: list[int], prompt: int, answer: int) -> dict:
     """The given rows of a batch, without columns that are padding in all of them."""
-    index = torch.tensor(rows)
-    index = index.to(inputs["prompt_ids"].device)
-    found = {}
+    index, found = torch.tensor(rows).to(inputs["prompt_ids"].device), {}
     for name, value in inputs.items():
         if isinstance(value, torch.Tensor) and value.ndim:
             value = value[index]
@@ -99,7 +96,7 @@ def _rows_of(inputs: dict, rows: list[int], prompt: int, answer: int) -> dict:
 
 def _whole(name: str, values: list[float], weight_P: list[float]) -> float:
     """A metric of the batch from those of its parts: most are means over tokens."""
+    known = [(value, weight) for value, weight in zip(values, weight_P, strict=True) if weight]
     if name.endswith(("_min", "_max")):
-        return (min if name.endswith("_min") else max)(values)
-    pairs = [(value, weight) for value, weight in zip(values, weight_P, strict=True) if weight]
-    return sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)
+        return (min if name.endswith("_min") else max)(value for value, _ in known)
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)

@@ -6,6 +6,7 @@ from typing import Any
 from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.measure import evaluation
+from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
 from sepo_lib.run import demonstration_files, model_cards, sft_data
 from sepo_lib.run.steps import records
@@ -19,6 +20,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     Writes model/, sft-log.parquet and the evaluations.
     """
     job = SFTJob(**arguments)
+    distributed.barrier()  # the first process has prepared the folder
     progress.doing("loading the model")
     model, tokenizer, _ = load_policy(job.model, **job.sampling)
     data = paths.root() / job.data
@@ -29,8 +31,9 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
-    evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
-    if job.train["lora"]:
+    if distributed.rank() == 0:
+        evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
+    if job.train["lora"] and distributed.rank() == 0:
         facts = {
             "data": data.name if Path(job.data).is_absolute() else job.data,
             "data_sha256": job.data_sha256,
@@ -38,6 +41,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
         }
         facts |= {"sampling": job.sampling, "run": job.labels, "adapted": adapted}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
+    distributed.barrier()  # the first process has saved the model
     progress.doing("loading the trained model")
     _, _, policy = load_policy(str(folder / "model"), **job.sampling)
     for game, pools in job.evaluated_on:

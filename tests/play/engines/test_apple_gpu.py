@@ -29,7 +29,7 @@ def test_the_engines_need_no_float64_on_the_device(engine, monkeypatch):
     monkeypatch.setattr(base, "WITHOUT_FLOAT64", [no_float64.DEVICE.type])
     with no_float64.Emulation():
         again, scores_again = answers(model, engine, end_ids)
-    assert again == samples and scores_again.tolist() == scores.tolist()
+    assert again == samples and scores_again == pytest.approx(scores, abs=1e-4)  # in lines, not in trees
 
 
 def test_the_stand_in_refuses_what_apples_gpu_refuses():

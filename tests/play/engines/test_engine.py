@@ -1,7 +1,5 @@
 """The engines against `generate` itself, a full forward, and the model's own distribution."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from sepo_lib.chat import templates
 from sepo_lib.play import engines, models, rollouts
 from sepo_lib.play.engines import (
     GenerateEngine,
-    Sample,
     SharedPrefixEngine,
     StaticEngine,
     answer_tree,
@@ -251,50 +248,6 @@ def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(nano, mon
     monkeypatch.setattr(vllm, "is_vllm_available", lambda: False)
     with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*shared_prefix"):
         engines.make(*nano, "vllm")
-
-
-def test_vllm_is_asked_with_a_seed_per_prompt_and_gets_the_weights_that_changed(model, monkeypatch):
-    """A stand-in for vLLM that answers with the seed: this tests the traffic, not vLLM."""
-    synced, arguments = [], []
-    poisoned = GenerationConfig(no_repeat_ngram_size=1, top_k=1, repetition_penalty=2.0, eos_token_id=7)
-    monkeypatch.setattr(model, "generation_config", poisoned)
-
-    class Generation:
-        def __init__(self, model, accelerator, tokenizer):
-            self.model, self.llm = model, self
-
-        def sync_weights(self):
-            synced.append(True)
-
-        def generate(self, prompts, sampling_params, use_tqdm):
-            arguments.extend(vars(one) for one in sampling_params)
-            assert [set(prompt) for prompt in prompts] == [{"prompt_token_ids"}] * len(prompts)
-            ranked = SimpleNamespace(rank=1, logprob=-0.5)
-            return [
-                SimpleNamespace(
-                    outputs=[SimpleNamespace(token_ids=(p.seed, ends), logprobs=[{7: ranked}] * 2)]
-                )
-                for p, ends in zip(sampling_params, [END, 5], strict=False)
-            ]
-
-    monkeypatch.setattr(vllm, "is_vllm_available", lambda: True)
-    monkeypatch.setattr(vllm.vllm_generation, "VLLMGeneration", Generation)
-    monkeypatch.setattr(vllm.vllm_generation, "SamplingParams", SimpleNamespace, raising=False)
-    engine, u = vllm.VLLMEngine(model, [END], None), np.array([[0.5, 0.1], [0.25, 0.1]])
-    for _ in range(2):
-        assert engine.sample([[2], [3]], u, 0.8) == [
-            Sample([2**52, END], [-0.5, -0.5], True),
-            Sample([2**51, 5], [-0.5, -0.5], False),
-        ]
-    assert len(synced) == 1
-    # These are all sampling parameters that are set; vLLM keeps neutral defaults for the others. From the
-    # model's generation_config it would take the ids to stop at, but `ignore_eos` prevents that.
-    given = {"temperature": 0.8, "max_tokens": 2, "stop_token_ids": [END], "ignore_eos": True, "logprobs": 0}
-    assert arguments[0] == {**given, "seed": 2**52}
-    with torch.no_grad():
-        next(model.parameters()).mul_(1.0)
-    engine.sample([[2]], u[:1], 0.8)
-    assert len(synced) == 2
 
 
 @pytest.mark.parametrize("vocabulary", [5, 256, 700])

@@ -1,0 +1,145 @@
+"""Where the jobs of a stage run: in this process, in worker processes of this machine, or on Dask workers.
+
+The choice changes no result. The command `reproduce` takes it from its options and passes it on to the
+notebooks' kernels in the environment. For notebooks that are run by hand, set these variables beforehand.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from sepo_lib.config.errors import InputError
+from sepo_lib.config.settings import known
+from sepo_lib.config.text import in_brief
+from sepo_lib.run import cards
+from sepo_lib.run import workers as processes
+from sepo_lib.run.events import INTERVAL
+from sepo_lib.run.job import Job, Stage, execute
+
+#: The environment variables of the options EXECUTOR, SCHEDULER and JOBS_PER_GPU.
+EXECUTOR, SCHEDULER, JOBS_PER_GPU = "SEPO_EXECUTOR", "SEPO_SCHEDULER", "SEPO_JOBS_PER_GPU"
+#: The values of EXECUTOR: worker processes on this machine (the default), or workers of Dask.
+EXECUTORS = ("processes", "dask")
+#: Most jobs on one GPU.
+MOST_PER_GPU = 1024
+
+
+def choose(executor: str | None, scheduler: str | None, jobs_per_gpu: str | None) -> None:
+    """Let this process, and those that it starts, use this executor. An option that is None or empty is kept.
+
+    Raises InputError if the options cannot be used together.
+    """
+    given = {EXECUTOR: executor, SCHEDULER: scheduler, JOBS_PER_GPU: jobs_per_gpu}
+    chosen = {name: value or os.environ.get(name, "") for name, value in given.items()}
+    _check(chosen)
+    os.environ.update({name: value for name, value in chosen.items() if value})
+
+
+def check() -> None:
+    """Raise InputError if the chosen executor cannot be used: no scheduler answers, or no GPU is there."""
+    if address := _scheduler():
+        from sepo_lib.run import dask_jobs
+
+        with dask_jobs.connected(address):
+            pass
+    elif os.environ.get(JOBS_PER_GPU):
+        _at_once(1, 1, cards.visible())
+
+
+def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
+    """Run jobs, `workers` at a time. Returns the name and the error of every job that fails.
+
+    On a machine with GPUs, `workers` (or JOBS_PER_GPU) is the number of jobs on each. Dask workers run as
+    many as they have threads.
+    """
+    if not todo:
+        return {}
+    if address := _scheduler():
+        from sepo_lib.run import dask_jobs
+
+        return dask_jobs.run(todo, stage, address)
+    found = cards.visible()
+    number = _at_once(len(todo), workers, found)
+    return processes.run(todo, stage, number, found) if number > 1 else here(todo, stage)
+
+
+def here(todo: Sequence[Job], stage: Stage) -> dict[str, str]:
+    """Run jobs in this process, one after the other. Returns as `run` does."""
+    with _calling(stage.look):
+        found = {job.name: execute(job, stage) for job in todo}
+    return {name: error for name, error in found.items() if error is not None}
+
+
+def _at_once(jobs: int, workers: int, visible: Sequence[str]) -> int:
+    """How many of `jobs` jobs run at the same time on this machine."""
+    per_gpu = os.environ.get(JOBS_PER_GPU)
+    if visible:
+        return min(jobs, len(visible) * int(per_gpu or workers))
+    if per_gpu:
+        raise InputError(
+            f"JOBS_PER_GPU={per_gpu} needs an NVIDIA GPU, and none is visible; leave it out. Then the "
+            "setting workers is the number of jobs at a time."
+        )
+    return jobs if jobs <= 1.5 * workers else workers  # an odd job does not wait for a second round
+
+
+def _scheduler() -> str | None:
+    """The address of the Dask scheduler; None if jobs run on this machine. Raises as `choose` does."""
+    chosen = {name: os.environ.get(name, "") for name in (EXECUTOR, SCHEDULER, JOBS_PER_GPU)}
+    _check(chosen)
+    return chosen[SCHEDULER] or None
+
+
+def _check(chosen: dict[str, str]) -> None:
+    """Raise InputError if these values of the three variables cannot be used together."""
+    executor, scheduler, per_gpu = (chosen[name] for name in (EXECUTOR, SCHEDULER, JOBS_PER_GPU))
+    known("executor", executor or EXECUTORS[0], EXECUTORS)
+    if executor != "dask":
+        if scheduler:
+            raise InputError(f"SCHEDULER={in_brief(scheduler)} needs EXECUTOR=dask.")
+        if per_gpu and not (re.fullmatch("[0-9]{1,4}", per_gpu) and 1 <= int(per_gpu) <= MOST_PER_GPU):
+            raise InputError(
+                f"JOBS_PER_GPU must be a whole number from 1 to {MOST_PER_GPU}, not '{in_brief(per_gpu)}'."
+            )
+        return
+    if not scheduler:
+        raise InputError(
+            "EXECUTOR=dask needs SCHEDULER, the address of a Dask scheduler such as tcp://host:8786 "
+            "(docs/scaling.md)."
+        )
+    if per_gpu:
+        raise InputError(
+            "JOBS_PER_GPU is an option of EXECUTOR=processes; a Dask worker runs as many jobs at a time as "
+            "it has threads (--nthreads)."
+        )
+    if importlib.util.find_spec("distributed") is None:
+        raise InputError(
+            "EXECUTOR=dask needs the package distributed; install it with `make env`, or with pip install "
+            "distributed."
+        )
+
+
+@contextlib.contextmanager
+def _calling(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` once a second in another thread; raise what it raised at the end of the context."""
+    over, errors = threading.Event(), []
+
+    def call() -> None:
+        try:
+            while not over.wait(INTERVAL):
+                look()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,121 @@
+"""The notebooks of the profile `paper` on tiny random models of the paper's two architectures."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny_models
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+#: Smaller sizes than the profile's. Whatever depends on the model is the profile's own: LoRA, the number
+#: format, the engine, the parts of a batch, learning rates.
+SIZES = {
+    "ablation_arms": ["reward_only", "credited"],
+    "compare_with": [],
+    "demonstrations_per_game": 60,
+    "enumeration_nodes": 40,
+    "estimator_group_sizes": [4],
+    "estimator_groups": 16,
+    "evaluation_episodes": 4,
+    "gradient_batches": 2,
+    "headroom_episodes": 4,
+    "information_set_samples": 4,
+    "max_new_tokens": 4,
+    "rollouts_per_opponent": 2,
+    "sft_batch": 16,
+    "shift_episodes": 1,
+}
+
+#: Runs notebooks in this process, which imports the libraries once: python -c ... models notebooks
+_RUN = """
+import json, sys
+import nbformat
+from IPython.core.interactiveshell import InteractiveShell
+
+runs = json.loads(sys.argv[1])
+for run, model, names in runs:
+    for name in names:
+        InteractiveShell.clear_instance()
+        shell = InteractiveShell.instance()
+        for cell in nbformat.read(f"{name}.ipynb", as_version=4).cells:
+            if cell.cell_type == "code":
+                shell.run_cell(cell.source).raise_error()
+            if "parameters" in cell.metadata.get("tags", []):
+                given = {"model": model, "games": ["kuhn"], "seeds": [11], "steps": 2, "run": run}
+                shell.user_ns |= {"profile": "paper"} | given
+        print("ran", run, name, flush=True)
+"""
+
+NOTEBOOKS = ["00_base_model", "01_demonstrations", "02_sft", "03_sepo_grpo", "04_ablations", "05_figures"]
+#: Model -> the notebooks that it runs. Figures are drawn from tables alone, so that one model is enough for 05.
+RUNS = {"gemma-wrapper": NOTEBOOKS, "qwen-wrapper": NOTEBOOKS[:-1]}
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    """A copy of the kit with smaller sizes of the profile, in which its notebooks have been run."""
+    folder = tmp_path_factory.mktemp("kit")
+    for name in ("sepo_lib", "notebooks", "data/models", "data/paper", "docs/gallery/tables"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / "sepo_lib/config/profiles.yaml"
+    profiles = yaml.safe_load(file.read_text())
+    for name, value in SIZES.items():
+        profiles["hyperparameters"][name].setdefault("by_profile", {})["paper"] = value
+    file.write_text(yaml.safe_dump(profiles, sort_keys=False))
+    runs = []
+    for kind, names in RUNS.items():
+        tiny_models.make(kind, folder / "models" / kind)
+        runs.append([f"paper-{kind}", f"models/{kind}", names])
+    here = {"SEPO_ROOT": str(folder), "PYTHONPATH": str(folder), "SEPO_HEADLESS": "1", "MPLBACKEND": "Agg"}
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "IPYTHONDIR": str(folder / "ipython")}
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, json.dumps(runs)],
+        cwd=folder / "notebooks",
+        env={**os.environ, **here, **offline},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+def table(kit, kind, name):
+    return pd.read_csv(kit / "data/results" / f"paper-{kind}" / f"{name}.csv")
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_every_stage_is_evaluated(kit, kind):
+    assert set(table(kit, kind, "evaluation")["stage"]) == {"base", "sft", "sepo"}
+    training = table(kit, kind, "training")
+    assert training["grad_norm"].gt(0).all() and training.groupby("arm")["step"].max().eq(2).all()
+    assert len(table(kit, kind, "exploitability")) and len(table(kit, kind, "crossplay"))
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_the_gradient_of_the_penalty_is_that_of_the_adapter(kit, kind):
+    """It was that of all weights in float64 for every arm: some 256 GB for four billion weights."""
+    rows = table(kit, kind, "ablation").query("kind == 'gradient'").set_index("arm")
+    assert rows.loc["credited", "penalty_gradient_norm"] > 0
+    assert rows.loc["reward_only", "penalty_gradient_norm"] == 0
+    log = json.loads(
+        (kit / f"runs/paper-{kind}/checkpoints/gradient/kuhn-paper/seed-11/started.json").read_text()
+    )
+    assert log["arguments"]["lora"] == {"rank": 16, "alpha": 32, "dropout": 0.0}
+
+
+def test_the_settings_that_depend_on_the_model_are_those_of_the_profile():
+    blocks = yaml.safe_load((REPOSITORY / "sepo_lib/config/profiles.yaml").read_text())["hyperparameters"]
+    depend = {name for name, block in blocks.items() if "by_model" in block}
+    assert depend & set(SIZES) == {"max_new_tokens", "enumeration_nodes"}  # sizes, too
+
+
+def test_claims_are_decided_and_figures_are_drawn(kit):
+    assert len(table(kit, "gemma-wrapper", "claims")) and len(list((kit / "figures").rglob("*.pdf"))) > 5
