@@ -19,6 +19,7 @@ BEGIN, END = "<!-- architectures: written by `python tests/tiny_architectures.py
 SMALL = {
     **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
     **{"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1024},
+    "initializer_range": 0.2,  # large enough for a wrong position or mask to show
 }
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 1024, "head_dim": None}
 MIXTRAL = {"num_local_experts": 4, "num_experts_per_tok": 2}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import bundled, files, hub, paths
+from sepo_lib.config import bundled, files, hub, model_folder, paths
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -37,6 +37,7 @@ def write_card(folder: Path, base: str, stage: str, facts: Mapping[str, Any]) ->
         "run/templates/model_card.md.j2",
         base=place,
         quoted_base=json.dumps(place),
+        base_is_adapter=model_folder.base_of(there) is not None,
         stage=STAGES[stage],
         rank=content["r"],
         alpha=content["lora_alpha"],

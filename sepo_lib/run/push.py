@@ -139,7 +139,8 @@ def _with_base(folder: Path, base: str | None) -> dict[str, str]:
 
     Raises InputError if its base model is a folder of this machine and no `base` is given.
     """
-    own = str(model_folder.base_of(folder))
+    before = model_folder.adapter_config(folder)
+    own = str(before["base_model_name_or_path"])  # as the card has it, wherever that model is now
     if base is None:
         if (paths.root() / own).is_dir() or not hub.ID.fullmatch(own):
             raise InputError(
@@ -147,7 +148,7 @@ def _with_base(folder: Path, base: str | None) -> dict[str, str]:
                 "first, if it is a folder, and name its repository with BASE=org/name."
             )
         return {}
-    config = model_folder.adapter_config(folder) | {"base_model_name_or_path": base, "revision": None}
+    config = before | {"base_model_name_or_path": base, "revision": None}
     made = {model_folder.ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True) + "\n"}
     card = folder / _CARD
     if card.is_file():

@@ -45,10 +45,20 @@ def logits(model):
         return model.eval()(input_ids=torch.arange(40, 60, device=model.device)[None]).logits
 
 
-def sampled(policy):
-    chat = [{"role": "system", "content": "Rules."}, {"role": "user", "content": "State."}]
-    ((_, prompt),) = policy.encode([chat])
-    return policy.engine.sample([prompt], np.array([[0.3, 0.6, 0.9]]), 0.8)[0].ids
+def check_play(policy, model):
+    """Answers, and the log-probabilities of answers, are those that plain calls of `model` give."""
+    rules = {"role": "system", "content": "Rules."}
+    chats = [[rules, {"role": "user", "content": state}] for state in ("State.", "Another state.", "State.")]
+    prompts = [ids for _, ids in policy.encode(chats)]
+    samples = policy.engine.sample(prompts, np.random.default_rng(1).random((3, 4)), 0.8)
+    scores = policy.engine.score(prompts, [sample.ids for sample in samples], 0.8)
+    for prompt, sample, score in zip(prompts, samples, scores, strict=True):
+        ids = torch.tensor([prompt + sample.ids], device=model.device)
+        with torch.no_grad():
+            rows = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+        expected = torch.log_softmax(rows / 0.8, dim=-1)[range(len(sample.ids)), sample.ids].cpu()
+        np.testing.assert_allclose(sample.logps, expected, atol=2e-4)
+        assert score == pytest.approx(float(expected.sum()), abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", tiny_architectures.ARCHITECTURES)
@@ -87,10 +97,10 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
     assert len(reached) == len(layers) and all(reached)
 
     merged, _, again = load_policy(str(tmp_path / "model"), "float32", 0.8, 4)
-    assert torch.allclose(logits(merged), trained, atol=1e-5)
-    assert sampled(again) == sampled(policy)
+    assert torch.allclose(logits(merged), trained, atol=1e-4)
+    check_play(again, model)
     by_peft_alone = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "model").to(models.device())
-    assert torch.allclose(logits(by_peft_alone), trained, atol=1e-5)
+    assert torch.allclose(logits(by_peft_alone), trained, atol=1e-4)
 
 
 def test_the_table_has_a_row_for_every_architecture():

@@ -178,6 +178,15 @@ def test_an_adapter_of_a_hub_model_names_the_repository_and_its_commit(root, tmp
     assert 'base_model: "org/name"\n' in (folder / "README.md").read_text()
 
 
+def test_the_card_warns_of_a_base_model_that_is_an_adapter(root, tmp_path):
+    """PEFT alone would load the adapter onto one that is not merged, and compute other logits."""
+    folder = shutil.copytree(root / SFT_FOLDER / "adapter", tmp_path / "second")
+    model_cards.write_card(folder, SEPO_FOLDER, "sft", {})
+    card = (folder / "README.md").read_text()
+    assert "The base model is an adapter itself." in card and "from peft" not in card
+    assert "adapter itself" not in (root / SFT_FOLDER / "adapter" / "README.md").read_text()
+
+
 def test_a_card_needs_an_adapter(tmp_path):
     with pytest.raises(FileNotFoundError, match="is missing"):
         model_cards.write_card(tmp_path, "nano", "sft", {})
