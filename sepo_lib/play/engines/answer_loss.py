@@ -28,7 +28,8 @@ class AnswerLoss:
             for rows in lengths_B.argsort().split(self.ROWS)
         ]
         loss, correct, tokens = (sum(part) for part in zip(*parts, strict=True))
-        all_correct, all_tokens = self.accelerator.reduce(torch.stack([correct, tokens]))
+        counts = torch.stack([correct, torch.as_tensor(tokens, device=correct.device)])
+        all_correct, all_tokens = self.accelerator.reduce(counts)  # of all processes
         self._metrics["train"]["mean_token_accuracy"].append((all_correct / all_tokens).item())
         if num_items_in_batch is None:
             return loss / tokens
