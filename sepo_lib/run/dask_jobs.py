@@ -65,8 +65,9 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
                 with contextlib.suppress(TimeoutError, CancelledError):  # `_outcome` says what was cancelled
                     distributed.wait(list(waiting), timeout=INTERVAL, return_when="FIRST_COMPLETED")
                 for future in [each for each in waiting if each.done()]:
-                    one = waiting.pop(future)
+                    one = waiting[future]
                     error, was_killed = _outcome(future, one, stage, address)
+                    del waiting[future]
                     if was_killed and one.name not in killed:
                         _say(stage.profile, f"{one.name}: {error}. Another process continues it.")
                         killed.add(one.name)

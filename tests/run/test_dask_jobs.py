@@ -62,6 +62,11 @@ def slow(name, steps=8):
     return jobs.Job(name, "toy_jobs:slowly", {"steps": steps}, steps)
 
 
+def has_ended(pid):
+    """Whether a process has ended, also if nobody has asked for its exit code yet."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def logged(kind):
     events = map(json.loads, paths.events("smoke").read_text().splitlines())
     return [event for event in events if event["event"] == kind]
@@ -95,7 +100,7 @@ def test_an_interrupt_leaves_no_process_and_no_lock():
     with pytest.raises(jobs.Interrupted):
         jobs.run(todo, "smoke", "sft", watch=interrupt)
     pid = int((paths.job("smoke", "a") / "pid.txt").read_text())
-    assert not psutil.pid_exists(pid)
+    assert has_ended(pid)
     with lock.held("smoke", "the same command"):
         pass
 
@@ -171,7 +176,7 @@ def test_a_job_whose_worker_is_killed_is_continued_by_another_with_the_same_byte
 
     assert jobs.run(todo, "smoke", "sft", watch=kill) == expected
     assert contents() == local
-    assert not psutil.pid_exists(killed[0])
+    assert has_ended(killed[0])
     starts = [event["job"] for event in logged("job_start")]
     assert sorted(starts) == ["a", "a", "b"] and len(logged("job_end")) == 2
     (said,) = logged("said")
@@ -204,4 +209,4 @@ def test_a_scheduler_that_ends_is_named_and_leaves_no_process(cluster):
         InputError, match=rf"^The Dask scheduler {cluster[0]} has ended or given up the jobs; "
     ):
         jobs.run([jobs.Job("a", "toy_jobs:sleep", {"seconds": 60}, 1)], "smoke", "sft", watch=end)
-    assert not psutil.pid_exists(int(file.read_text()))
+    assert has_ended(int(file.read_text()))

@@ -38,7 +38,8 @@ class AnswerLoss:
             rows = lengths_B.argsort().split(self.ROWS)
             found = [self._answers(model, _rows_of(inputs, lengths_B, part)) for part in rows]
             loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
-        all_correct, all_tokens = self.accelerator.reduce(torch.stack([correct, tokens]))
+        counts = torch.stack([correct, torch.as_tensor(tokens, device=correct.device)])
+        all_correct, all_tokens = self.accelerator.reduce(counts)  # of all processes
         self._metrics["train"]["mean_token_accuracy"].append((all_correct / all_tokens).item())
         if in_parts:
             return loss
@@ -67,8 +68,7 @@ class AnswerLoss:
 
         everything = list(range(len(prompts)))
         total, count = self.parts.accumulate(model, everything, cut_of(model, prompts, answers), loss)
-        correct = torch.stack(counts[-count:]).sum()
-        return total, correct, torch.tensor(sum(answer_B), device=correct.device)
+        return total, torch.stack(counts[-count:]).sum(), sum(answer_B)
 
     def _tokens_before(self):
         """The tokens of the steps before the checkpoint that training continues from; TRL counts from 0."""
