@@ -16,6 +16,7 @@ from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known, plain
 from sepo_lib.run import (
     endings,
+    gpu,
     headless,
     job,
     jobs,
@@ -152,6 +153,7 @@ def reproduce(options: argparse.Namespace) -> int:
     for name in paths.NOTEBOOKS:
         files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
     _accept_older_code(options.reuse)
+    gpu.check(settings)
     bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)
