@@ -21,8 +21,8 @@ def check(settings: Settings) -> None:
     steps = played * len(settings.seeds) * len(presets)
     raise MissingError(
         f"The profile {settings.profile} trains {settings.model} for {steps:,} steps of SEPO in notebook 03 "
-        f"alone, which needs {needs}; no GPU was found here. Run it on another machine, or pass a small model: "
-        "MODEL=smollm2, or the folder of one with less than 2 GB of weights."
+        f"alone, which needs {needs}; no GPU was found here. Run it on another machine, or pass a small "
+        "model: MODEL=smollm2, or the folder of one with less than 2 GB of weights."
     )
 
 
