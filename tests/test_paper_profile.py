@@ -44,9 +44,12 @@ for run, model, names in runs:
     for name in names:
         InteractiveShell.clear_instance()
         shell = InteractiveShell.instance()
+        shell.display_formatter.active_types = shell.display_formatter.format_types  # as in a browser
+        shown, shell.showtraceback = [], lambda *error, **more: shown.append(sys.exc_info())
         for cell in nbformat.read(f"{name}.ipynb", as_version=4).cells:
             if cell.cell_type == "code":
                 shell.run_cell(cell.source).raise_error()
+                assert not shown, (cell.source, shown)
             if "parameters" in cell.metadata.get("tags", []):
                 given = {"model": model, "games": ["kuhn"], "seeds": [11], "steps": 2, "run": run}
                 shell.user_ns |= {"profile": "paper"} | given
