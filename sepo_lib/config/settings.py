@@ -196,7 +196,7 @@ class Settings:
         for name in names:
             known("hyperparameter", name, blocks)
         rows = {n: (spell(getattr(self, n)), blocks[n]["meaning"], blocks[n]["paper"]) for n in names}
-        columns = [self.profile, "meaning", "paper"]
+        columns = [self.profile, "meaning", "the paper says"]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
         left = {"selector": "th", "props": "text-align: left"}
         return (
