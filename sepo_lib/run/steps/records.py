@@ -6,7 +6,7 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.config import progress
-from sepo_lib.measure import evaluation, kuhn_strategy
+from sepo_lib.measure import evaluation, job_tables, kuhn_strategy
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy
@@ -47,4 +47,4 @@ def evaluate(
         keys=labels,
     )
     if distributed.rank() == 0:
-        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+        job_tables.save(tables, folder, f"{game}-{pools}-{label}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import job_tables
 from sepo_lib.play.policy import load_policy
 from sepo_lib.run import demonstration_files, model_cards
 from sepo_lib.run.steps import records
@@ -24,7 +24,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     examples = demonstration_files.load(paths.root() / job.data, sorted(job.data_sha256), "train")
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
-    evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
+    job_tables.save({"sft": records.log(rows, job.labels)}, folder, "log")
     if job.train["lora"]:
         facts = {"data": job.data, "data_sha256": job.data_sha256, "train": job.train}
         facts |= {"sampling": job.sampling, "run": job.labels}
