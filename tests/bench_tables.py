@@ -13,8 +13,10 @@ def cell(part, arm, size, measure, value, low=None, high=None, game="kuhn", mode
 
 def table():
     rows = []
-    for arm, size in ((suites.ONE, 1), (suites.BATCHED, 0), (suites.OURS, 4), (suites.OURS, 8)):
-        rate = {suites.ONE: 10.0, suites.BATCHED: 100.0}.get(arm, 100.0 * size)
+    baselines = {suites.ONE: 10.0, suites.BATCHED: 100.0, suites.CONTINUOUS: 20.0}
+    sizes = {suites.ONE: 1, suites.BATCHED: 0, suites.CONTINUOUS: 0}
+    for arm, size in [*sizes.items(), (suites.OURS, 4), (suites.OURS, 8)]:
+        rate = baselines.get(arm, 100.0 * size)
         rows += [
             cell("arms", arm, size, measure, rate)
             for measure in ("decisions_per_second", "tokens_per_second", "matmul_share", "peak_mib")
@@ -22,6 +24,7 @@ def table():
         if arm == suites.OURS:
             rows.append(cell("arms", arm, size, "ratio_to_one_at_a_time", rate / 10, rate / 11, rate / 9))
             rows.append(cell("arms", arm, size, "ratio_to_batched", rate / 100))
+            rows.append(cell("arms", arm, size, "ratio_to_continuous", rate / 20))
     for size, seconds in ((4, 1.0), (8, 1.5), (16, 2.6)):
         for part in ("step", "generation", "logps", "update", "rest"):
             rows.append(

@@ -1,5 +1,6 @@
 """Jobs so small that a process can run them at once; addressed by name, as real ones are."""
 
+import gc
 import json
 import os
 import signal
@@ -10,14 +11,18 @@ from sepo_lib.config import paths, progress
 
 
 def count(folder, report, start, steps):
-    """Counts on from where it was killed, and says which process and how many threads it had."""
+    """Counts on from where it was killed, and says which process and how many threads it had.
+
+    `frozen` is whether the garbage collector leaves the objects of earlier jobs alone.
+    """
     state = folder / "state.txt"
     first = int(state.read_text()) if state.exists() else start
     print("counting")
     for step in range(first, steps + 1):
         report(step, {"loss": 1.0 / step})
         state.write_text(str(step))
-    return {"first": first, "pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")}
+    threads, frozen = os.environ.get("OMP_NUM_THREADS"), gc.get_freeze_count() > 0
+    return {"first": first, "pid": os.getpid(), "threads": threads, "frozen": frozen}
 
 
 def fail(folder, report, text):

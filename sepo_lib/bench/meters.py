@@ -125,9 +125,14 @@ class Meter:
         return run
 
     @contextmanager
-    def watch(self, model, backward_weight: int = 1, begin: Callable = lambda: None) -> Iterator["Meter"]:
-        """Measure play, reference log-probabilities and training steps inside the body."""
-        trainer = sepo.SEPOTrainer
+    def watch(
+        self,
+        model,
+        backward_weight: int = 1,
+        begin: Callable = lambda: None,
+        trainer: type = sepo.SEPOTrainer,
+    ) -> Iterator["Meter"]:
+        """Measure play, reference log-probabilities and the steps of `trainer` inside the body."""
         with ExitStack() as stack:
 
             def patch(owner, name, new):
@@ -135,7 +140,8 @@ class Meter:
 
             patch(type(model), "forward", self.counted(type(model).forward, backward_weight))
             patch(rollouts, "play", self.timed("generation", rollouts.play))
-            patch(trainer, "_reference_logps", self.timed("logps", trainer._reference_logps))
+            if reference := getattr(trainer, "_reference_logps", None):  # TRL's trainer has none
+                patch(trainer, "_reference_logps", self.timed("logps", reference))
             inputs = trainer._prepare_inputs
             patch(trainer, "_prepare_inputs", self.timed("inputs", inputs))
             patch(trainer, "training_step", self.timed("training", trainer.training_step, begin))

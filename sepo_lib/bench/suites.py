@@ -1,11 +1,13 @@
 """How fast play and training are, compared with plain `generate` and with the machine's limit.
 
-Three arms play the same planned episodes with the same model, in one process, in turns:
+Four arms play the same planned episodes with the same model, in one process, in turns:
 
     one_at_a_time   one episode after the other, one prompt per call of `generate`, as in the authors' code
     batched         lock-step play, `generate` on padded batches of BATCH prompts
-    shared_prefix   lock-step play with the kit's engine
+    continuous      lock-step play, `generate_batch` (continuous batching) on all prompts of a tick
+    shared_prefix   lock-step play with the kit's engine for the device (on a GPU that is `static`)
 
+A step of SEPO is compared with one of TRL's own trainer on the same planned episodes (`baselines`).
 A ratio compares two arms within a turn; its median and range over the turns are reported. Compute is
 2 x parameters x tokens that went through the model. A token with a backward pass counts three times, or twice
 with LoRA. The share of the matmul rate divides compute per second by the rate of a large matrix product that
@@ -28,8 +30,11 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import torch
+from peft import get_peft_model
+from trl import GRPOTrainer
 
 from sepo_lib import figures, games
+from sepo_lib.bench.baselines import ContinuousEngine, TorchSampler, train_with_trl
 from sepo_lib.bench.meters import Meter, OperatorProfile, clock, matmul_rate, peak_mib, reset_peak, summarized
 from sepo_lib.chat import templates
 from sepo_lib.config import files, paths, profiles
@@ -42,10 +47,11 @@ from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
 NAME = "bench"  # its folder in data/results and figures
-VERSION = 3  # version of the measurements; cells that an older version measured are measured again
+VERSION = 4  # version of the measurements; cells that an older version measured are measured again
 BATCH = 64  # prompts per call of `generate`; larger batches were no faster
 SEED = 7
-ONE, BATCHED, OURS = "one_at_a_time", "batched", "shared_prefix"
+ONE, BATCHED, CONTINUOUS, OURS = "one_at_a_time", "batched", "continuous", "shared_prefix"
+TRL = "trl"  # the arm whose step is TRL's
 KEYS = ["model", "game", "part", "arm", "group_size"]
 
 
@@ -57,6 +63,7 @@ class Suite:
     games: tuple[str, ...]
     sizes: tuple[int, ...]
     step_sizes: tuple[int, ...]
+    trl_sizes: tuple[int, ...]
     steps: int
     turns: int
     ticks: int | None
@@ -86,18 +93,6 @@ with files.reading(_PATH, _RESTORE):
     }
 
 
-class TorchSampler(GenerateEngine):
-    """`generate` with its own sampler and without log-probabilities: the fastest possible baseline."""
-
-    def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
-        sampling = self.config(
-            uniforms_BL.shape[1], do_sample=True, temperature=temperature, top_k=0, top_p=1.0
-        )
-        whole = self.model.generate(ids_BL, attention_mask=mask_BL, generation_config=sampling)
-        written = whole[:, ids_BL.shape[1] :]
-        return written, torch.zeros(written.shape)
-
-
 def run(names: list[str], say: Callable[[str], None] = print) -> None:
     """Measure the models, write the tables after every cell, then draw the figures.
 
@@ -122,14 +117,15 @@ def run(names: list[str], say: Callable[[str], None] = print) -> None:
                 continue
             began = time.perf_counter()
             where = {"model": model, "game": cell.game, "part": cell.part}
-            rows = pd.DataFrame([{**where, **row, "key": key} for row in cell.measure()])
+            device = note["processor"] if note["accelerator"] == "none" else note["accelerator"]
+            rows = pd.DataFrame([{**where, **row, "key": key, "device": device} for row in cell.measure()])
             if cell.table == "scaling":
                 rows["episodes"] = cell.size * len(plans_of(games.get(cell.game), 1))
             if len(old):
                 same = old[KEYS].apply(tuple, axis=1).isin(set(rows[KEYS].apply(tuple, axis=1)))
                 rows = pd.concat([old[~same], rows])
             paths.write_table(rows, NAME, cell.table)
-            say(f"{label}  {time.perf_counter() - began:.0f} s")
+            say(f"{label}  {time.perf_counter() - began:.0f} s  {device}")
     draw()
 
 
@@ -141,6 +137,10 @@ def cells(model: str, suite: Suite) -> Iterator[Cell]:
         for size in suite.step_sizes:
             measure = functools.partial(measure_steps, suite, model, game, size, suite.steps)
             yield Cell("bench", game, "step", size, measure)
+    for game in suite.games:
+        for size in suite.trl_sizes:
+            measure = functools.partial(measure_trl, suite, model, game, size, suite.steps)
+            yield Cell("bench", game, "trl_step", size, measure)
     for game in suite.games if models.device().type == "cpu" else ():  # the profile is one of the CPU
         for part, profile, size in (
             ("play_profile", profile_play, suite.sizes[-1]),
@@ -156,7 +156,7 @@ def cells(model: str, suite: Suite) -> Iterator[Cell]:
 
 
 def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
-    """Decisions and tokens per second of the three arms, and the ratios of shared_prefix to the other two."""
+    """Decisions and tokens per second of the arms, and the ratios of shared_prefix to the others."""
     _, (model, tokenizer, policy) = _load(suite, model_name)
     game, end = games.get(game_name), templates.end_ids(model, tokenizer)
     plans = {size: plans_of(game, size) for size in suite.sizes}
@@ -171,6 +171,7 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     todo = [
         (ONE, 1, _with(policy, fastest(model, end, 1)), singles, False),
         (BATCHED, 0, _with(policy, fastest(model, end, BATCH)), spread, True),
+        (CONTINUOUS, 0, _with(policy, ContinuousEngine(model, end, BATCH)), spread, True),
         *((OURS, size, policy, plans[size], True) for size in suite.sizes),
     ]
     rows = []
@@ -188,11 +189,11 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
                 "peak_mib": peak_mib(),
                 "episodes": len(episodes),
                 "decisions": decisions,
-                "own_sampler": float(fastest is TorchSampler) if arm != OURS else None,
+                "own_sampler": float(fastest is TorchSampler) if arm in (ONE, BATCHED) else None,
             }
             if arm == OURS:
-                measures["ratio_to_one_at_a_time"] = decisions / seconds / per_second[ONE, 1]
-                measures["ratio_to_batched"] = decisions / seconds / per_second[BATCHED, 0]
+                others = {name: rate for (name, _), rate in per_second.items() if name != OURS}
+                measures |= {f"ratio_to_{name}": decisions / seconds / rate for name, rate in others.items()}
             rows += [
                 {"arm": arm, "group_size": size, "measure": name, "value": value, "turn": turn}
                 for name, value in measures.items()
@@ -234,6 +235,44 @@ def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, step
     with meter.watch(model, backward_weight, begin):
         train(report)
     return _summary(reported, size)
+
+
+def measure_trl(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
+    """Seconds of a step of TRL's trainer on the episodes of a SEPO step with groups of `size`, by part.
+
+    It plays with `generate` on batches of BATCH prompts and trains all weights or the adapter, as SEPO does.
+    """
+    _, (model, tokenizer, policy) = _load(suite, model_name)
+    config, plans = _config(suite, model_name, game_name, size, steps), plans_of(games.get(game_name), size)
+    if config.lora:
+        model = get_peft_model(model, models.lora(model, **config.lora))
+    decisions = sum(len(episode.decisions) for episode in rollouts.play(policy, plans))
+    player = _with(policy, TorchSampler(model, templates.end_ids(model, tokenizer), BATCH))
+    meter, begun, reported = Meter(), [], []
+
+    def begin() -> None:  # as in `measure_steps`
+        if len(begun) == len(reported):
+            begun.append((clock(), meter.total.copy()))
+
+    def report(step: int, metrics: dict) -> None:
+        began, before = begun[-1]
+        took, spent = clock() - began, meter.total - before
+        update = spent["training"] - spent["inputs"]
+        reported.append(
+            {
+                "step_seconds": took,
+                "generation_seconds": spent["generation"],
+                "update_seconds": update,
+                "rest_seconds": took - spent["generation"] - update,
+                "step_decisions": decisions,
+                "step_peak_mib": peak_mib(),
+            }
+        )
+
+    reset_peak()
+    with meter.watch(model, begin=begin, trainer=GRPOTrainer), tempfile.TemporaryDirectory() as folder:
+        train_with_trl(player, plans, config, decisions, report, Path(folder))
+    return _summary(reported, size, TRL)
 
 
 def profile_play(suite: Suite, model_name: str, game_name: str, size: int) -> list[dict]:
@@ -328,31 +367,35 @@ def _load(suite: Suite, model: str):
 def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int):
     """(model, weight of its backward pass, function that trains it for `steps` SEPO steps with groups of
     `size` and calls its argument `report` after each)."""
-    settings, (model, tokenizer, policy) = _load(suite, model_name)
-    train = job_arguments.train_arguments(settings, game_name, steps, SEED)
-    train |= {"rollouts_per_opponent": size, "checkpoint_every": steps + 1}
-    game = games.get(game_name)
-    time_play(policy, plans_of(game, 2)[:4], 1, True)  # warm-up
+    _, (model, tokenizer, policy) = _load(suite, model_name)
+    config = _config(suite, model_name, game_name, size, steps)
+    time_play(policy, plans_of(config.game, 2)[:4], 1, True)  # warm-up
 
     def run(report: Callable[[int, dict], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            config = sepo.SEPOConfig(
-                game=game,
-                pools="paper",
-                estimator=credit.preset(settings.preset),
-                temperature=settings.temperature,
-                max_new_tokens=settings.max_new_tokens,
-                **train,
-            )
             sepo.train(model, tokenizer, policy.engine, Path(folder), config, report, lambda step: None)
 
-    return model, 2 if train["lora"] else 3, run
+    return model, 2 if config.lora else 3, run
 
 
-def _summary(measurements: list[dict[str, float]], size: int) -> list[dict]:
-    """`summarized` rows of the kit's engine with groups of `size`."""
+def _config(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> sepo.SEPOConfig:
+    """`steps` SEPO steps with groups of `size`, without a checkpoint."""
+    settings = profiles.load(suite.profile, model=model_name)
+    train = job_arguments.train_arguments(settings, game_name, steps, SEED)
+    return sepo.SEPOConfig(
+        game=games.get(game_name),
+        pools="paper",
+        estimator=credit.preset(settings.preset),
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        **train | {"rollouts_per_opponent": size, "checkpoint_every": steps + 1},
+    )
+
+
+def _summary(measurements: list[dict[str, float]], size: int, arm: str = OURS) -> list[dict]:
+    """`summarized` rows of `arm` with groups of `size`."""
     rows = [
-        {"arm": OURS, "group_size": size, "measure": name, "value": value}
+        {"arm": arm, "group_size": size, "measure": name, "value": value}
         for measures in measurements
         for name, value in measures.items()
     ]

@@ -24,6 +24,7 @@ DARK, MIDDLE, LIGHT, PALE = shades(4)
 BENCH_ARMS = {
     "one_at_a_time": Look("one at a time", LIGHT, "o"),
     "batched": Look("batched generate", MIDDLE, "s"),
+    "continuous": Look("continuous batching", PALE, "^"),
     "shared_prefix": Look("shared prefix (ours)", DARK, "D"),
 }
 #: Part of a step -> its look; the hatch stands in the place of the marker.

@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.config import files, paths
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
@@ -20,7 +17,6 @@ from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
 from sepo_lib.play.rollouts import plan, play_distributed
 
-TABLES = ("evaluation", "exploitability", "strategies", "episodes")
 _MASS = "option_log10_mass"  # older tables lack this column
 
 
@@ -38,8 +34,8 @@ def evaluate(
     It plays `episodes` against each opponent of the train, exploiter and collusive pools, and
     `shift_episodes` against each of the shift pool. `reading` says how the strategy is read in a game with
     NashConv. `keys` identifies the row (see KEYS). The evaluation seed depends on keys["seed"] alone, so two
-    stages of one seed meet the same chance moves. Returns the tables of TABLES by name; games without
-    NashConv have no exploitability and strategies.
+    stages of one seed meet the same chance moves. Returns the tables of `job_tables.TABLES` by name;
+    games without NashConv have no exploitability and strategies.
     """
     seed = seeds.derive(keys["seed"], "evaluation")
     counts = {**dict.fromkeys(OBJECTIVE_POOLS, episodes), "shift": shift_episodes}
@@ -280,20 +276,3 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
 _OTHER_CODE = (
     "These episodes were recorded with other rules or opponents than the present ones; make them again:"
 )
-
-
-#: What to do if a file that a job has saved is damaged.
-JOB_AGAIN = "run the same command again, which runs its job again"
-
-
-def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
-    """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
-    for name, table in tables.items():
-        paths.replace(folder / f"{name}-{label}.parquet", partial(table.to_parquet, index=False))
-
-
-def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
-    """All rows of table `name` in the given jobs' folders (empty if no folder has any)."""
-    found = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
-    tables = [files.read_parquet(file, JOB_AGAIN) for file in found]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

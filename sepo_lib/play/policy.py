@@ -76,9 +76,10 @@ class LanguageModelPolicy:
         samples = self.engine.sample([ids for _, ids in prompts], uniforms_BL, self.temperature)
         # 3. Parse the actions. An answer that was cut has none: its last word may begin a longer action.
         decode = functools.cache(functools.partial(self.tokenizer.decode, skip_special_tokens=True))
+        parse = functools.cache(lambda game, text, legal: game.parse(text, legal))  # many texts are equal
         texts = [decode(tuple(sample.ids)) for sample in samples]
         actions = [
-            query.game.parse(text, query.view.legal) if sample.finished else None
+            parse(query.game, text, query.view.legal) if sample.finished else None
             for query, text, sample in zip(queries, texts, samples, strict=True)
         ]
         # 4. Decode the others under constraint, once for each distinct prompt.

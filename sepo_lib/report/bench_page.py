@@ -12,6 +12,7 @@ BEGIN, END = "<!-- written by `make bench` -->", "<!-- end of what `make bench` 
 DOUBLING_TARGET = 1.6  # doubling the group size should multiply the time of a step by less than this
 PROFILES = {"play_profile": "play", "step_profile": "a step"}  # part of the table -> its name on the page
 STEP_PARTS = ("step", "generation", "logps", "update", "rest")
+TRL_PARTS = ("step", "generation", "update", "rest")  # the rest has the reference's log-probabilities
 
 
 def update() -> None:
@@ -27,6 +28,7 @@ def page(table: pd.DataFrame) -> str:
         hardware=note,
         arms=arms(table[table.part == "arms"]),
         steps=steps(table[table.part == "step"]),
+        trainers=trainers(table),
         profiles=profiles(table[table.part.isin(PROFILES)]),
         verdicts=verdicts(table),
     )
@@ -51,6 +53,8 @@ def arms(table: pd.DataFrame) -> list[dict[str, str]]:
                 "times batched": _ratio(cell.get(f"ratio_to_{suites.BATCHED}")),
             }
         )
+        if suites.CONTINUOUS in set(table.arm):
+            rows[-1]["times continuous"] = _ratio(cell.get(f"ratio_to_{suites.CONTINUOUS}"))
     return rows
 
 
@@ -64,6 +68,23 @@ def steps(table: pd.DataFrame) -> list[dict[str, str]]:
             | {name: f"{cell[f'step_{name}']:.0f}" for name in ("decisions", "rows")}
             | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in STEP_PARTS}
             | {"share of matmul rate": f"{cell['step_matmul_share']:.2f}"}
+            | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
+        )
+    return rows
+
+
+def trainers(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Seconds of a step of TRL's trainer by model, game and group size, and how many SEPO steps that is."""
+    rows = []
+    theirs = table[table.part == "trl_step"]
+    for (model, game, size), found in theirs.groupby(["model", "game", "group_size"], sort=False):
+        cell = dict(zip(found.measure, found.value, strict=True))
+        where = {"model": model, "game": game, "group_size": size, "measure": "step_seconds"}
+        ours = table[(table.part == "step") & (table[list(where)] == pd.Series(where)).all(axis=1)]
+        rows.append(
+            {"model": model, "game": game, "G": str(size), "decisions": f"{cell['step_decisions']:.0f}"}
+            | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in TRL_PARTS}
+            | {"times a SEPO step": f"{cell['step_seconds'] / ours.value.item():.1f}" if len(ours) else ""}
             | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
         )
     return rows
@@ -112,7 +133,8 @@ def verdicts(table: pd.DataFrame) -> list[str]:
 
 def doublings(table: pd.DataFrame, model: str, game: str) -> list[tuple[int, float]]:
     """(G, seconds of a step with G over those with G / 2) for every measured doubling."""
-    rows = table[(table.model == model) & (table.game == game) & (table.measure == "step_seconds")]
+    own = table[table.part == "step"]
+    rows = own[(own.model == model) & (own.game == game) & (own.measure == "step_seconds")]
     seconds = dict(zip(rows.group_size, rows.value, strict=True))
     return [(size, seconds[size] / seconds[size // 2]) for size in sorted(seconds) if size // 2 in seconds]
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings
-from sepo_lib.measure import evaluation, statistics
+from sepo_lib.measure import job_tables, statistics
 from sepo_lib.measure.rows import KEYS, mark_reported
 from sepo_lib.method import credit
 from sepo_lib.run import recipes
@@ -32,7 +32,7 @@ def empty(name: str) -> pd.DataFrame:
 def collect(settings: Settings, jobs: list[Job], name: str) -> pd.DataFrame:
     """All rows of table `name` that the `jobs` left; a job that is listed twice counts once."""
     folders = dict.fromkeys(paths.job(settings.run, job.name) for job in jobs)
-    return evaluation.collect(list(folders), name)
+    return job_tables.collect(list(folders), name)
 
 
 def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
@@ -183,7 +183,7 @@ def switch_table(settings: Settings) -> pd.DataFrame:
 
 
 def _evaluation_tables(settings: Settings) -> list[str]:
-    return [name for name in evaluation.TABLES if name != "episodes" or settings.keep_episodes]
+    return [name for name in job_tables.TABLES if name != "episodes" or settings.keep_episodes]
 
 
 # -------------------------------------------------------------------------------- paired differences

@@ -206,6 +206,11 @@ def _serve(pipe: connection.Connection, rest: float) -> None:
             job, profile, stage, sources = asked
             with lock.shared(profile):
                 asked = execute(job, Stage(profile, stage), sources)
+            if (
+                not gc.get_freeze_count()
+            ):  # the libraries stay: no trainer's collection goes through them again
+                gc.collect()
+                gc.freeze()
         pipe.send(asked)
 
 

@@ -26,7 +26,7 @@ from sepo_lib.config import progress
 from sepo_lib.config.profiles import FEWEST_GROUPS, STUDY_POLICIES
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, InformationSet, Weights
-from sepo_lib.measure import evaluation, tabular
+from sepo_lib.measure import job_tables, tabular
 from sepo_lib.measure.tabular import Chain, Exact, TabularPolicy
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.credit import Estimator, Rollouts
@@ -315,7 +315,7 @@ def run_estimators(
     `measure` does.
     """
     table = measure(game=games.get(game, weights), **settings)
-    evaluation.save({"estimators": table.assign(**labels)}, folder, "log")
+    job_tables.save({"estimators": table.assign(**labels)}, folder, "log")
     report(1, {})
     return {"rows": len(table)}
 

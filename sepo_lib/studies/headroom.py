@@ -27,7 +27,7 @@ from sepo_lib import games
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game
 from sepo_lib.games.players import Start
-from sepo_lib.measure import evaluation, measures, tabular
+from sepo_lib.measure import job_tables, measures, tabular
 from sepo_lib.method import objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, Query
@@ -139,7 +139,7 @@ def run_headroom(
 ) -> dict:
     """One job: `measure`. Leaves headroom-log.parquet, whose rows also have the columns `labels`."""
     table = measure(games.get(game, weights), pools, episodes).assign(**labels)
-    evaluation.save({"headroom": table}, folder, "log")
+    job_tables.save({"headroom": table}, folder, "log")
     report(1, {})
     return {"gap": float(table["gap"][0])}
 

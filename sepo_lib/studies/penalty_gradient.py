@@ -21,7 +21,7 @@ from sepo_lib import games
 from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game
-from sepo_lib.measure import evaluation, switches
+from sepo_lib.measure import job_tables, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import models, rollouts
@@ -117,7 +117,7 @@ def run_gradient(
     columns = {name: value for name, value in labels.items() if name != "arm"}
     columns |= {"game": study["game"], "pools": study["pools"], "preset": "unbiased"}
     columns["batches"] = study["batches"]
-    evaluation.save({"gradient": table.assign(**columns)}, folder, "log")
+    job_tables.save({"gradient": table.assign(**columns)}, folder, "log")
     return {}
 
 

@@ -3,13 +3,18 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from bench_tables import table
+from trl.chat_template_utils import supports_tool_calling
 
 from sepo_lib import games
-from sepo_lib.bench import meters, suites
+from sepo_lib.bench import baselines, meters, suites
 from sepo_lib.config import paths
+from sepo_lib.play import models, rollouts
+from sepo_lib.report import bench_page
 
 
 def test_the_suites_name_registered_games_and_the_baselines():
@@ -91,3 +96,43 @@ def test_a_profile_shares_the_time_out_among_the_kinds_of_work():
     assert set(shares) == {f"{kind}_share" for kind in (*meters.OPERATORS, meters.OUTSIDE)}
     assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
     assert shares["products_share"] > shares["moving_share"] > shares["attention_share"] == 0
+
+
+def test_a_step_of_trl_trains_on_the_decisions_of_the_same_episodes():
+    suite = replace(suites.SUITES["nano"], profile="smoke")
+    rows = suites.measure_trl(suite, "nano", "kuhn", 2, 1)
+    assert {row["arm"] for row in rows} == {suites.TRL}
+    found = {row["measure"]: row["value"] for row in rows}
+    parts = [found[f"{part}_seconds"] for part in bench_page.TRL_PARTS[1:]]
+    assert sum(parts) == pytest.approx(found["step_seconds"]) and min(parts) > 0
+    _, (_, tokenizer, policy) = suites._load(suite, "nano")
+    played = rollouts.play(policy, suites.plans_of(games.get("kuhn"), 2))
+    assert found["step_decisions"] == sum(len(episode.decisions) for episode in played)
+    assert not supports_tool_calling(tokenizer)  # so TRL's `environment_factory` cannot play with nano
+    keys = {"model": "nano", "game": "kuhn", "part": "trl_step", "key": "k"}
+    ours = keys | {"part": "step", "group_size": 2, "measure": "step_seconds", "arm": suites.OURS}
+    ours["value"] = found["step_seconds"] / 4
+    (shown,) = bench_page.trainers(pd.DataFrame([*({**keys, **row} for row in rows), ours]))
+    assert shown["times a SEPO step"] == "4.0" and shown["decisions"] == f"{found['step_decisions']:.0f}"
+
+
+def test_rows_for_trl_are_decisions_filled_up_with_the_first():
+    _, (_, _, policy) = suites._load(replace(suites.SUITES["nano"], profile="smoke"), "nano")
+    episodes = rollouts.play(policy, suites.plans_of(games.get("split"), 2)[:2])
+    decisions = [decision for episode in episodes for decision in episode.decisions]
+    found = baselines._as_rows(episodes, len(decisions) + 2)
+    assert found["prompt_ids"][:-2] == [decision.prompt_ids for decision in decisions]
+    assert found["completion_ids"][-2:] == [decisions[0].completion_ids] * 2
+    assert found["payoff"][-3] == pytest.approx(episodes[-1].own_T.mean())
+
+
+def test_continuous_batching_answers_every_prompt(monkeypatch):
+    model, tokenizer = models.load("nano")
+    engine = baselines.ContinuousEngine(model, [tokenizer.eos_token_id], at_once=2)
+    prompts = [[5, *range(20, 20 + length)] for length in (3, 40, 7)]  # one more than the cache holds
+    samples = engine.sample(prompts, np.zeros((3, 6)), 0.8)
+    assert len(samples) == 3 and all(1 <= len(sample.ids) <= 6 for sample in samples)
+    assert all(sample.finished == (sample.ids[-1] == tokenizer.eos_token_id) for sample in samples)
+    monkeypatch.setattr(type(model), "generate_batch", lambda self, *a, **k: {})  # as after an error inside
+    with pytest.raises(RuntimeError, match="0 answers to 3 prompts"):
+        engine.sample(prompts, np.zeros((3, 6)), 0.8)

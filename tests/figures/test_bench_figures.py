@@ -44,7 +44,8 @@ def test_arms_of_ones_own_are_drawn_with_the_bars_of_the_table():
     low = [segment[0][1] for segment in box.lines[2][0].get_segments()]
     assert low == pytest.approx([3.6, 7.2, 14.4]) and labels(grid) == ["mine"]
     grid = figures.bench_arms(pd.concat([table(), arms()]), labels={"mine": "my sampler"})
-    assert labels(grid) == ["one at a time", "batched generate", "shared prefix (ours)", "my sampler"]
+    known = ["one at a time", "batched generate", "continuous batching", "shared prefix (ours)"]
+    assert labels(grid) == [*known, "my sampler"]
     bare = arms()[["game", "arm", "group_size", "value"]]
     assert labels(figures.bench_arms(bare, hue_order=["mine"], palette=["red"])) == ["mine"]
 

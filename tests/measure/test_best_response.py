@@ -9,7 +9,14 @@ from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.games.base import Weights
 from sepo_lib.games.kuhn import CARDS, HISTORIES, INFORMATION_SETS, STRATEGIES, by_table
-from sepo_lib.measure import best_response, evaluation, exploitability, kuhn_optimum, kuhn_strategy
+from sepo_lib.measure import (
+    best_response,
+    evaluation,
+    exploitability,
+    job_tables,
+    kuhn_optimum,
+    kuhn_strategy,
+)
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.measures import measure
 from sepo_lib.method import credit
@@ -259,7 +266,7 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
 def done(settings, job, **tables):
     """A job's folder as it is left by a finished job with these tables."""
     folder = paths.job(settings.run, job.name)
-    evaluation.save(tables, folder, "00002")
+    job_tables.save(tables, folder, "00002")
     finish(settings.run, job, {}, 0.0)
 
 

@@ -156,3 +156,12 @@ def test_the_seed_decides_and_every_rollout_has_chance_of_its_own(name):
     plans = small_plan(name)
     assert plans == small_plan(name)
     assert len({p.chance_seed for p in plans}) == len({p.seed for p in plans}) == len(plans)
+
+
+def test_equal_answers_are_parsed_once(policy, monkeypatch):
+    game, asked = games.get("kuhn"), []
+    parse = type(game).parse
+    monkeypatch.setattr(type(game), "parse", lambda *a: asked.append(a[1:]) or parse(*a))
+    open_ = [rollouts.Running(plan) for plan in rollouts.plan(game, "paper", {"train": 40}, seed=4)]
+    answers = rollouts.tick(policy, open_)
+    assert 0 < len(asked) == len(set(asked)) < len(answers)

@@ -27,7 +27,8 @@ def test_the_page_is_written_between_its_markers(tmp_path, monkeypatch):
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "Measured on a chip, 1 thread" in text
     assert "| nano | kuhn | shared_prefix | 8 | 800.0 | 800 |" in text
-    assert "80.0 [72.7, 88.9]" in text and "| nano | kuhn | 16 | 1 | 1 | 2.60 |" in text
+    assert "80.0 [72.7, 88.9] | 8.0 [8.0, 8.0] | 40.0 [40.0, 40.0] |" in text  # the last: continuous batching
+    assert "| nano | kuhn | 16 | 1 | 1 | 2.60 |" in text
 
 
 def test_the_committed_page_is_that_of_the_committed_table():

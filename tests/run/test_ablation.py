@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import job_tables
 from sepo_lib.run import code, recipes
 from sepo_lib.run.job import Stage, execute, finish, finished, result_of
 from sepo_lib.run.steps import sepo
@@ -58,9 +58,9 @@ def leave(job, difference):
     """Leave the folder of a finished reward_only job whose penalty would have made that `difference`."""
     folder = paths.job("by-hand/study", job.name)
     keys = job.arguments["labels"]
-    evaluation.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
+    job_tables.save({"evaluation": pd.DataFrame([{**keys, "safety": 1.5}])}, folder, "00030")
     log = pd.DataFrame({"step": [1, 2], "constant_difference": [0.0, difference], "arm": "reward_only"})
-    evaluation.save({"training": log}, folder, "log")
+    job_tables.save({"training": log}, folder, "log")
     finish("by-hand/study", job, {}, 0.0)
 
 
@@ -98,9 +98,9 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
         (folder / "done.json").unlink()
     assert run(constant) is None
     assert result_of("by-hand/study", constant)["result"] == {"shared_with": reward.name}
-    taken = evaluation.collect([folder], "evaluation")
+    taken = job_tables.collect([folder], "evaluation")
     assert taken[["arm", "preset", "seed", "safety"]].values.tolist() == [["constant", "unbiased", 1, 1.5]]
-    assert (evaluation.collect([folder], "training")["arm"] == "constant").all()
+    assert (job_tables.collect([folder], "training")["arm"] == "constant").all()
 
 
 def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
@@ -117,7 +117,7 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     for preset, job in copies.items():
         folder = paths.job("by-hand/study", job.name)
         assert run(job) is None
-        taken = evaluation.collect([folder], "evaluation")
+        taken = job_tables.collect([folder], "evaluation")
         assert taken[["preset", "arm", "safety"]].values.tolist() == [[preset, "credited", 1.5]]
     alone = profiles.load("study", games="ipd", seeds="1", compare_with=["published"])
     assert not any("same_as" in job.arguments for job in recipes.switch_jobs(alone))

@@ -51,7 +51,7 @@ def kinds():
         ("run/steps/sepo.py", "1e-9", "1e-8", {"sepo"}),
         ("studies/headroom.py", "seeds.", "seeds_.", {"headroom"}),
         ("studies/__init__.py", '"""\n', '"""\nX = 1\n', {"gradient", "estimators", "headroom"}),
-        ("play/rollouts.py", "rollout", "roll", ALL - {"pretrain"}),
+        ("play/rollouts.py", "rollout", "roll", ALL - {"pretrain", "estimators"}),
         ("games/ipd.py", "Weights(exploit=2.4", "Weights(exploit=2.5", ALL),
         ("games/ipd.py", "You play", "You may play", ALL),
         ("games/ipd.py", '"always_defect"', '"never_cooperate"', ALL),

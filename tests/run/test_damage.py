@@ -18,7 +18,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from sepo_lib import __main__ as cli
 from sepo_lib.config import caches, disk, files, model_folder, paths, settings
 from sepo_lib.config.errors import DamagedError, Explained, StorageError
-from sepo_lib.measure import authors, evaluation, exploitability
+from sepo_lib.measure import authors, exploitability, job_tables
 from sepo_lib.report import publishing
 from sepo_lib.report.page import sample_games
 from sepo_lib.run import demonstration_files, events, jobs, provenance
@@ -120,7 +120,7 @@ READ = {
     ),
     "runs/smoke/checkpoints/sft/seed-1/evaluation-ipd.parquet": (
         a_parquet,
-        lambda path: evaluation.collect([path.parent], "evaluation"),
+        lambda path: job_tables.collect([path.parent], "evaluation"),
         "run the same command again",
     ),
     "data/sft/ipd.parquet": (

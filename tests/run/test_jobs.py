@@ -78,10 +78,13 @@ def test_an_odd_job_is_not_left_for_last(number, processes):
 def test_processes_wait_for_the_next_stage_but_not_for_long(monkeypatch):
     def pids(stage, names):
         results = jobs.run([counting(f"{stage}/{name}") for name in names], "smoke", stage, workers=2)
+        frozen.append([result["frozen"] for result in results.values()])
         return {result["pid"] for result in results.values()}
 
+    frozen: list[list[bool]] = []
     first = pids("sft", "ab")
     assert pids("sepo", "ab") == first
+    assert frozen == [[False] * 2, [True] * 2]  # no collection of a later job goes through the libraries
     assert pids("three", "abc") > first
     assert len(pids("four", "abcd")) <= 2
     monkeypatch.setenv("SEPO_CHANGED", "1")  # a new process would find this, one that waits would not

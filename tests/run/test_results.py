@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +13,7 @@ from uniform_play import KEYS, played
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import evaluation, measures, statistics
+from sepo_lib.measure import evaluation, job_tables, measures, statistics
 from sepo_lib.report import remeasure
 from sepo_lib.run import job as job_
 from sepo_lib.run import provenance, recipes, results
@@ -47,12 +49,12 @@ def finish(settings, jobs):
             tables = {"evaluation": row | {"safety": safety}, "episodes": row | {"round": 0}}
             if "gradient" in job.name:
                 tables = {"gradient": row}
-            evaluation.save(
+            job_tables.save(
                 {name: pd.DataFrame([one]) for name, one in tables.items()}, folder, f"{game}-{pools}"
             )
         log = {"sft": "sft", "sepo": "training"}.get(keys["stage"] if "gradient" not in job.name else "")
         if log:
-            evaluation.save({log: pd.DataFrame([{**keys, "step": 1, "loss": 2.0}])}, folder, "log")
+            job_tables.save({log: pd.DataFrame([{**keys, "step": 1, "loss": 2.0}])}, folder, "log")
         job_.finish(settings.run, job, {}, 0.0)
 
 
@@ -258,3 +260,13 @@ def test_the_claims_of_a_run_name_its_profile_and_not_the_run(tmp_path, monkeypa
     monkeypatch.setattr(remeasure.claims, "decide", lambda **given: (given["profile"], given["model"]))
     provenance.start(profiles.load("smoke", run="mine"))
     assert remeasure.decided("mine") == ("smoke", "nano")
+
+
+def test_the_notebook_that_only_draws_does_not_wait_for_torch():
+    file = Path(__file__).parents[2] / "notebooks" / "05_figures.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "code" for line in cell["source"]]
+    needed = "\n".join(line.strip() for line in lines if line.startswith(("import ", "from ")))
+    check = "import sys; print(*{'torch', 'transformers', 'trl', 'pyspiel'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", f"{needed}\n{check}"], capture_output=True, text=True)
+    assert ran.returncode == 0 and not ran.stdout.strip(), ran.stdout + ran.stderr

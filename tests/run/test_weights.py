@@ -11,7 +11,7 @@ from uniform_play import Uniform
 
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import evaluation, rows
+from sepo_lib.measure import evaluation, job_tables, rows
 from sepo_lib.method import credit
 from sepo_lib.run import provenance, recipes
 from sepo_lib.run.steps import sepo as step
@@ -50,7 +50,7 @@ def trained(monkeypatch, run):
     job = recipes.sepo_jobs(run)[0]
     folder = paths.job(run.run, job.name)
     step.run_sepo(folder, lambda step, metrics: None, **job.arguments)
-    return configs[0], *(evaluation.collect([folder], name) for name in ("evaluation", "training"))
+    return configs[0], *(job_tables.collect([folder], name) for name in ("evaluation", "training"))
 
 
 def test_other_weights_change_advantages_and_safety_by_what_they_say(root, monkeypatch):

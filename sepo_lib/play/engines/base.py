@@ -131,7 +131,9 @@ def pick_tokens(
         block_B1 = torch.searchsorted(cdf_BN, threshold_B1, right=True).clamp(max=cdf_BN.shape[1] - 1)
         below_B1 = torch.nn.functional.pad(cdf_BN, (1, 0)).gather(1, block_B1)
         share_B1 = (threshold_B1 - below_B1) / mass_RN[rows_B].gather(1, block_B1)
-        cdf_BK = p_RNK[rows_B, block_B1[:, 0]].double().cumsum(dim=-1)
+        at_B = rows_B, block_B1[:, 0]
+        few = p_RNK.shape[0] * p_RNK.shape[1] < len(rows_B)  # then each block is summed once for all answers
+        cdf_BK = p_RNK.double().cumsum(dim=-1)[at_B] if few else p_RNK[at_B].double().cumsum(dim=-1)
         place_B1 = torch.searchsorted(cdf_BK, share_B1 * cdf_BK[:, -1:], right=True).clamp(max=_BLOCK - 1)
         token_B = (block_B1 * _BLOCK + place_B1)[:, 0].clamp(max=logits_RV.shape[1] - 1)
     return token_B.to(device), (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from sepo_lib import games
 from sepo_lib.config import progress
-from sepo_lib.measure import evaluation, kuhn_strategy
+from sepo_lib.measure import evaluation, job_tables, kuhn_strategy
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import LanguageModelPolicy
@@ -63,6 +63,6 @@ def evaluate(
         keys=labels,
     )
     if distributed.rank() == 0:
-        evaluation.save(tables, folder, f"{game}-{pools}-{label}")
+        job_tables.save(tables, folder, f"{game}-{pools}-{label}")
     measured = {key: one for table in reversed(tables.values()) for key, one in table.iloc[0].items()}
     return {f"eval_{name}": float(measured[name]) for name in TRACKED if name in measured}

@@ -6,7 +6,7 @@ from typing import Any
 from sepo_lib import games
 from sepo_lib.config import files, paths, progress
 from sepo_lib.config.progress import Report
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import job_tables
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.rows import weight_columns
 from sepo_lib.method import credit
@@ -64,7 +64,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         model_cards.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
     labels = {"game": job.game, "pools": job.pools, **job.labels}
     log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))
-    evaluation.save({"training": log}, folder, "log")
+    job_tables.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
 
 
@@ -77,13 +77,13 @@ def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
     source = paths.other_job(folder, same_as["name"])
     if not finished_alike(source, same_as["work"], folder):
         return False
-    log = files.read_parquet(source / "training-log.parquet", evaluation.JOB_AGAIN)
+    log = files.read_parquet(source / "training-log.parquet", job_tables.JOB_AGAIN)
     if not same_as["proven"] and log["constant_difference"].max() > ROUNDING:
         return False
     own = {"arm": labels["arm"], "preset": labels["preset"]}
     if distributed.rank() == 0:
         for file in source.glob("*.parquet"):
             name, _, label = file.stem.partition("-")
-            table = files.read_parquet(file, evaluation.JOB_AGAIN)
-            evaluation.save({name: table.assign(**own)}, folder, label)
+            table = files.read_parquet(file, job_tables.JOB_AGAIN)
+            job_tables.save({name: table.assign(**own)}, folder, label)
     return True

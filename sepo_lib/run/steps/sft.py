@@ -5,7 +5,7 @@ from typing import Any
 
 from sepo_lib.config import paths, progress
 from sepo_lib.config.progress import Report
-from sepo_lib.measure import evaluation
+from sepo_lib.measure import job_tables
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
 from sepo_lib.run import demonstration_files, model_cards, sft_data
@@ -32,7 +32,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
     if distributed.rank() == 0:
-        evaluation.save({"sft": records.log(rows, job.labels)}, folder, "log")
+        job_tables.save({"sft": records.log(rows, job.labels)}, folder, "log")
     if job.train["lora"] and distributed.rank() == 0:
         facts = {
             "data": data.name if Path(job.data).is_absolute() else job.data,

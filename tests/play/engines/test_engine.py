@@ -264,3 +264,14 @@ def test_a_token_is_the_inverse_transform_of_its_uniform(vocabulary):
     assert tokens.tolist() == expected
     assert logps.numpy() == pytest.approx(p[rows, tokens].log().numpy(), abs=1e-5)
     assert base.pick_tokens(logits, rows, uniforms, 0)[0].tolist() == logits.argmax(dim=-1)[rows].tolist()
+
+
+def test_tokens_of_many_answers_are_those_of_each_alone():
+    """With more answers than blocks of the vocabulary the cumulative sums are made once a block."""
+    generator = torch.Generator().manual_seed(3)
+    logits = 3 * torch.randn(2, 600, generator=generator)  # 6 blocks
+    rows, uniform = torch.arange(50) % 2, torch.rand(50, dtype=torch.float64, generator=generator)
+    together = base.pick_tokens(logits, rows, uniform, 0.8)
+    alone = [base.pick_tokens(logits, rows[b : b + 1], uniform[b : b + 1], 0.8) for b in range(50)]
+    assert together[0].tolist() == [token.item() for token, _ in alone]
+    assert together[1].tolist() == [logp.item() for _, logp in alone]

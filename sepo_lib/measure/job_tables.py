@@ -1,0 +1,28 @@
+"""The tables of one evaluation in the folder of its job. Reading them needs no torch."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from sepo_lib.config import files, paths
+
+#: The tables that `evaluation.evaluate` makes.
+TABLES = ("evaluation", "exploitability", "strategies", "episodes")
+
+#: What to do if a file that a job has saved is damaged.
+JOB_AGAIN = "run the same command again, which runs its job again"
+
+
+def save(tables: dict[str, pd.DataFrame], folder: Path, label: str) -> None:
+    """Save the tables of one evaluation in a job's folder, as `<table>-<label>.parquet`."""
+    for name, table in tables.items():
+        paths.replace(folder / f"{name}-{label}.parquet", partial(table.to_parquet, index=False))
+
+
+def collect(folders: Sequence[Path], name: str) -> pd.DataFrame:
+    """All rows of table `name` in the given jobs' folders (empty if no folder has any)."""
+    found = [file for folder in folders for file in sorted(folder.glob(f"{name}-*.parquet"))]
+    tables = [files.read_parquet(file, JOB_AGAIN) for file in found]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
