@@ -1,5 +1,7 @@
 """Log-probabilities of many answers: the answers to one prompt are read as a tree, each shared token once.
 
+Prompts with a common beginning share a tree while it is small: their own ends are its first branches.
+
 Two answers to the prompt "p q", x y END and x z END, make this tree:
 
     node      0  1  2  3    4  5            q -- x -- y -- END
@@ -26,6 +28,7 @@ from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare, read
 _ROWS = 64  # the largest number of trees in one call of the model
 _POSITIONS = 1024  # the largest number of their nodes, padding included
 _LOGITS = 2**26  # the largest number of logits
+_TOGETHER = 64  # the largest number of nodes in a tree of several prompts: longer rows cost more attention
 _SIMILAR = 4  # trees of 1 to 4 nodes are read together, of 5 to 8, and so on: this keeps padding short
 _NEXT = -1  # stands for an unknown next token; it is never read
 
@@ -145,7 +148,10 @@ def following(
 
 
 class AnswerTree:
-    """The answers to one prompt. Node 0 is the prompt's last token; every other node is an answer token."""
+    """The answers to one prompt. Node 0 is the prompt's last token; every other node is an answer token.
+
+    In a tree of several prompts, the prompt is what they share, and an answer begins with what is left.
+    """
 
     def __init__(self, prompt: tuple[int, ...]):
         self.prompt = prompt
@@ -211,18 +217,56 @@ def _grow(
 ) -> tuple[list[AnswerTree], list[tuple[int, list[int]]]]:
     """(trees, for each answer the number of its tree and its nodes there).
 
-    A tree has at most `most` nodes, unless it holds one longer answer; a prompt may have several trees.
+    A tree has at most `most` nodes, unless it holds one longer answer; a stem may have several trees.
     """
     trees: list[AnswerTree] = []
-    newest: dict[tuple[int, ...], int] = {}  # prompt -> the tree to which its next answer is added
+    newest: dict[tuple[int, ...], int] = {}  # stem -> the tree to which its next answer is added
     paths = []
-    for prompt, answer in zip(map(tuple, prompts), answers, strict=True):
-        number = newest.get(prompt)
-        if number is None or len(trees[number]) + len(answer) > most:
-            newest[prompt] = number = len(trees)
-            trees.append(AnswerTree(prompt))
-        paths.append((number, trees[number].add(answer)))
+    pairs = [(tuple(prompt), answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    stems = _stems(pairs, min(_TOGETHER, most))
+    for prompt, answer in pairs:
+        stem = stems[prompt]
+        branch = (*prompt[len(stem) :], *answer)
+        number = newest.get(stem)
+        if number is None or len(trees[number]) + len(branch) > most:
+            newest[stem] = number = len(trees)
+            trees.append(AnswerTree(stem))
+        path = trees[number].add(branch)
+        paths.append((number, path[len(branch) - len(answer) :]))
     return trees, paths
+
+
+def _stems(
+    pairs: Sequence[tuple[tuple[int, ...], Sequence[int]]], most: int
+) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Prompt -> the beginning that it shares with the others of its tree; `pairs` are (prompt, answer).
+
+    Prompts that follow each other in sorted order share a tree, up to `most` nodes that are read.
+    """
+    inner: dict[
+        tuple[int, ...], set[tuple[int, ...]]
+    ] = {}  # prompt -> the nodes of its answers that are read
+    for prompt, answer in pairs:
+        inner.setdefault(prompt, set()).update(tuple(answer[:n]) for n in range(1, len(answer)))
+    groups: list[tuple[int, list[tuple[int, ...]]]] = []  # (length of the stem, prompts)
+    size = 0  # of the last group: nodes behind its stem
+    for prompt in sorted(inner):
+        stem, group = groups[-1] if groups else (0, [])
+        alike = _alike(group[-1], prompt) if group else 0
+        common = min(stem, alike)
+        larger = size + (stem - common) + (len(prompt) - alike) + len(inner[prompt])
+        if common and larger <= most:
+            groups[-1], size = (common, [*group, prompt]), larger
+        else:
+            groups.append((len(prompt), [prompt]))
+            size = len(inner[prompt])
+    return {prompt: prompt[:stem] for stem, group in groups for prompt in group}
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """The number of tokens in which two prompts begin alike."""
+    shorter = min(len(one), len(other))
+    return next((n for n in range(shorter) if one[n] != other[n]), shorter)
 
 
 def _read(

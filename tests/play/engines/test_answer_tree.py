@@ -69,6 +69,26 @@ def test_nothing_is_read_twice(model):
     assert sum(read) == 3 + 3  # the prompt's tokens, and the three nodes that have children
 
 
+def test_short_prompts_that_begin_alike_share_a_tree_and_long_ones_do_not(model, monkeypatch):
+    prompts = [(7, 8, 9, 4), (7, 8, 5, 6), (7, 8, 5, 3), (2, 3)]
+    answers = [(3, 4, 1), (3, 4, 1), (2, 1), (3, 1)]
+
+    def reading():
+        read = []
+        hook = model.register_forward_pre_hook(
+            lambda module, args, kwargs: read.append(kwargs["input_ids"].shape), with_kwargs=True
+        )
+        found = answer_tree.logps(model, prompts, answers, 3, 1.0)[0]
+        hook.remove()
+        return found, sum(rows for rows, _ in read)
+
+    together, rows = reading()
+    monkeypatch.setattr(answer_tree, "_TOGETHER", 1)
+    apart, more = reading()
+    assert (rows, more) == (2, 4)  # trees: three prompts share one, until only single prompts may have one
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
+
+
 def test_what_goes_together_stays_within_its_bounds(monkeypatch):
     rng = np.random.default_rng(1)
     trees = []
