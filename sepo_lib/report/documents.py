@@ -17,6 +17,9 @@ NUMBERS, END_OF_NUMBERS = "<!-- numbers: written by `make document` -->", "<!-- 
 OUTCOMES, END_OF_OUTCOMES = "<!-- outcomes: written by `make document` -->", "<!-- end of outcomes -->"
 MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of model -->"
 
+EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
+H200 = "h200"  # the folder of the tables of a run on a GPU with the code before 2026-11-26
+
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
 RECIPES = {
     "published": "published (the paper's)",
@@ -43,6 +46,11 @@ def update_outcomes(profile: str) -> None:
 def update_model(profile: str) -> None:
     """Rewrite the results of a real model in docs/MODELS.md from the tables of `profile`."""
     rewrite("docs/MODELS.md", MODEL, END_OF_MODEL, real_model(profile))
+
+
+def update_earlier() -> None:
+    """Rewrite the results of the run H200 in docs/MODELS.md from its tables."""
+    rewrite("docs/MODELS.md", EARLIER, END_OF_EARLIER, earlier())
 
 
 def rewrite(name: str, begin: str, end: str, text: str) -> None:
@@ -92,6 +100,27 @@ def real_model(profile: str) -> str:
         measures=findings.measures(findings.read(profile, "evaluation")),
         nashconvs=findings.nashconvs(findings.read(profile, "exploitability")),
         jobs=[{"job": name, "minutes": f"{time / 60:.1f}"} for name, time in jobs.items() if time >= 60],
+    )
+
+
+def earlier() -> str:
+    """The measures of each stage of the run H200, and the differences between stages, as Markdown."""
+    evaluation = findings.read(H200, "evaluation")
+    safety = evaluation[evaluation["reported"]].set_index("seed").groupby(["game", "stage"])["safety"]
+    pairs = {"SEPO minus base model": ("sepo", "base"), "SEPO minus SFT": ("sepo", "sft")}
+    differences = [
+        {"game": game}
+        | {
+            name: statistics.text(statistics.paired(*(safety.get_group((game, one)) for one in pair)))
+            for name, pair in pairs.items()
+        }
+        for game in dict.fromkeys(evaluation["game"])
+    ]
+    return render(
+        "report/templates/earlier_model.md.j2",
+        measures=findings.measures(evaluation),
+        differences=differences,
+        nashconvs=findings.nashconvs(findings.read(H200, "exploitability")),
     )
 
 
