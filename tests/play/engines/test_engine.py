@@ -241,7 +241,7 @@ def test_an_answer_ends_at_the_end_token_and_empty_prompts_are_refused(model, En
 
 
 def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(nano, monkeypatch):
-    assert isinstance(engines.make(*nano), SharedPrefixEngine)
+    assert isinstance(engines.make(*nano, "shared_prefix"), SharedPrefixEngine)
     assert isinstance(engines.make(*nano, "generate"), GenerateEngine)
     with pytest.raises(ValueError, match="choose from auto, static, shared_prefix, generate, vllm"):
         engines.make(*nano, "fast")

@@ -90,7 +90,7 @@ def test_answers_end_and_the_steps_end_with_them(nano, prompts, uniforms_BL, mon
     )
     everything = range(model.config.vocab_size)
     assert {len(s.ids) for s in StaticEngine(model, everything).sample(prompts, uniforms_BL, 0.8)} == {1}
-    assert len(steps) == 1
+    assert len(steps) == min(static._CHECKED[model.device.type], uniforms_BL.shape[1])
     ends = range(0, model.config.vocab_size, 3)
     some = StaticEngine(model, ends).sample(prompts, uniforms_BL, 0.8)
     assert_same(some, GenerateEngine(model, ends).sample(prompts, uniforms_BL, 0.8))
@@ -124,7 +124,7 @@ def test_weights_that_change_in_place_and_adapters_are_followed(prompts, uniform
 def test_rows_fit_the_memory(nano, monkeypatch):
     engine = StaticEngine(nano[0], [1])
     engine._refresh()
-    for free, rows in ((2**40, 256), (2**26, 16), (2**10, 1)):
+    for free, rows in ((2**40, static._ROWS[nano[0].device.type]), (2**26, 16), (2**10, 1)):
         monkeypatch.setattr(engine, "_free_bytes", lambda free=free: free)
         assert engine._most_rows(512) == rows
         assert rows == 1 or rows * engine._buffers.row_bytes(512) < free
@@ -192,6 +192,7 @@ def test_generate_replaces_an_engine_that_cannot_serve_the_model(nano, name, ask
     engine = engines.make(tiny(name, len(nano[1])), nano[1], asked)
     assert isinstance(engine, GenerateEngine)
     said = capsys.readouterr().out
+    said = re.sub("The engine static runs without CUDA graphs: .*\n", "", said)  # on a GPU, before
     assert re.fullmatch(f"Engine: generate, as {asked} cannot serve {name}ForCausalLM: {reason}.*\n", said)
 
 
