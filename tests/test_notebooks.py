@@ -228,7 +228,7 @@ def test_the_own_game_of_notebook_06_has_a_run_of_its_own(here):
 def test_figures_are_drawn_again_from_the_tables_alone(here):
     before = {file.name: file.read_bytes() for file in (here / "figures/smoke").iterdir()}
     shutil.rmtree(here / "figures/smoke")
-    assert command(here, "figures", "--profile", "smoke", timeout=60).returncode == 0
+    assert command(here, "figures", "--profile", "smoke", timeout=240).returncode == 0
     after = {file.name: file.read_bytes() for file in (here / "figures/smoke").iterdir()}
     assert after == before
 
