@@ -10,7 +10,7 @@ from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
 STAGES = {
-    "sft": "supervised fine-tuning (SFT) on rule-based demonstrations",
+    "sft": "supervised fine-tuning (SFT) on chat examples (`data` below names them)",
     "sepo": "SEPO training (GRPO on whole games), starting from the merged SFT model",
 }
 

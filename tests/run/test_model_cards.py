@@ -175,7 +175,9 @@ def test_an_adapter_of_a_hub_model_names_the_repository_and_its_commit(root, tmp
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("org/name", commit)
     assert model_folder.base_of(folder) == f"org/name@{commit}"
-    assert 'base_model: "org/name"\n' in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert 'base_model: "org/name"\n' in card and "\n\n## Data and settings\n" in card
+    assert "demonstrations" not in card  # SFT may have taken chat examples of the user's own
 
 
 def test_the_card_warns_of_a_base_model_that_is_an_adapter(root, tmp_path):

@@ -107,6 +107,14 @@ def test_a_whole_model_gets_a_card_that_names_no_folder_of_this_machine(root, hu
     assert '"steps": 2' in card and '"model": "model"' in card and "/home/me" not in card
 
 
+def test_the_card_of_a_model_that_no_job_made_claims_nothing_about_its_training(root, hub):
+    (root / SFT / "started.json").unlink()
+    push.prepare(f"{SFT}/model", "me/base").push()
+    card = hub.asked[1]["files"]["README.md"].decode()
+    assert "does not say how the\nmodel was trained" in card and "licence" in card
+    assert "strategic games" not in card and "only on" not in card
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
