@@ -136,6 +136,10 @@ def test_a_weight_that_cannot_be_used_is_refused(name, weight):
         ({"clip": {"others": 0.1}}, "clip takes one value for all games, not "),
         ({"lora_dropout": {"sft": 0.1}}, "lora_dropout has no value for sepo; "),
         ({"kl_beta": {"sft": 0.1}}, "There is no key of kl_beta 'sft'; choose from others, ipd, "),
+        (
+            {"engine": "vllm", "workers": 5, "vllm_memory": 0.3},
+            "5 jobs at a time (workers) cannot each give vLLM 0.3 of the GPU's memory (vllm_memory)",
+        ),
         ({"exploiter_refresh": 2}, "checkpoint_every (1) must be a multiple of exploiter_refresh (2)."),
         (
             {"estimator_groups": 81},
