@@ -312,8 +312,8 @@ def study_tables(options: argparse.Namespace) -> int:
 def document(options: argparse.Namespace) -> int:
     """Write the numbers of a run into the documents that show it.
 
-    docs/CLAIMS.md shows every run. The audit in docs/data.md and the earlier results in docs/MODELS.md belong to
-    no run.
+    docs/CLAIMS.md shows every run. The audit in docs/data.md and the earlier results in docs/MODELS.md belong
+    to no run.
     """
     profile = _existing(options)
     from sepo_lib.report import authors_page, claims_page, data_page, documents
