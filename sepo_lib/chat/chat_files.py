@@ -101,6 +101,7 @@ def _sources(path: Path) -> list[tuple[Path, str]]:
         saved = [one for one in (*folders, *deeper) if _saved(one)]
         plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
         texts = [file for one in plain for file in sorted(one.glob("[!.]*")) if file.name.endswith(ENDINGS)]
+        texts = [file for file in texts if not file.is_dir()]
         found = [(one, _split(one.relative_to(path))) for one in (*texts, *saved)]
     else:
         raise InputError(f"There is no file or folder {paths.shown(path)}; pass one with chat examples.")
@@ -128,6 +129,11 @@ def _split(place: Path) -> str:
 def _rows(source: Path, above: Path) -> Iterator[tuple[str, Any]]:
     """(place, row) of a file or of a saved data set."""
     name = source.relative_to(above).as_posix()
+    try:
+        if not source.is_dir():
+            source.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({error.strerror}); correct or remove it.") from None
     if source.is_dir():
         import datasets
 
@@ -163,8 +169,8 @@ def _json_rows(file: Path, name: str) -> Iterator[tuple[str, Any]]:
 def _parsed(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        reason = str(error).partition(":")[0]
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else str(error).partition(":")[0]
         raise InputError(f"{place} is no valid JSON ({reason}); correct or remove it.") from None
 
 
@@ -184,6 +190,8 @@ def _fault(row: Any) -> tuple[str, str] | None:
             "have a message without a text in content, or with another role",
             f"a message has content, which is a text, and role, one of {', '.join(ROLES)}",
         )
+    if not all(_is_unicode(one["content"]) for one in parts):
+        return "have half of a surrogate pair in a text", "write the whole character"
     if any(one[key] for one in parts for key in one.keys() - {"role", "content"}):
         return "have messages with more than role and content", "write all that is trained on into content"
     roles = [one["role"] for one in parts]
@@ -228,6 +236,11 @@ def _chat(row: Mapping[str, Any]) -> Messages:
 
 def _is_message(one: Any) -> bool:
     return isinstance(one, dict) and isinstance(one.get("content"), str) and one.get("role") in ROLES
+
+
+def _is_unicode(text: str) -> bool:
+    r"""Whether a text can be written as UTF-8; in JSON, \ud83d alone is half of a character."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def _text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import platform
+import re
 import sys
 import time
 import uuid
@@ -29,6 +30,7 @@ from sepo_lib.run import code, endings, job, lock
 from sepo_lib.run.events import INTERVAL, log_event
 from sepo_lib.run.workers import GC_THRESHOLD, ONE_THREAD
 
+_ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:[0-9]{1,5}")
 _CONNECT = 10.0  # seconds within which a scheduler answers
 _APPEARS = 120.0  # seconds after which a file that another machine has written is seen here
 _GIVEN_UP = 120.0  # seconds within which the process of a lost worker ends; longer than a lease of NFS
@@ -87,6 +89,11 @@ def connected(address: str) -> Iterator[Any]:
     """A client of the scheduler at `address`. Raises InputError if none answers."""
     import distributed
 
+    if not _ADDRESS.fullmatch(address):  # Dask would try to close a client that it never opened
+        raise InputError(
+            f"SCHEDULER must be the address of a Dask scheduler, such as tcp://host:8786, not "
+            f"'{in_brief(address)}'."
+        )
     try:
         client = distributed.Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:

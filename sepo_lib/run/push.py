@@ -82,11 +82,13 @@ def prepare(what: str, to: str, base: str | None = None) -> Upload:
     or MissingError, in one sentence, for what cannot be pushed.
     """
     for option, value in (("TO", to), *([("BASE", base)] if base else [])):
-        if not hub.ID.fullmatch(value) or "@" in value:
+        if not _is_repository(value):
             raise InputError(
                 f"{option} must be a repository on the hub, such as org/name, not '{in_brief(value)}'."
             )
     if what == DEMONSTRATIONS:
+        if base:
+            raise InputError("BASE is the base model of an adapter, and WHAT=demonstrations; leave BASE out.")
         folder = paths.demonstrations()
         content = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in (".parquet", ".md")}
         if _CARD not in content or len(content) < 2:
@@ -108,6 +110,18 @@ def prepare(what: str, to: str, base: str | None = None) -> Upload:
     if _CARD not in content:
         content[_CARD] = _card(folder)
     return Upload(to, "model", dict(sorted(content.items())))
+
+
+def _is_repository(name: str) -> bool:
+    """Whether the hub can have a repository of this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return hub.ID.fullmatch(name) is not None and "@" not in name
 
 
 def _model(what: str) -> Path:

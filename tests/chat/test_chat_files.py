@@ -92,6 +92,7 @@ def test_a_folder_holds_files_by_game_and_split_and_saved_data_sets(tmp_path):
         ({"messages": MESSAGES[2:]}, "are no chat that ends with one answer"),
         ({"messages": [MESSAGES[1], *MESSAGES]}, "are no chat that ends with one answer"),  # a later system
         ({"prompt": MESSAGES[:2], "completion": MESSAGES[1:]}, "are no chat that ends with one answer"),
+        ({"prompt": "A \ud83d", "completion": "x"}, "have half of a surrogate pair in a text"),
         (
             {"messages": [*MESSAGES[:2], {"role": "assistant", "content": " \n"}]},
             "an empty message or answer",
@@ -114,6 +115,7 @@ def test_a_row_that_is_no_chat_is_counted_and_its_line_named(row, said, tmp_path
         (b'\n{"a": 1} x\n', "a.jsonl, line 2 is no valid JSON (Extra data); correct or remove it."),
         (b"\xff\xfe", "a.jsonl is no text in UTF-8 (byte 0); save it in UTF-8."),
         (b"\n \n", "holds no examples: its files are empty; add a row."),
+        (b"[" * 100_000, "a.jsonl is no valid JSON (too deep); correct or remove it."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(content, said, tmp_path):
@@ -121,6 +123,19 @@ def test_a_file_that_cannot_be_read_is_named(content, said, tmp_path):
     with pytest.raises(InputError) as caught:
         chat_files.read(tmp_path / "a.jsonl")
     assert str(caught.value).endswith(said)
+
+
+def test_a_folder_may_be_called_like_a_file_and_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "saved.parquet").mkdir()
+    lines(tmp_path / "saved.parquet" / "part.jsonl", ROWS["messages"])
+    assert [one.place for one in chat_files.read(tmp_path)] == ["saved.parquet/part.jsonl, line 1"]
+    assert set(chat_files.digests(tmp_path)) == {"saved.parquet/part.jsonl"}
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "none")
+    with pytest.raises(InputError, match=r"^a\.jsonl cannot be read \(No such file or directory\); correct"):
+        chat_files.read(tmp_path)
+    (tmp_path / "a.jsonl").rename(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"^a\.parquet cannot be read \(No such file or directory\)"):
+        chat_files.read(tmp_path)
 
 
 def test_what_holds_no_examples_is_refused(tmp_path):

@@ -147,9 +147,12 @@ def test_a_worker_with_other_code_libraries_or_folders_refuses(monkeypatch, tmp_
 
 def test_a_scheduler_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setattr(dask_jobs, "_CONNECT", 0.2)
-    for address in ("tcp://127.0.0.1:1", "nonsense"):
+    monkeypatch.setenv(executors.SCHEDULER, "tcp://127.0.0.1:1")
+    with pytest.raises(InputError, match=r"^No Dask scheduler answers at tcp://127\.0\.0\.1:1; start one"):
+        executors.check()
+    for address in ("nonsense", "tcp://host", "host:port", "host:1 "):
         monkeypatch.setenv(executors.SCHEDULER, address)
-        with pytest.raises(InputError, match=rf"^No Dask scheduler answers at {address}; start one with"):
+        with pytest.raises(InputError, match=rf"as tcp://host:8786, not '{address}'\.$"):
             executors.check()
 
 

@@ -66,11 +66,29 @@ def make(
     if name == "auto":
         name = "static" if model.device.type == "cuda" else "shared_prefix"
     if name != "generate":
-        if name == "shared_prefix" and not attends_to_everything(model):
-            fault = "not every layer attends to all tokens before and keeps its own keys and values"
-        else:
-            engine = (StaticEngine if name == "static" else SharedPrefixEngine)(model, end_ids)
-            if (fault := probe.fault(engine, tokenizer)) is None:
-                return engine
+        engine, fault = _probed(name, model, tokenizer, end_ids)
+        if engine is not None:
+            return engine
         print(f"Engine: generate, as {name} cannot serve {type(model).__name__}: {fault}.", flush=True)
     return GenerateEngine(model, end_ids, at_once=_PROMPTS)
+
+
+def _probed(name: str, model, tokenizer, end_ids) -> tuple[Engine | None, str | None]:
+    """(the engine static or shared_prefix, None), or (None, why it cannot serve the model)."""
+    if name == "shared_prefix":
+        if not attends_to_everything(model):
+            return None, "not every layer attends to all tokens before and keeps its own keys and values"
+        engine = SharedPrefixEngine(model, end_ids)
+        fault = probe.fault(engine, tokenizer)
+        return (None, fault) if fault else (engine, None)
+    static = StaticEngine(
+        model, end_ids, shares=True
+    )  # also where the few tokens of the probe are not worth it
+    if (fault := probe.fault(static, tokenizer)) is None:
+        static.shares = None
+        return static, None
+    static.shares = False  # a recurrent layer may begin anew with every call of several tokens
+    if probe.fault(static, tokenizer) is not None:
+        return None, fault
+    print("Engine: static, which reads every prompt of this model from its beginning on.", flush=True)
+    return static, None

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from sepo_lib.play.engines import padded
-from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare, read_shared
+from sepo_lib.play.engines.prefix_cache import bare, read_shared
 
 _ROWS = 64  # the largest number of trees in one call of the model
 _POSITIONS = 1024  # the largest number of their nodes, padding included
@@ -35,10 +35,9 @@ _NEXT = -1  # stands for an unknown next token; it is never read
 
 def supports(model: PreTrainedModel) -> bool:
     """Whether the model reads trees: its layers attend to all previous tokens, its attention accepts a mask
-    over pairs of tokens, and it is on a CPU. For a GPU, `padded` has fewer and larger calls."""
-    inner = bare(model)
-    on_cpu = inner.device.type == "cpu"
-    return on_cpu and attends_to_everything(inner) and inner.config._attn_implementation == "sdpa"
+    over pairs of tokens (`padded.takes_masks` tries it), and it is on a CPU. For a GPU, `padded` has fewer
+    and larger calls."""
+    return bare(model).device.type == "cpu" and padded.takes_masks(model)
 
 
 def reader(model: PreTrainedModel) -> Callable | None:

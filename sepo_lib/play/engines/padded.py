@@ -53,6 +53,11 @@ def fits(model: PreTrainedModel) -> bool:
     return _way(model) is not None
 
 
+def takes_masks(model: PreTrainedModel) -> bool:
+    """Whether the model takes a mask over pairs of tokens behind a cache, found by the same trial."""
+    return _way(model) == _TOGETHER
+
+
 def logps(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -296,7 +301,9 @@ def _agrees(model, way: str) -> bool:
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
         together, order = _logits(model, [0, 1, 2], prompts, answers, way)
-    except (AttributeError, IndexError, NotImplementedError, TypeError, ValueError):
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # one is NotImplementedError
         return False
     expected = torch.cat([logits[row] for row in order]).float()
     if together.shape != expected.shape:

@@ -15,15 +15,19 @@ _LEAST = 2e-4  # or this one, if it is larger
 def fault(engine: Engine, tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Why `engine` cannot serve its model, or None if it can.
 
-    Five prompts of several lengths, three of which begin alike and two of which are equal, are answered at
-    temperature 1. Every log-probability must be that of a forward pass over the whole text.
+    Five prompts of several lengths are answered at temperature 1, first the four that begin alike, two of
+    which are equal, then all. Every log-probability must be that of a forward pass over the whole text.
     """
     model = engine.model
     try:
         prompts = _prompts(model, tokenizer)
         uniforms_BL = np.random.default_rng(0).random((len(prompts), _LENGTH))
-        samples = engine.sample(prompts, uniforms_BL, 1.0)
-        largest = max(_difference(model, *pair) for pair in zip(prompts, samples, strict=True))
+        answered = [
+            pair
+            for part in (prompts[:-1], prompts)
+            for pair in zip(part, engine.sample(part, uniforms_BL[: len(part)], 1.0), strict=True)
+        ]
+        largest = max(_difference(model, *pair) for pair in answered)
     except Exception as error:  # an architecture may fail in any way
         lines = str(error).strip().splitlines() or [""]
         return f"{type(error).__name__}: {lines[0]}"
@@ -37,8 +41,8 @@ def _prompts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list
     """The prompts, of tokens of ordinary text; one is longer than the model's sliding window."""
     text = tokenizer("Play round 1 of the game: cooperate or defect?", add_special_tokens=False)["input_ids"]
     window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
-    long = (text * (_WINDOW + 8))[: min(window, _WINDOW) + 7]
-    return [text[:2], text[:5], long, text[:5], text[1:4]]
+    long = (text * (_WINDOW + 9))[: min(window, _WINDOW) + 9]
+    return [text[:4], text[:7], long, text[:7], text[1:4]]
 
 
 @torch.inference_mode()

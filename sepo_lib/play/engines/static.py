@@ -44,7 +44,8 @@ class StaticEngine(Engine):
 
     A batch holds at most `max_rows` answers (None: what the free memory allows, at most 1024), and half as
     many each time that the memory does not suffice. `graphs` says whether decode steps become CUDA graphs
-    (None: on a GPU); a step that cannot be captured runs without one.
+    (None: on a GPU); a step that cannot be captured runs without one. `shares` says whether what all prompts
+    of a batch begin with is read once (None: where that saves time).
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class StaticEngine(Engine):
         end_ids: Sequence[int],
         max_rows: int | None = None,
         graphs: bool | None = None,
+        shares: bool | None = None,
     ):
-        self.model, self.max_rows = model, max_rows
+        self.model, self.max_rows, self.shares = model, max_rows, shares
         self.end_ids = torch.tensor(sorted(end_ids), device=model.device)
         self.graphs = model.device.type == "cuda" if graphs is None else graphs
         self._decoders: OrderedDict[tuple, _Decoder] = OrderedDict()
@@ -118,7 +120,8 @@ class StaticEngine(Engine):
         alike = [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
         begin = alike[: len(distinct[0]) - 1]
         saved = 2 * self._parameters * len(begin) * (len(distinct) - 1)  # operations
-        if len(distinct) > 1 and saved < _CALL_WORTH.get(self.model.device.type, 0.0):
+        worth = saved >= _CALL_WORTH.get(self.model.device.type, 0.0)
+        if len(distinct) > 1 and not (worth if self.shares is None else self.shares):
             begin = []
         shared = self._read(empty_cache(self.model), [begin], 0)
         row = 0

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tiny_architectures
+import tiny_models
 import torch
 
 from sepo_lib.play import models
@@ -106,3 +108,17 @@ def test_what_goes_together_stays_within_its_bounds(monkeypatch):
     )
     likes = [max(-(-len(trees[n].read()) // answer_tree._SIMILAR) for n in batch) for batch in found]
     assert likes == sorted(likes) and len(set(likes)) > 2
+
+
+def test_a_model_that_takes_no_mask_over_pairs_of_tokens_reads_rows(monkeypatch):
+    """Falcon with ALiBi makes its positions from a mask over single tokens, as its configuration says."""
+    fields = {"alibi": True, "head_dim": None, "multi_query": True, "new_decoder_architecture": False}
+    monkeypatch.setitem(tiny_architectures.ARCHITECTURES, "falcon", fields)
+    model = tiny_architectures.make("falcon", tiny_models.tokenizer_of("chatml")).eval()
+    assert model.config._attn_implementation == "sdpa" and not answer_tree.supports(model)
+    prompts, answers = [[9, 8, 7, 6], [9, 8, 5], [9, 8, 5]], [[4], [3, 2, 9], [3, 7]]
+    found = answer_tree.totals(model, prompts, answers, 1.0)
+    for prompt, answer, total in zip(prompts, answers, found, strict=True):
+        logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+        logp_L = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(answer)[:, None])
+        torch.testing.assert_close(total, logp_L.sum(), atol=1e-4, rtol=0)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import tiny_architectures
 import tiny_models
 import torch
 import transformers
@@ -203,6 +204,18 @@ def test_engines_that_serve_the_model_are_kept(nano, capsys):
     for name in ("StableLm", "Mistral"):
         assert type(engines.make(tiny(name, len(nano[1])), nano[1], "static")) is StaticEngine
     assert capsys.readouterr().out == ""
+
+
+def test_a_model_that_cannot_go_on_from_a_shared_beginning_reads_every_prompt_whole(
+    nano, prompts, uniforms_BL, capsys
+):
+    """Jamba's recurrent layers begin anew with every call of several tokens."""
+    model = tiny_architectures.make("jamba", nano[1]).to(models.device()).eval()
+    assert "log-probabilities differ" in probe.fault(StaticEngine(model, [1], shares=True), nano[1])
+    engine = engines.make(model, nano[1], "static")
+    assert type(engine) is StaticEngine and "from its beginning on" in capsys.readouterr().out
+    drawn = uniforms_BL[:, :3]
+    assert_same(engine.sample(prompts, drawn, 1.0), GenerateEngine(model, [1]).sample(prompts, drawn, 1.0))
 
 
 def test_the_probe_sees_a_window_that_is_ignored(nano, monkeypatch):
