@@ -291,8 +291,8 @@ def _complete(values: Mapping[str, Any]) -> None:
                 raise InputError(f"{name} has no value for {lacking[0]}; add one, or one for 'others'.")
     if values["engine"] == "vllm" and values["workers"] * values["vllm_memory"] > 1:
         raise InputError(
-            f"{values['workers']} jobs at a time (workers) cannot each give vLLM {values['vllm_memory']} of the "
-            "GPU's memory (vllm_memory); together they may take 1."
+            f"{values['workers']} jobs at a time (workers) cannot each give vLLM {values['vllm_memory']} of "
+            "the GPU's memory (vllm_memory); together they may take 1."
         )
     if values["checkpoint_every"] % values["exploiter_refresh"]:
         raise InputError(
