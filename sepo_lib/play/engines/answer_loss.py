@@ -4,6 +4,7 @@ import torch
 
 from sepo_lib.play.engines import padded
 from sepo_lib.play.engines.parts import Parts, cut_of
+from sepo_lib.play.engines.rows import part_of
 
 
 class AnswerLoss:
@@ -34,9 +35,8 @@ class AnswerLoss:
             found = self._in_parts(model, inputs, num_items_in_batch / self.accelerator.num_processes)
             loss, correct, tokens = found
         else:
-            lengths_B = inputs["attention_mask"].sum(dim=1)
-            rows = lengths_B.argsort().split(self.ROWS)
-            found = [self._answers(model, _rows_of(inputs, lengths_B, part)) for part in rows]
+            rows = inputs["attention_mask"].sum(dim=1).argsort().split(self.ROWS)
+            found = [self._answers(model, inputs, part.tolist()) for part in rows]
             loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
         counts = torch.stack([correct, torch.as_tensor(tokens, device=correct.device)])
         all_correct, all_tokens = self.accelerator.reduce(counts)  # of all processes
@@ -49,8 +49,7 @@ class AnswerLoss:
 
     def _in_parts(self, model, inputs, items):
         """(loss, whose gradient is there already; number of correct predictions; number of answer tokens)."""
-        lengths_B = inputs["attention_mask"].sum(dim=1)
-        sizes = lengths_B.tolist()
+        sizes = inputs["attention_mask"].sum(dim=1).tolist()
         answer_B = (inputs["labels"] != -100).sum(dim=1).tolist()
         ids = [row[:size] for row, size in zip(inputs["input_ids"].tolist(), sizes, strict=True)]
         prompts = [tuple(row[:-answer]) for row, answer in zip(ids, answer_B, strict=True)]
@@ -61,8 +60,7 @@ class AnswerLoss:
             if fits:
                 found = padded.loss(model, [prompts[row] for row in rows], [answers[row] for row in rows])
             else:
-                index = torch.tensor(rows, device=lengths_B.device)
-                found = self._answers(model, _rows_of(inputs, lengths_B, index))[:2]
+                found = self._answers(model, inputs, rows)[:2]
             counts.append(found[1])
             return found[0] / items
 
@@ -75,8 +73,9 @@ class AnswerLoss:
         counts = (row["num_tokens"] for row in reversed(self.state.log_history) if "num_tokens" in row)
         return next(counts, 0)
 
-    def _answers(self, model, inputs):
-        """Summed loss, number of correct predictions and number of tokens in the answers of padded rows."""
+    def _answers(self, model, inputs, rows: list[int]):
+        """(summed loss, number of correct predictions, number of tokens) of the answers of these rows."""
+        inputs = part_of(inputs, rows, 0, int(inputs["attention_mask"][rows].sum(dim=1).max()))
         targets_BL = inputs["labels"][:, 1:]
         columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
@@ -84,8 +83,3 @@ class AnswerLoss:
         logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is ignored
         return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
-
-
-def _rows_of(inputs: dict, lengths_B: torch.Tensor, rows: torch.Tensor) -> dict:
-    """The given rows of a batch, without columns that are padding in all of them."""
-    return {name: value[rows, : lengths_B[rows].max()] for name, value in inputs.items()}
