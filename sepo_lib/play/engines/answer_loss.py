@@ -35,8 +35,11 @@ class AnswerLoss:
             found = self._in_parts(model, inputs, num_items_in_batch / self.accelerator.num_processes)
             loss, correct, tokens = found
         else:
-            rows = inputs["attention_mask"].sum(dim=1).argsort().split(self.ROWS)
-            found = [self._answers(model, inputs, part.tolist()) for part in rows]
+            lengths_B = inputs["attention_mask"].sum(dim=1)
+            found = [
+                self._answers(model, part_of(inputs, rows.tolist(), 0, int(lengths_B[rows].max())))
+                for rows in lengths_B.argsort().split(self.ROWS)
+            ]
             loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
         counts = torch.stack([correct, torch.as_tensor(tokens, device=correct.device)])
         all_correct, all_tokens = self.accelerator.reduce(counts)  # of all processes
@@ -60,7 +63,8 @@ class AnswerLoss:
             if fits:
                 found = padded.loss(model, [prompts[row] for row in rows], [answers[row] for row in rows])
             else:
-                found = self._answers(model, inputs, rows)[:2]
+                longest = max(sizes[row] for row in rows)
+                found = self._answers(model, part_of(inputs, rows, 0, longest))[:2]
             counts.append(found[1])
             return found[0] / items
 
@@ -73,9 +77,8 @@ class AnswerLoss:
         counts = (row["num_tokens"] for row in reversed(self.state.log_history) if "num_tokens" in row)
         return next(counts, 0)
 
-    def _answers(self, model, inputs, rows: list[int]):
-        """(summed loss, number of correct predictions, number of tokens) of the answers of these rows."""
-        inputs = part_of(inputs, rows, 0, int(inputs["attention_mask"][rows].sum(dim=1).max()))
+    def _answers(self, model, inputs):
+        """Summed loss, number of correct predictions and number of tokens in the answers of padded rows."""
         targets_BL = inputs["labels"][:, 1:]
         columns = (targets_BL != -100).any(dim=0).nonzero()[:, 0]
         others = {name: value for name, value in inputs.items() if name != "labels"}
