@@ -17,12 +17,12 @@ from sepo_lib.config.settings import known, plain
 from sepo_lib.run import (
     endings,
     executors,
-    gpu,
     headless,
     job,
     jobs,
     lock,
     model_files,
+    needs,
     provenance,
     replaced,
     runs,
@@ -176,7 +176,7 @@ def reproduce(options: argparse.Namespace) -> int:
         files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
     _accept_older_code(options.reuse)
     executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
-    gpu.check(settings)
+    needs.check(settings)
     bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
     disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
     changed = profiles.overrides(settings)

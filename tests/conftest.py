@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish(session):
-    """Keep what is imported out of sight of the garbage collector, which accelerate runs after each training."""
+    """Hide what is imported from the garbage collector, which accelerate calls after each training."""
     gc.collect()
     gc.freeze()
 

@@ -205,36 +205,17 @@ def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
 def measure_steps(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
     """Seconds of a SEPO step with groups of `size`, by part; medians over `steps` steps."""
     model, backward_weight, train = _ready(suite, model_name, game_name, size, steps)
-    rate, parameters, meter = matmul_rate(model.dtype), model.num_parameters(), Meter()
-    begun: list[tuple[float, Counter]] = []
-    reported: list[dict] = []
-
-    def begin() -> None:  # every micro-batch calls it; only the first one of a step counts
-        if len(begun) == len(reported):
-            begun.append((clock(), meter.total.copy()))
+    rate, parameters, timed = matmul_rate(model.dtype), model.num_parameters(), _Steps()
 
     def report(step: int, metrics: dict) -> None:
-        began, before = begun[-1]
-        took, spent = clock() - began, meter.total - before
-        update = spent["training"] - spent["inputs"]
-        reported.append(
-            {
-                "step_seconds": took,
-                "generation_seconds": spent["generation"],
-                "logps_seconds": spent["logps"],
-                "update_seconds": update,
-                "rest_seconds": took - spent["generation"] - spent["logps"] - update,
-                "step_matmul_share": 2 * parameters * spent["passes"] / took / rate,
-                "step_decisions": metrics["decisions"],
-                "step_rows": metrics["rows"],
-                "step_peak_mib": peak_mib(),
-            }
-        )
+        measured, passes = timed.ended("generation", "logps")
+        measured["step_matmul_share"] = 2 * parameters * passes / measured["step_seconds"] / rate
+        measured |= {"step_decisions": metrics["decisions"], "step_rows": metrics["rows"]}
 
     reset_peak()
-    with meter.watch(model, backward_weight, begin):
+    with timed.meter.watch(model, backward_weight, timed.begin):
         train(report)
-    return _summary(reported, size)
+    return _summary(timed.measured, size)
 
 
 def measure_trl(suite: Suite, model_name: str, game_name: str, size: int, steps: int) -> list[dict]:
@@ -248,31 +229,44 @@ def measure_trl(suite: Suite, model_name: str, game_name: str, size: int, steps:
         model = get_peft_model(model, models.lora(model, **config.lora))
     decisions = sum(len(episode.decisions) for episode in rollouts.play(policy, plans))
     player = _with(policy, TorchSampler(model, templates.end_ids(model, tokenizer), BATCH))
-    meter, begun, reported = Meter(), [], []
-
-    def begin() -> None:  # as in `measure_steps`
-        if len(begun) == len(reported):
-            begun.append((clock(), meter.total.copy()))
+    timed = _Steps()
 
     def report(step: int, metrics: dict) -> None:
-        began, before = begun[-1]
-        took, spent = clock() - began, meter.total - before
-        update = spent["training"] - spent["inputs"]
-        reported.append(
-            {
-                "step_seconds": took,
-                "generation_seconds": spent["generation"],
-                "update_seconds": update,
-                "rest_seconds": took - spent["generation"] - update,
-                "step_decisions": decisions,
-                "step_peak_mib": peak_mib(),
-            }
-        )
+        measured, _ = timed.ended("generation")
+        measured["step_decisions"] = decisions
 
     reset_peak()
-    with meter.watch(model, begin=begin, trainer=GRPOTrainer), tempfile.TemporaryDirectory() as folder:
+    inside = timed.meter.watch(model, begin=timed.begin, trainer=GRPOTrainer)
+    with inside, tempfile.TemporaryDirectory() as folder:
         train_with_trl(player, plans, config, decisions, report, Path(folder))
-    return _summary(reported, size, TRL)
+    return _summary(timed.measured, size, TRL)
+
+
+class _Steps:
+    """`measured` holds one dict per step of a trainer: seconds by part, and the peak of memory."""
+
+    def __init__(self):
+        self.meter = Meter()
+        self.measured: list[dict] = []
+        self._begun: list[tuple[float, Counter]] = []
+
+    def begin(self) -> None:
+        """A micro-batch begins; only the first one of a step counts."""
+        if len(self._begun) == len(self.measured):
+            self._begun.append((clock(), self.meter.total.copy()))
+
+    def ended(self, *parts: str) -> tuple[dict, int]:
+        """(what was measured of the step, to which the caller may add; the `passes` of its `Meter`).
+
+        `parts` of a step are measured besides its update. The rest is what is left of its time.
+        """
+        began, before = self._begun[-1]
+        took, spent = clock() - began, self.meter.total - before
+        seconds = {part: spent[part] for part in parts} | {"update": spent["training"] - spent["inputs"]}
+        seconds |= {"rest": took - sum(seconds.values())}
+        measured = {"step_seconds": took, **{f"{part}_seconds": found for part, found in seconds.items()}}
+        self.measured.append(measured | {"step_peak_mib": peak_mib()})
+        return self.measured[-1], spent["passes"]
 
 
 def profile_play(suite: Suite, model_name: str, game_name: str, size: int) -> list[dict]:

@@ -7,6 +7,11 @@ stops as at any other error.
 from sepo_lib.config.text import wrapped
 
 
+def in_one_line(error: Exception) -> str:
+    """The first line of an error's message without its full stop, or its class if it has no message."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
 class Explained(Exception):
     """An error whose message is all that a notebook shows; `%debug` still opens its traceback."""
 

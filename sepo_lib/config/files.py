@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepo_lib.config import disk
-from sepo_lib.config.errors import DamagedError, Explained, StorageError
+from sepo_lib.config.errors import DamagedError, Explained, StorageError, in_one_line
 from sepo_lib.config.root import shown
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def reading(path: Path, remedy: str, what: str = "") -> Iterator[None]:
             what = "it is empty"
         elif isinstance(error, KeyError):
             what = f"it lacks {error}"
-        reason = what or next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        reason = what or in_one_line(error)
         raise DamagedError(f"{shown(path)} is damaged: {reason}; {remedy}.") from error
 
 

@@ -60,8 +60,8 @@ def text(table: pd.DataFrame) -> str:
     for column in _SHARES:
         shown[column] = [f"{share:.1%}" if pd.notna(share) else "" for share in shown[column]]
     lines = [shown.to_string(index=False), ""]
-    judged = table[table["measure"].isin([audit.READ])]
-    for row in judged[judged["count"] < judged["of"]].itertuples():
+    read = table[table["measure"] == audit.READ]
+    for row in read[read["count"] < read["of"]].itertuples():
         lines.append(
             f"{row.data_set}, {row.game}: of {row.of} prompts, {row.of - row.count} could not be read."
         )

@@ -15,6 +15,7 @@ from sepo_lib.config import cards
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import known
 from sepo_lib.config.text import in_brief
+from sepo_lib.config.variables import environment
 from sepo_lib.run import workers as processes
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import Job, Stage, execute
@@ -66,7 +67,7 @@ def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
     if number == 1:
         return here(todo, stage)
     per_gpu = {cards.JOBS: os.environ.get(JOBS_PER_GPU) or str(workers)}
-    with processes.environment(per_gpu if found else {}):
+    with environment(per_gpu if found else {}):
         return processes.run(todo, stage, number, found)
 
 

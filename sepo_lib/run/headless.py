@@ -17,9 +17,9 @@ from typing import Any
 
 from sepo_lib.config import disk, paths
 from sepo_lib.config.settings import Settings, spell
+from sepo_lib.config.variables import environment
 from sepo_lib.run import data_audit, endings, lock, provenance
 from sepo_lib.run.events import Follower, Progress
-from sepo_lib.run.workers import environment
 
 #: Seconds between two progress lines if the output is a file, and if it is a terminal.
 FILE_INTERVAL, TERMINAL_INTERVAL = 10.0, 1.0
@@ -36,6 +36,7 @@ import os, sys
 from sepo_lib.run.endings import end_with_parent
 end_with_parent(int(os.environ["JPY_PARENT_PID"]))
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
+from sepo_lib.config.variables import environment
 from sepo_lib.run import lock
 lock.join()
 from ipykernel import iostream, kernelapp

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sepo_lib.config import files, hub, model_folder, paths
-from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.config.errors import InputError, MissingError, in_one_line
 from sepo_lib.config.text import in_brief
 from sepo_lib.run.templates import render
 
@@ -67,10 +67,9 @@ class Upload:
                 message = "Files of the SEPO reproducibility kit"
                 return str(api.upload_folder(**about, folder_path=folder, commit_message=message))
             except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, ValueError) as error:
-                reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
                 raise MissingError(
-                    f"{self.repository} could not be pushed: {reason}; check the name, the token's rights "
-                    "and the network, and give the same command again."
+                    f"{self.repository} could not be pushed: {in_one_line(error)}; check the name, the "
+                    "token's rights and the network, and give the same command again."
                 ) from error
 
 

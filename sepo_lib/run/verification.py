@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sepo_lib.config import paths
-from sepo_lib.config.errors import DamagedError, InputError
+from sepo_lib.config.errors import DamagedError, InputError, in_one_line
 from sepo_lib.config.settings import spell
 from sepo_lib.run import compare, git, provenance
 
@@ -144,5 +144,6 @@ def _parsed(name: str, content: bytes) -> pd.DataFrame:
             return pd.read_parquet(io.BytesIO(content))
         return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
     except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedError(f"The table {name} is damaged ({reason}); make the run again.") from None
+        raise DamagedError(
+            f"The table {name} is damaged ({in_one_line(error)}); make the run again."
+        ) from None

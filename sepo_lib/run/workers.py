@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import ClassVar
 
 from sepo_lib.config.cards import VISIBLE
+from sepo_lib.config.variables import environment
 from sepo_lib.run import code, endings, game_files, lock
 from sepo_lib.run.events import INTERVAL
 from sepo_lib.run.job import WORKER, Job, Stage, execute, note_failure
@@ -67,11 +68,11 @@ def run(todo: Sequence[Job], stage: Stage, number: int, cards: Sequence[str] = (
                 try:
                     error = worker.answer()
                 except (EOFError, OSError):
-                    code = worker.end()
-                    error = f"its process {endings.death(code)}"
+                    exit_code = worker.end()
+                    error = f"its process {endings.death(exit_code)}"
                     note_failure(name, stage, error)
                     pool.remove(worker)
-                    if code < 0 and name not in killed:
+                    if exit_code < 0 and name not in killed:
                         print(f"{name}: {error}. Another process continues it.", flush=True)
                         killed.add(name)
                         waiting.insert(0, job)
@@ -148,18 +149,6 @@ class Worker:
         return self.process.exitcode
 
 
-@contextlib.contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables within this context."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
 def _end_all() -> None:
     """Stop every worker process at once: those with a job, those that wait, and one that has just started."""
     Worker.resting.clear()
@@ -206,9 +195,7 @@ def _serve(pipe: connection.Connection, rest: float) -> None:
             job, profile, stage, sources = asked
             with lock.shared(profile):
                 asked = execute(job, Stage(profile, stage), sources)
-            if (
-                not gc.get_freeze_count()
-            ):  # the libraries stay: no trainer's collection goes through them again
+            if not gc.get_freeze_count():  # the libraries stay: a trainer's collections need not look at them
                 gc.collect()
                 gc.freeze()
         pipe.send(asked)

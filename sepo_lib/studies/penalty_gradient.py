@@ -5,10 +5,10 @@ respect to what SEPO would train: the weights of a new LoRA adapter, or all weig
 
 Memory. A gradient is kept on the CPU, in float32 and with at most LARGEST numbers; of a longer one a random
 projection is kept (`_sketch`). Two are kept for every arm: that of the batch, and the sum over batches.
-Activations are those of a part of the rows (`_parts`).
+Activations are those of a part of the rows (`padded.parts`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +25,17 @@ from sepo_lib.measure import job_tables, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import models, rollouts
-from sepo_lib.play.engines import answer_tree
+from sepo_lib.play.engines import answer_tree, padded
 from sepo_lib.play.engines.prefix_cache import bare
-from sepo_lib.play.engines.rows import Row
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
+from sepo_lib.pretrained import gpu
 from sepo_lib.training import sepo
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
 #: The most numbers of a gradient that are kept. An adapter of rank 16 on a model of 4 billion weights has
 #: about half as many, or fewer.
 LARGEST = 2**26
-#: Bytes that the activations of one backward pass may take on a CPU; on a GPU a quarter of its memory.
+#: Bytes that the activations of one backward pass may take on a CPU.
 ACTIVATIONS = 2**33
 _PER_LAYER = 20  # activations of a layer that the backward pass needs, in units of the hidden size
 _PER_LOGIT = 4  # copies of the logits in a forward and backward pass
@@ -142,10 +142,11 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
     group = max(episode.rollout for episode in episodes) + 1
     size = min(sum(parameter.numel() for parameter in trained), LARGEST)
     gradient = torch.zeros(size, device=model.device)
-    for part in _parts(rows, _most_tokens(model)):
+    pairs = [row.prompt_ids for row in rows], [row.completion_ids for row in rows]
+    for part in padded.parts(model, *pairs, _most_tokens(model)):
         model.zero_grad()
-        prompts, answers = [row.prompt_ids for row in part], [row.completion_ids for row in part]
-        total_B = torch.tensor([row.advantage for row in part], device=model.device)
+        prompts, answers = ([ids[number] for number in part.rows] for ids in pairs)
+        total_B = torch.tensor([rows[number].advantage for number in part.rows], device=model.device)
         ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
         gradient += _as_vector(trained)  # parts are added in float32, also if the model has another format
     model.zero_grad()
@@ -154,36 +155,19 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
 
 def _adapted(model, lora: dict, seed: int):
     """The model with a new adapter, as SEPO begins: no answer changes, and only the adapter is trained."""
-    gpu = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(gpu):  # PEFT draws the first weights from the global generator
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):  # PEFT draws the first weights from the global generator
         torch.manual_seed(seed)
         return get_peft_model(model, models.lora(model, **lora))
 
 
-def _parts(rows: Sequence[Row], most: int) -> Iterator[list[Row]]:
-    """The rows, shortest first, in parts of at most `most` tokens with padding, or of one row."""
-    part: list[Row] = []
-    for row in sorted(rows, key=_tokens):
-        if part and (len(part) + 1) * _tokens(row) > most:
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
-
-
-def _tokens(row: Row) -> int:
-    return len(row.prompt_ids) + len(row.completion_ids)
-
-
 def _most_tokens(model) -> int:
-    """The number of tokens whose activations fit into ACTIVATIONS, or into a quarter of the GPU's memory."""
-    config, device = bare(model).config.get_text_config(), model.device
-    memory = ACTIVATIONS
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory // 4
+    """The number of tokens whose activations fit into ACTIVATIONS, or into a quarter of the memory that this
+    process may still take of the GPU."""
+    config = bare(model).config.get_text_config()
+    memory = gpu.free_bytes() // 4 if model.device.type == "cuda" else ACTIVATIONS
     layers = _PER_LAYER * config.num_hidden_layers * config.hidden_size
-    return memory // (4 * (layers + _PER_LOGIT * config.vocab_size))
+    return max(1, memory // (4 * (layers + _PER_LOGIT * config.vocab_size)))
 
 
 def _as_vector(trained: Sequence[torch.nn.Parameter]) -> torch.Tensor:

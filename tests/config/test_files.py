@@ -4,7 +4,12 @@ import os
 import pytest
 
 from sepo_lib.config import files
-from sepo_lib.config.errors import DamagedError
+from sepo_lib.config.errors import DamagedError, in_one_line
+
+
+def test_an_error_is_told_in_one_line_without_its_full_stop():
+    assert in_one_line(ValueError("\nNo such layer.\nMore")) == "No such layer"
+    assert in_one_line(ValueError()) == in_one_line(ValueError(" ")) == "ValueError"
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": ', b"\xff\xfe"])

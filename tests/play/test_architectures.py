@@ -5,12 +5,12 @@ import pytest
 import tiny_models
 import torch
 from peft import PeftModel
+from trainers import configuration
 from transformers import AutoModelForCausalLM
 
 from sepo_lib import games
 from sepo_lib.chat import templates
 from sepo_lib.measure import evaluation
-from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine, prefix_cache
 from sepo_lib.play.policy import load_policy
@@ -125,22 +125,13 @@ def test_sft_then_sepo_then_evaluation_and_adapters_that_peft_alone_loads(base, 
         evaluated.append(float(tables["evaluation"]["payoff"].iloc[0]))
         model.train()
 
-    config = sepo.SEPOConfig(
+    config = configuration(
         game=KUHN,
-        pools="paper",
-        estimator=credit.preset("unbiased"),
-        rollouts_per_opponent=2,
         steps=2,
         learning_rate=1e-2,
-        learning_rate_floor=0.2,
-        kl_beta=0.05,
-        clip=0.2,
-        max_grad_norm=1.0,
-        temperature=0.8,
         max_new_tokens=6,
         checkpoint_every=2,
         micro_batches=2,
-        seed=5,
         lora=LORA,
     )
     log = sepo.train(

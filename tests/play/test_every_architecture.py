@@ -11,9 +11,9 @@ import tiny_architectures
 import tiny_models
 import torch
 from peft import AutoPeftModelForCausalLM
+from trainers import configuration
 
 from sepo_lib import games
-from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.play.policy import load_policy
 from sepo_lib.training import sepo
@@ -71,24 +71,7 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
         assert row in tiny_architectures.written()
     before, layers = logits(model), models.lora(model, **LORA).target_modules
 
-    config = sepo.SEPOConfig(
-        game=games.get("kuhn"),
-        pools="paper",
-        estimator=credit.preset("unbiased"),
-        rollouts_per_opponent=2,
-        steps=1,
-        learning_rate=1e-2,
-        learning_rate_floor=0.2,
-        kl_beta=0.05,
-        clip=0.2,
-        max_grad_norm=1.0,
-        temperature=0.8,
-        max_new_tokens=4,
-        checkpoint_every=1,
-        micro_batches=1,
-        seed=5,
-        lora=LORA,
-    )
+    config = configuration(game=games.get("kuhn"), steps=1, learning_rate=1e-2, max_new_tokens=4, lora=LORA)
     log = sepo.train(model, tokenizer, policy.engine, tmp_path, config, lambda *a: None, lambda step: None)
     assert np.isfinite(log[0]["loss"]) and log[0]["grad_norm"] > 0
     trained = logits(model)

@@ -33,20 +33,22 @@ def cluster(tmp_path_factory):
             command += ["--no-dashboard"] if kind == "worker" else ["--no-dashboard", "--no-show"]
             started.append(subprocess.Popen(command, cwd=folder, env=outside, stdout=log, stderr=log))
 
-    start("scheduler", "--host=127.0.0.1", "--port=0", "--scheduler-file=scheduler.json")
-    for _ in range(2):
-        start("worker", "--scheduler-file=scheduler.json", "--nthreads=1", "--no-nanny")
-    file = folder / "scheduler.json"
-    until = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    address = json.loads(file.read_text())["address"]
-    with dask_jobs.connected(address) as client:
-        client.wait_for_workers(2, timeout=60)
-    yield address, started
-    for process in started:
-        process.kill()
-        process.wait()
+    try:
+        start("scheduler", "--host=127.0.0.1", "--port=0", "--scheduler-file=scheduler.json")
+        for _ in range(2):
+            start("worker", "--scheduler-file=scheduler.json", "--nthreads=1", "--no-nanny")
+        file = folder / "scheduler.json"
+        until = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        with dask_jobs.connected(address) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, started
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(autouse=True)

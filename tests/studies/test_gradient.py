@@ -98,7 +98,7 @@ def test_parts_of_the_rows_have_the_gradient_of_all(batch, monkeypatch):
     monkeypatch.setattr(penalty_gradient.answer_tree, "totals", counted)
     whole = penalty_gradient.policy_gradient(model, episodes, by_arm["credited"], 0.8)
     assert len(sizes) == 1 and whole.norm() > 0
-    monkeypatch.setattr(penalty_gradient, "ACTIVATIONS", 2**25)
+    monkeypatch.setattr(penalty_gradient, "ACTIVATIONS", 2**23)
     in_parts = penalty_gradient.policy_gradient(model, episodes, by_arm["credited"], 0.8)
     assert len(sizes) > 5 and max(sizes[1:]) < sizes[0] / 4
     assert_close(in_parts, whole)

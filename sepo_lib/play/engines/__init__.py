@@ -14,6 +14,7 @@ answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
 rows            the batch of a training step: distinct rows, divided among processes, as tensors
 prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
 distributed     the work of one call, divided among processes
+checkpoints     checkpoints of a training that a kill at any moment cannot spoil
 """
 
 from collections.abc import Mapping

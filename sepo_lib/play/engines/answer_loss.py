@@ -4,6 +4,7 @@ import torch
 
 from sepo_lib.play.engines import padded
 from sepo_lib.play.engines.parts import Parts, cut_of
+from sepo_lib.play.engines.rows import part_of
 
 
 class AnswerLoss:
@@ -35,8 +36,10 @@ class AnswerLoss:
             loss, correct, tokens = found
         else:
             lengths_B = inputs["attention_mask"].sum(dim=1)
-            rows = lengths_B.argsort().split(self.ROWS)
-            found = [self._answers(model, _rows_of(inputs, lengths_B, part)) for part in rows]
+            found = [
+                self._answers(model, part_of(inputs, rows.tolist(), 0, int(lengths_B[rows].max())))
+                for rows in lengths_B.argsort().split(self.ROWS)
+            ]
             loss, correct, tokens = (sum(part) for part in zip(*found, strict=True))
         counts = torch.stack([correct, torch.as_tensor(tokens, device=correct.device)])
         all_correct, all_tokens = self.accelerator.reduce(counts)  # of all processes
@@ -49,8 +52,7 @@ class AnswerLoss:
 
     def _in_parts(self, model, inputs, items):
         """(loss, whose gradient is there already; number of correct predictions; number of answer tokens)."""
-        lengths_B = inputs["attention_mask"].sum(dim=1)
-        sizes = lengths_B.tolist()
+        sizes = inputs["attention_mask"].sum(dim=1).tolist()
         answer_B = (inputs["labels"] != -100).sum(dim=1).tolist()
         ids = [row[:size] for row, size in zip(inputs["input_ids"].tolist(), sizes, strict=True)]
         prompts = [tuple(row[:-answer]) for row, answer in zip(ids, answer_B, strict=True)]
@@ -61,8 +63,8 @@ class AnswerLoss:
             if fits:
                 found = padded.loss(model, [prompts[row] for row in rows], [answers[row] for row in rows])
             else:
-                index = torch.tensor(rows, device=lengths_B.device)
-                found = self._answers(model, _rows_of(inputs, lengths_B, index))[:2]
+                longest = max(sizes[row] for row in rows)
+                found = self._answers(model, part_of(inputs, rows, 0, longest))[:2]
             counts.append(found[1])
             return found[0] / items
 
@@ -84,8 +86,3 @@ class AnswerLoss:
         logits, targets = outputs.logits.flatten(0, 1).float(), targets_BL[:, columns].flatten()
         loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")  # -100 is ignored
         return loss, (logits.detach().argmax(dim=1) == targets).sum(), (targets != -100).sum()
-
-
-def _rows_of(inputs: dict, lengths_B: torch.Tensor, rows: torch.Tensor) -> dict:
-    """The given rows of a batch, without columns that are padding in all of them."""
-    return {name: value[rows, : lengths_B[rows].max()] for name, value in inputs.items()}

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from sepo_lib.play.engines import padded
-from sepo_lib.play.engines.prefix_cache import bare, read_shared
+from sepo_lib.play.engines.prefix_cache import alike, bare, read_shared
 
 _ROWS = 64  # the largest number of trees in one call of the model
 _POSITIONS = 1024  # the largest number of their nodes, padding included
@@ -242,30 +242,22 @@ def _stems(
 
     Prompts that follow each other in sorted order share a tree, up to `most` nodes that are read.
     """
-    inner: dict[
-        tuple[int, ...], set[tuple[int, ...]]
-    ] = {}  # prompt -> the nodes of its answers that are read
+    inner: dict[tuple[int, ...], set[tuple[int, ...]]] = {}  # prompt -> the nodes read for its answers
     for prompt, answer in pairs:
         inner.setdefault(prompt, set()).update(tuple(answer[:n]) for n in range(1, len(answer)))
     groups: list[tuple[int, list[tuple[int, ...]]]] = []  # (length of the stem, prompts)
     size = 0  # of the last group: nodes behind its stem
     for prompt in sorted(inner):
         stem, group = groups[-1] if groups else (0, [])
-        alike = _alike(group[-1], prompt) if group else 0
-        common = min(stem, alike)
-        larger = size + (stem - common) + (len(prompt) - alike) + len(inner[prompt])
+        same = alike(group[-1], prompt) if group else 0
+        common = min(stem, same)
+        larger = size + (stem - common) + (len(prompt) - same) + len(inner[prompt])
         if common and larger <= most:
             groups[-1], size = (common, [*group, prompt]), larger
         else:
             groups.append((len(prompt), [prompt]))
             size = len(inner[prompt])
     return {prompt: prompt[:stem] for stem, group in groups for prompt in group}
-
-
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """The number of tokens in which two prompts begin alike."""
-    shorter = min(len(one), len(other))
-    return next((n for n in range(shorter) if one[n] != other[n]), shorter)
 
 
 def _read(

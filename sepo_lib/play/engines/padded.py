@@ -25,7 +25,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
 
-from sepo_lib.play.engines.prefix_cache import attends_to_everything, bare
+from sepo_lib.play.engines.prefix_cache import all_alike, attends_to_everything, bare
 
 #: The largest number of tokens in one call of the model, padding included, unless the caller gives another.
 TOKENS = {"cpu": 4096, "other": 16384}
@@ -165,12 +165,8 @@ def _lines(rows, prompts, answers, way: str | None) -> list[list[int]]:
 
 
 def _shared(model, prompts, way: str | None) -> int:
-    """The number of tokens that all prompts begin with and that are read once; each keeps one of its own."""
-    if way != _TOGETHER or bare(model).is_activation_checkpointing:  # which has no cache
-        return 0
-    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
-    limit = min(map(len, prompts)) - 1
-    return next((at for at in range(limit) if first[at] != last[at]), limit)
+    """`all_alike`; 0 if the model does not read beginnings once: activation checkpointing has no cache."""
+    return all_alike(prompts) if way == _TOGETHER and not bare(model).is_activation_checkpointing else 0
 
 
 def _logits(model, rows, prompts, answers, way, last: bool = False) -> tuple[torch.Tensor, list[int]]:

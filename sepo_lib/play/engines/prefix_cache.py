@@ -78,6 +78,18 @@ def cuts(prompts: Sequence[Sequence[int]]) -> list[tuple[int, np.ndarray]]:
     return min(best, key=lambda way: way[0] + rows * (longest - way[1]))[2]
 
 
+def alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """The number of tokens in which two prompts begin alike."""
+    shorter = min(len(one), len(other))
+    return next((n for n in range(shorter) if one[n] != other[n]), shorter)
+
+
+def all_alike(prompts: Sequence[Sequence[int]]) -> int:
+    """The number of tokens that all prompts begin with, of which each keeps at least one of its own."""
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))  # the two that differ first
+    return min(alike(first, last), min(map(len, prompts)) - 1)
+
+
 def take_rows(cache: DynamicCache, rows_R: torch.Tensor) -> None:
     """Replace the rows of a key-value cache by the rows `rows_R`, which may repeat.
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sepo_lib.config.errors import in_one_line
 from sepo_lib.play.engines.base import Engine
 
 _LENGTH = 3  # tokens of an answer
@@ -29,8 +30,7 @@ def fault(engine: Engine, tokenizer: PreTrainedTokenizerBase) -> str | None:
         ]
         largest = max(_difference(model, *pair) for pair in answered)
     except Exception as error:  # an architecture may fail in any way
-        lines = str(error).strip().splitlines() or [""]
-        return f"{type(error).__name__}: {lines[0]}"
+        return f"{type(error).__name__}: {in_one_line(error)}"
     allowed = max(_LEAST, _ULPS * torch.finfo(model.dtype).eps)
     if largest <= allowed:
         return None

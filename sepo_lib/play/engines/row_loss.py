@@ -7,6 +7,7 @@ import torch
 
 from sepo_lib.play.engines import answer_tree, padded
 from sepo_lib.play.engines.parts import Parts, cut_of
+from sepo_lib.play.engines.rows import part_of
 
 
 class RowLoss:
@@ -56,7 +57,7 @@ class RowLoss:
 
         def loss(rows: list[int]) -> torch.Tensor:
             self._lists = [prompts[row] for row in rows], [answers[row] for row in rows]
-            part = _rows_of(inputs, rows, *(max(map(len, one)) for one in self._lists))
+            part = part_of(inputs, rows, *(max(map(len, one)) for one in self._lists))
             weights.append((part["completion_mask"] * part["tool_mask"]).sum())
             return super(RowLoss, self).compute_loss(model, part)
 
@@ -80,18 +81,6 @@ def as_lists(ids_BL: torch.Tensor, mask_BL: torch.Tensor, width: int) -> tuple[l
     begin = ids_BL.shape[1] - width
     prompts = [tuple(row[begin - size : begin]) for row, size in zip(ids, prompt_B, strict=True)]
     return prompts, [tuple(row[begin : begin + size]) for row, size in zip(ids, answer_B, strict=True)]
-
-
-def _rows_of(inputs: dict, rows: list[int], prompt: int, answer: int) -> dict:
-    """The given rows of a batch, without columns that are padding in all of them."""
-    index, found = torch.tensor(rows).to(inputs["prompt_ids"].device), {}
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor) and value.ndim:
-            value = value[index]
-            if value.ndim > 1:
-                value = value[:, -prompt:] if name.startswith("prompt") else value[:, :answer]
-        found[name] = value
-    return found
 
 
 def _whole(name: str, values: list[float], weight_P: list[float]) -> float:

@@ -60,3 +60,19 @@ def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.d
         "num_items_in_batch": torch.tensor(float(decisions)),
     }
     return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def part_of(batch: dict, rows: Sequence[int], prompt: int, rest: int) -> dict:
+    """The given rows of a batch, without columns that are padding in all of them.
+
+    Left are the last `prompt` columns of what is named `prompt...`, which is padded left, and the first
+    `rest` columns of everything else, which is padded right. What has no rows stays as it is.
+    """
+    found = {}
+    for name, value in batch.items():
+        if isinstance(value, torch.Tensor) and value.ndim:
+            value = value[torch.tensor(rows, device=value.device)]
+            if value.ndim > 1:
+                value = value[:, -prompt:] if name.startswith("prompt") else value[:, :rest]
+        found[name] = value
+    return found

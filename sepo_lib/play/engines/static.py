@@ -24,7 +24,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import Cache, PreTrainedModel
 
 from sepo_lib.config import progress
+from sepo_lib.config.errors import in_one_line
 from sepo_lib.play.engines.base import Engine, Sample, check, pick_tokens, to_samples
+from sepo_lib.play.engines.prefix_cache import all_alike
 from sepo_lib.play.engines.static_cache import Buffers, empty_cache, masks, repeated
 from sepo_lib.pretrained import gpu
 
@@ -116,13 +118,11 @@ class StaticEngine(Engine):
         """Fill the decoder's cache with all tokens of the prompts except the last ones."""
         counts = Counter(prompts)
         distinct = list(counts)
-        pairs = zip(min(distinct), max(distinct), strict=False)  # the two that differ first
-        alike = [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
-        begin = alike[: len(distinct[0]) - 1]
+        begin = distinct[0][: all_alike(distinct)]
         saved = 2 * self._parameters * len(begin) * (len(distinct) - 1)  # operations
         worth = saved >= _CALL_WORTH.get(self.model.device.type, 0.0)
         if len(distinct) > 1 and not (worth if self.shares is None else self.shares):
-            begin = []
+            begin = ()
         shared = self._read(empty_cache(self.model), [begin], 0)
         row = 0
         for part in self._parts(distinct, len(begin)):
@@ -185,7 +185,7 @@ class StaticEngine(Engine):
             except Exception as error:  # whatever an architecture does that a graph cannot hold
                 self.graphs = False
                 torch.cuda.synchronize()
-                print(f"The engine static runs without CUDA graphs: {_first_line(error)}", flush=True)
+                print(f"The engine static runs without CUDA graphs: {in_one_line(error)}.", flush=True)
         return decoder
 
     def _refresh(self) -> None:
@@ -337,7 +337,3 @@ def _state_of(model: PreTrainedModel) -> tuple:
         *(str([vars(module).get(name) for name in switches]) for module in model.modules()),
         *(id(vars(module).get("forward")) for module in model.modules()),  # trainers replace it
     )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

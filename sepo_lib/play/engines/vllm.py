@@ -5,8 +5,6 @@ change (`Engine.weights_changed`), or if it holds those of another model. The ch
 cannot be seen: fused optimizers move no counter of torch.
 """
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
 from sepo_lib.config import progress
+from sepo_lib.config.variables import restored
 from sepo_lib.play.engines.base import Engine, Sample, check
 from sepo_lib.play.engines.prefix_cache import bare
 
@@ -93,7 +92,7 @@ class VLLMEngine(Engine):
         if not is_vllm_available():
             raise ImportError(
                 "The engine vllm needs vLLM and a GPU: install it with `pip install 'trl[vllm]'`, or set the "
-                "hyperparameter `engine` to shared_prefix (the default) or generate."
+                "hyperparameter `engine` to auto (the default) or generate."
             )
         self.model, self.end_ids, self.tokenizer = model, sorted(end_ids), tokenizer
         self.memory, self.sleep = memory, sleep
@@ -143,7 +142,7 @@ class VLLMEngine(Engine):
         made_for = (architecture, self.memory, self.sleep)
         if not _running or _running[0].made_for != made_for:
             _running.clear()
-            with _environment_restored():
+            with restored(_FOR_VLLM):
                 generation = Generation(
                     self.model,
                     Accelerator(),
@@ -162,14 +161,3 @@ class VLLMEngine(Engine):
             running.generation.llm.wake_up(tags=["kv_cache"])
             running.asleep = False
         return running
-
-
-@contextlib.contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Restore the variables _FOR_VLLM at the end of the context."""
-    before = {name: os.environ.get(name) for name in _FOR_VLLM}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

@@ -19,6 +19,12 @@ def test_prompts_are_cut_where_the_fewest_tokens_are_read(monkeypatch):
     assert prefix_cache.cuts([[1]]) == prefix_cache.cuts([[1], [2]]) == []
 
 
+def test_a_shared_beginning_leaves_every_prompt_a_token():
+    assert prefix_cache.all_alike([(1, 2, 3), (1, 2, 4, 5), (1, 2, 3, 9)]) == 2
+    assert prefix_cache.all_alike([(1, 2), (1, 2, 3)]) == prefix_cache.all_alike([(1, 2)]) == 1
+    assert prefix_cache.all_alike([(1,), (2,)]) == 0
+
+
 def test_the_gradient_through_a_shared_prefix_is_the_same_at_every_run():
     """A run that died must end as if it had not: with indexing in the place of `index_select` the order of
     two threads shows in the last bits, nearly every time."""

@@ -5,11 +5,11 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib.config import bundled, profiles
 from sepo_lib.config.errors import MissingError
-from sepo_lib.run import gpu
+from sepo_lib.run import needs
 
 
 def test_the_profile_paper_says_at_once_what_it_needs(monkeypatch, capsys):
-    monkeypatch.setattr(gpu, "_has_gpu", lambda: False)
+    monkeypatch.setattr(needs, "_has_gpu", lambda: False)
     monkeypatch.setattr(bundled, "resolve", lambda name: pytest.fail("the hub was asked first"))
     assert cli.main(["reproduce", "--profile", "paper"]) == 2
     said = capsys.readouterr().err
@@ -19,14 +19,14 @@ def test_the_profile_paper_says_at_once_what_it_needs(monkeypatch, capsys):
 
 
 def test_a_gpu_or_a_small_model_is_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "_has_gpu", lambda: False)
+    monkeypatch.setattr(needs, "_has_gpu", lambda: False)
     (tmp_path / "config.json").touch()
     (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
     small = profiles.load("paper", model=tmp_path)
     for settings in (profiles.load("laptop"), profiles.load("paper", model="smollm2"), small):
-        gpu.check(settings)
-    monkeypatch.setattr(gpu, "SMALL", 99)
+        needs.check(settings)
+    monkeypatch.setattr(needs, "SMALL", 99)
     with pytest.raises(MissingError, match=r"pass a small model"):
-        gpu.check(small)
-    monkeypatch.setattr(gpu, "_has_gpu", lambda: True)
-    gpu.check(small)
+        needs.check(small)
+    monkeypatch.setattr(needs, "_has_gpu", lambda: True)
+    needs.check(small)
