@@ -246,7 +246,7 @@ def test_engines_have_names_and_without_vllm_its_error_says_what_to_do(nano, mon
     with pytest.raises(ValueError, match="choose from auto, static, shared_prefix, generate, vllm"):
         engines.make(*nano, "fast")
     monkeypatch.setattr(vllm, "is_vllm_available", lambda: False)
-    with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*shared_prefix"):
+    with pytest.raises(ImportError, match=r"pip install 'trl\[vllm\]'.*`engine` to auto"):
         engines.make(*nano, "vllm")
 
 
