@@ -29,6 +29,7 @@ from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.prefix_cache import attends_to_everything
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
 from sepo_lib.play.engines.static import StaticEngine
+from sepo_lib.play.engines.static_cache import goes_on
 
 __all__ = [
     "Engine",
@@ -85,11 +86,12 @@ def _probed(name: str, model, tokenizer, end_ids) -> tuple[Engine | None, str | 
     static = StaticEngine(
         model, end_ids, shares=True
     )  # also where the few tokens of the probe are not worth it
-    if (fault := probe.fault(static, tokenizer)) is None:
+    fault = probe.fault(static, tokenizer)
+    if fault is None and goes_on(model, probe.text(tokenizer)):
         static.shares = None
         return static, None
-    static.shares = False  # a recurrent layer may begin anew with every call of several tokens
-    if probe.fault(static, tokenizer) is not None:
-        return None, fault
+    static.shares = False
+    if (alone := probe.fault(static, tokenizer)) is not None:
+        return None, fault or alone
     print("Engine: static, which reads every prompt of this model from its beginning on.", flush=True)
     return static, None

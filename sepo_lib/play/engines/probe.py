@@ -37,12 +37,17 @@ def fault(engine: Engine, tokenizer: PreTrainedTokenizerBase) -> str | None:
     return f"its log-probabilities differ by {largest:.2g} from those of the model; {allowed:.2g} is allowed"
 
 
+def text(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens of a line of ordinary text."""
+    return tokenizer("Play round 1 of the game: cooperate or defect?", add_special_tokens=False)["input_ids"]
+
+
 def _prompts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """The prompts, of tokens of ordinary text; one is longer than the model's sliding window."""
-    text = tokenizer("Play round 1 of the game: cooperate or defect?", add_special_tokens=False)["input_ids"]
+    ids = text(tokenizer)
     window = getattr(model.config.get_text_config(), "sliding_window", None) or 0
-    long = (text * (_WINDOW + 9))[: min(window, _WINDOW) + 9]
-    return [text[:4], text[:7], long, text[:7], text[1:4]]
+    long = (ids * (_WINDOW + 9))[: min(window, _WINDOW) + 9]
+    return [ids[:4], ids[:7], long, ids[:7], ids[1:4]]
 
 
 @torch.inference_mode()

@@ -214,6 +214,10 @@ def test_a_model_that_cannot_go_on_from_a_shared_beginning_reads_every_prompt_wh
     assert "log-probabilities differ" in probe.fault(StaticEngine(model, [1], shares=True), nano[1])
     engine = engines.make(model, nano[1], "static")
     assert type(engine) is StaticEngine and "from its beginning on" in capsys.readouterr().out
+    low = tiny_architectures.make("jamba", nano[1]).to(models.device(), torch.bfloat16).eval()
+    assert (
+        engines.make(low, nano[1], "static").shares is False
+    )  # the rounding hides it, but not in the states
     drawn = uniforms_BL[:, :3]
     assert_same(engine.sample(prompts, drawn, 1.0), GenerateEngine(model, [1]).sample(prompts, drawn, 1.0))
 
