@@ -1,4 +1,4 @@
-"""docs/data.md: its numbers are those of the tables, and the table is what the command writes."""
+"""docs/data.md and docs/MODELS.md: numbers that belong to no run are those of the committed tables."""
 
 import pages
 import pandas as pd
@@ -6,7 +6,7 @@ import pandas as pd
 from sepo_lib.chat import chat_files
 from sepo_lib.config import paths
 from sepo_lib.measure import audit
-from sepo_lib.report import data_page
+from sepo_lib.report import data_page, documents
 from sepo_lib.run import data_audit
 
 TABLE = pages.REPOSITORY / data_audit.COMMITTED
@@ -19,6 +19,12 @@ def test_the_page_holds_the_numbers_of_the_tables():
         "| `sepo_sft_data_multi_valid` | auction, ipd, resource, split | 74 | 11 | 0 | 25 of 74 (34%) |"
         in text
     )
+
+
+def test_models_md_holds_the_numbers_of_the_earlier_run_on_a_gpu():
+    text = (pages.REPOSITORY / "docs" / "MODELS.md").read_text(encoding="utf-8")
+    assert f"{documents.EARLIER}\n{documents.earlier()}\n{documents.END_OF_EARLIER}" in text
+    assert "| ipd | 5.795 [5.378, 6.213] | 0.852 [0.141, 1.563] |" in text
 
 
 def test_the_committed_audit_is_that_of_the_committed_demonstrations():

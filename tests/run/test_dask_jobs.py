@@ -141,10 +141,13 @@ def test_a_worker_with_other_code_libraries_or_folders_refuses(monkeypatch, tmp_
         other.setattr(lock, "for_children", lambda run: {lock.HOLDER: f"{run}\nof another folder"})
         refused(r"^The Dask worker on .* finds another content in .*smoke; all machines need the same")
     with monkeypatch.context() as other:
-        (tmp_path / "sepo_lib").mkdir()  # an older kit, which has no such module
-        (tmp_path / "sepo_lib/__init__.py").touch()
+        package = tmp_path / "sepo_lib" / "run"  # a kit that fails
+        package.mkdir(parents=True)
+        for file in (package.parent / "__init__.py", package / "__init__.py"):
+            file.touch()
+        (package / "dask_jobs.py").write_text("raise SystemExit('an older kit')")
         other.setattr(dask_jobs, "_KIT", tmp_path)
-        refused(r"cannot run jobs of the kit: .*No module named '?sepo_lib\.run")
+        refused(r"^The Dask worker tcp://.* on .* cannot run jobs of the kit: an older kit$")
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error(monkeypatch):
