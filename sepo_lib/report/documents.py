@@ -18,7 +18,7 @@ OUTCOMES, END_OF_OUTCOMES = "<!-- outcomes: written by `make document` -->", "<!
 MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of model -->"
 
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
-H200 = "h200"  # the folder of the tables of a run on a GPU with the code before 2026-11-26
+H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
 RECIPES = {

@@ -83,9 +83,7 @@ def _probed(name: str, model, tokenizer, end_ids) -> tuple[Engine | None, str | 
         engine = SharedPrefixEngine(model, end_ids)
         fault = probe.fault(engine, tokenizer)
         return (None, fault) if fault else (engine, None)
-    static = StaticEngine(
-        model, end_ids, shares=True
-    )  # also where the few tokens of the probe are not worth it
+    static = StaticEngine(model, end_ids, shares=True)  # also the few tokens of the probe
     fault = probe.fault(static, tokenizer)
     if fault is None and goes_on(model, probe.text(tokenizer)):
         static.shares = None

@@ -119,9 +119,9 @@ def following(
     as `totals` does. The caller must keep B x V small enough for the memory.
     """
     pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
-    if not supports(model) and padded.fits(model):
-        return padded.following(model, prompts, prefixes, temperature)
     if not supports(model):
+        if padded.fits(model):
+            return padded.following(model, prompts, prefixes, temperature)
         found = []
         for start in range(0, len(pairs), _ROWS):
             ids, mask = _padded(model, [prompt + prefix for prompt, prefix in pairs[start : start + _ROWS]])

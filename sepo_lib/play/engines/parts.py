@@ -59,7 +59,7 @@ class Parts:
                 if self.accelerator.num_processes > 1:
                     raise
             model.zero_grad()
-            _empty_cache()
+            torch.cuda.empty_cache()
             self._need_less(model, cut(rows, self.tokens))
 
     def _begin(self) -> None:
@@ -142,8 +142,3 @@ def checkpoint_activations(model: torch.nn.Module) -> None:
     if isinstance(inner, PeftModel):
         inner.enable_input_require_grads()  # the layers' inputs come from frozen embeddings
     inner.activation_checkpointing_enable()
-
-
-def _empty_cache() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
