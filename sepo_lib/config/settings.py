@@ -73,6 +73,7 @@ class Settings:
     model: str
     games: tuple[str, ...]
     seeds: tuple[int, ...]
+    variation_seeds: int | None
     workers: int
     threads: int
     dtype: str

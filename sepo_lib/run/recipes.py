@@ -144,6 +144,11 @@ def sepo_jobs(settings: Settings) -> list[Job]:
 # --------------------------------------------------------------------------- ablation and variations
 
 
+def variation_starts(settings: Settings) -> list[Job]:
+    """The SFT jobs from which notebook 04 trains all but the arms: those of the first `variation_seeds`."""
+    return sft_jobs(settings)[: settings.variation_seeds]
+
+
 def ablation_pairs(settings: Settings) -> list[tuple[str, str]]:
     """Every (game, pool set) of the ablation, without the pool sets that a game does not have."""
     return [
@@ -191,7 +196,7 @@ def switch_jobs(settings: Settings) -> list[Job]:
     if game not in settings.games:
         return []
     idle = switches.idle("published", game_of(settings, game), settings.of("pools", game))
-    starts, main = sft_jobs(settings), sepo_jobs(settings)
+    starts, main = variation_starts(settings), sepo_jobs(settings)
     recipes = [
         _main_recipe(settings, game, preset, credit.preset(preset).arm)
         for preset in (f"published+{switch}" for switch in settings.switches)
@@ -232,7 +237,7 @@ def gradient_jobs(settings: Settings) -> list[Job]:
             needs=(start.function,),
         )
         for game, pools in dict(ablation_pairs(settings)).items()
-        for start in sft_jobs(settings)
+        for start in variation_starts(settings)
     ]
 
 
@@ -244,7 +249,7 @@ def exploiter_jobs(settings: Settings) -> list[Job]:
     game = settings.exploiter_game
     if game not in settings.games:
         return []
-    starts = sft_jobs(settings)
+    starts = variation_starts(settings)
     recipes = [
         replace(
             _main_recipe(settings, game, "unbiased", "credited"),
@@ -269,7 +274,7 @@ def sweep_jobs(settings: Settings) -> list[Job]:
     The column `multiple` of their rows holds the multiple, `exploit_weight` le as trained. Only `sweep.csv`
     holds these rows; there `sweep_table` adds the main run, with the multiple 1.
     """
-    starts = sft_jobs(settings)
+    starts = variation_starts(settings)
     recipes = []
     for game in (game for game in settings.sweep_games if game in settings.games):
         own = game_of(settings, game).train_weights
