@@ -2,8 +2,8 @@
 
 import json
 
-from sepo_lib.config import paths, profiles
-from sepo_lib.run import plan
+from sepo_lib.config import cards, paths, profiles
+from sepo_lib.run import executors, plan
 from sepo_lib.run.job import Job, finish
 
 
@@ -24,3 +24,22 @@ def test_the_minutes_are_those_of_the_profiles_run(tmp_path, monkeypatch):
         {"section": "other", "jobs": 1, "finished": 0, "minutes in all": "below 0.1"},
         {"section": "none", "jobs": 0, "finished": 0, "minutes in all": ""},
     ]
+
+
+def test_the_minutes_are_those_of_as_many_jobs_at_a_time_as_run_here(tmp_path, monkeypatch):
+    """They were those of two processes on every machine. Three jobs run at once where two workers are set."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    settings, jobs = profiles.load("smoke"), {"some": [Job(name, "m:f", {}, 1) for name in "abcd"]}
+    paths.run("smoke").mkdir(parents=True)
+    took = dict.fromkeys("abcd", 60.0)
+    paths.manifest("smoke").write_text(json.dumps({"settings": {}, "finished": None, "jobs": took}))
+
+    def minutes(number):
+        return plan.sections(settings, {"some": jobs["some"][:number]})[0]["minutes in all"]
+
+    assert (minutes(4), minutes(3)) == ("2.0", "1.0")
+    monkeypatch.setenv(cards.VISIBLE, "0,1")
+    assert minutes(4) == "1.0"
+    monkeypatch.setenv(executors.EXECUTOR, "dask")
+    monkeypatch.setenv(executors.SCHEDULER, "tcp://nowhere:1")
+    assert minutes(4) == "not known"
