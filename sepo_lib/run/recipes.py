@@ -401,7 +401,7 @@ def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
 
 
 def install_base(settings: Settings) -> Path:
-    """Replace the shipped `nano` by the model that `pretrain_jobs` makes; the earlier one is kept (`replaced`).
+    """Replace the shipped `nano` by the one that `pretrain_jobs` makes; the earlier one is kept (`replaced`).
 
     Raises MissingError if there is none.
     """
