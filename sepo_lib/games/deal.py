@@ -71,6 +71,12 @@ def left(view: View) -> Items:
     return tuple(units - d for units, d in zip(view.facts["pool"], view.theirs[-1], strict=True))
 
 
+def worth(view: View, units: Items) -> float:
+    """What `units` are worth to the player, as a share of the value of the whole pool."""
+    own, every = (sum(map(mul, items, view.facts["values"])) for items in (units, view.facts["pool"]))
+    return own / every
+
+
 # The paper puts `fair` in two pools, train and collusive.
 _FAIR = stateless(lambda view, rng: half(view.facts["pool"]), "Half of each item, rounded down.")
 PAPER = {
@@ -165,6 +171,7 @@ class Deal(Game):
     kinds = frozenset({"negotiation", "multi_issue"})
     rounds = 4
     max_payoff = 10.0  # points per round, the paper's scale; large pools can pay more
+    observed = "share of the value that the other's last demand left"
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
@@ -205,6 +212,13 @@ class Deal(Game):
             f"Your values: {self.spell(view.facts['values'])}. {self.history(view, outcomes)} "
             "Choose [books, hats, balls]."
         )
+
+    def observe(self, view: View) -> tuple:
+        """The share of the value that the other player's last demand left, to the nearest quarter."""
+        return (round(4 * worth(view, left(view))) / 4,) if view.theirs else ()
+
+    def quantities(self, view: View, action: Items) -> dict[str, float]:
+        return {"demand (share of the value)": worth(view, action)}
 
     def spell(self, action: Action) -> str:
         """The demand as "[books, hats, balls]" in units."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, View
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
@@ -238,12 +238,14 @@ class _Recorded:
 
     def __init__(self, decisions: pd.DataFrame) -> None:
         self._actions = dict(zip(decisions["decision_seed"], decisions["action"], strict=True))
+        self.views: dict[int, View] = {}  # of the decisions that were asked for, by their seeds
         self._legal: dict[tuple, dict[str, Action]] = {}
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """See `Policy.answer`. Raises KeyError for a decision that was not recorded."""
         for legal in {query.view.legal for query in queries} - set(self._legal):
             self._legal[legal] = {str(action): action for action in legal}
+        self.views |= {query.seed: query.view for query in queries}
         return [Answer(self._legal[query.view.legal][self._actions[query.seed]]) for query in queries]
 
 
@@ -254,23 +256,33 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
     if the present rules and opponents give other payoffs or other actions of the opponents than the table.
     """
     parts = []
-    for key, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
-        keys = dict(zip(KEYS, key, strict=True))
-        seed = seeds.derive(keys["seed"], "evaluation")
-        counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
-        try:
-            plans = plan(games.get(keys["game"]), keys["pools"], counts, seed)
-            again = episode_table(rollouts.play(_Recorded(decisions), plans), {})
-        except KeyError as error:
-            raise ValueError(f"{_OTHER_CODE} {keys}: no decision {error} was recorded.") from error
-        same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
-        same = [column for column in same if column not in ("parsed", _MASS)]
-        for column in same:
-            if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
-                raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
+    for _, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
+        again = episode_table(played_again(decisions)[0], {})
         new = again[["collusion", "externality", "facts"]].set_index(decisions.index)
         parts.append(decisions.assign(**new))
     return pd.concat(parts).loc[episodes.index]
+
+
+def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View]]:
+    """The episodes of one policy, played again from its table of decisions, and what it saw at each of them.
+
+    The table holds the first rollouts against every opponent. The second result maps the seed of a decision to
+    its view. Raises ValueError as `replayed` does.
+    """
+    keys = {key: decisions[key].iloc[0] for key in KEYS}
+    seed = seeds.derive(keys["seed"], "evaluation")
+    counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
+    recorded = _Recorded(decisions)
+    try:
+        played = rollouts.play(recorded, plan(games.get(keys["game"]), keys["pools"], counts, seed))
+    except KeyError as error:
+        raise ValueError(f"{_OTHER_CODE} {keys}: no decision {error} was recorded.") from error
+    again = episode_table(played, {})
+    same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
+    for column in (column for column in same if column not in ("parsed", _MASS)):
+        if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
+            raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
+    return played, recorded.views
 
 
 _OTHER_CODE = (

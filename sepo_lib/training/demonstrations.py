@@ -78,17 +78,9 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
         streams = (generator(seed, *path, stream) for stream in ("own", "other", "chance"))
         for view, action, reason in episode(domain, strategies[name][1], others[opponent], *streams):
             answer = f"{reason}\n{domain.spell(action)}"
-            rows.append(
-                {
-                    "game": game,
-                    "strategy": name,
-                    "opponent": opponent,
-                    "episode": number,
-                    "round": view.round,
-                    "prompt": domain.messages(view),
-                    "completion": [{"role": "assistant", "content": answer}],
-                }
-            )
+            row = {"game": game, "strategy": name, "opponent": opponent, "episode": number}
+            row |= {"round": view.round, "prompt": domain.messages(view)}
+            rows.append(row | {"completion": [{"role": "assistant", "content": answer}]})
         number += 1
     order = generator(seed, "demonstrations", kind, game, "split").permutation(number)
     valid = set(order[: max(int(number > 1), round(number / 5))].tolist())

@@ -163,17 +163,12 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         args: GRPOConfig = options["args"]
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": config.game.rules()}]] * rows  # only their number matters
-        super().__init__(
-            model=model,
-            reward_funcs=_never_called,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            **options,
-        )
+        data = Dataset.from_dict({"prompt": prompts})
+        super().__init__(model=model, reward_funcs=_never_called, train_dataset=data, **options)
         self.config = config
         self.set_up(config.micro_batches, config.gradient_checkpointing)
-        self.policy = LanguageModelPolicy(
-            engine, self.processing_class, config.temperature, config.max_new_tokens
-        )
+        sampling = config.temperature, config.max_new_tokens
+        self.policy = LanguageModelPolicy(engine, self.processing_class, *sampling)
         engine.model = self.model  # with its adapter, if it has one
         self.add_callback(WeightsChanged(engine))
         self.last_episodes: list[Episode] = []
