@@ -44,6 +44,7 @@ TABLES = {
     "sft": "02_sft",
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
+    "behaviour": "03_sepo_grpo",
     "crossplay": "03_sepo_grpo",
     "ablation": "04_ablations",
     "switches": "04_ablations",

@@ -26,6 +26,7 @@ repeat what colour shows, for prints without colours.
 # isort: off
 from sepo_lib.figures.outcomes import by_stage, crossplay, exploit_by_stage, safety_by_stage
 from sepo_lib.figures.paper import paper_against_ours, paper_nashconv
+from sepo_lib.figures.strategies import behaviour, nearest_strategies
 from sepo_lib.figures.kuhn import exploitability, kuhn_strategy, nash_kuhn
 from sepo_lib.figures.ablation import (
     NO_EFFECT,
@@ -126,6 +127,7 @@ __all__ = [
     "ablation_outcomes",
     "acting",
     "as_svg",
+    "behaviour",
     "bench_arms",
     "bench_scaling",
     "bench_step",
@@ -157,6 +159,7 @@ __all__ = [
     "mean_of_intervals",
     "nash_kuhn",
     "nashconv_training",
+    "nearest_strategies",
     "need",
     "note",
     "ordered_games",

@@ -172,7 +172,7 @@ class Game:
         """The externality cost per round, in [0, 1]; x is the mean over rounds."""
 
     def observe(self, view: View) -> tuple:
-        """The situation of a decision: what the enumeration looks at, else the last actions of both players."""
+        """The situation of a decision: what the enumeration looks at, else both players' last actions."""
         return self.enumeration.observe(view) if self.enumeration else (*view.mine[-1:], *view.theirs[-1:])
 
     def quantities(self, view: View, action: Action) -> dict[str, float]:

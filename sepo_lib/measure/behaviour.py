@@ -4,8 +4,8 @@ The recorded episodes of a policy are played again from their seeds, which gives
 decision (`View`). A decision is then counted in two ways:
 
     kind        one row says
-    situation   in this situation (`Game.observe`), the mean of a quantity of the decision (`Game.quantities`):
-                the share of decisions for a word, or the mean demand
+    situation   in this situation (`Game.observe`), the mean of a quantity of the decision
+                (`Game.quantities`): the share of decisions for a word, or the mean demand
     opponent    the agreement with an opponent of the game's pools: the share of decisions at which it would
                 have done the same as the policy, with the history that the policy had
     expert      the same for a strategy of the demonstrations
@@ -24,14 +24,13 @@ import pandas as pd
 from sepo_lib import games
 from sepo_lib.games.base import Action, Game, View
 from sepo_lib.games.players import Start
-from sepo_lib.measure import evaluation, statistics
+from sepo_lib.measure import evaluation
 from sepo_lib.measure.rows import KEYS
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import seeds
 from sepo_lib.method.records import Episode
 
 COLUMNS = (*KEYS, "kind", "situation", "action", "value", "decisions")
-ROLLOUTS = 24  # episodes against each opponent that are played again, at most
+ROLLOUTS = 48  # episodes against each opponent that are played again, at most
 COMPARED = 600  # decisions compared with the strategies; the rollouts that hold them are compared whole
 FIRST = "first round"
 Seen = Sequence[tuple[View, Action]]  # the decisions of an episode
@@ -72,7 +71,7 @@ def situations(game: Game, episodes: Sequence[Seen]) -> Iterator[dict]:
 
 
 def words(seen: tuple, longest: int) -> str:
-    """A situation in words: `COOPERATE, DEFECT`; `4, first round` if it lacks parts that later rounds have."""
+    """A situation in words: `COOPERATE, DEFECT`; `4, first round` if it has fewer than `longest` parts."""
     parts = [(" ".join(map(str, part)) or "none") if isinstance(part, tuple) else str(part) for part in seen]
     return ", ".join([*parts, FIRST] if len(seen) < longest else parts) or FIRST
 
@@ -106,37 +105,6 @@ def strategies(game: Game) -> dict[tuple[str, str], Start]:
     return opponents | experts
 
 
-def nearest(rows: pd.DataFrame, kind: str = "opponent") -> pd.DataFrame:
-    """The strategies of one kind by their agreement with one policy, highest first; `rows`: one game and stage.
-
-    Columns: strategy, agreement, low and high (over seeds). Strategies that agree equally in every seed chose
-    alike in all decisions that were compared, and share a row. Raises ValueError for rows of several games or
-    stages.
-    """
-    several = [key for key in KEYS if key != "seed" and rows[key].nunique(dropna=False) > 1]
-    if several:
-        raise ValueError(f"The nearest strategies are those of one policy; the rows differ in {several}.")
-    own = rows[rows["kind"] == kind]
-    alike: dict[tuple, list[str]] = {}
-    for name, seeds_ in own.groupby("action", sort=False):
-        alike.setdefault(tuple(seeds_.sort_values("seed")["value"]), []).append(str(name))
-    found = []
-    for names in alike.values():
-        one = own[own["action"] == names[0]]
-        agreement = statistics.spread(shares(one), "probability")
-        found.append({"strategy": " or ".join(f"`{name}`" for name in names), **_named(agreement)})
-    return pd.DataFrame(found).sort_values("agreement", ascending=False, kind="stable", ignore_index=True)
-
-
-def shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose values are shares of decisions, with the columns from which `statistics` makes intervals."""
-    return rows.assign(probability=rows["value"], samples=rows["decisions"])
-
-
-def _named(found: Interval) -> dict[str, float]:
-    return {"agreement": found.mean, "low": found.low, "high": found.high}
-
-
 def _place(seen: tuple) -> tuple:
-    """Where a situation stands: the first rounds first, numbers in rising order, then other values by text."""
+    """Where a situation stands: first rounds, then numbers in rising order, then other values by text."""
     return len(seen), [(0, part, "") if isinstance(part, Real) else (1, 0, str(part)) for part in seen]

@@ -264,10 +264,10 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View]]:
-    """The episodes of one policy, played again from its table of decisions, and what it saw at each of them.
+    """The episodes of one policy, played again from its table of decisions, and the view of each decision.
 
-    The table holds the first rollouts against every opponent. The second result maps the seed of a decision to
-    its view. Raises ValueError as `replayed` does.
+    The table holds the first rollouts against every opponent. The views are found by the seeds of the
+    decisions. Raises ValueError as `replayed` does.
     """
     keys = {key: decisions[key].iloc[0] for key in KEYS}
     seed = seeds.derive(keys["seed"], "evaluation")

@@ -10,6 +10,7 @@ every number, direction and count from the tables that the notebook passes, by t
     title      the title of a game                   listed    "Kuhn poker 0.12 [0.05, 0.19]; ..."
     places     game and pool set of every row        words     a list of names with "and"
     verdicts   claims by their verdict               amount    the size of one difference
+    became     the nearest strategies, by game       text      `mean [low, high]` of an interval
 
 Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
 names. A table of a study that the run does not have has no rows; the template then says so or leaves the
@@ -27,6 +28,7 @@ from sepo_lib.figures import ordered_games
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
+from sepo_lib.report.became import became
 from sepo_lib.report.findings import over_seeds, title
 from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, caution
 from sepo_lib.run.templates import markdown_table, render
@@ -268,7 +270,7 @@ def _cell(name: str, value: object, digits: int) -> object:
     return "–" if value is None or value == "" else value
 
 
-_FUNCTIONS = {
+_FUNCTIONS = {"became": became, "text": lambda found: statistics.text(found, 2)} | {
     one.__name__: one
     for one in (
         *(pick, changes, against, tally, listed, amount),

@@ -47,6 +47,7 @@ IDENTITY = {
     "episodes": (*_KEYS, "pool", "opponent", "rollout", "decision"),
     "sft": ("model", "stage", "arm", "preset", "seed", "step"),
     "strategies": (*_KEYS, "reading", "state", "situation", "action"),
+    "behaviour": (*_KEYS, "kind", "situation", "action"),
     "crossplay": ("game", "pools", "row", "column"),
     "ablation": (*_KEYS, "kind"),
     "sweep": (*_KEYS, "multiple"),
@@ -81,6 +82,7 @@ OVER_GAMES = ("claims", "crossplay", "exploiters")
 #: Table -> the table that it is computed from, or that is computed from it: its grade is that of the other.
 FOLLOWS = {
     "episodes": "evaluation",
+    "behaviour": "evaluation",
     "weights": "evaluation",
     "crossings": "evaluation",
     "strategies": "exploitability",

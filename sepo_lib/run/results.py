@@ -15,6 +15,7 @@ from sepo_lib.run.job_arguments import game_of
 
 #: The columns that a table without rows is written with; of tables that are not listed, KEYS.
 HEADERS = {
+    "behaviour": (*KEYS, "kind", "situation", "action", "value", "decisions"),
     "ablation": (*KEYS, "kind"),
     "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
