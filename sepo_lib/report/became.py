@@ -42,7 +42,7 @@ class Became:
 
 
 def became(table: pd.DataFrame, preset: str) -> list[Became]:
-    """What the policies of every game became, by `behaviour.csv`; the change is that to SEPO with `preset`."""
+    """What the policies of every game became (`behaviour.csv`); the change is that to SEPO with `preset`."""
     if table.empty:
         return []
     rows = figures.configured(table)
