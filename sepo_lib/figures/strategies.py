@@ -80,7 +80,8 @@ def behaviour(
     rows, metric = (agreement.shares(rows), "probability") if shared else (rows, "value")
     actions = _free(rows, keys) if shared else list(rows["action"].unique())
     drawn = [name for name in situations if name in set(rows["situation"])]
-    size = Size(height, aspect, col_wrap, width, default=1.5, most=width, least=0.4 * len(drawn))
+    tall = 2.0 if len(actions) == 1 else 1.5
+    size = Size(height, aspect, col_wrap, width, default=tall, most=width, least=0.4 * len(drawn))
     figure = panels(actions, ax=ax, size=size, name="action", columns=None if len(drawn) < 6 else 1)
     places = dodge(len(looks), 0.7)
     for action, panel in figure.axes.items():
