@@ -26,7 +26,9 @@ class Change:
 
     @property
     def verb(self) -> str:
-        """`rises` or `falls`; `changes` if the interval contains 0."""
+        """`rises` or `falls`; `changes` if the interval contains 0, and `stays` if both means are equal."""
+        if abs(self.difference.mean) <= statistics.NO_SPREAD:
+            return "stays"
         if self.difference.low <= 0 <= self.difference.high:
             return "changes"
         return "rises" if self.difference.mean > 0 else "falls"
@@ -38,7 +40,8 @@ class Became:
 
     game: str
     nearest: dict[str, list[tuple[str, Interval]]]
-    change: Change | None  # the largest one from SFT to SEPO; None if the two never meet the same situation
+    last: tuple[str, Interval] | None  # the nearest to SEPO with the chosen preset; None if it has no rows
+    change: Change | None  # the largest one from SFT to that SEPO; None if both never meet one situation
 
 
 def became(table: pd.DataFrame, preset: str) -> list[Became]:
@@ -50,12 +53,13 @@ def became(table: pd.DataFrame, preset: str) -> list[Became]:
     for game in figures.ordered_games(rows):
         own = rows[rows["game"] == game]
         strategies = agreement.merged(own)
-        nearest = {
-            look.label: agreement.nearest(strategies[strategies["configuration"] == stage])[:NAMED]
-            for stage, look in figures.CONFIGURATIONS.items()
-            if stage in set(own["configuration"])
+        near = {
+            stage: agreement.nearest(strategies[strategies["configuration"] == stage])[:NAMED]
+            for stage in (looks := figures.looks_of(own["configuration"]))
         }
-        found.append(Became(game, nearest, largest_change(own, "sft", preset)))
+        nearest = {looks[stage].label: named for stage, named in near.items()}
+        last = near.get(preset, [None])[0]
+        found.append(Became(game, nearest, last, largest_change(own, "sft", preset)))
     return found
 
 

@@ -74,7 +74,10 @@ def test_the_nearest_strategies_stand_in_the_order_of_the_last_stage():
     ("draw", "message"),
     [
         (lambda: figures.behaviour(pd.concat([situations()] * 2)), "rows occur more than once"),
-        (lambda: figures.behaviour(pd.concat([situations(), situations(game="b")])), "one value of the column"),
+        (
+            lambda: figures.behaviour(pd.concat([situations(), situations(game="b")])),
+            "one value of the column",
+        ),
         (lambda: figures.nearest_strategies(pd.concat([agreements()] * 2)), "rows occur more than once"),
         (lambda: figures.nearest_strategies(agreements(kind="expert")), "The table is empty"),
         (lambda: figures.behaviour(situations(), least=50), "fewer than 50 decisions, which are not drawn"),

@@ -269,6 +269,49 @@ def test_every_section_of_04_is_read_from_its_tables_or_says_that_it_was_not_run
     assert "`laptop`" in skipped and "\n" not in skipped
 
 
+def behaviour(sft, sepo):
+    """`behaviour.csv` of a dilemma: P(COOPERATE) in two situations, and the agreement of three strategies."""
+    keys = {"game": "ipd", "pools": "paper", "step": 1}
+    stages = [("sft", "", "", sft), ("sepo", "unbiased", "credited", sepo)]
+    rows = []
+    for stage, preset, arm, p in stages:
+        for seed in (1, 2):
+            one = keys | {"stage": stage, "preset": preset, "arm": arm, "seed": seed}
+            for situation, share in zip(("first round", "COOPERATE, COOPERATE"), p, strict=True):
+                cell = one | {"kind": "situation", "situation": situation, "decisions": 40}
+                rows.append(cell | {"action": "COOPERATE", "value": share + seed / 100})
+                rows.append(cell | {"action": "DEFECT", "value": 1 - share - seed / 100})
+            near = {"grim": p[1], "tit_for_tat": p[1], "always_defect": 1 - p[1]}
+            cell = one | {"kind": "opponent", "situation": "all", "decisions": 600}
+            rows += [cell | {"action": name, "value": value} for name, value in near.items()]
+    return pd.DataFrame(rows)
+
+
+def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypatch):
+    shown = displayed(monkeypatch)
+    for table in (behaviour((0.9, 0.8), (0.1, 0.75)), behaviour((0.5, 0.5), (0.5, 0.5)), NONE):
+        found.reading("03_sepo_grpo", "strategies", profiles.load("laptop"), behaviour=table)
+    read, unchanged, empty = (" ".join(text.split()) for text in shown)
+    evaluation = pd.DataFrame(
+        {"game": "ipd", "stage": stage, "preset": "unbiased", "seed": seed, "safety": 1.0, "payoff": 1.0}
+        for stage in ("base", "sft", "sepo")
+        for seed in (1, 2)
+    )
+    tables = {"evaluation": evaluation, "kuhn": NONE, "chosen": pd.DataFrame({"difference": [0.0]})}
+    settings = profiles.load("laptop", compare_with=[])
+    summed = found.text("03_sepo_grpo", settings, behaviour=behaviour((0.9, 0.8), (0.1, 0.75)), **tables)
+    assert "share of the decisions: Prisoner's dilemma `grim` or `tit_for_tat` 0.75 [" in summed
+    assert "**Strategies.**" not in found.text("03_sepo_grpo", settings, behaviour=NONE, **tables)
+    assert "- **Prisoner's dilemma.** Nearest to SFT: `grim` or `tit_for_tat` 0.80 [" in read
+    assert "`always_defect` 0.20 [" in read and "To SEPO, unbiased: `grim` or `tit_for_tat` 0.75 [" in read
+    assert (
+        "in the situation “first round” (last actions (own, other)): the share of COOPERATE falls from 0.92 "
+        "to 0.12, a change of -0.80 (no spread)." in read
+    )
+    assert "No situation that both meet often differs between SFT and SEPO (`unbiased`)." in unchanged
+    assert "nothing to describe" in empty
+
+
 def test_notebook_05_counts_the_verdicts_by_recipe():
     verdicts = [("C1", "published", "", "supported"), ("C3", "published", "split", "not supported")]
     verdicts += [

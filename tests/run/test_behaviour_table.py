@@ -28,7 +28,9 @@ def finish(settings, job, steps, change=lambda table: table):
 
 
 def test_the_last_step_of_every_policy_has_its_rows(settings):
-    assert behaviour_table.of_main_run(settings).columns.tolist() == results.empty("behaviour").columns.tolist()
+    assert (
+        behaviour_table.of_main_run(settings).columns.tolist() == results.empty("behaviour").columns.tolist()
+    )
     for job, steps in ((recipes.sft_jobs(settings)[0], [250]), (recipes.sepo_jobs(settings)[0], [15, 60])):
         finish(settings, job, steps)
     table = behaviour_table.of_main_run(settings)
