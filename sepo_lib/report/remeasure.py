@@ -140,7 +140,8 @@ def swept(profile: str) -> pd.DataFrame:
 
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by the present rules, as notebook 05 decides it."""
-    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    there = [name for name in claims.NEEDS if name not in LATER or paths.table(profile, name).exists()]
+    tables = {name: figures.read_or_empty(profile, name) for name in there}
     made = provenance.read(profile)
     return claims.decide(**tables, profile=made["profile"], model=made["settings"]["model"])
 
