@@ -8,11 +8,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, axis_label, labels_among, looks_of
+from sepo_lib.figures.looks import QUANTITIES, Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, bar_style, draw_mean, handle, interval_of
-from sepo_lib.figures.panels import Size, panels
-from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, ordered_games, title_of, unique
+from sepo_lib.figures.panels import Size, wrapped
+from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
 from sepo_lib.figures.theme import INK, WIDTH, Look
+from sepo_lib.figures.weights import by_game
 from sepo_lib.measure import authors
 
 #: The authors' model in the figure, before and after SEPO.
@@ -49,7 +50,8 @@ def replication(
     `paper` is the table of `authors.load`, whose rows of the authors' current recipe and of its SFT model are
     drawn as well. Without it, there are no marks of the authors.
 
-    Columns of `data`: game, share, stage, start_payoff, safety; optionally arm, preset, seed, pools, model.
+    Columns of `data`: game, share, stage, start_payoff, safety; optionally arm, preset, seed, pools,
+    model (several models have panels of their own).
     Columns of `paper`: game, who, recipe, payoff, safety; optionally reason and step.
 
     order          the stages and presets that are drawn, in their order
@@ -63,22 +65,22 @@ def replication(
     """
     rows = need(data, ["game", "stage"], numbers=["share", "start_payoff", "safety"])
     rows = known(known(known(keep(rows, "pools", pools), "share"), "safety"), "start_payoff")
-    rows = one(one(in_order(configured(rows), "configuration", order), "pools"), "model")
-    unique(rows, ["game", "configuration", "share"])
+    rows = one(in_order(configured(rows), "configuration", order), "pools")
+    unique(rows, ["game", "model", "configuration", "share"])
     named = labels_among(labels, rows["configuration"])
     looks = looks_of(rows["configuration"], order=order, palette=palette, labels=named, name="stage")
-    size = Size(height, aspect, col_wrap, width, default=2.4, most=3.5)
-    figure = panels(ordered_games(rows), ax=ax, size=size)
+    rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.4, most=3.5))
     theirs = _theirs(paper, rows)
-    for game, panel in figure.axes.items():
-        here = rows[rows["game"] == game]
+    for panel_of, panel in figure.axes.items():
+        here = rows[rows["panel"] == panel_of]
         for name, look in looks.items():
             _line(panel, here[here["configuration"] == name], look, errorbar)
-        for who, own in theirs[theirs["game"] == game].groupby("who", sort=False):
+        for _, own in theirs[theirs["game"].isin(here["game"])].groupby("who", sort=False):
             _model(panel, own.set_index("recipe"))
         panel.margins(0.1)
-    figure.titles(title_of)
-    figure.labels(x=f"{axis_label('payoff')} of the SFT model".replace("\n", " "), y=axis_label("safety"))
+    name, unit = QUANTITIES["payoff"]
+    under = wrapped(f"{name} of the SFT model ({unit})", figure.width - 0.5)
+    figure.labels(x=under, y=axis_label("safety"))
     entries = [handle(look, "-") for look in looks.values()]
     figure.legend(entries + ([handle(look) for look in THEIRS.values()] if len(theirs) else []))
     return figure.drawn
@@ -113,7 +115,7 @@ def _line(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
         style = {**bar_style(look), "label": look.label, "zorder": 3}
         draw_mean(ax, (x.mean, y.mean), style, x_ends=x[1:], y_ends=y[1:])
     if rows.duplicated("share").any():
-        dots = {"color": look.colour, "alpha": 0.5, "markersize": 3.6, "mew": 0}
+        dots = {"color": look.colour, "alpha": 0.55, "markersize": 4.2, "mew": 0}
         ax.plot(rows["start_payoff"], rows["safety"], ".", **dots)
 
 

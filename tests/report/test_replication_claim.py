@@ -70,9 +70,7 @@ def test_three_verdicts_on_the_largest_share(sft, sepo, verdicts):
         zip(("J rises", "the level is theirs", "the start matters"), verdicts, strict=True)
     )
     rise = np.mean(sepo) - np.mean(sft)
-    assert decided["measured"].tolist() == pytest.approx(
-        [rise, np.mean(sepo) - 1.752, rise + 0.9], abs=1e-9
-    )
+    assert decided["measured"].tolist() == pytest.approx([rise, np.mean(sepo) - 1.752, rise + 0.9], abs=1e-9)
     assert decided["reason"].str.endswith("; share 1").all() and set(decided["recipe"]) == {"authors_current"}
 
 

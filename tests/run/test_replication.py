@@ -47,12 +47,16 @@ def test_a_share_of_the_other_strategies_episodes_is_replaced_in_place():
     # All of them: ten examples, from the beginning again after the fourth.
     every = strategies(demonstration_files.mixed(own, "ipd", ["tft", "grim"], 1.0))
     assert every == [("defect", 0), *tft, *tft, *grim, *grim, *tft, *grim, *tft][: len(own)]
-    with pytest.raises(InputError, match=r"^The demonstrations of ipd have none of \['allc'\], only \['defect',"):
+    with pytest.raises(
+        InputError, match=r"^The demonstrations of ipd have none of \['allc'\], only \['defect',"
+    ):
         demonstration_files.mixed(own, "ipd", ["allc"], 1.0)
 
 
 def test_the_strategies_are_experts_of_the_game():
-    with pytest.raises(InputError, match=r"^There is no expert of kuhn called 'tit_for_tat'; choose from nash"):
+    with pytest.raises(
+        InputError, match=r"^There is no expert of kuhn called 'tit_for_tat'; choose from nash"
+    ):
         profiles.load("smoke", replication_game="kuhn")
     with pytest.raises(InputError, match="There is no replication_strategy 'bluff'; choose from tit_for_tat"):
         profiles.load("smoke", replication_strategies=["bluff"])
@@ -96,9 +100,7 @@ def test_the_table_holds_the_models_before_and_after_with_those_of_the_main_run_
         labels = {"game": job.arguments.get("game", "ipd"), "pools": "paper", **job.arguments["labels"]}
         steps = [15, 30] if labels["stage"] == "sepo" else [labels["step"]]
         played = [{**labels, "step": s, "payoff": 2.0 + number, "safety": 1.0 * number} for s in steps]
-        logs = [
-            {**labels, "step": s, "payoff_spread": s / 2, "zero_variance_groups": 0.5} for s in (1, 2)
-        ]
+        logs = [{**labels, "step": s, "payoff_spread": s / 2, "zero_variance_groups": 0.5} for s in (1, 2)]
         tables = {"evaluation": pd.DataFrame(played)}
         job_tables.save(tables, paths.job(settings.run, job.name), "00030")
         if labels["stage"] == "sepo":
@@ -119,7 +121,9 @@ def test_the_table_holds_the_models_before_and_after_with_those_of_the_main_run_
         assert (own["start_payoff"] == sft["payoff"]).all(), share
         assert (own["start_safety"] == sft["safety"]).all()
     trained = table["stage"] == "sepo"
-    assert (table.loc[trained, "payoff_spread"] == 0.5).all() and table.loc[~trained, "payoff_spread"].isna().all()
+    assert (table.loc[trained, "payoff_spread"] == 0.5).all() and table.loc[
+        ~trained, "payoff_spread"
+    ].isna().all()
     # Steps other than the main run's: its models are no start of the study.
     other = profiles.load("study", games="ipd", seeds="1", replication_steps=10)
     assert {job.steps for job in replication.replication_jobs(other)} == {10}
