@@ -22,10 +22,10 @@ THEIRS = {"sft": Look("authors: SFT", INK, "s", False), "authors_current": Look(
 
 @figure(
     "Does the outcome of SEPO depend on the SFT model that it starts from?",
-    "Safety after training against the payoff of the SFT model that SEPO starts from. The SFT models differ in "
-    "the share of demonstrations that a reciprocal strategy has given. Coloured marks are means over training "
-    "seeds with the error bars of both axes, dots are single seeds, and a line connects the shares in their "
-    "order. Black: the authors' model, before SEPO and after the last step of their current recipe.",
+    "Safety after training against the payoff of the SFT model that SEPO starts from. The SFT models differ "
+    "in the share of demonstrations that was replaced. Coloured marks are means over training seeds with the "
+    "error bars of both axes, dots are single seeds, and a line connects the shares in their order. Black: "
+    "the authors' model, before SEPO and after the last step of their current recipe.",
     reads="replication",
     study=True,
     also=authors.load,

@@ -102,8 +102,8 @@ RULES: dict[str, Rule] = {
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
     "E9": Rule(
-        "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did with "
-        "their model.",
+        "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
+        "with their model.",
         replication_claim.authors_result_replicates,
         ("replication",),
         ("authors_current",),
@@ -136,9 +136,9 @@ def decide(
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model and may be left out, as may the other tables of NEEDS (`studies`). A verdict is `not run` if its table has no rows. Raises
-    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
-    one row per seed.
+    `estimators` has no model and may be left out, as may the other tables of NEEDS (`studies`). A verdict is
+    `not run` if its table has no rows. Raises ValueError for a rule without a date, for missing columns, and
+    if a seed occurs twice where a rule expects one row per seed.
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")

@@ -19,6 +19,8 @@ from sepo_lib.run import provenance, replaced, results, unchanged
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
+#: Tables of claims that runs may lack, because they were made before there were these studies.
+LATER = ("replication",)
 TOLERANCE = 1e-9
 UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they are empty
 

@@ -54,7 +54,7 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
 
 
 def _same(values_S: pd.Series, absent: str, note: str) -> Finding:
-    """Whether the mean over seeds is 0 up to MARGIN, by its interval (or by the value that all seeds have)."""
+    """Whether the mean over seeds is 0 up to MARGIN, by its interval (or the value that all seeds have)."""
     found = judge(values_S, absent=absent, note=note, scope="the level is theirs")
     low, high = (found.measured if np.isnan(end) else end for end in (found.ci_low, found.ci_high))
     if len(values_S) < 2:

@@ -4,10 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sepo_lib import figures
 from sepo_lib.measure import authors
-from sepo_lib.report import claims, found, replication_claim
-from sepo_lib.config import profiles
+from sepo_lib.report import claims, replication_claim
 
 SEEDS = (1, 2, 3)
 SPREAD = np.array([-0.01, 0.0, 0.01])  # over three seeds: half an interval is .0248

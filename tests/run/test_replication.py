@@ -46,17 +46,13 @@ def test_a_share_of_the_other_strategies_episodes_is_replaced_in_place():
     assert mixed["round"] == [0] + [0, 1] * 7 and mixed.column_names == own.column_names
     # All of them: ten examples, from the beginning again after the fourth.
     every = strategies(demonstration_files.mixed(own, "ipd", ["tft", "grim"], 1.0))
-    assert every == [("defect", 0), *tft, *tft, *grim, *grim, *tft, *grim, *tft][: len(own)]
-    with pytest.raises(
-        InputError, match=r"^The demonstrations of ipd have none of \['allc'\], only \['defect',"
-    ):
+    assert every == [("defect", 0), *tft, *tft, *grim, *grim, *tft, *grim, *tft]
+    with pytest.raises(InputError, match=r"^The demonstrations of ipd have none of \['allc'\], only \['de"):
         demonstration_files.mixed(own, "ipd", ["allc"], 1.0)
 
 
 def test_the_strategies_are_experts_of_the_game():
-    with pytest.raises(
-        InputError, match=r"^There is no expert of kuhn called 'tit_for_tat'; choose from nash"
-    ):
+    with pytest.raises(InputError, match=r"^There is no expert of kuhn called 'tit_for_tat'; choose from"):
         profiles.load("smoke", replication_game="kuhn")
     with pytest.raises(InputError, match="There is no replication_strategy 'bluff'; choose from tit_for_tat"):
         profiles.load("smoke", replication_strategies=["bluff"])
