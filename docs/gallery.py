@@ -29,6 +29,7 @@ from sepo_lib.figures.rows import ordered_games  # noqa: E402
 #: Figure without a table of a run -> the call that draws it from a table of the kit.
 OTHERS = {
     "by_stage": 'figures.by_stage(paths.read_table("laptop", "evaluation"), "payoff")',
+    "replication": 'figures.replication(paths.read_table("study", "replication"), authors.load())',
     "crossplay": 'figures.crossplay(paths.read_table("laptop", "crossplay"))',
     "bench_arms": 'figures.bench_arms(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_step": 'figures.bench_step(pd.read_csv("data/results/bench/bench.csv"))',

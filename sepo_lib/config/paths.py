@@ -56,6 +56,7 @@ TABLES = {
     "weights": "04_ablations",
     "crossings": "04_ablations",
     "sweep": "04_ablations",
+    "replication": "04_ablations",
     "claims": "05_figures",
 }
 

@@ -62,6 +62,7 @@ STUDY_POLICIES = ("uniform", "random", "cooperative", "equilibrium")
 SAME_AS = {
     "ablation_steps": "sepo_steps",
     "ablation_rollouts": "rollouts_per_opponent",
+    "replication_steps": "sepo_steps",
     "study_games": "games",
 }
 
@@ -299,6 +300,9 @@ def _complete(values: Mapping[str, Any]) -> None:
             f"checkpoint_every ({values['checkpoint_every']}) must be a multiple of exploiter_refresh "
             f"({values['exploiter_refresh']})."
         )
+    for strategy in values["replication_strategies"]:
+        game = values["replication_game"]
+        known(f"expert of {game} called", strategy, domains.get(game).experts)
     groups = values["estimator_groups"]
     if groups % min(40, groups // 2):
         raise InputError(

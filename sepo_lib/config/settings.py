@@ -154,6 +154,13 @@ class Settings:
     sweep_exploit_weights: tuple[float, ...]
     sweep_games: tuple[str, ...]
 
+    # Replication of the authors' result
+    replication_shares: tuple[float, ...]
+    replication_strategies: tuple[str, ...]
+    replication_game: str
+    replication_presets: tuple[str, ...]
+    replication_steps: PerKey[int]
+
     # Estimators without a model
     study_games: tuple[str, ...]
     estimator_groups: int

@@ -45,6 +45,7 @@ from sepo_lib.figures.estimators import (
     labels_of,
 )
 from sepo_lib.figures.weights import frontier, headroom, weight_sensitivity
+from sepo_lib.figures.sft_models import replication
 from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_training, training_curves
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
@@ -170,6 +171,7 @@ __all__ = [
     "penalty_gradient",
     "place_of",
     "read_or_empty",
+    "replication",
     "reported",
     "run_look",
     "safety_by_stage",

@@ -82,6 +82,13 @@ def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
     return float(np.mean(values))
 
 
+def payoff_spread(episodes: Sequence[Episode]) -> float:
+    """The standard deviation of a round's payoff over the rollouts of a train group (points), as the mean
+    over rounds and opponents. Raises ValueError without train episodes."""
+    groups = require(episodes, "train").values()
+    return float(np.mean([np.std([e.own_T for e in group], axis=0, ddof=1) for group in groups]))
+
+
 def parse_rate(episodes: Sequence[Episode]) -> float:
     """The share of decisions whose text was parsed, in [0, 1]. Raises ValueError where there are none."""
     parsed = [d.parsed for e in episodes for d in e.decisions]

@@ -26,7 +26,7 @@ from sepo_lib import figures, games
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import estimator_claims, paper_claims
+from sepo_lib.report import estimator_claims, paper_claims, replication_claim
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
@@ -101,6 +101,13 @@ RULES: dict[str, Rule] = {
         "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
+    "E9": Rule(
+        "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
+        "with their model.",
+        replication_claim.authors_result_replicates,
+        ("replication",),
+        ("authors_current",),
+    ),
 }
 
 #: Table -> the columns that the rules need.
@@ -114,6 +121,7 @@ NEEDS = {
         "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
+    "replication": "profile model share stage preset seed safety".split(),
 }
 
 
@@ -124,12 +132,13 @@ def decide(
     profile: str,
     model: str,
     estimators: pd.DataFrame | None = None,
+    **studies: pd.DataFrame,
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model and may be left out. A verdict is `not run` if its table has no rows. Raises
-    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
-    one row per seed.
+    `estimators` has no model and may be left out, as may the other tables of NEEDS (`studies`). A verdict is
+    `not run` if its table has no rows. Raises ValueError for a rule without a date, for missing columns, and
+    if a seed occurs twice where a rule expects one row per seed.
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")
@@ -139,6 +148,7 @@ def decide(
         "exploitability": exploitability,
         "estimators": pd.DataFrame() if estimators is None else estimators,
     }
+    tables |= {name: studies.get(name, pd.DataFrame()) for name in NEEDS if name not in tables}
     cut = {}
     for name, table in tables.items():
         if table.empty:

@@ -176,6 +176,9 @@ def outcomes(profile: str) -> str:
         nashconvs=nashconvs(read(profile, "exploitability")),
         exploiters=exploiters(read(profile, "exploiters")),
         frontier=frontier(read(profile, "sweep")),
+        replications=replications(
+            read(profile, "replication") if paths.table(profile, "replication").exists() else pd.DataFrame()
+        ),
     )
 
 
@@ -284,6 +287,26 @@ def frontier(table: pd.DataFrame) -> list[dict]:
             else ()
         )
     ]
+
+
+def replications(table: pd.DataFrame) -> list[dict]:
+    """J after SFT and after each recipe of SEPO, and the change, by the share of replaced demonstrations.
+
+    Spread and equal groups are those of the first training batch, which the SFT model has played.
+    """
+    rows = []
+    for share, own in table.groupby("share") if len(table) else ():
+        sft, sepo = own[own["stage"] == "sft"], own[own["stage"] == "sepo"]
+        start = {"share": f"{share:g}", "u after SFT": over_seeds(sft, "payoff")}
+        start["J after SFT"] = over_seeds(sft, "safety")
+        for (recipe,), trained in statistics.grouped(sepo, ["preset"]):
+            after, before = (at.set_index("seed")["safety"] for at in (trained, sft))
+            measured = {"recipe": recipe, "J after SEPO": over_seeds(trained, "safety")}
+            measured["change of J"] = text(statistics.paired(after, before))
+            spread = {"payoff spread": over_seeds(trained, "payoff_spread", 2)}
+            spread["equal groups"] = f"{trained['zero_variance_groups'].mean():.0%}"
+            rows.append(start | measured | spread)
+    return rows
 
 
 def optima(table: pd.DataFrame) -> list[dict]:

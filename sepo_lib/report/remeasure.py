@@ -19,6 +19,8 @@ from sepo_lib.run import provenance, replaced, results, unchanged
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
+#: Tables of claims that runs may lack, because they were made before there were these studies.
+LATER = ("replication",)
 TOLERANCE = 1e-9
 UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they are empty
 
@@ -140,7 +142,8 @@ def swept(profile: str) -> pd.DataFrame:
 
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by the present rules, as notebook 05 decides it."""
-    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    there = [name for name in claims.NEEDS if name not in LATER or paths.table(profile, name).exists()]
+    tables = {name: figures.read_or_empty(profile, name) for name in there}
     made = provenance.read(profile)
     return claims.decide(**tables, profile=made["profile"], model=made["settings"]["model"])
 

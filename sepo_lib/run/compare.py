@@ -51,6 +51,7 @@ IDENTITY = {
     "crossplay": ("game", "pools", "row", "column"),
     "ablation": (*_KEYS, "kind"),
     "sweep": (*_KEYS, "multiple"),
+    "replication": (*_KEYS, "share"),
     "exploiters": ("model", "exploiter", "stage", "seed", "step"),
     "estimators": ("game", "pools", "policy", *_ESTIMATOR, *_SIZES),
     "headroom": ("game", "pools", "weights", "family"),
@@ -72,6 +73,7 @@ MEASURES = {
     "ablation": (*_OUTCOME, "penalty_gradient_norm", "cosine_to_credited"),
     "switches": _OUTCOME,
     "sweep": _OUTCOME,
+    "replication": _OUTCOME,
 }
 AVERAGED = ("training", "sft")
 _DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")

@@ -1,5 +1,6 @@
 """The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,40 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Data
             row["completion"] = [{"role": "assistant", "content": answer}]
             del row["split"]
             rows.append(row)
+    return datasets.Dataset.from_list(rows)
+
+
+def mixed(
+    examples: "datasets.Dataset", game: str, strategies: Sequence[str], share: float
+) -> "datasets.Dataset":
+    """The `examples` (as `load` gives them) with another mixture of strategies in `game`, as many as before.
+
+    Of every strategy that is not one of `strategies`, the first `share` of the episodes is replaced, example
+    by example, by those of `strategies` in their order, from the beginning again after the last one. Raises
+    InputError if none of `strategies` has an example.
+    """
+    import datasets
+
+    rows = examples.to_list()
+    at = [place for place, row in enumerate(rows) if row["game"] == game]
+    wanted = [rows[place] for place in at if rows[place]["strategy"] in strategies]
+    if not wanted:
+        there = sorted({rows[place]["strategy"] for place in at})
+        raise InputError(f"The demonstrations of {game} have none of {list(strategies)}, only {there}.")
+    episodes: dict[str, list[int]] = {}  # strategy -> its episodes, each once and in their order
+    for place in at:
+        own = episodes.setdefault(rows[place]["strategy"], [])
+        own.extend([] if rows[place]["episode"] in own[-1:] else [rows[place]["episode"]])
+    gone = {
+        (strategy, episode)
+        for strategy, own in episodes.items()
+        if strategy not in strategies
+        for episode in own[: round(share * len(own))]
+    }
+    replacement = itertools.cycle(wanted)
+    for place in at:
+        if (rows[place]["strategy"], rows[place]["episode"]) in gone:
+            rows[place] = next(replacement)
     return datasets.Dataset.from_list(rows)
 
 

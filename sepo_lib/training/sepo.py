@@ -235,10 +235,9 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
         """Log the measures of the latest batch: columns of training.csv.
 
-        `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
-        rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
-        decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
-        the direct answers of constrained decodes.
+        `zero_variance_groups` is the share of (group, round) cells whose rollouts all had the same return.
+        At 1.0 the step follows the KL term alone. `decisions` counts all decisions of the batch, each of
+        which is in the loss; `rows` counts the distinct ones and the direct answers of constrained decodes.
         """
         metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
         for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
@@ -249,6 +248,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
         metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
+        metrics["payoff_spread"].append(measures.payoff_spread(self.last_episodes))
         metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
         metrics["rows"].append(float(rows))
 

@@ -85,9 +85,12 @@ def test_choices_are_those_of_the_code_that_uses_them():
         "sweep_games",
         "switch_game",
         "exploiter_game",
+        "replication_game",
     ):
         assert blocks[name]["choices"] == "games"
     assert games.get(blocks["exploiter_game"]["default"]) in games.having("nashconv")
+    experts = games.get(blocks["replication_game"]["default"]).experts
+    assert blocks["replication_strategies"]["choices"] == list(experts)
 
 
 @pytest.mark.parametrize("name", profiles.names())

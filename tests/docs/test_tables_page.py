@@ -5,6 +5,8 @@ import re
 import pages
 import pytest
 
+from sepo_lib.config import paths
+
 RESULTS = pages.REPOSITORY / "data" / "results"
 FILES = sorted(file for file in RESULTS.rglob("*") if file.suffix in (".csv", ".parquet"))
 COMMITTED = [file for file in FILES if file.parent.name in ("laptop", "study", "smollm2", "bench", "results")]
@@ -21,11 +23,12 @@ def test_every_described_column_is_written():
         there.setdefault(file.name, set()).update(pages.columns(file))
     in_code = set(pages.constants())
     for table, (own, uses) in pages.described().items():
-        assert table in there, f"{table} is described and committed nowhere"
+        made = table.partition(".")[0] in paths.TABLES  # by the present code, if by no committed run
+        assert table in there or made, f"{table} is described and committed nowhere"
         for column in (*own, *uses):
             if column.endswith(".csv"):
                 continue
-            written = column in there[table] or column in in_code
+            written = column in there.get(table, ()) or column in in_code
             if "<" in column:
                 written = any(re.fullmatch(re.sub(r"<\w+>", r"\\w+", column), name) for name in there[table])
             assert written, f"{table}: the column {column} is described and written nowhere"

@@ -22,7 +22,7 @@ GROUPS = {
         ("ablation", "switches", "exploiters", "sweep"), "Effect of the penalty and the switches"
     ),
     **dict.fromkeys(("estimators", "headroom", "kuhn_optimum"), NO_MODEL),
-    "paper_nashconv": PAPER,
+    **dict.fromkeys(("paper_nashconv", "replication"), PAPER),
 }
 #: Group -> a sentence that stands above its figures.
 NOTES = {

@@ -42,6 +42,9 @@ class SFTJob(BaseJob):
     """Game -> hash of its demonstrations; or file -> hash of a user's examples."""
     own_data: bool | None = None
     """Whether the examples are a user's (`sft_data`); None: they are the kit's demonstrations."""
+    mixture: dict | None = None
+    """Arguments of `demonstration_files.mixed` (game, strategies, share); None: the demonstrations as they
+    are."""
     train: dict
     """Fields of `sepo_lib.training.sft.SFTSettings`."""
 
