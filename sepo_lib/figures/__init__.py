@@ -35,6 +35,7 @@ from sepo_lib.figures.ablation import (
     penalty_gradient,
     switch_outcomes,
 )
+from sepo_lib.figures.penalties import headline
 from sepo_lib.figures.estimators import (
     ESTIMATORS,
     acting,
@@ -145,6 +146,7 @@ __all__ = [
     "figure",
     "frontier",
     "handle",
+    "headline",
     "headroom",
     "idle_recipes",
     "interval_of",

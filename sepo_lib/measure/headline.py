@@ -19,7 +19,7 @@ from scipy import stats
 from sepo_lib import games
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import KEYS, reported
-from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN
+from sepo_lib.measure.statistics import NO_SPREAD
 
 #: Estimator -> its preset and its arm, in the order of tables and figures.
 ESTIMATORS = {
@@ -40,7 +40,7 @@ METRICS = (
 )
 COLUMNS = (
     *("game", "pools", "estimator", "metric", "mean", "ci_low", "ci_high", "seeds", "interval"),
-    *("difference", "difference_low", "difference_high", "p", "p_holm"),
+    *("difference", "difference_low", "difference_high", "pairs", "p", "p_holm"),
 )
 
 
@@ -74,10 +74,11 @@ def rows(evaluation: pd.DataFrame, exploitability: pd.DataFrame | None = None) -
 def table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """`headline.csv`, from `rows`: one row per game, pool set, estimator and metric, with the columns COLUMNS.
 
-    `mean` has an interval over seeds (`statistics.spread`). `difference` is the mean minus that of
-    `reward_only`, paired by seed, with Student's t interval and the p-value of the paired t test. `p_holm` is
-    that p-value after Holm's correction over all differences of the same metric. A difference that is equal in
-    all seeds has no interval and no p-value: `constant` trains what `reward_only` trains.
+    `mean` has an interval over seeds (`statistics.spread`). `difference` is the metric minus that of
+    `reward_only`, the mean over the `pairs` of equal seeds, with Student's t interval and the p-value of the
+    paired t test. `p_holm` is that p-value after Holm's correction over all differences of the same metric. A
+    difference that is equal in all seeds has no interval and no p-value: `constant` trains what `reward_only`
+    trains.
     """
     found = []
     for (game, pools), here in by_seed.groupby(["game", "pools"], sort=False):
@@ -89,7 +90,9 @@ def table(by_seed: pd.DataFrame) -> pd.DataFrame:
                 if len(own := values.get(name, here[:0])):
                     found.append(
                         {"game": game, "pools": pools, "estimator": name, "metric": metric}
-                        | dict(zip(("mean", "ci_low", "ci_high"), statistics.spread(own, metric), strict=True))
+                        | dict(
+                            zip(("mean", "ci_low", "ci_high"), statistics.spread(own, metric), strict=True)
+                        )
                         | {"seeds": len(own), "interval": statistics.kind(own, metric)}
                         | _difference(metric, own, values.get(REFERENCE, here[:0]), name)
                     )
@@ -104,12 +107,12 @@ def _difference(metric: str, own: pd.DataFrame, reference: pd.DataFrame, name: s
     ends = ("difference", "difference_low", "difference_high")
     common = set(own["seed"]) & set(reference["seed"])
     if name == REFERENCE or not common:
-        return dict(zip(ends, UNKNOWN, strict=True))
+        return {"pairs": 0}
     gain_S = statistics.difference(*(rows.set_index("seed")[metric] for rows in (own, reference)))
     if len(gain_S) == 1 or np.ptp(gain_S) <= NO_SPREAD:
-        return {"difference": float(gain_S[0])}
+        return {"difference": float(gain_S[0]), "pairs": len(gain_S)}
     p = float(stats.ttest_1samp(gain_S, 0.0).pvalue)
-    return dict(zip(ends, statistics.interval(gain_S), strict=True)) | {"p": p}
+    return dict(zip(ends, statistics.interval(gain_S), strict=True)) | {"pairs": len(gain_S), "p": p}
 
 
 def _opponents(game: str, pools: str) -> tuple[float, float]:
