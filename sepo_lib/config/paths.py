@@ -48,6 +48,7 @@ TABLES = {
     "crossplay": "03_sepo_grpo",
     "ablation": "04_ablations",
     "switches": "04_ablations",
+    "headline": "04_ablations",
     "estimators": "04_ablations",
     "headroom": "04_ablations",
     "exploiters": "04_ablations",

@@ -144,6 +144,7 @@ class Settings:
     ablation_games: tuple[str, ...]
     ablation_arms: tuple[str, ...]
     ablation_presets: tuple[str, ...]
+    ablation_recipes: tuple[str, ...]
     ablation_pools: tuple[str, ...]
     ablation_steps: PerKey[int]
     ablation_rollouts: PerKey[int]

@@ -36,6 +36,7 @@ from sepo_lib.figures.ablation import (
     penalty_gradient,
     switch_outcomes,
 )
+from sepo_lib.figures.penalties import headline
 from sepo_lib.figures.estimators import (
     ESTIMATORS,
     acting,
@@ -148,6 +149,7 @@ __all__ = [
     "figure",
     "frontier",
     "handle",
+    "headline",
     "headroom",
     "idle_recipes",
     "interval_of",

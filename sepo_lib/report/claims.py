@@ -1,4 +1,4 @@
-"""The paper's claims C1..C6 and the kit's own C1b and E1..E5, each decided by a rule for each recipe.
+"""The paper's claims C1..C6 and the kit's own C1b, E1..E5 and E7, each decided by a rule for each recipe.
 
 A rule is a function of the tables of one profile and model (`paper_claims`, `estimator_claims`). Its
 docstring *is* the rule. The verdict follows from confidence intervals alone:
@@ -11,7 +11,7 @@ docstring *is* the rule. The verdict follows from confidence intervals alone:
 Recipes of C1 to C4: `published` is the paper's (arm per_rollout), `authors_current` is that of the authors'
 current code (arm credited), and `unbiased` is the kit's (arm credited). These claims read the rows of the
 reported step on the paper's pools. C5 and C6 compare arms that differ in nothing else. E1 to E5 are about the
-estimators alone (`estimators.csv`, no model); their intervals are over simulated batches.
+estimators alone (`estimators.csv`, no model); their intervals are over simulated batches. E7 compares arms.
 
 Not every rule was written before any run: `revisions.REVISIONS` dates each change and says which results had
 been seen. The version of a rule is the number of its entries there. A run's manifest keeps the versions used.
@@ -26,7 +26,7 @@ from sepo_lib import figures, games
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import estimator_claims, paper_claims, replication_claim
+from sepo_lib.report import estimator_claims, headline_claim, paper_claims, replication_claim
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
@@ -101,6 +101,12 @@ RULES: dict[str, Rule] = {
         "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
+    "E7": Rule(
+        "A penalty that is charged to the episodes that cause it makes the policy safer.",
+        headline_claim.credited_penalty_makes_safer,
+        ("ablation",),
+        ("unbiased",),
+    ),
     "E9": Rule(
         "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
         "with their model.",

@@ -44,6 +44,11 @@ def reading(notebook: str, section: str, settings: Settings, **tables: object) -
     display(Markdown(f"**Result.** {_rendered(f'{notebook}/{section}', settings, tables)}"))
 
 
+def written(notebook: str, section: str, **tables: object) -> str:
+    """The sentences of `reading`, for a document of a run whose tables have rows."""
+    return _rendered(f"{notebook}/{section}", None, tables)
+
+
 def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "", digits: int = 3) -> None:
     """Display rows as a small table with a note below: games by their titles, numbers with `digits` decimals.
 
@@ -242,7 +247,7 @@ def places(rows: pd.DataFrame) -> list[str]:
     return [f"{title(game)} ({pools} pools)" for game, pools in zip(rows["game"], rows["pools"], strict=True)]
 
 
-def _rendered(template: str, settings: Settings, tables: Mapping[str, object]) -> str:
+def _rendered(template: str, settings: Settings | None, tables: Mapping[str, object]) -> str:
     return render(f"report/templates/found/{template}.md.j2", settings=settings, **_FUNCTIONS, **tables)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
-from sepo_lib.measure import evaluation, exploitability
+from sepo_lib.measure import evaluation, exploitability, headline
 from sepo_lib.report import claims, html_page
 from sepo_lib.run import provenance, replaced, results, unchanged
 
@@ -127,6 +127,12 @@ def exploitable(profile: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compared(profile: str) -> pd.DataFrame:
+    """`headline.csv`, from the two tables that it summarizes."""
+    tables = (figures.read_or_empty(profile, name) for name in ("evaluation", "exploitability"))
+    return headline.table(headline.rows(*tables))
+
+
 def swept(profile: str) -> pd.DataFrame:
     """`sweep.csv` with the pool set in the column `pools`.
 
@@ -153,6 +159,7 @@ TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
     "sft": sft,
     "evaluation": evaluated,
     "exploitability": exploitable,
+    "headline": compared,
     "sweep": swept,
     "paper_nashconv": lambda profile: exploitability.paper_nashconv(),
     "claims": decided,

@@ -59,6 +59,7 @@ IDENTITY = {
     "kuhn_optimum": ("pools", "exploiter", "exploit_weight", "collusion_weight", "own"),
     "weights": ("game", "weight", "value", "stage", "seed"),
     "crossings": ("game", "weight", "first", "second"),
+    "headline": ("game", "pools", "estimator", "metric"),
     "claims": ("claim", "recipe", "scope"),
 }
 _OUTCOME = ("safety", "payoff", "exploit", "collusion", "externality")
@@ -87,6 +88,7 @@ FOLLOWS = {
     "behaviour": "evaluation",
     "weights": "evaluation",
     "crossings": "evaluation",
+    "headline": "evaluation",
     "strategies": "exploitability",
 }
 

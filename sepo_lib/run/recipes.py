@@ -160,30 +160,27 @@ def ablation_pairs(settings: Settings) -> list[tuple[str, str]]:
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under every preset of the ablation, on its games and pool sets.
+    """Every arm under every preset of the ablation, and `ablation_recipes`, on its games and pool sets.
 
-    With `copy_equal_runs` the jobs of `constant` come last, so that those of `reward_only` are finished and
-    can be copied.
+    A preset other than the run's has all seeds with its own arm, and those of `variation_starts` with the
+    others. Jobs that copy the results of another one come last, when that one is finished.
     """
-    starts, main = sft_jobs(settings), sepo_jobs(settings)
-
-    def job(recipe: Recipe, start: Job, copy: Job | None = None) -> Job:
-        copy = copy or equal_job(settings, main, recipe, start)
-        return sepo_job(settings, recipe, start, copy)
-
-    runs = [
-        (_ablation_recipe(settings, game, pools, preset, arm), start)
-        for game, pools in ablation_pairs(settings)
-        for preset in settings.ablation_presets
-        for arm in settings.ablation_arms
-        for start in starts
-    ]
-    copied = [run for run in runs if run[0].arm == "constant" and settings.copy_equal_runs]
-    trained = [run for run in runs if run not in copied]
-    return [
-        *(job(*run) for run in trained),
-        *(job(recipe, start, job(replace(recipe, arm="reward_only"), start)) for recipe, start in copied),
-    ]
+    starts, first, known, jobs = sft_jobs(settings), variation_starts(settings), sepo_jobs(settings), {}
+    pairs = [(preset, credit.PRESETS[preset].arm) for preset in settings.ablation_recipes]
+    pairs += [(preset, arm) for preset in settings.ablation_presets for arm in settings.ablation_arms]
+    for game, pools in ablation_pairs(settings):
+        for preset, arm in dict.fromkeys(pairs):
+            recipe = _ablation_recipe(settings, game, pools, preset, arm)
+            everywhere = preset == settings.preset or arm == credit.PRESETS[preset].arm
+            for start in starts if everywhere else first:
+                copy = equal_job(settings, known, recipe, start)
+                if arm == "constant" and settings.copy_equal_runs and copy is None:
+                    same = sepo_job(settings, replace(recipe, arm="reward_only"), start)
+                    copy = jobs.get(same.name, same)
+                job = sepo_job(settings, recipe, start, copy)
+                jobs[job.name] = job
+                known += [] if copy else [job]
+    return sorted(jobs.values(), key=lambda job: "same_as" in job.arguments)
 
 
 def switch_jobs(settings: Settings) -> list[Job]:
