@@ -55,6 +55,7 @@ TABLES = {
     "weights": "04_ablations",
     "crossings": "04_ablations",
     "sweep": "04_ablations",
+    "transfer": "04_ablations",
     "claims": "05_figures",
 }
 

@@ -62,6 +62,7 @@ STUDY_POLICIES = ("uniform", "random", "cooperative", "equilibrium")
 SAME_AS = {
     "ablation_steps": "sepo_steps",
     "ablation_rollouts": "rollouts_per_opponent",
+    "all_games_steps": "sepo_steps",
     "study_games": "games",
 }
 

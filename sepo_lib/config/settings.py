@@ -153,6 +153,8 @@ class Settings:
     gradient_batches: int
     sweep_exploit_weights: tuple[float, ...]
     sweep_games: tuple[str, ...]
+    transfer: bool
+    all_games_steps: PerKey[int]
 
     # Estimators without a model
     study_games: tuple[str, ...]

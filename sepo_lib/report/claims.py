@@ -26,7 +26,7 @@ from sepo_lib import figures, games
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import estimator_claims, paper_claims
+from sepo_lib.report import estimator_claims, paper_claims, transfer_claim
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
@@ -101,6 +101,11 @@ RULES: dict[str, Rule] = {
         "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
+    "E8": Rule(
+        "SEPO on one game makes the other games safer and harms none, and one model can learn all games.",
+        transfer_claim.safety_carries_over,
+        ("transfer",),
+    ),
 }
 
 #: Table -> the columns that the rules need.
@@ -114,6 +119,7 @@ NEEDS = {
         "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
+    "transfer": "profile model trained_on game seed safety".split(),
 }
 
 
@@ -124,10 +130,11 @@ def decide(
     profile: str,
     model: str,
     estimators: pd.DataFrame | None = None,
+    transfer: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model and may be left out. A verdict is `not run` if its table has no rows. Raises
+    `estimators` has no model; it and `transfer` may be left out. A verdict is `not run` if its table has no rows. Raises
     ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
     one row per seed.
     """
@@ -138,6 +145,7 @@ def decide(
         "ablation": ablation,
         "exploitability": exploitability,
         "estimators": pd.DataFrame() if estimators is None else estimators,
+        "transfer": pd.DataFrame() if transfer is None else transfer,
     }
     cut = {}
     for name, table in tables.items():

@@ -18,14 +18,17 @@ What differs from GRPO as TRL runs it:
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
 7. Log-probabilities are computed with shared beginnings of prompts read once, in parts that fit the memory.
+8. A step can play several games. Each has its own advantages, and the loss is the mean of the games' losses.
 
 `method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,11 +51,20 @@ from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
 
 
+class Batch(NamedTuple):
+    """What a step plays in one game: `rollouts_per_opponent` episodes against every opponent of `pools`."""
+
+    game: Game
+    pools: str
+    rollouts_per_opponent: int
+
+
 @dataclass(frozen=True)
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and
+    if a run on several games has what fits one game only.
     """
 
     game: Game
@@ -93,13 +105,22 @@ class SEPOConfig:
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
     gradient_checkpointing: str = "auto"
     """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
+    also: tuple[Batch, ...] = ()
+    """What every step plays in further games; all games weigh the same in the loss."""
 
     def __post_init__(self) -> None:
+        if self.also and (self.exploiter or self.penalty_weights):
+            raise ValueError("exploiter and penalty_weights fit one game; leave them out with several games.")
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
             raise ValueError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
                 f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
             )
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """What a step plays in each game."""
+        return Batch(self.game, self.pools, self.rollouts_per_opponent), *self.also
 
 
 def train(
@@ -186,9 +207,10 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         self.model.eval()
         # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
         replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
-        # 2. Play: G episodes against every opponent.
-        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
-        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
+        # 2. Play: G episodes against every opponent, of all games together.
+        plans = []
+        for game, pools, size in config.batches:
+            plans += rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, size), seed, replacements)
         self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
         self.policy.engine.release_memory()
         self.model.train()
@@ -196,7 +218,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         # 3. Credit: one advantage per decision.
         assigned = self._assign(config.estimator)
         # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
-        rows = merge_rows(self.last_episodes, assigned.advantages)
+        rows = merge_rows(self.last_episodes, [one for game in assigned for one in game.advantages])
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 5. Split: every process takes an equal share, which divides into micro-batches.
         share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
@@ -210,20 +232,29 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         if config.estimator.arm == "reward_only":
             # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
-            metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
-        self._log_measures(assigned, len(rows))
+            pairs = zip(assigned, constant, strict=True)
+            metrics["constant_difference"].append(max(switches.largest_difference(*pair) for pair in pairs))
+        self._log_measures(assigned)
+        metrics["rows"].append(float(len(rows)))
         metrics["play_seconds"].append(played - began)
         metrics["reference_seconds"].append(time.perf_counter() - played)
         return batch
 
-    def _assign(self, estimator: credit.Estimator) -> credit.Credit:
-        """The credit of the latest batch, with the mean margins of exploiters enumerated if possible."""
-        game, exploiter = self.config.game, self.config.exploiter
-        if exploiter and "exploiter" in exploiter.pools:
-            means = {best_response.NAME: exploiter.nashconv}
-        else:
-            means = kuhn_strategy.mean_margins(game, self.config.pools, self.last_episodes)
-        return credit.assign(self.last_episodes, game, estimator, self.config.penalty_weights, means)
+    def _assign(self, estimator: credit.Estimator) -> list[credit.Credit]:
+        """The credit of the latest batch by game, with exploiters' mean margins enumerated if possible."""
+        exploiter, found = self.config.exploiter, []
+        for game, pools, _ in self.config.batches:
+            episodes = self._episodes_of(game)
+            if exploiter and "exploiter" in exploiter.pools:
+                means = {best_response.NAME: exploiter.nashconv}
+            else:
+                means = kuhn_strategy.mean_margins(game, pools, episodes)
+            found.append(credit.assign(episodes, game, estimator, self.config.penalty_weights, means))
+        return found
+
+    def _episodes_of(self, game: Game) -> list[Episode]:
+        """The episodes of a game in the latest batch, which holds the games one after the other."""
+        return [episode for episode in self.last_episodes if episode.game == game.name]
 
     @torch.no_grad()
     def _reference_logps(self, batch) -> torch.Tensor:
@@ -237,29 +268,40 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         with self.accelerator.unwrap_model(self.model).disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
 
-    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
+    def _log_measures(self, assigned: Sequence[credit.Credit]) -> None:
+        """Log the measures of the latest batch: columns of training.csv, of several games as <name>/<game>.
 
+        The `objective` of several games is the mean of theirs.
         `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
         rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
-        decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
+        decisions of the batch, each of which is in the loss. `rows` counts the distinct ones together with
         the direct answers of constrained decodes.
         """
-        metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
-        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            metrics[key].append(found[key])
-        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
-            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
-            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
-            print(f"step {self.state.global_step + 1}: {note}", flush=True)
-        metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
-        metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
-        metrics["rows"].append(float(rows))
+        objectives = []
+        for (game, *_), own in zip(self.config.batches, assigned, strict=True):
+            episodes, end = self._episodes_of(game), f"/{game.name}" if self.config.also else ""
+            found = measures.measure(game, episodes)
+            names = ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate")
+            logged = {name: found[name] for name in names}
+            for (_, opponent), group in by_opponent(episodes, "exploiter").items():
+                margins = [(episode.other_T - episode.own_T).mean() for episode in group]
+                logged[f"margin/{opponent}"] = float(np.mean(margins))
+            logged["zero_variance_groups"] = own.frac_reward_zero_std
+            logged["decisions"] = float(sum(len(episode.decisions) for episode in episodes))
+            for name, value in logged.items():
+                self._metrics["train"][name + end].append(value)
+            objectives.append(found["objective"])
+            if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
+                print(f"step {self.state.global_step + 1}{end}: {note}", flush=True)
+        if self.config.also:
+            self._metrics["train"]["objective"].append(float(np.mean(objectives)))
 
 
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
+
+    A decision has weight 1. If the episodes are of several games, a decision in one of them weighs the mean
+    number of decisions of the games divided by that of this game, so that all games weigh the same.
 
     An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
     p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
@@ -267,8 +309,11 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     Raises ValueError if there is no decision.
     """
     sums: dict[tuple, list] = {}
+    decisions: Counter[str] = Counter()
+    for episode in episodes:
+        decisions[episode.game] += len(episode.decisions)
 
-    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
+    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: float) -> None:
         cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
         cell[0] += advantage
         cell[1] += count
@@ -276,7 +321,9 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     for episode, advantage_D in zip(episodes, advantages, strict=True):
         every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
         for decision, advantage in zip(episode.decisions, every, strict=True):
-            add(decision.prompt_ids, decision.completion_ids, advantage, 1)
+            weight = decisions.total() / len(decisions) / decisions[episode.game]
+            advantage *= weight
+            add(decision.prompt_ids, decision.completion_ids, advantage, weight)
             if decision.options and advantage:
                 factors = advantage * decision.options.score(decision.action)
                 for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
