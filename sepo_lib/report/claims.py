@@ -134,9 +134,9 @@ def decide(
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model; it and `transfer` may be left out. A verdict is `not run` if its table has no rows. Raises
-    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
-    one row per seed.
+    `estimators` has no model; it and `transfer` may be left out. A verdict is `not run` if its table has no
+    rows. Raises ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a
+    rule expects one row per seed.
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")

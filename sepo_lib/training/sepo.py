@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -41,7 +40,7 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
-from sepo_lib.method.records import Episode, by_opponent
+from sepo_lib.method.records import Episode
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
@@ -117,11 +116,6 @@ class SEPOConfig:
                 f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
             )
 
-    @property
-    def batches(self) -> tuple[Batch, ...]:
-        """What a step plays in each game."""
-        return Batch(self.game, self.pools, self.rollouts_per_opponent), *self.also
-
 
 def train(
     model: PreTrainedModel,
@@ -177,7 +171,8 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
-    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
+    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step, game after
+    game, and `by_game` the same episodes by game.
     """
 
     def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
@@ -198,6 +193,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         engine.model = self.model  # with its adapter, if it has one
         self.add_callback(WeightsChanged(engine))
         self.last_episodes: list[Episode] = []
+        self.by_game: dict[Game, list[Episode]] = {}
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. TRL's `inputs` (dataset rows) are not used."""
@@ -209,16 +205,18 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
         # 2. Play: G episodes against every opponent, of all games together.
         plans = []
-        for game, pools, size in config.batches:
+        batches = (Batch(config.game, config.pools, config.rollouts_per_opponent), *config.also)
+        for game, pools, size in batches:
             plans += rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, size), seed, replacements)
         self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        self.by_game = {b.game: [e for e in self.last_episodes if e.game == b.game.name] for b in batches}
         self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
         # 3. Credit: one advantage per decision.
         assigned = self._assign(config.estimator)
         # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
-        rows = merge_rows(self.last_episodes, [one for game in assigned for one in game.advantages])
+        rows = merge_rows(self.last_episodes, assigned.advantages)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 5. Split: every process takes an equal share, which divides into micro-batches.
         share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
@@ -226,75 +224,39 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
         # 6. Reference: log-probabilities under the SFT model, for the KL term.
         if self.beta != 0.0:
-            batch["ref_per_token_logps"] = self._reference_logps(batch)
+            batch["ref_per_token_logps"] = self.reference_logps(batch, config.micro_batches)
         if config.exploiter:
             metrics["nashconv"].append(config.exploiter.nashconv)
         if config.estimator.arm == "reward_only":
             # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
-            pairs = zip(assigned, constant, strict=True)
-            metrics["constant_difference"].append(max(switches.largest_difference(*pair) for pair in pairs))
-        self._log_measures(assigned)
-        metrics["rows"].append(float(len(rows)))
+            metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
+        self._log_measures(assigned, len(rows))
         metrics["play_seconds"].append(played - began)
         metrics["reference_seconds"].append(time.perf_counter() - played)
         return batch
 
-    def _assign(self, estimator: credit.Estimator) -> list[credit.Credit]:
+    def _assign(self, estimator: credit.Estimator) -> credit.Credit:
         """The credit of the latest batch by game, with exploiters' mean margins enumerated if possible."""
         exploiter, found = self.config.exploiter, []
-        for game, pools, _ in self.config.batches:
-            episodes = self._episodes_of(game)
+        for game, episodes in self.by_game.items():
             if exploiter and "exploiter" in exploiter.pools:
                 means = {best_response.NAME: exploiter.nashconv}
             else:
-                means = kuhn_strategy.mean_margins(game, pools, episodes)
+                means = kuhn_strategy.mean_margins(game, episodes[0].pools, episodes)
             found.append(credit.assign(episodes, game, estimator, self.config.penalty_weights, means))
-        return found
+        advantages = [advantage for one in found for advantage in one.advantages]
+        return credit.Credit(advantages, float(np.mean([one.frac_reward_zero_std for one in found])))
 
-    def _episodes_of(self, game: Game) -> list[Episode]:
-        """The episodes of a game in the latest batch, which holds the games one after the other."""
-        return [episode for episode in self.last_episodes if episode.game == game.name]
-
-    @torch.no_grad()
-    def _reference_logps(self, batch) -> torch.Tensor:
-        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // (self.config.micro_batches or len(ids)))
-        if self.ref_model is not None:
-            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
-
-    def _log_measures(self, assigned: Sequence[credit.Credit]) -> None:
-        """Log the measures of the latest batch: columns of training.csv, of several games as <name>/<game>.
-
-        The `objective` of several games is the mean of theirs.
-        `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
-        rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
-        decisions of the batch, each of which is in the loss. `rows` counts the distinct ones together with
-        the direct answers of constrained decodes.
-        """
-        objectives = []
-        for (game, *_), own in zip(self.config.batches, assigned, strict=True):
-            episodes, end = self._episodes_of(game), f"/{game.name}" if self.config.also else ""
-            found = measures.measure(game, episodes)
-            names = ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate")
-            logged = {name: found[name] for name in names}
-            for (_, opponent), group in by_opponent(episodes, "exploiter").items():
-                margins = [(episode.other_T - episode.own_T).mean() for episode in group]
-                logged[f"margin/{opponent}"] = float(np.mean(margins))
-            logged["zero_variance_groups"] = own.frac_reward_zero_std
-            logged["decisions"] = float(sum(len(episode.decisions) for episode in episodes))
-            for name, value in logged.items():
-                self._metrics["train"][name + end].append(value)
-            objectives.append(found["objective"])
-            if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
-                print(f"step {self.state.global_step + 1}{end}: {note}", flush=True)
-        if self.config.also:
-            self._metrics["train"]["objective"].append(float(np.mean(objectives)))
+    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
+        """Log the measures of the latest batch: columns of training.csv (docs/results.md)."""
+        logged, notes = measures.of_batch(self.by_game)
+        logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(rows)}
+        logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))
+        for name, value in logged.items():
+            self._metrics["train"][name].append(value)
+        for note in notes:
+            print(f"step {self.state.global_step + 1}: {note}", flush=True)
 
 
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
@@ -304,14 +266,12 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     number of decisions of the games divided by that of this game, so that all games weigh the same.
 
     An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
-    grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
+    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a row
+    for every b (`Options.score`).
     Raises ValueError if there is no decision.
     """
     sums: dict[tuple, list] = {}
-    decisions: Counter[str] = Counter()
-    for episode in episodes:
-        decisions[episode.game] += len(episode.decisions)
+    decisions = Counter(episode.game for episode in episodes for _ in episode.decisions)
 
     def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: float) -> None:
         cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])

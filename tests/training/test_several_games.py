@@ -27,13 +27,13 @@ def test_the_gradient_is_the_mean_of_those_of_the_games(tmp_path, monkeypatch):
         metrics = {name: values[-1] for name, values in trainer._metrics["train"].items()}
         assert len(set(decisions.values())) == 2
         alone = []
-        for batch in two.batches:
-            game, pools, size = batch
+        for game, pools, size in (sepo.Batch(IPD, "paper", 2), *ALSO):
             trainer.config = replace(two, game=game, pools=pools, rollouts_per_opponent=size, also=())
             alone.append(loss_gradient(trainer))
-            for name in ("objective", "decisions", "zero_variance_groups"):
-                assert metrics[f"{name}/{game.name}"] == pytest.approx(trainer._metrics["train"][name][-1])
-            assert metrics[f"decisions/{game.name}"] == decisions[game.name]
+            logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+            for name in ("objective", "exploit", "parse_rate"):
+                assert metrics[f"{name}/{game.name}"] == pytest.approx(logged[name])
+            assert logged["decisions"] == decisions[game.name]
         objectives = [metrics[f"objective/{name}"] for name in decisions]
         assert metrics["objective"] == pytest.approx(sum(objectives) / 2)
         assert_close(together["gradient"], (alone[0]["gradient"] + alone[1]["gradient"]) / 2)
@@ -69,4 +69,3 @@ def test_what_fits_one_game_is_refused_with_several():
     for one in ({"exploiter": BestResponse(1, 4)}, {"penalty_weights": Weights(1.0, 1.0, 1.0)}):
         with pytest.raises(ValueError, match="fit one game"):
             configuration(steps=1, also=ALSO, **one)
-    assert configuration(steps=1).batches == (sepo.Batch(IPD, "paper", 2),)
