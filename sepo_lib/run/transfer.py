@@ -10,6 +10,7 @@ has one of each.
 import pandas as pd
 
 from sepo_lib.config.profiles import Settings
+from sepo_lib.measure.transfer import ALL, SFT
 from sepo_lib.method import seeds
 from sepo_lib.run import recipes, results
 from sepo_lib.run.job import Job, finished
@@ -23,8 +24,6 @@ from sepo_lib.run.job_arguments import (
 )
 from sepo_lib.run.steps.arguments import SEPOJob, TransferJob
 
-#: What the column `trained_on` holds beside the names of games.
-ALL, BASE, SFT = "all", "base", "sft"
 #: The columns that identify a row, and the measures that are kept.
 KEYS = ("profile", "model", "trained_on", "game", "pools", "stage", "arm", "preset", "seed", "step")
 MEASURES = ("safety", "safety_low", "safety_high", "payoff", "exploit", "collusion", "externality")
@@ -48,19 +47,17 @@ def transfer_table(settings: Settings) -> pd.DataFrame:
     """`transfer.csv`: every model after its last step, in every game, on the pool set of the main run.
 
     One row per model, game and seed. `trained_on` is the game that SEPO was trained on, `all` for all games
-    at once, `sft` for the SFT model and `base` for the base model. Seeds without a finished job are left out.
+    at once, and `sft` for the SFT model. Seeds without a finished job are left out.
     """
     done = [job for job in transfer_jobs(settings) if finished(settings.run, job)]
     columns = [*KEYS, *MEASURES, "parse_rate"]
     if not done:
         return pd.DataFrame(columns=columns)
-    before = [
-        results.on_own_pools(settings, results.collect(settings, jobs, "evaluation")).assign(trained_on=name)
-        for name, jobs in ((BASE, recipes.base_jobs(settings)), (SFT, recipes.sft_jobs(settings)))
-    ]
+    begun = results.collect(settings, recipes.sft_jobs(settings), "evaluation")
+    begun = results.on_own_pools(settings, begun).assign(trained_on=SFT)
     own = results.collect(settings, _single_game_jobs(settings), "evaluation")
     own = own.assign(trained_on=own["game"])
-    table = pd.concat([*before, own, results.collect(settings, done, "evaluation")], ignore_index=True)
+    table = pd.concat([begun, own, results.collect(settings, done, "evaluation")], ignore_index=True)
     table = table[table["seed"].isin({seed_of(job) for job in done})]
     last = table.groupby(["trained_on", "game", "seed"])["step"].transform("max")
     return table.loc[table["step"] == last, columns].reset_index(drop=True)

@@ -266,9 +266,8 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     number of decisions of the games divided by that of this game, so that all games weigh the same.
 
     An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a row
-    for every b (`Options.score`).
-    Raises ValueError if there is no decision.
+    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a
+    row for every b (`Options.score`). Raises ValueError if there is no decision.
     """
     sums: dict[tuple, list] = {}
     decisions = Counter(episode.game for episode in episodes for _ in episode.decisions)
@@ -280,8 +279,8 @@ def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
 
     for episode, advantage_D in zip(episodes, advantages, strict=True):
         every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
+        weight = decisions.total() / len(decisions) / (decisions[episode.game] or 1)
         for decision, advantage in zip(episode.decisions, every, strict=True):
-            weight = decisions.total() / len(decisions) / decisions[episode.game]
             advantage *= weight
             add(decision.prompt_ids, decision.completion_ids, advantage, weight)
             if decision.options and advantage:

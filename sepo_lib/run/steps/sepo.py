@@ -9,6 +9,7 @@ from sepo_lib.config.progress import Report
 from sepo_lib.measure import job_tables
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.rows import weight_columns
+from sepo_lib.measure.transfer import ALL
 from sepo_lib.method import credit
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
@@ -19,7 +20,6 @@ from sepo_lib.run.steps.arguments import SEPOJob
 from sepo_lib.training import sepo
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
-ALL = "all"  # the game in the log of a training on several games
 
 
 def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
