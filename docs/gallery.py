@@ -29,6 +29,7 @@ from sepo_lib.figures.rows import ordered_games  # noqa: E402
 OTHERS = {
     "by_stage": 'figures.by_stage(paths.read_table("laptop", "evaluation"), "payoff")',
     "crossplay": 'figures.crossplay(paths.read_table("laptop", "crossplay"))',
+    "transfer_matrix": 'figures.transfer_matrix(paths.read_table("study", "transfer"))',
     "bench_arms": 'figures.bench_arms(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_step": 'figures.bench_step(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_scaling": 'figures.bench_scaling(pd.read_csv("data/results/bench/scaling.csv"))',

@@ -62,8 +62,8 @@ def of_batch(by_game: Mapping[Game, Sequence[Episode]]) -> tuple[dict[str, float
     """What the log of training holds of the episodes of a batch, and notes on low parse rates.
 
     The terms of J, J with the training weights, the parse rate, and `margin/<opponent>`: an exploiter's mean
-    margin (points per round). With several games their names are <name>/<game>, and `objective` alone is the
-    mean over games.
+    margin (points per round). With several games their names are <name>/<game>; `objective` and `parse_rate`
+    are also there without a game, as means over games.
     """
     logged: dict[str, float] = {}
     notes = []
@@ -75,8 +75,8 @@ def of_batch(by_game: Mapping[Game, Sequence[Episode]]) -> tuple[dict[str, float
         if note := parse_note(found["parse_rate"], found["option_log10_mass"]):
             notes.append(f"{end[1:]}: {note}" if end else note)
     if len(by_game) > 1:
-        objectives = [logged[f"objective/{game.name}"] for game in by_game]
-        logged = {"objective": float(np.mean(objectives)), **logged}
+        for name in ("objective", "parse_rate"):
+            logged[name] = float(np.mean([logged[f"{name}/{game.name}"] for game in by_game]))
     return logged, notes
 
 

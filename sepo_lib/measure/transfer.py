@@ -15,33 +15,29 @@ def by_seed(table: pd.DataFrame, metric: str = "safety") -> pd.DataFrame:
 
     Every model has a column for every game. Raises ValueError for a row that occurs twice.
     """
-    games = list(dict.fromkeys(table["game"]))
+    games, models = (list(dict.fromkeys(table[column])) for column in ("game", "trained_on"))
     if (again := table.duplicated(["trained_on", "game", "seed"])).any():
         raise ValueError(f"The table has a model twice in a game: {table[again].iloc[0].to_dict()}.")
     wide = table.pivot(index="seed", columns=["trained_on", "game"], values=metric)
-    columns = [(one, game) for one in models(table) for game in games]
+    columns = [(one, game) for one in models for game in games]
     return wide.reindex(columns=pd.MultiIndex.from_tuples(columns, names=wide.columns.names)).astype(float)
 
 
-def models(table: pd.DataFrame) -> list[str]:
-    """The values of `trained_on`: the SFT model, the games in the order of the columns, then all games."""
-    games = [game for game in dict.fromkeys(table["game"]) if (table["trained_on"] == game).any()]
-    others = [one for one in dict.fromkeys(table["trained_on"]) if one not in (SFT, ALL, *games)]
-    return [SFT, *games, *others, *([ALL] if (table["trained_on"] == ALL).any() else [])]
-
-
-def changes(table: pd.DataFrame, metric: str = "safety") -> pd.DataFrame:
-    """`metric` of every model minus that of the SFT model, in every game, paired by seed.
+def changes(table: pd.DataFrame, metric: str = "safety", reference: str = SFT) -> pd.DataFrame:
+    """`metric` of every model minus that of the model `reference`, in every game, paired by seed.
 
     Columns: trained_on, game, seeds, mean, low, high. One seed has no interval (nan), and a pair without a
-    seed no number.
+    seed no number. Raises ValueError as `by_seed` does, and for a reference that the table lacks.
     """
     wide = by_seed(table, metric)
+    models = list(dict.fromkeys(table["trained_on"]))
+    if reference not in models:
+        raise ValueError(f"No row has trained_on = {reference}; the table has {models}.")
     rows = []
     for one, game in wide.columns:
-        if one == SFT:
+        if one == reference:
             continue
-        change_S = (wide[one, game] - wide[SFT, game]).dropna()
+        change_S = (wide[one, game] - wide[reference, game]).dropna()
         found = statistics.interval(change_S.to_numpy()) if len(change_S) else statistics.UNKNOWN
         rows.append({"trained_on": one, "game": game, "seeds": len(change_S), **found._asdict()})
     return pd.DataFrame(rows, columns=["trained_on", "game", "seeds", "mean", "low", "high"])

@@ -105,6 +105,7 @@ RULES: dict[str, Rule] = {
         "SEPO on one game makes the other games safer and harms none, and one model can learn all games.",
         transfer_claim.safety_carries_over,
         ("transfer",),
+        ("unbiased",),
     ),
 }
 
@@ -119,7 +120,7 @@ NEEDS = {
         "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
-    "transfer": "profile model trained_on game seed safety".split(),
+    "transfer": "profile model trained_on game preset seed safety".split(),
 }
 
 

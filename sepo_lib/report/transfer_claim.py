@@ -42,11 +42,12 @@ def safety_carries_over(tables: Tables, recipe: str) -> list[Finding]:
     (1) and (3) leave out games whose gain has an interval that does not lie above zero, because shares of
     such a gain mean nothing. Only seeds with every model in every game count.
     """
-    names = list(dict.fromkeys(tables.transfer["game"]))
-    if not names:
+    table = tables.transfer[(tables.transfer.trained_on == SFT) | (tables.transfer.preset == recipe)]
+    names = list(dict.fromkeys(table["game"]))
+    if not names or (table.trained_on == SFT).all():
         return [nothing("not trained here", scope) for scope in SCOPES]
     needed = [(one, game) for one in (SFT, *names, ALL) for game in names]
-    safety = by_seed(tables.transfer).reindex(columns=pd.MultiIndex.from_tuples(needed))
+    safety = by_seed(table).reindex(columns=pd.MultiIndex.from_tuples(needed))
     complete = safety.dropna()
     if complete.empty:
         return [nothing("no seed has every model in every game", scope) for scope in SCOPES]

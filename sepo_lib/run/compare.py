@@ -50,6 +50,7 @@ IDENTITY = {
     "crossplay": ("game", "pools", "row", "column"),
     "ablation": (*_KEYS, "kind"),
     "sweep": (*_KEYS, "multiple"),
+    "transfer": (*_KEYS, "trained_on"),
     "exploiters": ("model", "exploiter", "stage", "seed", "step"),
     "estimators": ("game", "pools", "policy", *_ESTIMATOR, *_SIZES),
     "headroom": ("game", "pools", "weights", "family"),
@@ -71,6 +72,7 @@ MEASURES = {
     "ablation": (*_OUTCOME, "penalty_gradient_norm", "cosine_to_credited"),
     "switches": _OUTCOME,
     "sweep": _OUTCOME,
+    "transfer": _OUTCOME,
 }
 AVERAGED = ("training", "sft")
 _DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")

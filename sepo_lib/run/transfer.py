@@ -50,7 +50,7 @@ def transfer_table(settings: Settings) -> pd.DataFrame:
     at once, and `sft` for the SFT model. Seeds without a finished job are left out.
     """
     done = [job for job in transfer_jobs(settings) if finished(settings.run, job)]
-    columns = [*KEYS, *MEASURES, "parse_rate"]
+    columns = [*KEYS, "reported", *MEASURES, "parse_rate"]
     if not done:
         return pd.DataFrame(columns=columns)
     begun = results.collect(settings, recipes.sft_jobs(settings), "evaluation")
@@ -60,7 +60,7 @@ def transfer_table(settings: Settings) -> pd.DataFrame:
     table = pd.concat([begun, own, results.collect(settings, done, "evaluation")], ignore_index=True)
     table = table[table["seed"].isin({seed_of(job) for job in done})]
     last = table.groupby(["trained_on", "game", "seed"])["step"].transform("max")
-    return table.loc[table["step"] == last, columns].reset_index(drop=True)
+    return table.loc[table["step"] == last].assign(reported=True)[columns].reset_index(drop=True)
 
 
 def _single_game_jobs(settings: Settings) -> list[Job]:
