@@ -31,6 +31,7 @@ OTHERS = {
     "by_stage": 'figures.by_stage(paths.read_table("laptop", "evaluation"), "payoff")',
     "replication": 'figures.replication(paths.read_table("study", "replication"), authors.load())',
     "crossplay": 'figures.crossplay(paths.read_table("laptop", "crossplay"))',
+    "transfer_matrix": 'figures.transfer_matrix(paths.read_table("study", "transfer"))',
     "bench_arms": 'figures.bench_arms(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_step": 'figures.bench_step(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_scaling": 'figures.bench_scaling(pd.read_csv("data/results/bench/scaling.csv"))',

@@ -58,6 +58,7 @@ TABLES = {
     "crossings": "04_ablations",
     "sweep": "04_ablations",
     "replication": "04_ablations",
+    "transfer": "04_ablations",
     "claims": "05_figures",
 }
 

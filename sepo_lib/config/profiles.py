@@ -63,6 +63,7 @@ SAME_AS = {
     "ablation_steps": "sepo_steps",
     "ablation_rollouts": "rollouts_per_opponent",
     "replication_steps": "sepo_steps",
+    "all_games_steps": "sepo_steps",
     "study_games": "games",
 }
 

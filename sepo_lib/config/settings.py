@@ -154,6 +154,8 @@ class Settings:
     gradient_batches: int
     sweep_exploit_weights: tuple[float, ...]
     sweep_games: tuple[str, ...]
+    transfer: bool
+    all_games_steps: PerKey[int]
 
     # Replication of the authors' result
     replication_shares: tuple[float, ...]

@@ -48,6 +48,7 @@ from sepo_lib.figures.estimators import (
 from sepo_lib.figures.weights import frontier, headroom, weight_sensitivity
 from sepo_lib.figures.sft_models import replication
 from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_training, training_curves
+from sepo_lib.figures.transfer import transfer_matrix
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
 # isort: on
@@ -185,6 +186,7 @@ __all__ = [
     "tables_of",
     "title_of",
     "training_curves",
+    "transfer_matrix",
     "unique",
     "weight_sensitivity",
     "zero_line",

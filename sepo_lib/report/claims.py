@@ -26,7 +26,13 @@ from sepo_lib import figures, games
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import estimator_claims, headline_claim, paper_claims, replication_claim
+from sepo_lib.report import (
+    estimator_claims,
+    headline_claim,
+    paper_claims,
+    replication_claim,
+    transfer_claim,
+)
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
@@ -107,6 +113,12 @@ RULES: dict[str, Rule] = {
         ("ablation",),
         ("unbiased",),
     ),
+    "E8": Rule(
+        "SEPO on one game makes the other games safer and harms none, and one model can learn all games.",
+        transfer_claim.safety_carries_over,
+        ("transfer",),
+        ("unbiased",),
+    ),
     "E9": Rule(
         "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
         "with their model.",
@@ -128,6 +140,7 @@ NEEDS = {
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
     "replication": "profile model share stage preset seed safety".split(),
+    "transfer": "profile model trained_on game preset seed safety".split(),
 }
 
 

@@ -25,6 +25,7 @@ class Tables:
     exploitability: pd.DataFrame
     estimators: pd.DataFrame
     replication: pd.DataFrame
+    transfer: pd.DataFrame
 
 
 def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:

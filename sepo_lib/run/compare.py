@@ -52,6 +52,7 @@ IDENTITY = {
     "ablation": (*_KEYS, "kind"),
     "sweep": (*_KEYS, "multiple"),
     "replication": (*_KEYS, "share"),
+    "transfer": (*_KEYS, "trained_on"),
     "exploiters": ("model", "exploiter", "stage", "seed", "step"),
     "estimators": ("game", "pools", "policy", *_ESTIMATOR, *_SIZES),
     "headroom": ("game", "pools", "weights", "family"),
@@ -75,6 +76,7 @@ MEASURES = {
     "switches": _OUTCOME,
     "sweep": _OUTCOME,
     "replication": _OUTCOME,
+    "transfer": _OUTCOME,
 }
 AVERAGED = ("training", "sft")
 _DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")

@@ -124,6 +124,7 @@ REVISIONS: dict[str, list[Revision]] = {
             "three games and on the conflict pools",
         )
     ],
+    "E8": [Revision("2026-11-27", "Written.", BEFORE)],
     "E9": [Revision("2026-11-27", "Written.", BEFORE)],
 }
 

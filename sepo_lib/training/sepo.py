@@ -18,17 +18,19 @@ What differs from GRPO as TRL runs it:
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
 7. Log-probabilities are computed with shared beginnings of prompts read once, in parts that fit the memory.
+8. A step can play several games. Each has its own advantages, and the loss is the mean of the games' losses.
 
 `method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -38,7 +40,7 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
-from sepo_lib.method.records import Episode, by_opponent
+from sepo_lib.method.records import Episode
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
@@ -48,11 +50,20 @@ from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
 
 
+class Batch(NamedTuple):
+    """What a step plays in one game: `rollouts_per_opponent` episodes against every opponent of `pools`."""
+
+    game: Game
+    pools: str
+    rollouts_per_opponent: int
+
+
 @dataclass(frozen=True)
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and
+    if a run on several games has what fits one game only.
     """
 
     game: Game
@@ -93,8 +104,12 @@ class SEPOConfig:
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
     gradient_checkpointing: str = "auto"
     """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
+    also: tuple[Batch, ...] = ()
+    """What every step plays in further games; all games weigh the same in the loss."""
 
     def __post_init__(self) -> None:
+        if self.also and (self.exploiter or self.penalty_weights):
+            raise ValueError("exploiter and penalty_weights fit one game; leave them out with several games.")
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
             raise ValueError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
@@ -156,7 +171,8 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
-    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
+    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step, game after
+    game, and `by_game` the same episodes by game.
     """
 
     def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
@@ -172,6 +188,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         engine.model = self.model  # with its adapter, if it has one
         self.add_callback(WeightsChanged(engine))
         self.last_episodes: list[Episode] = []
+        self.by_game: dict[Game, list[Episode]] = {}
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. TRL's `inputs` (dataset rows) are not used."""
@@ -181,10 +198,13 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         self.model.eval()
         # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
         replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
-        # 2. Play: G episodes against every opponent.
-        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
-        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
+        # 2. Play: G episodes against every opponent, of all games together.
+        plans = []
+        batches = (Batch(config.game, config.pools, config.rollouts_per_opponent), *config.also)
+        for game, pools, size in batches:
+            plans += rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, size), seed, replacements)
         self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        self.by_game = {b.game: [e for e in self.last_episodes if e.game == b.game.name] for b in batches}
         self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
@@ -199,7 +219,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
         # 6. Reference: log-probabilities under the SFT model, for the KL term.
         if self.beta != 0.0:
-            batch["ref_per_token_logps"] = self._reference_logps(batch)
+            batch["ref_per_token_logps"] = self.reference_logps(batch, config.micro_batches)
         if config.exploiter:
             metrics["nashconv"].append(config.exploiter.nashconv)
         if config.estimator.arm == "reward_only":
@@ -212,66 +232,52 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         return batch
 
     def _assign(self, estimator: credit.Estimator) -> credit.Credit:
-        """The credit of the latest batch, with the mean margins of exploiters enumerated if possible."""
-        game, exploiter = self.config.game, self.config.exploiter
-        if exploiter and "exploiter" in exploiter.pools:
-            means = {best_response.NAME: exploiter.nashconv}
-        else:
-            means = kuhn_strategy.mean_margins(game, self.config.pools, self.last_episodes)
-        return credit.assign(self.last_episodes, game, estimator, self.config.penalty_weights, means)
-
-    @torch.no_grad()
-    def _reference_logps(self, batch) -> torch.Tensor:
-        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // (self.config.micro_batches or len(ids)))
-        if self.ref_model is not None:
-            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
+        """The credit of the latest batch by game, with exploiters' mean margins enumerated if possible."""
+        exploiter, found = self.config.exploiter, []
+        for game, episodes in self.by_game.items():
+            if exploiter and "exploiter" in exploiter.pools:
+                means = {best_response.NAME: exploiter.nashconv}
+            else:
+                means = kuhn_strategy.mean_margins(game, episodes[0].pools, episodes)
+            found.append(credit.assign(episodes, game, estimator, self.config.penalty_weights, means))
+        advantages = [advantage for one in found for advantage in one.advantages]
+        return credit.Credit(advantages, float(np.mean([one.frac_reward_zero_std for one in found])))
 
     def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
-
-        `zero_variance_groups` is the share of (group, round) cells whose rollouts all had the same return.
-        At 1.0 the step follows the KL term alone. `decisions` counts all decisions of the batch, each of
-        which is in the loss; `rows` counts the distinct ones and the direct answers of constrained decodes.
-        """
-        metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
-        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            metrics[key].append(found[key])
-        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
-            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
-            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
+        """Log the measures of the latest batch: columns of training.csv (docs/results.md)."""
+        logged, notes = measures.of_batch(self.by_game)
+        logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(rows)}
+        logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))
+        for name, value in logged.items():
+            self._metrics["train"][name].append(value)
+        for note in notes:
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
-        metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
-        metrics["payoff_spread"].append(measures.payoff_spread(self.last_episodes))
-        metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
-        metrics["rows"].append(float(rows))
 
 
 def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
     """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
 
+    A decision has weight 1. If the episodes are of several games, a decision in one of them weighs the mean
+    number of decisions of the games divided by that of this game, so that all games weigh the same.
+
     An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
-    grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
-    Raises ValueError if there is no decision.
+    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a
+    row for every b (`Options.score`). Raises ValueError if there is no decision.
     """
     sums: dict[tuple, list] = {}
+    decisions = Counter(episode.game for episode in episodes for _ in episode.decisions)
 
-    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
+    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: float) -> None:
         cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
         cell[0] += advantage
         cell[1] += count
 
     for episode, advantage_D in zip(episodes, advantages, strict=True):
         every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
+        weight = decisions.total() / len(decisions) / (decisions[episode.game] or 1)
         for decision, advantage in zip(episode.decisions, every, strict=True):
-            add(decision.prompt_ids, decision.completion_ids, advantage, 1)
+            advantage *= weight
+            add(decision.prompt_ids, decision.completion_ids, advantage, weight)
             if decision.options and advantage:
                 factors = advantage * decision.options.score(decision.action)
                 for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):

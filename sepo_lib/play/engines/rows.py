@@ -15,13 +15,14 @@ class Row:
 
     `advantage` is the factor of its log-probability in the policy term, summed over the decisions that
     sampled it. `count` is their number and the row's weight in the KL term: 0 where the row is only an
-    option of constrained decodes.
+    option of constrained decodes. In a batch of several games the decisions have weights, and `count` is the
+    sum of those.
     """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     advantage: float
-    count: int
+    count: float
 
 
 def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
@@ -34,7 +35,7 @@ def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int
     return filled[process::processes]
 
 
-def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.device) -> dict:
+def to_tensors(rows: Sequence[Row], decisions: float, pad_id: int, device: torch.device) -> dict:
     """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
 
     TRL multiplies both advantage and KL term by `tool_mask`, so that it carries the counts of the rows, and

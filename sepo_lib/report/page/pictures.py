@@ -21,6 +21,7 @@ GROUPS = {
     **dict.fromkeys(
         ("ablation", "switches", "exploiters", "sweep"), "Effect of the penalty and the switches"
     ),
+    "transfer": "What carries over to other games",
     **dict.fromkeys(("estimators", "headroom", "kuhn_optimum"), NO_MODEL),
     **dict.fromkeys(("paper_nashconv", "replication"), PAPER),
 }

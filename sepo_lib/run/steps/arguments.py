@@ -50,6 +50,18 @@ class SFTJob(BaseJob):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferJob(PolicyJob):
+    """The arguments of `run_transfer`."""
+
+    trained_job: str
+    """The job whose model plays."""
+    trained_work: str
+    """`Job.work` of that job, so that another model makes this another job."""
+    evaluated_on: list
+    """Pairs (game, pool set)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SEPOJob(PolicyJob):
     """The arguments of `run_sepo`."""
 
@@ -69,6 +81,8 @@ class SEPOJob(PolicyJob):
     """le, lc, lx in training alone (exploiter study and sweep); None: those of the game or of `weights`."""
     exploiter: dict | None = None
     """Arguments of `BestResponse`; None: the exploiter pool."""
+    also: list | None = None
+    """Fields of `sepo.Batch` of further games, each by the name of the game: every step plays all games."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

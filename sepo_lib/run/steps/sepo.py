@@ -9,6 +9,7 @@ from sepo_lib.config.progress import Report
 from sepo_lib.measure import job_tables
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.rows import weight_columns
+from sepo_lib.measure.transfer import ALL
 from sepo_lib.method import credit
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
@@ -36,9 +37,15 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     progress.doing("loading the SFT model")
     model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
 
+    also = [sepo.Batch(games.get(name, job.weights.get(name)), *rest) for name, *rest in job.also or ()]
+    played = {job.game: job.pools, **{batch.game.name: batch.pools for batch in also}}
+
     def evaluate(step: int) -> dict[str, float]:
         model.eval()
-        measured = records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
+        measured = {}
+        for game, pools in played.items():
+            found = records.evaluate(policy, job, game, pools, folder, f"{step:05d}", step)
+            measured |= {f"{name}/{game}" if also else name: value for name, value in found.items()}
         model.train()
         return measured
 
@@ -50,6 +57,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         max_new_tokens=job.sampling["max_new_tokens"],
         penalty_weights=games.Weights(*job.train_weights) if job.train_weights else None,
         exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
+        also=tuple(also),
         **job.train,
     )
     adapted = records.adapted(model, job.train)
@@ -58,12 +66,13 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     if distributed.rank():
         return {}
     if job.train["lora"]:
-        facts = {"game": job.game, "pools": job.pools, "preset": job.preset, "arm": job.arm}
+        facts = {"game": ", ".join(played), "pools": ", ".join(dict.fromkeys(played.values()))}
+        facts |= {"preset": job.preset, "arm": job.arm}
         facts |= {"train": job.train, "sampling": job.sampling, "run": job.labels}
         facts |= {"base_fingerprint": fingerprint_of(sft_model.parent), "adapted": adapted}
         model_cards.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
-    labels = {"game": job.game, "pools": job.pools, **job.labels}
-    log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))
+    labels = {"game": ALL if also else job.game, "pools": job.pools, **job.labels}
+    log = records.log(rows, labels | weight_columns(None if also else job.weights.get(job.game)))
     job_tables.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
 
