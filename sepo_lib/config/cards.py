@@ -9,6 +9,8 @@ import subprocess
 
 #: The environment variable that says which GPUs a process sees. CUDA reads it at its first call.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+#: The environment variable that names the type of the device on which models run, such as cpu or mps.
+DEVICE = "SEPO_DEVICE"
 #: The environment variable with the number of jobs that share a GPU, for the processes of these jobs.
 JOBS = "SEPO_GPU_JOBS"
 
@@ -20,8 +22,11 @@ def visible() -> list[str]:
 
     As CUDA does, this reads the variable up to the first entry that is no GPU. All GPUs of the machine are
     those that `nvidia-smi -L` lists, by their UUIDs: its order is not always that of CUDA. A GPU that is
-    divided (MIG) counts as its parts. Empty without a GPU, or with neither the variable nor nvidia-smi.
+    divided (MIG) counts as its parts. Empty without a GPU, with neither the variable nor nvidia-smi, and if
+    SEPO_DEVICE asks for the CPU.
     """
+    if os.environ.get(DEVICE) == "cpu":
+        return []
     given = os.environ.get(VISIBLE)
     if given is None:
         return list(_of_machine())

@@ -7,7 +7,8 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sepo_lib.config import bundled, model_folder
+from sepo_lib.config import bundled, cards, model_folder
+from sepo_lib.config.settings import known
 from sepo_lib.pretrained import adapters, gpu, loading
 
 
@@ -31,9 +32,17 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 
 
 def device() -> torch.device:
-    """The accelerator if there is one, else the CPU. Apple's GPU has to be asked for: SEPO_DEVICE=mps."""
-    found = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    return torch.device("cpu") if found.type == "mps" and os.environ.get("SEPO_DEVICE") != "mps" else found
+    """The accelerator if there is one, but Apple's GPU, else the CPU; or the one that SEPO_DEVICE names.
+
+    Raises InputError if SEPO_DEVICE names a device that this machine does not have.
+    """
+    here = {"cpu": torch.device("cpu")}
+    if found := torch.accelerator.current_accelerator(check_available=True):
+        here[found.type] = found
+    if asked := os.environ.get(cards.DEVICE):
+        known("device for SEPO_DEVICE on this machine called", asked, here)
+        return here[asked]
+    return here["cpu"] if "mps" in here else list(here.values())[-1]
 
 
 def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:

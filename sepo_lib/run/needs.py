@@ -1,6 +1,8 @@
 """Whether a run needs a GPU that this machine does not have. It is found before anything is downloaded."""
 
-from sepo_lib.config import model_folder, paths
+import os
+
+from sepo_lib.config import cards, model_folder, paths
 from sepo_lib.config.errors import MissingError
 from sepo_lib.config.settings import MODELS, Settings, document
 
@@ -42,4 +44,4 @@ def _has_gpu() -> bool:
     import torch  # here because it takes seconds, and most profiles need no GPU
 
     found = torch.accelerator.current_accelerator(check_available=True)
-    return found is not None and found.type != "mps"
+    return found is not None and found.type != "mps" and os.environ.get(cards.DEVICE) != "cpu"

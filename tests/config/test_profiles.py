@@ -223,10 +223,10 @@ def test_values_come_from_the_profile_the_model_and_the_game():
 
 
 def test_what_make_passes_is_understood():
-    settings = profiles.load("laptop", model="", seeds="1, 2", games="kuhn,auction", steps="5")
-    assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("auction", "kuhn"))
+    settings = profiles.load("laptop", model="", seeds="1, 2", games="auction,ipd", steps="5")
+    assert (settings.model, settings.seeds, settings.games) == ("nano", (1, 2), ("ipd", "auction"))
     assert (settings.sft_steps, settings.sepo_steps, settings.pretrain_steps) == (5, 5, 1500)
-    assert settings.ablation_games == ("kuhn",)
+    assert settings.ablation_games == ("ipd",)
     assert settings.study_games == settings.games
     assert profiles.load("study", games="kuhn").study_games == ("kuhn",)
     assert profiles.load(seeds=3).seeds == (3,)
@@ -235,8 +235,9 @@ def test_what_make_passes_is_understood():
 
 def test_the_order_in_which_games_and_seeds_are_given_does_not_matter():
     lists = {"ablation_games": ["kuhn", "ipd"], "sweep_games": ["kuhn", "ipd"]}
-    asked = profiles.load("laptop", games="kuhn,ipd", seeds="13,2", **lists)
-    assert asked == profiles.load("laptop", games="ipd,kuhn", seeds="2,13")
+    asked = profiles.load("study", games="kuhn,ipd", seeds="13,2", **lists)
+    lists = {"ablation_games": ["ipd", "kuhn"], "sweep_games": ["ipd", "kuhn"]}
+    assert asked == profiles.load("study", games="ipd,kuhn", seeds="2,13", **lists)
     assert (asked.games, asked.seeds) == (("ipd", "kuhn"), (2, 13))
 
 

@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from sepo_lib.chat import templates
+from sepo_lib.config import cards
+from sepo_lib.config.errors import InputError
 from sepo_lib.play import models
 from sepo_lib.play.engines import base
 from sepo_lib.play.engines.generate import GenerateEngine
 from sepo_lib.play.engines.shared_prefix import SharedPrefixEngine
+from sepo_lib.run import needs
 
 PROMPTS = [[1, 5, 9, 12], [1, 5, 7], [1, 5, 9, 12]]
 
@@ -39,9 +42,20 @@ def test_the_stand_in_refuses_what_apples_gpu_refuses():
         torch.zeros(3, device=no_float64.DEVICE) + torch.zeros(3)
 
 
-def test_the_default_device_is_never_apples_gpu(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("mps"))
-    monkeypatch.delenv("SEPO_DEVICE", raising=False)
+def test_the_default_device_is_never_apples_gpu_and_a_variable_chooses(monkeypatch):
+    """SEPO_DEVICE=cpu was not looked at on a machine with a GPU, and no other word was refused."""
+    gpu = "mps"
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device(gpu))
+    monkeypatch.delenv(cards.DEVICE, raising=False)
     assert models.device().type == "cpu"
-    monkeypatch.setenv("SEPO_DEVICE", "mps")
+    monkeypatch.setenv(cards.DEVICE, "mps")
     assert models.device().type == "mps"
+    gpu = "cuda"
+    monkeypatch.setenv(cards.DEVICE, "cpu")
+    monkeypatch.setenv(cards.VISIBLE, "0")
+    assert models.device().type == "cpu" and cards.visible() == [] and not needs._has_gpu()
+    monkeypatch.delenv(cards.DEVICE)
+    assert models.device().type == "cuda" and cards.visible() == ["0"] and needs._has_gpu()
+    monkeypatch.setenv(cards.DEVICE, "mps")
+    with pytest.raises(InputError, match="no device .* called 'mps'; choose from cpu, cuda"):
+        models.device()
