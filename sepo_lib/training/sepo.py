@@ -238,7 +238,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
             return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
 
     def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
+        """Log the measures of the latest batch: columns of training.parquet.
 
         `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
         rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
