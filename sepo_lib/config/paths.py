@@ -66,7 +66,7 @@ TABLES = {
 RESTORE_NOTEBOOKS = "run `git restore notebooks`"
 
 #: Tables that are too long for a text file.
-PARQUET = frozenset({"episodes"})
+PARQUET = frozenset({"episodes", "training", "strategies"})
 
 
 def notebooks() -> Path:
@@ -247,9 +247,7 @@ def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
     if name not in PARQUET:
         return write_csv(frame, path)
     _check_columns(frame, path)
-    return replace(
-        path, lambda file: frame.to_parquet(file, index=False, compression="zstd", compression_level=12)
-    )
+    return replace(path, lambda file: files.write_parquet(frame, file))
 
 
 def write_csv(frame: "pd.DataFrame", path: Path) -> Path:

@@ -187,7 +187,7 @@ class Credit:
     """The credit of one batch of episodes, in their order.
 
     `advantages`: per episode one float per decision, or None if the arm leaves it out of the policy term.
-    `frac_reward_zero_std` (TRL's name; `zero_variance_groups` in training.csv): the share of (group, round)
+    `frac_reward_zero_std` (TRL's name; `zero_variance_groups` in training.parquet): share of (group, round)
     cells whose rollouts all have the same return. Their advantage is 0; the KL term still covers them.
     """
 

@@ -44,6 +44,8 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
     """
     names = (*_evaluation_tables(settings), "training", "sft", "gradient")
     tables = {name: collect(settings, jobs, name) for name in names}
+    if len(tables.get("episodes", ())):
+        tables["episodes"] = job_tables.without_bulk(tables["episodes"])
     tables["evaluation"] = mark_reported(tables["evaluation"])
     reported = tables["evaluation"].query("reported")[list(KEYS)].assign(reported=True)
     for name in ("exploitability", "strategies"):

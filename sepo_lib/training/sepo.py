@@ -244,7 +244,7 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         return credit.Credit(advantages, float(np.mean([one.frac_reward_zero_std for one in found])))
 
     def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv (docs/results.md)."""
+        """Log the measures of the latest batch: columns of training.parquet (docs/results.md)."""
         logged, notes = measures.of_batch(self.by_game)
         logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(rows)}
         logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))

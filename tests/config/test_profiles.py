@@ -1,5 +1,6 @@
 """The sizes of a run, and the paths and tables around them."""
 
+import io
 import json
 import numbers
 import os
@@ -368,6 +369,17 @@ def test_tables_are_written_in_one_step_and_read_back(name, tmp_path, monkeypatc
     pd.testing.assert_frame_equal(paths.read_table("smoke", name, ["claim"]), frame)
     with pytest.raises(ValueError, match="has no column 'verdict'; it has claim, measured"):
         paths.read_table("smoke", name, ["verdict"])
+
+
+def test_a_long_table_has_its_rows_by_game_and_is_small(tmp_path, monkeypatch):
+    """A row group holds one game, so its columns need few bits for each value."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    frame = pd.DataFrame({"game": ["b", "a"] * 5000, "rollout": range(10000)})
+    frame = frame.assign(payoff=frame["game"].map({"a": 1.0, "b": None}))
+    path = paths.write_table(frame, "smoke", "episodes")
+    found = paths.read_table("smoke", "episodes")
+    pd.testing.assert_frame_equal(found, pd.concat([frame[::2], frame[1::2]], ignore_index=True))
+    assert path.stat().st_size < 6000 < io.BytesIO(frame.to_parquet(index=False)).getbuffer().nbytes
 
 
 @pytest.mark.parametrize("name", ["claims", "episodes"])

@@ -211,7 +211,7 @@ def test_a_run_against_a_best_response_that_died_continues_exactly_where_it_was(
     resumed_log, resumed = train(tmp_path / "died", steps=3)
     assert died is None and torch.equal(whole, resumed)
     assert [row["nashconv"] for row in log] == [row["nashconv"] for row in resumed_log]
-    assert [list(row) for row in log] == [list(row) for row in resumed_log]  # the columns of training.csv
+    assert [list(row) for row in log] == [list(row) for row in resumed_log]  # the columns of training.parquet
     assert log[0]["nashconv"] == log[1]["nashconv"] != log[2]["nashconv"]  # refreshed every second step
 
 
