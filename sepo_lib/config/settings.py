@@ -154,6 +154,8 @@ class Settings:
     gradient_batches: int
     sweep_exploit_weights: tuple[float, ...]
     sweep_games: tuple[str, ...]
+
+    # What carries over
     transfer: bool
     all_games_steps: PerKey[int]
 
