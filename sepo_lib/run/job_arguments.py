@@ -147,7 +147,7 @@ def labels_of(settings: Settings, stage: str, seed: int, step: int, arm: str = "
 
 
 def lora_arguments(settings: Settings, stage: str) -> dict | None:
-    """Arguments of `models.lora` in this stage (sft or sepo); None if all weights are trained."""
+    """Arguments of `adapters.lora` in this stage (sft or sepo); None if all weights are trained."""
     if settings.full_finetuning:
         return None
     return {

@@ -41,12 +41,13 @@ from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
-from sepo_lib.play import models, rollouts
+from sepo_lib.play import rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.row_loss import RowLoss
 from sepo_lib.play.engines.rows import Row, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
+from sepo_lib.pretrained import adapters
 from sepo_lib.training.sft import StepLogger, trainer_options
 
 
@@ -139,7 +140,7 @@ def train(
         engine,
         config,
         processing_class=tokenizer,
-        peft_config=models.lora(model, **config.lora) if config.lora else None,
+        peft_config=adapters.lora(model, **config.lora) if config.lora else None,
         callbacks=[StepLogger(report), evaluations, checkpoints],
         args=GRPOConfig(
             max_steps=config.steps,
