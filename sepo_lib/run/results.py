@@ -16,7 +16,7 @@ from sepo_lib.run.job_arguments import game_of
 #: The columns that a table without rows is written with; of tables that are not listed, KEYS.
 HEADERS = {
     "ablation": (*KEYS, "kind"),
-    "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
+    "exploiters": ("profile", "model", "exploiter", "baseline", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
 }
 
@@ -117,9 +117,10 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
 def exploiter_table(settings: Settings) -> pd.DataFrame:
     """`exploiters.csv`: exploitability through training against each exploiter (`exploiter_jobs`).
 
-    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter.
-    Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
-    nashconv_high, nashconv_constrained, exploitability.
+    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter and
+    baseline. Columns: profile, model, exploiter, baseline, stage, seed, step, those of exploitability.csv
+    (such as pool_advantage and nashconv), payoff, and answers and seconds: the answers that were sampled and
+    the time that training took until then.
     """
     done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.run, job)]
     trained = collect(settings, done, "exploitability")
@@ -127,11 +128,11 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
         return empty("exploiters")
     begun = collect(settings, recipes.sft_jobs(settings), "exploitability")
     begun = on_own_pools(settings, begun).assign(step=0)
-    starts = [
-        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
-        for exploiter, rows in trained.groupby("exploiter", sort=False)
-    ]
     columns = list(HEADERS["exploiters"])
+    starts = [
+        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter, baseline=baseline)
+        for (exploiter, baseline), rows in trained.groupby(["exploiter", "baseline"], sort=False)
+    ]
     measured = [column for column in trained if column not in (*KEYS, *columns)]
     return pd.concat([*starts, trained], ignore_index=True)[columns + measured]
 

@@ -23,11 +23,10 @@ What differs from GRPO as TRL runs it:
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
@@ -35,17 +34,19 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sepo_lib.config import tracking
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
-from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
+from sepo_lib.measure import best_response, enumerated, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
-from sepo_lib.method import credit, seeds
-from sepo_lib.method.records import Episode, by_opponent
+from sepo_lib.method import credit, objective, seeds
+from sepo_lib.method.records import Episode
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.row_loss import RowLoss
-from sepo_lib.play.engines.rows import Row, share_of, to_tensors
+from sepo_lib.play.engines.rows import merge_rows, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.training.sft import StepLogger, trainer_options
+
+_LOGGED = ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate", "nashconv")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class SEPOConfig:
     """Parts of a batch that go through the model one after the other; None: as the memory needs."""
     seed: int
     """Step n plays with seeds derived from this one and n alone, so that a resumed run continues exactly."""
+    answers_per_set: int | None = None
+    """Answers at every information set in a step, for an estimator with the baseline `enumerated`."""
     penalty_weights: Weights | None = None
     """le, lc and lx of J; None: the training weights of the game."""
     exploiter: BestResponse | None = None
@@ -184,37 +187,52 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         seed = seeds.derive(config.seed, "step", step)
         began = time.perf_counter()
         self.model.eval()
-        # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
-        replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
-        # 2. Play: G episodes against every opponent.
-        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
-        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
-        self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        # 1. Play episodes or, with the baseline `enumerated`, ask at every information set.
+        # 2. Credit: one advantage per decision.
+        enumerates = config.estimator.baseline == "enumerated"
+        assigned, measured = self._ask(step, seed) if enumerates else self._play(step, seed)
         self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
-        # 3. Credit: one advantage per decision.
-        assigned = self._assign(config.estimator)
-        # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
-        rows = merge_rows(self.last_episodes, assigned.advantages)
+        # 3. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
+        rows = merge_rows(self.last_episodes, assigned.advantages, assigned.weights)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
-        # 5. Split: every process takes an equal share, which divides into micro-batches.
+        # 4. Split: every process takes an equal share, which divides into micro-batches.
         share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
         decisions = sum(row.count for row in rows)  # of all processes
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
-        # 6. Reference: log-probabilities under the SFT model, for the KL term.
+        # 5. Reference: log-probabilities under the SFT model, for the KL term.
         if self.beta != 0.0:
             batch["ref_per_token_logps"] = self._reference_logps(batch)
-        if config.exploiter:
-            metrics["nashconv"].append(config.exploiter.nashconv)
         if config.estimator.arm == "reward_only":
             # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
             metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
-        self._log_measures(assigned, len(rows))
+        self._log(measured, assigned, len(rows))
         metrics["play_seconds"].append(played - began)
         metrics["reference_seconds"].append(time.perf_counter() - played)
         return batch
+
+    def _play(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float]]:
+        """G episodes against every opponent of the pools, or the best response to the current policy."""
+        config = self.config
+        replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
+        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
+        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        measured = measures.measure(config.game, self.last_episodes)
+        margins = objective.margins(self.last_episodes)
+        measured |= {f"margin/{opponent}": margin for opponent, margin in margins.items()}
+        measured |= {"nashconv": config.exploiter.nashconv} if config.exploiter else {}
+        return self._assign(config.estimator), measured
+
+    def _ask(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float]]:
+        """Answers at every information set, with enumerated advantages (`measure/enumerated.py`)."""
+        config = self.config
+        asked = enumerated.ask(self.policy, config.game, config.answers_per_set, seed)
+        self.last_episodes, exploiter = asked.episodes, config.exploiter
+        met = exploiter.opponents(self.policy, step, seed, asked.strategy) if exploiter else None
+        return asked.credit(config.estimator, config.pools, config.penalty_weights, met)
 
     def _assign(self, estimator: credit.Estimator) -> credit.Credit:
         """The credit of the latest batch, with the mean margins of exploiters enumerated if possible."""
@@ -237,53 +255,23 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         with self.accelerator.unwrap_model(self.model).disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
 
-    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
+    def _log(self, measured: dict[str, float], assigned: credit.Credit, rows: int) -> None:
+        """Log what was measured in the latest batch: columns of training.csv.
 
         `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
         rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
         decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
         the direct answers of constrained decodes.
         """
-        metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
-        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            metrics[key].append(found[key])
-        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
-            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
-            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
+        metrics = self._metrics["train"]
+        for key, value in measured.items():
+            if key in _LOGGED or key.startswith("margin/"):
+                metrics[key].append(value)
+        if note := measures.parse_note(measured["parse_rate"], measured["option_log10_mass"]):
             print(f"step {self.state.global_step + 1}: {note}", flush=True)
         metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
         metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
         metrics["rows"].append(float(rows))
-
-
-def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
-    """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
-
-    An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
-    grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
-    Raises ValueError if there is no decision.
-    """
-    sums: dict[tuple, list] = {}
-
-    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
-        cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
-        cell[0] += advantage
-        cell[1] += count
-
-    for episode, advantage_D in zip(episodes, advantages, strict=True):
-        every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
-        for decision, advantage in zip(episode.decisions, every, strict=True):
-            add(decision.prompt_ids, decision.completion_ids, advantage, 1)
-            if decision.options and advantage:
-                factors = advantage * decision.options.score(decision.action)
-                for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
-                    add(decision.prompt_ids, answer, factor, 0)
-    if not sums:
-        raise ValueError("The batch holds no decision, so there is nothing to train on.")
-    return [Row(*row, total, count) for row, (total, count) in sums.items()]
 
 
 class _Evaluations(TrainerCallback):

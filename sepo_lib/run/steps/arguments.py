@@ -60,12 +60,16 @@ class SEPOJob(PolicyJob):
     preset: str
     arm: str
     """The arm in the place of the preset's own."""
+    baseline: str | None = None
+    """The baseline in the place of the preset's own."""
     train: dict
     """Fields of `sepo_lib.training.sepo.SEPOConfig`."""
     train_weights: list | None = None
     """le, lc, lx in training alone (exploiter study and sweep); None: those of the game or of `weights`."""
     exploiter: dict | None = None
     """Arguments of `BestResponse`; None: the exploiter pool."""
+    last_samples: int | None = None
+    """Answers at every information set after the last step; None: as many as at the other checkpoints."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

@@ -1,5 +1,6 @@
 """The job of SEPO training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,15 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
 
     def evaluate(step: int) -> dict[str, float]:
         model.eval()
-        measured = records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
+        at = _after_the_last_step(job) if step == job.train["steps"] else job
+        measured = records.evaluate(policy, at, job.game, job.pools, folder, f"{step:05d}", step)
         model.train()
         return measured
 
     config = sepo.SEPOConfig(
         game=games.get(job.game, job.weights.get(job.game)),
         pools=job.pools,
-        estimator=credit.preset(job.preset, job.arm),
+        estimator=credit.preset(job.preset, job.arm).with_(baseline=job.baseline or "group"),
         temperature=job.sampling["temperature"],
         max_new_tokens=job.sampling["max_new_tokens"],
         penalty_weights=games.Weights(*job.train_weights) if job.train_weights else None,
@@ -66,6 +68,13 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))
     job_tables.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
+
+
+def _after_the_last_step(job: SEPOJob) -> SEPOJob:
+    """The job with `last_samples` in its evaluation."""
+    reading = job.evaluation["reading"]
+    samples = job.last_samples or reading["samples"]
+    return replace(job, evaluation=job.evaluation | {"reading": reading | {"samples": samples}})
 
 
 def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
