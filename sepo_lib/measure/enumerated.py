@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sepo_lib import games
 from sepo_lib.games.base import Game, View, Weights
 from sepo_lib.measure import kuhn_strategy, tabular
 from sepo_lib.measure.measures import option_log10_mass, parse_rate
@@ -119,6 +120,17 @@ class Asked:
     @property
     def _views(self) -> list[View]:
         return [view for _, view in self.game.information_sets or ()]
+
+
+def check(game: Game, answers: int | None) -> None:
+    """Raise ValueError unless `game` can be asked and enumerated with this number of answers per set."""
+    if not {"nashconv", "enumerable"} <= game.traits or not game.memoryless:
+        choices = ", ".join(g.name for g in games.having("nashconv") if "enumerable" in g.traits)
+        raise ValueError(
+            f"The baseline enumerated needs a game with known information sets ({choices}), not {game.name}."
+        )
+    if answers is None or answers < 2:
+        raise ValueError(f"The baseline enumerated needs 2 or more answers per set, not {answers}.")
 
 
 def ask(policy: Policy, game: Game, samples: int, seed: int) -> Asked:

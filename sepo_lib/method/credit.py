@@ -75,8 +75,8 @@ class Estimator:
         of_J, own = ("credited", "to_go", "mean", "pool"), (self.arm, self.horizon, self.clamp, self.weights)
         if self.baseline == "enumerated" and (own != of_J or self.scale == "group_std"):
             raise ValueError(
-                "The baseline enumerated is the gradient of J itself: it needs credited, to_go, mean, pool and "
-                f"a scale without groups, not {', '.join(map(str, own))} and {self.scale}."
+                "The baseline enumerated is the gradient of J itself: it needs credited, to_go, mean, pool "
+                f"and a scale without groups, not {', '.join(map(str, own))} and {self.scale}."
             )
 
     def with_(self, **values: Any) -> "Estimator":

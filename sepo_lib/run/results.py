@@ -207,20 +207,22 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
-    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+    """NashConv after the last step, and minus that of SFT, by exploiter and baseline (`exploiter_table`).
 
-    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (after the
-    last step) and of change (paired). An exploiter with one seed is left out.
+    Columns: exploiter, baseline (`group` in older tables), seeds, nashconv_sft (mean), then mean, low and
+    high over seeds of nashconv (after the last step) and of change (paired). One seed alone is left out.
     """
     rows = []
-    for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
+    table = table if "baseline" in table else table.assign(baseline="group")
+    for kind, group in table.groupby(["exploiter", "baseline"], sort=False) if len(table) else ():
         last = group[group["step"] == group["step"].max()].set_index("seed")
         first = group[group["stage"] == "sft"].set_index("seed")
         if len(last) > 1:
             after = statistics.interval(last["nashconv"], statistics.bounds("nashconv"))
             difference = statistics.paired(last["nashconv"], first["nashconv"])
             rows.append(
-                {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                dict(zip(("exploiter", "baseline"), kind, strict=True))
+                | {"seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
                 | {f"nashconv_{end}": value for end, value in after._asdict().items()}
                 | {f"change_{end}": value for end, value in difference._asdict().items()}
             )

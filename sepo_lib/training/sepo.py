@@ -53,7 +53,8 @@ _LOGGED = ("payoff", "exploit", "collusion", "externality", "objective", "parse_
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and if
+    the baseline `enumerated` lacks `answers_per_set` or the game known information sets.
     """
 
     game: Game
@@ -103,6 +104,8 @@ class SEPOConfig:
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
                 f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
             )
+        if self.estimator.baseline == "enumerated":
+            enumerated.check(self.game, self.answers_per_set)
 
 
 def train(
