@@ -317,14 +317,14 @@ def _enumerable(values: Mapping[str, Any]) -> None:
         if "nashconv" not in domains.get(game).traits:
             able = ", ".join(other.name for other in domains.having("nashconv"))
             raise InputError(
-                f"The baseline of {game} cannot be enumerated, as its information sets are not known; choose group "
-                f"there, and enumerated only in {able}."
+                f"The baseline of {game} cannot be enumerated, as its information sets are not known; choose "
+                f"group there, and enumerated only in {able}."
             )
         own = pools.get(game, pools.get("others")) if isinstance(pools, Mapping) else pools
         compared = game in values["ablation_games"] and own in values["ablation_pools"]
         if compared and {"unbiased"} & set(values["ablation_presets"]):
             raise InputError(
-                f"The ablation compares arms in {game} on the pools of the main run ({own}), and only the arm may "
+                f"The ablation compares arms in {game} on the pools of the main run ({own}); only the arm may "
                 f"differ: set the baseline of {game} to group, or leave {own} out of ablation_pools."
             )
 

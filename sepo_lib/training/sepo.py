@@ -53,8 +53,8 @@ _LOGGED = ("payoff", "exploit", "collusion", "externality", "objective", "parse_
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and if
-    the baseline `enumerated` lacks `answers_per_set` or the game known information sets.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and
+    if the baseline `enumerated` lacks `answers_per_set` or the game known information sets.
     """
 
     game: Game
