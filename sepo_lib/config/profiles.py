@@ -324,8 +324,8 @@ def _enumerable(values: Mapping[str, Any]) -> None:
         compared = game in values["ablation_games"] and own in values["ablation_pools"]
         if compared and {"unbiased"} & set(values["ablation_presets"]):
             raise InputError(
-                f"The ablation compares arms in {game} on the pools of the main run ({own}); only the arm may "
-                f"differ: set the baseline of {game} to group, or leave {own} out of ablation_pools."
+                f"The ablation compares arms in {game} on the pools of the main run ({own}); only the arm "
+                f"may differ: set the baseline of {game} to group, or leave {own} out of ablation_pools."
             )
 
 

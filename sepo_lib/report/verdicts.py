@@ -24,6 +24,7 @@ class Tables:
     ablation: pd.DataFrame
     exploitability: pd.DataFrame
     estimators: pd.DataFrame
+    exploiters: pd.DataFrame
 
 
 def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:

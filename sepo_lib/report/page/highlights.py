@@ -62,7 +62,7 @@ def _name(configuration: str) -> str:
 
 def _estimators(decided: pd.DataFrame) -> str | None:
     """Which of the paper's settings of the estimator costs most: from the verdicts on E1 to E5."""
-    rows = decided[decided["claim"].str.fullmatch(r"E\d+") & (decided["verdict"] != NOT_RUN)]
+    rows = decided[decided["claim"].str.fullmatch(r"E[1-5]") & (decided["verdict"] != NOT_RUN)]
     rows = rows.dropna(subset=["measured"]).sort_values("measured", ascending=False, kind="stable")
     if rows.empty:
         return None
