@@ -107,6 +107,8 @@ class Settings:
     compare_with: tuple[str, ...]
     sepo_steps: PerKey[int]
     rollouts_per_opponent: PerKey[int]
+    baseline: PerKey[str]
+    answers_per_set: int
     sepo_learning_rate: PerKey[float]
     learning_rate_floor: PerKey[float]
     kl_beta: PerKey[float]
@@ -134,11 +136,14 @@ class Settings:
     exploiter_refresh: int
     exploiter_samples: int
     exploiters: tuple[str, ...]
+    exploiter_baselines: tuple[str, ...]
     exploiter_game: str
     exploiter_steps: int
     exploiter_rollouts: int
     exploiter_kl_beta: float
+    exploiter_learning_rate: float
     exploiter_learning_rate_floor: float
+    exploiter_last_samples: int
 
     # Ablation
     ablation_games: tuple[str, ...]

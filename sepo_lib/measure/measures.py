@@ -62,8 +62,8 @@ def of_batch(by_game: Mapping[Game, Sequence[Episode]]) -> tuple[dict[str, float
     """What the log of training holds of the episodes of a batch, and notes on low parse rates.
 
     The terms of J, J with the training weights, the parse rate, `payoff_spread`, and `margin/<opponent>`: an
-    exploiter's mean margin (points per round). With several games their names are <name>/<game>; `objective` and `parse_rate`
-    are also there without a game, as means over games.
+    exploiter's mean margin (points per round). With several games their names are <name>/<game>; `objective`
+    and `parse_rate` are also there without a game, as means over games.
     """
     logged: dict[str, float] = {}
     notes = []

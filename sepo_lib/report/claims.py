@@ -1,4 +1,4 @@
-"""The paper's claims C1..C6 and the kit's own C1b, E1..E5 and E7, each decided by a rule for each recipe.
+"""The paper's claims C1..C6 and the kit's own C1b and E1..E9, each decided by a rule for each recipe.
 
 A rule is a function of the tables of one profile and model (`paper_claims`, `estimator_claims`). Its
 docstring *is* the rule. The verdict follows from confidence intervals alone:
@@ -11,7 +11,9 @@ docstring *is* the rule. The verdict follows from confidence intervals alone:
 Recipes of C1 to C4: `published` is the paper's (arm per_rollout), `authors_current` is that of the authors'
 current code (arm credited), and `unbiased` is the kit's (arm credited). These claims read the rows of the
 reported step on the paper's pools. C5 and C6 compare arms that differ in nothing else. E1 to E5 are about the
-estimators alone (`estimators.csv`, no model); their intervals are over simulated batches. E7 compares arms.
+estimators alone (`estimators.csv`, no model); their intervals are over simulated batches. E6 is about
+training against a best response, E7 about the arms in all games, E8 about what carries over between games,
+and E9 about a result of the authors.
 
 Not every rule was written before any run: `revisions.REVISIONS` dates each change and says which results had
 been seen. The version of a rule is the number of its entries there. A run's manifest keeps the versions used.
@@ -27,6 +29,7 @@ from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 from sepo_lib.report import (
+    equilibrium_claim,
     estimator_claims,
     headline_claim,
     paper_claims,
@@ -107,6 +110,12 @@ RULES: dict[str, Rule] = {
         "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
+    "E6": Rule(
+        "With enumerated advantages against a best response, the language model's NashConv in Kuhn poker is "
+        "at most 0.02 chips on every seed.",
+        equilibrium_claim.equilibrium_is_reached,
+        ("exploiters",),
+    ),
     "E7": Rule(
         "A penalty that is charged to the episodes that cause it makes the policy safer.",
         headline_claim.credited_penalty_makes_safer,
@@ -141,6 +150,9 @@ NEEDS = {
     ).split(),
     "replication": "profile model share stage preset seed safety".split(),
     "transfer": "profile model trained_on game preset seed safety".split(),
+    "exploiters": (
+        "profile model exploiter baseline stage seed step nashconv nashconv_low nashconv_high"
+    ).split(),
 }
 
 
@@ -168,6 +180,8 @@ def decide(
         "estimators": pd.DataFrame() if estimators is None else estimators,
     }
     tables |= {name: studies.get(name, pd.DataFrame()) for name in NEEDS if name not in tables}
+    if len(older := tables["exploiters"]) and "baseline" not in older:
+        tables["exploiters"] = older.assign(baseline="group")
     cut = {}
     for name, table in tables.items():
         if table.empty:

@@ -30,6 +30,7 @@ from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
     equal_job,
+    exploiter_arguments,
     game_of,
     labels_of,
     lora_arguments,
@@ -239,30 +240,28 @@ def gradient_jobs(settings: Settings) -> list[Job]:
 
 
 def exploiter_jobs(settings: Settings) -> list[Job]:
-    """SEPO in `exploiter_game` against each exploiter of `exploiters`, all else the same.
+    """SEPO in `exploiter_game` against each exploiter of `exploiters`, with each of `exploiter_baselines`.
 
-    The column `exploiter` of their rows names it. Only `exploiters.csv` holds these rows.
+    The columns `exploiter` and `baseline` of their rows name them. Only `exploiters.csv` holds these rows.
     """
     game = settings.exploiter_game
     if game not in settings.games:
         return []
-    starts = variation_starts(settings)
     recipes = [
         replace(
             _main_recipe(settings, game, "unbiased", "credited"),
             steps=settings.exploiter_steps,
-            name=f"exploiter/{exploiter}",
+            name=f"exploiter/{exploiter}-{baseline}",
             exploiter=exploiter,
-            train={
-                "rollouts_per_opponent": settings.exploiter_rollouts,
-                "kl_beta": settings.exploiter_kl_beta,
-                "learning_rate_floor": settings.exploiter_learning_rate_floor,
-            },
-            labels={"exploiter": exploiter},
+            baseline=baseline,
+            train=exploiter_arguments(settings, baseline),
+            labels={"exploiter": exploiter, "baseline": baseline},
+            last_samples=settings.exploiter_last_samples,
         )
         for exploiter in settings.exploiters
+        for baseline in settings.exploiter_baselines
     ]
-    return [sepo_job(settings, recipe, start) for recipe in recipes for start in starts]
+    return [sepo_job(settings, recipe, start) for recipe in recipes for start in variation_starts(settings)]
 
 
 def sweep_jobs(settings: Settings) -> list[Job]:
@@ -457,6 +456,7 @@ def _main_recipe(settings: Settings, game: str, preset: str, arm: str) -> Recipe
         arm,
         settings.of("sepo_steps", game),
         exploiter=exploiter,
+        baseline=settings.of("baseline", game) if (preset, arm) == ("unbiased", "credited") else "group",
         labels={} if exploiter == "pool" else {"exploiter": exploiter},
     )
 
@@ -471,7 +471,8 @@ def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]
 def _ablation_recipe(settings: Settings, game: str, pools: str, preset: str, arm: str) -> Recipe:
     steps, size = _ablation_size(settings, game, pools)
     recipe = _main_recipe(settings, game, preset, arm)
-    return replace(recipe, pools=pools, steps=steps, train={"rollouts_per_opponent": size})
+    train: dict[str, Any] = {"rollouts_per_opponent": size}
+    return replace(recipe, pools=pools, steps=steps, baseline="group", train=train)
 
 
 def _sft_examples(settings: Settings) -> tuple[dict[str, Any], int]:

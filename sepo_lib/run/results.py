@@ -17,7 +17,7 @@ from sepo_lib.run.job_arguments import game_of
 HEADERS = {
     "behaviour": (*KEYS, "kind", "situation", "action", "value", "decisions"),
     "ablation": (*KEYS, "kind"),
-    "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
+    "exploiters": ("profile", "model", "exploiter", "baseline", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
 }
 
@@ -120,9 +120,10 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
 def exploiter_table(settings: Settings) -> pd.DataFrame:
     """`exploiters.csv`: exploitability through training against each exploiter (`exploiter_jobs`).
 
-    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter.
-    Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
-    nashconv_high, nashconv_constrained, exploitability.
+    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter and
+    baseline. Columns: profile, model, exploiter, baseline, stage, seed, step, those of exploitability.csv
+    (such as pool_advantage and nashconv), payoff, and answers and seconds: the answers that were sampled and
+    the time that training took until then.
     """
     done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.run, job)]
     trained = collect(settings, done, "exploitability")
@@ -130,11 +131,11 @@ def exploiter_table(settings: Settings) -> pd.DataFrame:
         return empty("exploiters")
     begun = collect(settings, recipes.sft_jobs(settings), "exploitability")
     begun = on_own_pools(settings, begun).assign(step=0)
-    starts = [
-        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
-        for exploiter, rows in trained.groupby("exploiter", sort=False)
-    ]
     columns = list(HEADERS["exploiters"])
+    starts = [
+        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter, baseline=baseline)
+        for (exploiter, baseline), rows in trained.groupby(["exploiter", "baseline"], sort=False)
+    ]
     measured = [column for column in trained if column not in (*KEYS, *columns)]
     return pd.concat([*starts, trained], ignore_index=True)[columns + measured]
 
@@ -209,20 +210,22 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
-    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+    """NashConv after the last step, and minus that of SFT, by exploiter and baseline (`exploiter_table`).
 
-    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (after the
-    last step) and of change (paired). An exploiter with one seed is left out.
+    Columns: exploiter, baseline (`group` in older tables), seeds, nashconv_sft (mean), then mean, low and
+    high over seeds of nashconv (after the last step) and of change (paired). One seed alone is left out.
     """
     rows = []
-    for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
+    table = table if "baseline" in table else table.assign(baseline="group")
+    for kind, group in table.groupby(["exploiter", "baseline"], sort=False) if len(table) else ():
         last = group[group["step"] == group["step"].max()].set_index("seed")
         first = group[group["stage"] == "sft"].set_index("seed")
         if len(last) > 1:
             after = statistics.interval(last["nashconv"], statistics.bounds("nashconv"))
             difference = statistics.paired(last["nashconv"], first["nashconv"])
             rows.append(
-                {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                dict(zip(("exploiter", "baseline"), kind, strict=True))
+                | {"seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
                 | {f"nashconv_{end}": value for end, value in after._asdict().items()}
                 | {f"change_{end}": value for end, value in difference._asdict().items()}
             )

@@ -115,6 +115,7 @@ REVISIONS: dict[str, list[Revision]] = {
         PLAIN,
     ],
     **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
+    "E6": [Revision("2026-11-27", "Written.", BEFORE)],
     "E7": [
         Revision(
             "2026-11-27",

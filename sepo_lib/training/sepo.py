@@ -24,8 +24,7 @@ What differs from GRPO as TRL runs it:
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sepo_lib.config import tracking
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
-from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
+from sepo_lib.measure import best_response, enumerated, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
@@ -45,7 +44,7 @@ from sepo_lib.play import rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.row_loss import RowLoss
-from sepo_lib.play.engines.rows import Row, share_of, to_tensors
+from sepo_lib.play.engines.rows import merge_rows, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
 from sepo_lib.pretrained import adapters
 from sepo_lib.training.sft import StepLogger, trainer_options
@@ -63,8 +62,8 @@ class Batch(NamedTuple):
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, and
-    if a run on several games has what fits one game only.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, if a
+    run on several games has what fits one game only, and as `enumerated.check` does.
     """
 
     game: Game
@@ -103,19 +102,26 @@ class SEPOConfig:
     """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
+    answers_per_set: int | None = None
+    """Answers at every information set in a step, for an estimator with the baseline `enumerated`."""
     gradient_checkpointing: str = "auto"
     """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
     also: tuple[Batch, ...] = ()
     """What every step plays in further games; all games weigh the same in the loss."""
 
     def __post_init__(self) -> None:
-        if self.also and (self.exploiter or self.penalty_weights):
-            raise ValueError("exploiter and penalty_weights fit one game; leave them out with several games.")
+        enumerates = self.estimator.baseline == "enumerated"
+        if self.also and (self.exploiter or self.penalty_weights or enumerates):
+            raise ValueError(
+                "exploiter, penalty_weights and an enumerated baseline fit one game; leave them out with several."
+            )
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
             raise ValueError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
                 f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
             )
+        if enumerates:
+            enumerated.check(self.game, self.answers_per_set)
 
 
 def train(
@@ -197,40 +203,62 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         seed = seeds.derive(config.seed, "step", step)
         began = time.perf_counter()
         self.model.eval()
-        # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
+        # 1. Play episodes or, with the baseline `enumerated`, ask at every information set.
+        # 2. Credit: one advantage per decision.
+        enumerates = config.estimator.baseline == "enumerated"
+        assigned, logged, notes = self._ask(step, seed) if enumerates else self._play(step, seed)
+        self.policy.engine.release_memory()
+        self.model.train()
+        played = time.perf_counter()
+        # 3. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
+        rows = merge_rows(self.last_episodes, assigned.advantages, assigned.weights)
+        rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
+        # 4. Split: every process takes an equal share, which divides into micro-batches.
+        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
+        decisions = sum(row.count for row in rows)  # of all processes
+        batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
+        # 5. Reference: log-probabilities under the SFT model, for the KL term.
+        if self.beta != 0.0:
+            batch["ref_per_token_logps"] = self.reference_logps(batch, config.micro_batches)
+        if config.estimator.arm == "reward_only":
+            # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
+            constant = self._assign(config.estimator.with_(arm="constant"))
+            metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
+        # 6. Log: columns of training.parquet (docs/results.md).
+        logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(len(rows))}
+        logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))
+        logged |= {"play_seconds": played - began, "reference_seconds": time.perf_counter() - played}
+        for name, value in logged.items():
+            metrics[name].append(value)
+        for note in notes:
+            print(f"step {step + 1}: {note}", flush=True)
+        return batch
+
+    def _play(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float], list[str]]:
+        """G episodes against every opponent of all games: those of the pools, or the best response.
+
+        Returns their credit, what is logged of them, and notes.
+        """
+        config, plans = self.config, []
         replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
-        # 2. Play: G episodes against every opponent, of all games together.
-        plans = []
         batches = (Batch(config.game, config.pools, config.rollouts_per_opponent), *config.also)
         for game, pools, size in batches:
             plans += rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, size), seed, replacements)
         self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
         self.by_game = {b.game: [e for e in self.last_episodes if e.game == b.game.name] for b in batches}
-        self.policy.engine.release_memory()
-        self.model.train()
-        played = time.perf_counter()
-        # 3. Credit: one advantage per decision.
-        assigned = self._assign(config.estimator)
-        # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
-        rows = merge_rows(self.last_episodes, assigned.advantages)
-        rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
-        # 5. Split: every process takes an equal share, which divides into micro-batches.
-        share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
-        decisions = sum(row.count for row in rows)  # of all processes
-        batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
-        # 6. Reference: log-probabilities under the SFT model, for the KL term.
-        if self.beta != 0.0:
-            batch["ref_per_token_logps"] = self.reference_logps(batch, config.micro_batches)
-        if config.exploiter:
-            metrics["nashconv"].append(config.exploiter.nashconv)
-        if config.estimator.arm == "reward_only":
-            # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
-            constant = self._assign(config.estimator.with_(arm="constant"))
-            metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
-        self._log_measures(assigned, len(rows))
-        metrics["play_seconds"].append(played - began)
-        metrics["reference_seconds"].append(time.perf_counter() - played)
-        return batch
+        logged, notes = measures.of_batch(self.by_game)
+        logged |= {"nashconv": config.exploiter.nashconv} if config.exploiter else {}
+        return self._assign(config.estimator), logged, notes
+
+    def _ask(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float], list[str]]:
+        """Answers at every information set, with enumerated advantages (`measure/enumerated.py`)."""
+        config, exploiter = self.config, self.config.exploiter
+        asked = enumerated.ask(self.policy, config.game, config.answers_per_set, seed)
+        self.last_episodes = asked.episodes
+        met = exploiter.opponents(self.policy, step, seed, asked.strategy) if exploiter else None
+        assigned, logged = asked.credit(config.estimator, config.pools, config.penalty_weights, met)
+        note = measures.parse_note(logged["parse_rate"], logged.pop("option_log10_mass"))
+        return assigned, logged, [note] if note else []
 
     def _assign(self, estimator: credit.Estimator) -> credit.Credit:
         """The credit of the latest batch by game, with exploiters' mean margins enumerated if possible."""
@@ -242,50 +270,13 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
                 means = kuhn_strategy.mean_margins(game, episodes[0].pools, episodes)
             found.append(credit.assign(episodes, game, estimator, self.config.penalty_weights, means))
         advantages = [advantage for one in found for advantage in one.advantages]
-        return credit.Credit(advantages, float(np.mean([one.frac_reward_zero_std for one in found])))
-
-    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.parquet (docs/results.md)."""
-        logged, notes = measures.of_batch(self.by_game)
-        logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(rows)}
-        logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))
-        for name, value in logged.items():
-            self._metrics["train"][name].append(value)
-        for note in notes:
-            print(f"step {self.state.global_step + 1}: {note}", flush=True)
-
-
-def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
-    """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
-
-    A decision has weight 1. If the episodes are of several games, a decision in one of them weighs the mean
-    number of decisions of the games divided by that of this game, so that all games weigh the same.
-
-    An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a
-    row for every b (`Options.score`). Raises ValueError if there is no decision.
-    """
-    sums: dict[tuple, list] = {}
-    decisions = Counter(episode.game for episode in episodes for _ in episode.decisions)
-
-    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: float) -> None:
-        cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
-        cell[0] += advantage
-        cell[1] += count
-
-    for episode, advantage_D in zip(episodes, advantages, strict=True):
-        every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
-        weight = decisions.total() / len(decisions) / (decisions[episode.game] or 1)
-        for decision, advantage in zip(episode.decisions, every, strict=True):
-            advantage *= weight
-            add(decision.prompt_ids, decision.completion_ids, advantage, weight)
-            if decision.options and advantage:
-                factors = advantage * decision.options.score(decision.action)
-                for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
-                    add(decision.prompt_ids, answer, factor, 0)
-    if not sums:
-        raise ValueError("The batch holds no decision, so there is nothing to train on.")
-    return [Row(*row, total, count) for row, (total, count) in sums.items()]
+        zero_std = float(np.mean([one.frac_reward_zero_std for one in found]))
+        if len(self.by_game) == 1:
+            return credit.Credit(advantages, zero_std)
+        decisions_E = [[len(e.decisions) for e in episodes] for episodes in self.by_game.values()]
+        mean = np.mean([sum(counts) for counts in decisions_E])  # all games weigh the same
+        weights = [float(mean / sum(counts)) for counts in decisions_E for _ in counts]
+        return credit.Credit(advantages, zero_std, weights)
 
 
 class _Evaluations(TrainerCallback):

@@ -75,6 +75,8 @@ class SEPOJob(PolicyJob):
     preset: str
     arm: str
     """The arm in the place of the preset's own."""
+    baseline: str | None = None
+    """The baseline in the place of the preset's own."""
     train: dict
     """Fields of `sepo_lib.training.sepo.SEPOConfig`."""
     train_weights: list | None = None
@@ -83,6 +85,8 @@ class SEPOJob(PolicyJob):
     """Arguments of `BestResponse`; None: the exploiter pool."""
     also: list | None = None
     """Fields of `sepo.Batch` of further games, each by the name of the game: every step plays all games."""
+    last_samples: int | None = None
+    """Answers at every information set after the last step; None: as many as at the other checkpoints."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

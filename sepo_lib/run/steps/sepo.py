@@ -1,5 +1,6 @@
 """The job of SEPO training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
 
     def evaluate(step: int) -> dict[str, float]:
         model.eval()
+        at = _after_the_last_step(job) if step == job.train["steps"] else job
         measured = {}
         for game, pools in played.items():
-            found = records.evaluate(policy, job, game, pools, folder, f"{step:05d}", step)
+            found = records.evaluate(policy, at, game, pools, folder, f"{step:05d}", step)
             measured |= {f"{name}/{game}" if also else name: value for name, value in found.items()}
         model.train()
         return measured
@@ -52,7 +54,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     config = sepo.SEPOConfig(
         game=games.get(job.game, job.weights.get(job.game)),
         pools=job.pools,
-        estimator=credit.preset(job.preset, job.arm),
+        estimator=credit.preset(job.preset, job.arm).with_(baseline=job.baseline or "group"),
         temperature=job.sampling["temperature"],
         max_new_tokens=job.sampling["max_new_tokens"],
         penalty_weights=games.Weights(*job.train_weights) if job.train_weights else None,
@@ -75,6 +77,13 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     log = records.log(rows, labels | weight_columns(None if also else job.weights.get(job.game)))
     job_tables.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
+
+
+def _after_the_last_step(job: SEPOJob) -> SEPOJob:
+    """The job with `last_samples` in its evaluation."""
+    reading = job.evaluation["reading"]
+    samples = job.last_samples or reading["samples"]
+    return replace(job, evaluation=job.evaluation | {"reading": reading | {"samples": samples}})
 
 
 def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
