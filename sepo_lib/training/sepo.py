@@ -113,7 +113,7 @@ class SEPOConfig:
         enumerates = self.estimator.baseline == "enumerated"
         if self.also and (self.exploiter or self.penalty_weights or enumerates):
             raise ValueError(
-                "exploiter, penalty_weights and an enumerated baseline fit one game; leave them out with several."
+                "exploiter, penalty_weights and an enumerated baseline fit one game; leave them out."
             )
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
             raise ValueError(

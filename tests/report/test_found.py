@@ -171,6 +171,7 @@ TABLES_04 = {
     "exploitability": pd.DataFrame([*kuhn("sft", 0.25, 0.25), *kuhn("sepo", 0.5, 0.5)]),
     "optima": OPTIMA,
     "evaluation": evaluated(ipd=(1.0, 2.0)),
+    "transfer": NONE,
 }
 
 
