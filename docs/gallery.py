@@ -131,8 +131,9 @@ def _call(entry) -> str:
     """The call for an entry of the gallery that reads a table of a run."""
     tables = {run: gallery.table_of(run, entry) for run in RUNS}
     profile = next((run for run, table in tables.items() if len(table)), RUNS[0])
-    played = ordered_games(tables[profile]) if len(tables[profile]) else list(games.GAMES)
-    options = {"game": played[0]} if "game" in entry.split else {}
+    options = {}
+    if "game" in entry.split:
+        options["game"] = (ordered_games(tables[profile]) if len(tables[profile]) else list(games.GAMES))[0]
     arguments = [f'paths.read_table("{profile}", "{entry.reads}")']
     arguments += ["authors.load()"] if entry.also else []
     arguments += [f'{key}="{value}"' for key, value in options.items()]

@@ -71,12 +71,6 @@ def left(view: View) -> Items:
     return tuple(units - d for units, d in zip(view.facts["pool"], view.theirs[-1], strict=True))
 
 
-def worth(view: View, units: Items) -> float:
-    """What `units` are worth to the player, as a share of the value of the whole pool."""
-    own, every = (sum(map(mul, items, view.facts["values"])) for items in (units, view.facts["pool"]))
-    return own / every
-
-
 # The paper puts `fair` in two pools, train and collusive.
 _FAIR = stateless(lambda view, rng: half(view.facts["pool"]), "Half of each item, rounded down.")
 PAPER = {
@@ -215,10 +209,12 @@ class Deal(Game):
 
     def observe(self, view: View) -> tuple:
         """The share of the value that the other player's last demand left, to the nearest quarter."""
-        return (round(4 * worth(view, left(view))) / 4,) if view.theirs else ()
+        shares = self.quantities(view, left(view)).values() if view.theirs else ()
+        return tuple(round(4 * share) / 4 for share in shares)
 
     def quantities(self, view: View, action: Items) -> dict[str, float]:
-        return {"demand (share of the value)": worth(view, action)}
+        own, every = (sum(map(mul, units, view.facts["values"])) for units in (action, view.facts["pool"]))
+        return {"demand (share of the value)": own / every}
 
     def spell(self, action: Action) -> str:
         """The demand as "[books, hats, balls]" in units."""

@@ -31,7 +31,7 @@ from sepo_lib.method.records import Episode
 
 COLUMNS = (*KEYS, "kind", "situation", "action", "value", "decisions")
 ROLLOUTS = 48  # episodes against each opponent that are played again, at most
-COMPARED = 600  # decisions compared with the strategies; the rollouts that hold them are compared whole
+COMPARED = 400  # decisions compared with the strategies; the rollouts that hold them are compared whole
 FIRST = "first round"
 Seen = Sequence[tuple[View, Action]]  # the decisions of an episode
 

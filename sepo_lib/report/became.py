@@ -53,9 +53,10 @@ def became(table: pd.DataFrame, preset: str) -> list[Became]:
     for game in figures.ordered_games(rows):
         own = rows[rows["game"] == game]
         strategies = agreement.merged(own)
+        looks = figures.looks_of(own["configuration"])
         near = {
             stage: agreement.nearest(strategies[strategies["configuration"] == stage])[:NAMED]
-            for stage in (looks := figures.looks_of(own["configuration"]))
+            for stage in looks
         }
         nearest = {looks[stage].label: named for stage, named in near.items()}
         last = near.get(preset, [None])[0]

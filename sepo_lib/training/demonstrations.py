@@ -68,8 +68,7 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
         raise ValueError(f"At least one example is needed, not {examples}.")
     domain, strategies, others = games_.get(game), mixture(game, kind), opponents(game)
     names, shares = list(strategies), np.array([share for share, _ in strategies.values()])
-    rows: list[dict] = []
-    number = 0
+    rows, number = [], 0
     while len(rows) < examples:
         path = ("demonstrations", kind, game, number)
         draw = generator(seed, *path, "draw")

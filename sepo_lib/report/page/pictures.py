@@ -16,7 +16,8 @@ OUTCOME = "Outcome of training"
 NO_MODEL = "Studies without a language model"
 #: Table -> the group of the figures that are drawn from it, in the order of the page.
 GROUPS = {
-    **dict.fromkeys(("evaluation", "crossplay", "exploitability", "strategies", "weights"), OUTCOME),
+    **dict.fromkeys(("evaluation", "behaviour", "crossplay", "exploitability"), OUTCOME),
+    **dict.fromkeys(("strategies", "weights"), OUTCOME),
     "training": "Course of training",
     **dict.fromkeys(
         ("ablation", "switches", "exploiters", "sweep"), "Effect of the penalty and the switches"
