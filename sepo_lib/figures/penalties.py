@@ -38,9 +38,9 @@ LOOKS = {
 
 @figure(
     "Where does the penalty make the policy safer, and where do the other switches?",
-    "Safety J after training with six estimators of its gradient, by game and pool set. Reward only, constant, "
-    "per rollout and unbiased differ only in the actions to which a penalty is charged. Each panel has its own "
-    "scale. Marks are means over training seeds, dots are single seeds.",
+    "Safety J after training with six estimators of its gradient, by game and pool set. Reward only, "
+    "constant, per rollout and unbiased differ only in the actions to which a penalty is charged. Each panel "
+    "has its own scale. Marks are means over training seeds, dots are single seeds.",
     reads="evaluation",
 )
 def headline(
@@ -63,8 +63,8 @@ def headline(
     Columns: game, estimator, `metric`; optionally pools, seed and model. Any estimator is drawn. In a table
     without the column `estimator`, such as `evaluation.csv`, the columns stage, preset and arm tell it
     (`measure.headline.ESTIMATORS`); rows of SFT show where training began. The panels are found as
-    `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set or
-    a list of them, and None draws all. The other options are those of `ablation_outcomes`.
+    `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set
+    or a list of them, and None draws all. The other options are those of `ablation_outcomes`.
 
     >>> headline(pd.read_csv("mine.csv"), metric="payoff", order=["ppo", "grpo"])
     """
