@@ -96,6 +96,6 @@ def _named(evaluation: pd.DataFrame) -> pd.DataFrame:
     keys = zip(table["stage"], table["preset"], table["arm"], strict=True)
     named = [START if key[0] == "sft" else names.get(key) for key in keys]
     table = table.assign(estimator=named).dropna(subset="estimator")
-    if set(table["estimator"]) <= {START}:
-        raise NothingToDraw("The table has no row of a trained estimator.")
+    if table["estimator"].drop_duplicates().ne(START).sum() < 2:
+        raise NothingToDraw("The table has fewer than two trained estimators to compare.")
     return table

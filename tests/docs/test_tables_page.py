@@ -5,6 +5,8 @@ import re
 import pages
 import pytest
 
+from sepo_lib.config import paths
+
 RESULTS = pages.REPOSITORY / "data" / "results"
 FILES = sorted(file for file in RESULTS.rglob("*") if file.suffix in (".csv", ".parquet"))
 COMMITTED = [file for file in FILES if file.parent.name in ("laptop", "study", "smollm2", "bench", "results")]
@@ -16,11 +18,14 @@ def test_every_column_of_a_committed_table_is_described(file):
 
 
 def test_every_described_column_is_written():
+    """A table of `paths.TABLES` may have its first committed file with the next run."""
     there: dict[str, set[str]] = {}
     for file in COMMITTED:
         there.setdefault(file.name, set()).update(pages.columns(file))
     in_code = set(pages.constants())
     for table, (own, uses) in pages.described().items():
+        if table.partition(".")[0] in paths.TABLES and table not in there:
+            continue
         assert table in there, f"{table} is described and committed nowhere"
         for column in (*own, *uses):
             if column.endswith(".csv"):
