@@ -76,8 +76,12 @@ def headline(
     looks = looks_of(
         rows["estimator"], known=LOOKS, order=order, palette=palette, labels=labels, name="estimator"
     )
-    size = Size(height, aspect, col_wrap, width, default=dots.LINE * 1.6 * len(looks) + 0.75)
-    drawn = panels(ordered_places(rows), ax=ax, size=size, name="game and pools")
+    places, size = ordered_places(rows), Size(height, aspect, col_wrap, width)
+    high, wide = size.panel(size.columns(len(places)))
+    texts = [*places, axis_label(metric)]
+    lines = [wrapped(text, high * wide - 0.25).count("\n") + 1 for text in texts]
+    size.default = 0.14 * (max(lines[:-1]) + lines[-1]) + dots.LINE * 1.6 * len(looks) + 0.3
+    drawn = panels(places, ax=ax, size=size, name="game and pools")
     for place, panel in drawn.axes.items():
         for y, (name, look) in enumerate(looks.items()):
             own = rows[(rows["place"] == place) & (rows["estimator"] == name)]
