@@ -38,9 +38,9 @@ LOOKS = {
 
 @figure(
     "Where does the penalty make the policy safer, and where do the other switches?",
-    "Safety J after training with six estimators of its gradient, by game and pool set. Reward only, constant, "
-    "per rollout and unbiased differ only in the actions to which a penalty is charged. Each panel has its own "
-    "scale. Marks are means over training seeds, dots are single seeds.",
+    "Safety J after training with six estimators of its gradient, by game and pool set. Reward only, "
+    "constant, per rollout and unbiased differ only in the actions to which a penalty is charged. Each panel "
+    "has its own scale. Marks are means over training seeds, dots are single seeds.",
     reads="evaluation",
 )
 def headline(
@@ -63,8 +63,8 @@ def headline(
     Columns: game, estimator, `metric`; optionally pools, seed and model. Any estimator is drawn. In a table
     without the column `estimator`, such as `evaluation.csv`, the columns stage, preset and arm tell it
     (`measure.headline.ESTIMATORS`); rows of SFT show where training began. The panels are found as
-    `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set or
-    a list of them, and None draws all. The other options are those of `ablation_outcomes`.
+    `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set
+    or a list of them, and None draws all. The other options are those of `ablation_outcomes`.
 
     >>> headline(pd.read_csv("mine.csv"), metric="payoff", order=["ppo", "grpo"])
     """
@@ -76,8 +76,12 @@ def headline(
     looks = looks_of(
         rows["estimator"], known=LOOKS, order=order, palette=palette, labels=labels, name="estimator"
     )
-    size = Size(height, aspect, col_wrap, width, default=dots.LINE * 1.6 * len(looks) + 0.75)
-    drawn = panels(ordered_places(rows), ax=ax, size=size, name="game and pools")
+    places, size = ordered_places(rows), Size(height, aspect, col_wrap, width)
+    high, wide = size.panel(size.columns(len(places)))
+    texts = [*places, axis_label(metric)]
+    lines = [wrapped(text, high * wide - 0.25).count("\n") + 1 for text in texts]
+    size.default = 0.14 * (max(lines[:-1]) + lines[-1]) + dots.LINE * 1.6 * len(looks) + 0.3
+    drawn = panels(places, ax=ax, size=size, name="game and pools")
     for place, panel in drawn.axes.items():
         for y, (name, look) in enumerate(looks.items()):
             own = rows[(rows["place"] == place) & (rows["estimator"] == name)]
@@ -96,6 +100,6 @@ def _named(evaluation: pd.DataFrame) -> pd.DataFrame:
     keys = zip(table["stage"], table["preset"], table["arm"], strict=True)
     named = [START if key[0] == "sft" else names.get(key) for key in keys]
     table = table.assign(estimator=named).dropna(subset="estimator")
-    if set(table["estimator"]) <= {START}:
-        raise NothingToDraw("The table has no row of a trained estimator.")
+    if table["estimator"].drop_duplicates().ne(START).sum() < 2:
+        raise NothingToDraw("The table has fewer than two trained estimators to compare.")
     return table

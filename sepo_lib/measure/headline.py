@@ -1,16 +1,11 @@
-"""The headline table: six estimators of the gradient in every game and pool set, with the same steps and seeds.
+"""The headline table: six estimators of the gradient, in every game and pool set that a run trains.
 
-Four of them are the arms under the switches of the preset `unbiased`. They differ only in the actions to which
-a penalty is charged:
-
-    reward_only       no penalty                       unbiased      each episode's own (the arm `credited`)
-    constant          the mean penalty of the group
-    per_rollout       the penalty of each rollout
-
-The other two are recipes as they were published: `authors_current` and `published`.
+Four of them have the switches of the preset `unbiased` and differ only in the actions to which a penalty is
+charged: the arms `reward_only`, `constant`, `per_rollout` and `credited`, which is `unbiased` itself. The
+other two are `authors_current` and `published`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -71,8 +66,8 @@ def rows(evaluation: pd.DataFrame, exploitability: pd.DataFrame | None = None) -
     return table.assign(train_externality=rate).reset_index(drop=True)
 
 
-def table(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """`headline.csv`, from `rows`: one row per game, pool set, estimator and metric, with the columns COLUMNS.
+def table(by_seed: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """`headline.csv`, from `rows`: one row per game, pool set, estimator and metric.
 
     `mean` has an interval over seeds (`statistics.spread`). `difference` is the metric minus that of
     `reward_only`, the mean over the `pairs` of equal seeds, with Student's t interval and the p-value of the
@@ -82,7 +77,7 @@ def table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for (game, pools), here in by_seed.groupby(["game", "pools"], sort=False):
-        for metric in METRICS:
+        for metric in metrics:
             values = {
                 name: own.dropna(subset=metric) for (name,), own in statistics.grouped(here, ["estimator"])
             }

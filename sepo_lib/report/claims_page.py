@@ -44,7 +44,7 @@ def text() -> str:
         low_coverage=_low_coverage(simulated),
         power={seeds: statistics.detectable(seeds) for seeds in POWERED},
         study=documents.STUDY,
-        contrasts=headline_page.contrasts(documents.STUDY) if evaluated else [],
+        contrasts=headline_page.contrasts(headline_page.by_seed(documents.STUDY)) if evaluated else [],
     )
 
 

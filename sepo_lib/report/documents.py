@@ -91,7 +91,7 @@ def results(profile: str) -> str:
             *filter(None, map(headline_page.sentence, runs)),
         ],
         safety=_safety(findings.read(profile, "evaluation")),
-        headline=headline_page.safety(headline_page.by_seed(STUDY)) if STUDY in runs else [],
+        headline=_headline(),
     )
 
 
@@ -129,6 +129,12 @@ def earlier() -> str:
         differences=differences,
         nashconvs=findings.nashconvs(findings.read(H200, "exploitability")),
     )
+
+
+def _headline() -> list[dict[str, str]]:
+    """Safety by estimator in the run STUDY; empty without its tables."""
+    made = all(paths.table(STUDY, name).exists() for name in ("evaluation", "exploitability"))
+    return headline_page.safety(headline_page.by_seed(STUDY)) if made else []
 
 
 def _run(profile: str) -> str:

@@ -25,7 +25,7 @@ POOLS = ("conflict", "paper")
 
 def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
     """E7. Measured: safety after training of the arm `credited` minus that of `reward_only`, both with the
-    switches of `unbiased`, paired by seed; one verdict for each game on the conflict pools and on the paper's.
+    switches of `unbiased`, paired by seed; one verdict per game on the conflict pools and on the paper's.
 
     A second difference is that of `credited` and `per_rollout`, which charges the same penalty to other
     episodes. Supported in a game: both intervals lie above zero. Not supported: at least one of them has no

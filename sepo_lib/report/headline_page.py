@@ -62,13 +62,12 @@ def negotiations(rows: pd.DataFrame) -> Rows:
     ]
 
 
-def contrasts(run: str) -> Rows:
+def contrasts(rows: pd.DataFrame) -> Rows:
     """Safety of each estimator minus that of `reward_only`, with p-values (`headline.table`).
 
     A difference that is equal in all seeds (`constant`) is left out: it has no p-value.
     """
-    table = headline.table(by_seed(run))
-    table = table[(table["metric"] == "safety") & table["p"].notna()]
+    table = headline.table(rows, ["safety"]).dropna(subset="p")
     ends = ("difference", "difference_low", "difference_high")
     return [
         {"game": row["game"], "pools": row["pools"], "estimator": row["estimator"], "seeds": row["pairs"]}
@@ -88,7 +87,7 @@ def text(run: str) -> str:
         older=provenance.older(run),
         power=power(rows),
         safety=safety(rows),
-        contrasts=contrasts(run),
+        contrasts=contrasts(rows),
         measures=measures(rows),
         negotiations=negotiations(rows),
         sentence=sentence(run),
@@ -99,8 +98,8 @@ def text(run: str) -> str:
 class Effects:
     """Differences of safety after training by game and pool set, paired by seed.
 
-    `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches of
-    `published`. `horizon`: `published` with its horizon alone as in `unbiased`, minus `published`.
+    `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
+    of `published`. `horizon`: `published` with its horizon alone as in `unbiased`, minus `published`.
     """
 
     penalty: Sequence[Change]
@@ -156,8 +155,8 @@ def power(rows: pd.DataFrame) -> str:
         return "One seed has no interval over seeds, so no difference can be judged."
     return (
         f"With {seeds} seeds a paired test at level 5% finds a difference of "
-        f"{statistics.detectable(seeds):.1f} standard deviations over seeds with probability 80%; smaller ones "
-        "can be missed."
+        f"{statistics.detectable(seeds):.1f} standard deviations over seeds with probability 80%; a smaller "
+        "one can be missed."
     )
 
 

@@ -143,7 +143,9 @@ def test_a_run_with_other_values_than_its_profile_is_a_run_of_its_own(changed, n
 
 
 def test_a_long_name_is_cut_and_still_tells_runs_apart():
-    first, second = (profiles.load("study", games="ipd,kuhn", seeds=range(n), by_hand=False).run for n in (40, 41))
+    first, second = (
+        profiles.load("study", games="ipd,kuhn", seeds=range(n), by_hand=False).run for n in (40, 41)
+    )
     assert first[:-8] == second[:-8] and first != second and len(first) <= profiles.LONGEST_NAME
     assert first.startswith("study-ipd-kuhn-seeds-0-1-2-3-4-5-")
     assert profiles.load("smoke", run="a" * 100 + profiles.OWN_GAME).run

@@ -41,6 +41,7 @@ SWEEP = pd.DataFrame(
         for seed in SEEDS
     ]
 )
+TRAINED = ARMS.rename(columns={"arm": "estimator"})
 ROOM = pd.DataFrame({"game": ["hawk-dove", "stag hunt"], "best_payoff_J": [0.0, 1.0], "best_J": [2.0, 1.0]})
 ESTIMATES = pd.DataFrame(
     [
@@ -67,6 +68,7 @@ TABLES = {
     "ablation_outcomes": (ARMS, 6),
     "penalty_gradient": (ARMS, 2),
     "switch_outcomes": (RECIPES, 6),
+    "headline": (TRAINED, 2),
     "headroom": (ROOM, 1),
     "weight_sensitivity": (WEIGHTS, 2),
     "frontier": (SWEEP, 2),

@@ -276,35 +276,6 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     )
 
 
-def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
-    """Where the penalty adds nothing, the sentence says what the switches do without one."""
-    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    safety = {("unbiased", "credited"): (1.0, 1.5), ("unbiased", "reward_only"): (1.25, 1.25)}
-    safety |= {("published", "reward_only"): (0.25, 0.25), ("published", "per_rollout"): (9.0, 9.0)}
-    rows = [
-        {
-            **KEYS,
-            "pools": "paper",
-            "kind": "outcome",
-            "preset": preset,
-            "arm": arm,
-            "seed": seed,
-            "safety": value,
-            "collusion": 0.5 if arm == "credited" else 0.75,
-        }
-        for (preset, arm), values in safety.items()
-        for seed, value in enumerate(values)
-    ]
-    write("ablation", *rows)
-    (found,) = findings.sentences("study")
-    assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
-    assert found.endswith(
-        "(`reward_only`, `unbiased` minus `published`): Prisoner's dilemma 1.000 (no spread)."
-    )
-    write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
-    assert "without any penalty" not in findings.sentences("study")[0]
-
-
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     rows = [
@@ -335,14 +306,6 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     assert "not trading" not in findings.sentences("study")[0]
     write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])
     assert findings.sentences("study") == []
-
-
-def test_contrasts_are_corrected_for_their_number():
-    """20 contrasts of the committed study: 10 exclude 0 alone, 5 after Holm's correction."""
-    found = findings.contrasts("study")
-    assert len(found) == 20 and {row["credited minus"] for row in found} == {"reward_only", "per_rollout"}
-    assert sum(row["excludes 0"] == "yes" for row in found) == 10
-    assert sum(row["after Holm"] == "yes" for row in found) == 5
 
 
 def test_the_committed_page_on_claims_is_that_of_the_committed_tables():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
-from sepo_lib.report import claims, found
+from sepo_lib.report import claims, found, headline_page
 from sepo_lib.run import results
 
 SFT, BASE = {"stage": "sft"}, {"stage": "base"}
@@ -168,6 +168,7 @@ TABLES_04 = {
     "ablation": pd.DataFrame(
         [*arm("credited", 1.0, 3.0), *arm("reward_only", 2.0, 4.0), *arm("per_rollout", 1.0, 3.5)]
     ),
+    "effects": headline_page.effects(NONE, NONE),
     "exploitability": pd.DataFrame([*kuhn("sft", 0.25, 0.25), *kuhn("sepo", 0.5, 0.5)]),
     "optima": OPTIMA,
     "evaluation": evaluated(ipd=(1.0, 2.0)),
@@ -182,6 +183,17 @@ def test_notebook_04_sums_up_in_five_sentences():
     assert "(`reward_only`), safety of `credited` is lower in Prisoner's dilemma with paper pools" in text
     assert "NashConv is 0.250 (no spread) and 0.500 (no spread)" in text
     assert text.count("\n- ") == 3 and "per_rollout" not in text  # the rest stands in the sections
+
+
+def test_notebook_04_says_what_the_penalty_and_the_switches_do():
+    published = [{**row, "preset": "published"} for row in arm("reward_only", 0.0, 1.0)]
+    ablation = pd.concat([TABLES_04["ablation"], pd.DataFrame(published)])
+    effects = headline_page.effects(ablation, NONE)
+    text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04 | {"effects": effects})
+    assert (
+        "In Prisoner's dilemma with paper pools, no effect of the other switches is seen and the penalty "
+        "lowers J." in " ".join(text.split())
+    )
 
 
 def test_notebook_04_leaves_out_what_the_run_lacks():

@@ -60,9 +60,10 @@ def test_the_study_trains_six_estimators_in_every_game_and_pool_set_with_all_see
         seeds.setdefault((labels["preset"], labels["arm"]), {}).setdefault(place, set()).add(labels["seed"])
     places = {*((game, "paper") for game in games.GAMES), ("ipd", "conflict"), ("kuhn", "conflict")}
     for recipe in headline.ESTIMATORS.values():
-        assert seeds.pop(recipe) == dict.fromkeys(places, set(range(41, 51)))
+        assert seeds.pop(recipe) == {place: set(range(41, 51)) for place in places}
     assert {preset for preset, _ in seeds} == {"published"}
-    assert all(by_place == dict.fromkeys(places, set(range(41, 46))) for by_place in seeds.values())
+    for by_place in seeds.values():
+        assert by_place == {place: set(range(41, 46)) for place in places}
 
 
 def run(job):
