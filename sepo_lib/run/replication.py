@@ -66,8 +66,8 @@ def replication_table(settings: Settings) -> pd.DataFrame:
     """`replication.csv`: the SFT models of the finished jobs, and SEPO from each of them after its last step.
 
     The rows with the share 0 are those of the main run. Columns: those of `evaluation.csv`; share;
-    start_payoff and start_safety, which are u and J of the SFT model; and those of FIRST_BATCH (SEPO only).
-    Without a finished job of `replication_jobs` there are no rows.
+    start_payoff, which is u of the SFT model; and those of FIRST_BATCH (SEPO only). Without a finished job of
+    `replication_jobs` there are no rows.
     """
     done = [job for job in replication_jobs(settings) if finished(settings.run, job)]
     if not done:
@@ -80,13 +80,13 @@ def replication_table(settings: Settings) -> pd.DataFrame:
     played = played[played["seed"].isin(seeds)]
     played["share"] = played["share"].fillna(0.0)
     played = played[(played["stage"] == "sft") | (played["step"] == done[0].steps)]
-    starts = played[played["stage"] == "sft"].set_index(["share", "seed"])[["payoff", "safety"]]
+    starts = played[played["stage"] == "sft"].set_index(["share", "seed"])["payoff"]
     keys = ["share", "preset", "seed"]
     logs = results.collect(settings, [*main, *done], "training")
     logs = logs[logs["step"] == 1].assign(share=lambda rows: rows["share"].fillna(0.0))
-    table = played.join(starts.add_prefix("start_"), on=["share", "seed"])
+    table = played.join(starts.rename("start_payoff"), on=["share", "seed"])
     table = table.merge(logs[[*keys, *FIRST_BATCH]], how="left", on=keys)
-    table.insert(len(table.columns) - 5, "share", table.pop("share"))
+    table.insert(len(table.columns) - 4, "share", table.pop("share"))
     return table.sort_values("share", kind="stable").reset_index(drop=True)
 
 
