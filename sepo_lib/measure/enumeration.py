@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sepo_lib.games.base import Game, View
-from sepo_lib.play.engines import answer_tree
+from sepo_lib.play.engines import scoring
 from sepo_lib.play.policy import LanguageModelPolicy
 
 _NODES = 1024  # most nodes of a batch
@@ -81,7 +81,7 @@ def action_distributions(
 
 def _next(policy: LanguageModelPolicy, prompts: Sequence, nodes: Sequence) -> np.ndarray:
     """The distribution that the policy samples the next token from at each node, shape (N, V)."""
-    logp_NV = answer_tree.following(
+    logp_NV = scoring.following(
         policy.engine.model,
         [prompts[number] for number, _ in nodes],
         [prefix for _, prefix in nodes],

@@ -25,7 +25,7 @@ from sepo_lib.measure import job_tables, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
-from sepo_lib.play.engines import answer_tree, padded
+from sepo_lib.play.engines import padded, scoring
 from sepo_lib.play.engines.prefix_cache import bare
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
 from sepo_lib.pretrained import adapters, gpu
@@ -147,7 +147,7 @@ def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Te
         model.zero_grad()
         prompts, answers = ([ids[number] for number in part.rows] for ids in pairs)
         total_B = torch.tensor([rows[number].advantage for number in part.rows], device=model.device)
-        ((answer_tree.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
+        ((scoring.totals(model, prompts, answers, temperature) * total_B).sum() / group).backward()
         gradient += _as_vector(trained)  # parts are added in float32, also if the model has another format
     model.zero_grad()
     return gradient.cpu()

@@ -89,13 +89,13 @@ def batch():
 
 def test_parts_of_the_rows_have_the_gradient_of_all(batch, monkeypatch):
     model, episodes, by_arm = batch
-    sizes, totals = [], penalty_gradient.answer_tree.totals
+    sizes, totals = [], penalty_gradient.scoring.totals
 
     def counted(model, prompts, answers, temperature):
         sizes.append(len(prompts) * max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)))
         return totals(model, prompts, answers, temperature)
 
-    monkeypatch.setattr(penalty_gradient.answer_tree, "totals", counted)
+    monkeypatch.setattr(penalty_gradient.scoring, "totals", counted)
     whole = penalty_gradient.policy_gradient(model, episodes, by_arm["credited"], 0.8)
     assert len(sizes) == 1 and whole.norm() > 0
     monkeypatch.setattr(penalty_gradient, "ACTIVATIONS", 2**23)

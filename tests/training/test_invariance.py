@@ -37,12 +37,12 @@ def plain_generation(folder, monkeypatch):
 
 
 def plain_forward_passes(folder, monkeypatch):
-    monkeypatch.setattr(row_loss.answer_tree, "reader", lambda model: None)
+    monkeypatch.setattr(row_loss.scoring, "reader", lambda model: None)
     return record_curve.curve(folder)
 
 
 def padded_lines(folder, monkeypatch):
-    monkeypatch.setattr(row_loss.answer_tree, "reader", lambda model: row_loss.padded.logps)
+    monkeypatch.setattr(row_loss.scoring, "reader", lambda model: row_loss.padded.logps)
     return record_curve.curve(folder)
 
 

@@ -192,7 +192,7 @@ def test_the_first_update_follows_the_estimator(played, tmp_path, monkeypatch, a
     plans = rollouts.plan(IPD, "paper", dict.fromkeys(OBJECTIVE_POOLS, 2), seed)
     episodes = rollouts.play(policy, plans)
     given = credit.assign(episodes, IPD, credit.preset("unbiased")).advantages
-    monkeypatch.setattr(penalty_gradient.answer_tree, "supports", lambda model: as_trees)
+    monkeypatch.setattr(answer_tree, "supports", lambda model: as_trees)
     mine = penalty_gradient.policy_gradient(start, episodes, given, 0.8)
     decisions = sum(len(e.decisions) for e in episodes)
     group = max(e.rollout for e in episodes) + 1

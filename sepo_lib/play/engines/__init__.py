@@ -6,11 +6,13 @@ shared_prefix   the default on a CPU: a decode loop that computes nothing twice
 generate        `generate` of transformers, for every architecture that it supports
 vllm            TRL's vLLM backend, on a GPU with vLLM
 probe           whether an engine can serve a model, found by trying it
-answer_tree     log-probabilities of given answers, read as a tree; used by training too, on a CPU
+scoring         log-probabilities of given answers, by the next two or by neither; used by training too
+answer_tree     log-probabilities of given answers, read as a tree, on a CPU
 padded          log-probabilities of given answers in few large calls, on a GPU
 parts           the rows of a training step in parts that fit into the memory
 row_loss        what makes the update of GRPO fast: its log-probabilities, and its loss in parts
 answer_loss     the loss of supervised fine-tuning, at the answers' tokens only
+padding         lines of token ids as one tensor
 rows            the batch of a training step: distinct rows, divided among processes, as tensors
 prefix_cache    keys and values of the tokens that prompts share, used by shared_prefix and answer_tree
 distributed     the work of one call, divided among processes

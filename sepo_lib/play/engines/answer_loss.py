@@ -3,11 +3,11 @@
 import torch
 
 from sepo_lib.play.engines import padded
-from sepo_lib.play.engines.parts import Parts, cut_of
+from sepo_lib.play.engines.parts import InParts, cut_of
 from sepo_lib.play.engines.rows import part_of
 
 
-class AnswerLoss:
+class AnswerLoss(InParts):
     """Mixin before `trl.SFTTrainer` that computes little more than the loss of the answers needs.
 
     It computes logits at the answers' columns only, and it takes rows of similar length together, because a
@@ -17,12 +17,6 @@ class AnswerLoss:
     """
 
     ROWS = 16  # that go through the model at once, without `parts`
-    parts: Parts | None = None
-
-    def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
-        """Divide batches into parts by memory if `micro_batches` is None."""
-        parts = Parts(self.accelerator, self.model, checkpointing)
-        self.parts = parts if micro_batches is None else None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         on_cpu = self.model.device.type == "cpu"

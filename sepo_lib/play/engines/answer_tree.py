@@ -15,11 +15,10 @@ attends to the prompt and to the nodes above it, at the position that its token 
     row       [ padding | rest of the prompt ][ x y z | padding ]   logits from the prompt's last token on
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from sepo_lib.play.engines import padded
@@ -38,13 +37,6 @@ def supports(model: PreTrainedModel) -> bool:
     over pairs of tokens (`padded.takes_masks` tries it), and it is on a CPU. For a GPU, `padded` has fewer
     and larger calls."""
     return bare(model).device.type == "cpu" and padded.takes_masks(model)
-
-
-def reader(model: PreTrainedModel) -> Callable | None:
-    """What reads log-probabilities of this model best: `logps`, `padded.logps` or, None, neither."""
-    if supports(model):
-        return logps
-    return padded.logps if padded.fits(model) else None
 
 
 def logps(
@@ -81,55 +73,15 @@ def logps(
     ]
 
 
-def totals(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
-    temperature: float,
-) -> torch.Tensor:
-    """Log-probability (nats) of each whole answer after its own prompt, shape (B,), with gradients.
-
-    Works for every model: one that neither trees nor padded lines suit reads one row per answer.
-    """
-    if read := reader(model):
-        return read(model, prompts, answers, max(map(len, answers)), temperature)[0].sum(dim=1)
-    pairs, found = list(zip(prompts, answers, strict=True)), []
-    for start in range(0, len(pairs), _ROWS):
-        chunk = pairs[start : start + _ROWS]
-        ids, mask = _padded(model, [(*prompt, *answer) for prompt, answer in chunk])
-        ones = [torch.ones(len(answer)) for _, answer in chunk]
-        in_answer = pad_sequence(ones, batch_first=True, padding_side="left").to(model.device)
-        kept = in_answer.shape[1]  # all answers end in the last column: these columns hold the longest one
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=kept + 1).logits[:, :-1]
-        all_logps = torch.log_softmax(logits.float() / temperature, dim=-1)
-        chosen_BL = all_logps.gather(2, ids[:, -kept:, None]).squeeze(2)
-        found.append((chosen_BL * in_answer).sum(dim=1))
-    return torch.cat(found)
-
-
 def following(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     prefixes: Sequence[Sequence[int]],
     temperature: float,
 ) -> torch.Tensor:
-    """Log-probability (nats) of every token as the next one after each prompt and beginning of an answer.
-
-    The result has shape (B, V). A prefix, the beginning of an answer, may be empty. Works for every model,
-    as `totals` does. The caller must keep B x V small enough for the memory.
-    """
-    pairs = list(zip(map(tuple, prompts), map(tuple, prefixes), strict=True))
-    if not supports(model):
-        if padded.fits(model):
-            return padded.following(model, prompts, prefixes, temperature)
-        found = []
-        for start in range(0, len(pairs), _ROWS):
-            ids, mask = _padded(model, [prompt + prefix for prompt, prefix in pairs[start : start + _ROWS]])
-            logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1]
-            found.append(torch.log_softmax(logits.float() / temperature, dim=-1))
-        return torch.cat(found)
+    """Arguments and result as of `scoring.following`. The model must be one that `supports` accepts."""
     most = _most_nodes(model)
-    trees, paths = _grow(prompts, [(*prefix, _NEXT) for _, prefix in pairs], most)
+    trees, paths = _grow(prompts, [(*prefix, _NEXT) for prefix in prefixes], most)
     rows_of: dict[int, list[int]] = {}
     for row, (number, _) in enumerate(paths):
         rows_of.setdefault(number, []).append(row)
@@ -199,16 +151,6 @@ def batches(trees: Sequence[AnswerTree], most: int) -> Iterator[list[int]]:
 def _most_nodes(model: PreTrainedModel) -> int:
     """The largest number of nodes in one call of the model."""
     return max(1, min(_POSITIONS, _LOGITS // bare(model).config.get_text_config().vocab_size))
-
-
-def _padded(model: PreTrainedModel, lines: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, mask) of the lines, padded on the left, each (B, L)."""
-    rows = [torch.tensor(line) for line in lines]
-    ids, mask = (
-        pad_sequence(columns, batch_first=True, padding_side="left").to(model.device)
-        for columns in (rows, [torch.ones_like(row) for row in rows])
-    )
-    return ids, mask
 
 
 def _grow(

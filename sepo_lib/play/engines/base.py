@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel, TrainerCallback
 
 from sepo_lib.method.seeds import path
-from sepo_lib.play.engines import answer_tree
+from sepo_lib.play.engines import scoring
 
 #: The types of devices that have no float64: Apple's GPU.
 WITHOUT_FLOAT64 = ("mps",)
@@ -65,7 +65,7 @@ class Engine(ABC):
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], temperature: float
     ) -> np.ndarray:
         """Log-probability (nats) of each whole answer after its own prompt, shape (B,)."""
-        return answer_tree.totals(self.model, prompts, answers, temperature or 1.0).cpu().double().numpy()
+        return scoring.totals(self.model, prompts, answers, temperature or 1.0).cpu().double().numpy()
 
 
 class WeightsChanged(TrainerCallback):

@@ -42,9 +42,7 @@ class GenerateEngine(Engine):
         )
 
     def _batch(self, prompts, uniforms_BL, temperature) -> list[Sample]:
-        width = max(map(len, prompts))
-        ids = torch.tensor([[self.end_ids[0]] * (width - len(p)) + list(p) for p in prompts])
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        ids, mask = pad(prompts, "left", self.end_ids[0])
         device = self.model.device
         uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=float64_device(device))
         with _without_defaults(self.model):

@@ -32,7 +32,9 @@ TOKENS = {"cpu": 4096, "other": 16384}
 _LOGITS = {"cpu": 2**26, "other": 2**29}  # the largest number of logits of one call
 _SLICE = 2**26  # the largest number of logits whose float32 probabilities are in memory together
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # of the trial, in standard deviations of the logits
-_COARSE = 0.1  # the tolerance for formats of fewer bits
+_COARSE = (
+    0.3  # the tolerance for formats of fewer bits: rounding alone is 0.2 for SmolLM2 in bfloat16 on a CPU
+)
 
 _TOGETHER, _ALONE = "together", "alone"  # lines of several answers behind a shared beginning, or of one
 _ways: WeakKeyDictionary[torch.nn.Module, str | None] = WeakKeyDictionary()  # what the trial found

@@ -31,14 +31,12 @@ class Parts:
     On a GPU the first part measures how many bytes a token takes. `tokens` is then the largest power of two
     for which three quarters of the free memory suffice. A part that does not fit after all halves it. Where
     not even one row fits, activations are computed again in the backward pass (activation checkpointing), if
-    `checkpointing` is "auto"; "always" does so from the start, "never" not at all.
+    `checkpointing` is "auto".
     """
 
-    def __init__(self, accelerator: Accelerator, model: torch.nn.Module, checkpointing: str):
+    def __init__(self, accelerator: Accelerator, checkpointing: str):
         self.accelerator, self.checkpointing = accelerator, checkpointing
         self._begin()
-        if checkpointing == "always":
-            checkpoint_activations(model)
 
     def accumulate(
         self,
@@ -124,6 +122,23 @@ class Parts:
                 f"One row of {max(part.tokens for part in parts)} tokens does not fit into the GPU's memory; "
                 "train a LoRA adapter, choose a smaller model or max_new_tokens, or free the GPU."
             )
+
+
+class InParts:
+    """Mixin before a trainer of TRL: `parts` divides its batches, or None."""
+
+    parts: Parts | None = None
+
+    def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
+        """Divide batches into parts by memory if `micro_batches` is None.
+
+        `checkpointing` is as in `Parts`; "always" computes activations twice from the start, "never" not at
+        all. A mixture of experts with an auxiliary loss, which is no sum over rows, is not divided.
+        """
+        if checkpointing == "always":
+            checkpoint_activations(self.model)
+        if micro_batches is None and not self.aux_loss_enabled:
+            self.parts = Parts(self.accelerator, checkpointing)
 
 
 def cut_of(model: torch.nn.Module, prompts: Sequence, answers: Sequence) -> Callable:

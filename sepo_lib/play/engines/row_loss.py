@@ -5,30 +5,25 @@ from collections.abc import Callable
 
 import torch
 
-from sepo_lib.play.engines import answer_tree, padded
-from sepo_lib.play.engines.parts import Parts, cut_of
+from sepo_lib.play.engines import padded, scoring
+from sepo_lib.play.engines.parts import InParts, cut_of
 from sepo_lib.play.engines.rows import part_of
 
 
-class RowLoss:
-    """Mixin before `trl.GRPOTrainer`: log-probabilities by `answer_tree.reader`, a loss in parts.
+class RowLoss(InParts):
+    """Mixin before `trl.GRPOTrainer`: log-probabilities by `scoring.reader`, a loss in parts.
 
     It changes no result but for rounding.
     """
 
     read: Callable | None = None  # the reader; None is TRL's own forward
-    parts: Parts | None = None  # None: a batch goes through the model at once
     _lists: tuple | None = None  # (prompts, answers) of the part that is read, as lists
 
     def set_up(self, micro_batches: int | None, checkpointing: str) -> None:
-        """Choose how the model is read and, if `micro_batches` is None, parts by memory.
-
-        A mixture of experts with an auxiliary loss, which is no sum over rows, is left to TRL.
-        """
-        parts = Parts(self.accelerator, self.model, checkpointing)
+        """See `InParts`. It also chooses how the model is read; one with an auxiliary loss is left to TRL."""
+        super().set_up(micro_batches, checkpointing)
         if not self.aux_loss_enabled:
-            self.read = answer_tree.reader(self.model)
-            self.parts = parts if micro_batches is None else None
+            self.read = scoring.reader(self.model)
 
     def _get_per_token_logps_and_entropies(self, model, ids_BL, mask_BL, logits_to_keep, *more, **options):
         """Arguments and result as in GRPOTrainer; the auxiliary loss is None."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
+
+from sepo_lib.play.engines.padding import pad
 
 from sepo_lib.method.records import Episode
 
@@ -75,19 +76,14 @@ def to_tensors(rows: Sequence[Row], decisions: float, pad_id: int, device: torch
     divides by `num_items_in_batch`, the number of decisions. A row of count 0 with an advantage gets the
     count _KL_WEIGHT_ZERO: its advantage remains what it is, and its KL term vanishes.
     """
-
-    def pad(sequences: list[torch.Tensor], value: int, side: str) -> torch.Tensor:
-        return pad_sequence(sequences, batch_first=True, padding_value=value, padding_side=side)
-
-    prompts = [torch.tensor(row.prompt_ids) for row in rows]
-    answers = [torch.tensor(row.completion_ids) for row in rows]
-    mask_BL = pad([torch.ones_like(ids) for ids in answers], 0, "right")
+    prompt_BL, prompt_mask_BL = pad([row.prompt_ids for row in rows], "left", pad_id)
+    answer_BL, mask_BL = pad([row.completion_ids for row in rows], "right", pad_id)
     counts_B = torch.tensor([float(row.count or (_KL_WEIGHT_ZERO if row.advantage else 0)) for row in rows])
     sums_B = torch.tensor([row.advantage for row in rows])
     batch = {
-        "prompt_ids": pad(prompts, pad_id, "left"),
-        "prompt_mask": pad([torch.ones_like(ids) for ids in prompts], 0, "left"),
-        "completion_ids": pad(answers, pad_id, "right"),
+        "prompt_ids": prompt_BL,
+        "prompt_mask": prompt_mask_BL,
+        "completion_ids": answer_BL,
         "completion_mask": mask_BL,
         "advantages": sums_B / counts_B.clamp(min=_KL_WEIGHT_ZERO),
         "tool_mask": counts_B[:, None].expand_as(mask_BL).contiguous(),

@@ -25,6 +25,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 
 from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check, float64_device, pick_tokens, to_samples
+from sepo_lib.play.engines.padding import pad
 from sepo_lib.play.engines.prefix_cache import read_shared, take_rows
 
 _ATTENTION = "behind_prompts"  # the name of `attend` in transformers
@@ -98,16 +99,10 @@ class SharedPrefixEngine(Engine):
 
     def _prefill(self, prompts: list[tuple[int, ...]]):
         """Logits after each distinct prompt (R, V), cache, mask (R, L) and next position (R, 1)."""
-        device, rows = self.model.device, len(prompts)
+        device = self.model.device
         cache, shared = read_shared(self.model, prompts)
-        width = max(map(len, prompts)) - shared
-        ids = torch.zeros(rows, width, dtype=torch.long)
-        mask = torch.zeros(rows, width, dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            rest = prompt[shared:]
-            ids[row, width - len(rest) :] = torch.tensor(rest)
-            mask[row, width - len(rest) :] = 1
-        mask = torch.cat([torch.ones(rows, shared, dtype=torch.long), mask], dim=1).to(device)
+        ids, mask = pad([prompt[shared:] for prompt in prompts], "left")
+        mask = torch.cat([mask.new_ones(len(prompts), shared), mask], dim=1).to(device)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         out = self._forward(ids.to(device), positions[:, shared:], cache, attention_mask=mask)
         return out.logits[:, 0].float(), out.past_key_values, mask, positions[:, -1:] + 1

@@ -7,7 +7,7 @@ import tiny_models
 import torch
 
 from sepo_lib.play import models
-from sepo_lib.play.engines import answer_tree
+from sepo_lib.play.engines import answer_tree, scoring
 
 PROMPTS = [(7, 8, 9), (7, 8, 9), (7, 5), (7, 8, 9), (7, 5), (7, 8, 9, 4)]
 ANSWERS = [(3, 4, 1), (3, 4, 6, 1), (2, 1), (3, 1), (2, 2, 2, 2, 1), (5,)]
@@ -117,7 +117,7 @@ def test_a_model_that_takes_no_mask_over_pairs_of_tokens_reads_rows(monkeypatch)
     model = tiny_architectures.make("falcon", tiny_models.tokenizer_of("chatml")).eval()
     assert model.config._attn_implementation == "sdpa" and not answer_tree.supports(model)
     prompts, answers = [[9, 8, 7, 6], [9, 8, 5], [9, 8, 5]], [[4], [3, 2, 9], [3, 7]]
-    found = answer_tree.totals(model, prompts, answers, 1.0)
+    found = scoring.totals(model, prompts, answers, 1.0)
     for prompt, answer, total in zip(prompts, answers, found, strict=True):
         logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
         logp_L = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(answer)[:, None])

@@ -55,7 +55,7 @@ def test_the_gradient_is_that_of_the_whole_whatever_fits(fitting, tokens, capsys
     whole, model, seen = Model(), Model(), []
     expected = whole.loss(list(range(5)))
     expected.backward()
-    sizes = parts.Parts(Accelerator(cpu=True), model, "never")
+    sizes = parts.Parts(Accelerator(cpu=True), "never")
     total, count = sizes.accumulate(model, list(range(5)), cut, memory_for(model, fitting, seen=seen))
     total.backward()  # as the Trainer does
     assert count == len(seen[-count:]) and sorted(chain(*seen[-count:])) == list(range(5))
@@ -67,23 +67,26 @@ def test_the_gradient_is_that_of_the_whole_whatever_fits(fitting, tokens, capsys
 
 def test_one_row_that_does_not_fit_is_checkpointed_and_then_refused(capsys):
     model = Model()
-    sizes = parts.Parts(Accelerator(cpu=True), model, "auto")
+    sizes = parts.Parts(Accelerator(cpu=True), "auto")
     _, count = sizes.accumulate(model, [0, 1], cut, memory_for(model, 0, checkpointed=2))
     assert model.is_activation_checkpointing and count == 1
     assert "computed twice" in capsys.readouterr().out
     for checkpointing in ("never", "auto"):
         model = Model()
         with pytest.raises(InputError, match=r"One row of 10 tokens does not fit .*; train a LoRA adapter"):
-            parts.Parts(Accelerator(cpu=True), model, checkpointing).accumulate(
+            parts.Parts(Accelerator(cpu=True), checkpointing).accumulate(
                 model, [0], cut, memory_for(model, 0)
             )
         assert model.is_activation_checkpointing == (checkpointing == "auto")
 
 
 def test_activations_are_checkpointed_from_the_start_if_asked_for():
-    model = Model()
-    parts.Parts(Accelerator(cpu=True), model, "always")
-    assert model.is_activation_checkpointing
+    trainer = parts.InParts()
+    trainer.model, trainer.accelerator, trainer.aux_loss_enabled = Model(), Accelerator(cpu=True), False
+    trainer.set_up(2, "always")
+    assert trainer.model.is_activation_checkpointing and trainer.parts is None
+    trainer.set_up(None, "never")
+    assert trainer.parts.tokens
 
 
 def test_parts_have_as_many_rows_in_all_processes(monkeypatch):
@@ -91,7 +94,7 @@ def test_parts_have_as_many_rows_in_all_processes(monkeypatch):
     model, seen = Model(), []
     monkeypatch.setattr(parts.distributed, "world_size", lambda: 2)
     monkeypatch.setattr(parts.distributed, "from_first", lambda function: [1, 1, 3])
-    sizes = parts.Parts(Accelerator(cpu=True), model, "never")
+    sizes = parts.Parts(Accelerator(cpu=True), "never")
     sizes.tokens = 30
     _, count = sizes.accumulate(model, list(range(5)), cut, memory_for(model, 5, seen=seen))
     assert count == 3 and seen == [[0], [1], [2, 3, 4]]
