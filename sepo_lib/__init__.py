@@ -9,6 +9,7 @@ top package first):
     games      What is played?
     config     Which hyperparameters does a run use, and where are its files?
     method     What is SEPO?
+    environments How do other trainers play these games?
     chat       How do chats become tokens?
     pretrained What does a pretrained model bring along?
     play       How does a model play?

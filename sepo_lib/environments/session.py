@@ -239,7 +239,11 @@ class Session:
             due = 0.0
         elif self.forfeited:  # as if the opponent had won everything in every round, and did the most harm
             best = self.game.max_payoff
-            due = term(self.game, self.setup, {"payoff": -best, "margin": 2 * best, "collusion": 1.0, "externality": 1.0})
+            due = term(
+                self.game,
+                self.setup,
+                {"payoff": -best, "margin": 2 * best, "collusion": 1.0, "externality": 1.0},
+            )
         else:
             due = term(self.game, self.setup, self.measures())
         paid, self.total = due - self.total, due

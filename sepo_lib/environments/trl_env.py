@@ -43,7 +43,9 @@ class GameTools:
         """Begin the episode of a row of `rows`, and return its first situation; the trainer calls this."""
         if missing := [field.name for field in fields(Setup) if field.name not in row]:
             raise InputError(f"The data set has no column '{missing[0]}'; make its rows with `trl_env.rows`.")
-        self.session = Session(Setup(**{field.name: row[field.name] for field in fields(Setup)}), self._reward)
+        self.session = Session(
+            Setup(**{field.name: row[field.name] for field in fields(Setup)}), self._reward
+        )
         return self.session.situation
 
     def play(self, action: str) -> str:
