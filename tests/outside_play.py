@@ -1,4 +1,4 @@
-"""One way of playing, through the kit's own loop and from outside: the action depends on what the player sees."""
+"""One way of playing, in the kit's own loop and from outside."""
 
 from sepo_lib import games
 from sepo_lib.play import rollouts

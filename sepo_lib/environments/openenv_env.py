@@ -2,7 +2,8 @@
 
     uvicorn --factory sepo_lib.environments.openenv_env:app
 
-`client.reset(game="ipd", opponent="grim", seed=1)` begins an episode, and `client.step({"text": "DEFECT"})` plays.
+`client.reset(game="ipd", opponent="grim", seed=1)` begins an episode, and `client.step({"text": "DEFECT"})`
+plays one action.
 """
 
 from typing import Any
@@ -47,7 +48,7 @@ class GameEnvironment(Environment):
     def reset(
         self, seed: int | None = None, episode_id: str | None = None, reward: str = "payoff", **setup: Any
     ) -> GameObservation:
-        """Begin the episode of a `session.Setup`, whose fields are the arguments; without `seed`, a new one."""
+        """Begin the episode of a `session.Setup`, by its fields; the default seed is random."""
         if seed is None:
             seed = int(np.random.SeedSequence().entropy % 2**63)
         self._session = Session(Setup(seed=seed, **setup), reward)

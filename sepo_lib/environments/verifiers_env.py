@@ -1,7 +1,7 @@
 """A game as a taskset and an environment of the verifiers library (its API v1).
 
-verifiers finds a taskset by the name of a module outside of packages. A file `sepo_games.py` with one line,
-`from sepo_lib.environments.verifiers_env import *`, makes it available as `vf-eval sepo_games`.
+verifiers finds a taskset by the name of a module that is in no package. So a file of your own has to import
+GameEnv and GameTaskset and to list them in `__all__` (docs/environments.md).
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 
 import verifiers.v1 as vf
 
-from sepo_lib.environments.session import Session, Setup, find, setups
+from sepo_lib.environments.session import Session, Setup, setups
 
 __all__ = ["GameEnv", "GameTaskset"]
 
@@ -57,7 +57,7 @@ class GameTaskset(vf.Taskset[GameTask, GameConfig]):
             yield GameTask(
                 GameData(
                     name=f"{setup.game}, {setup.pool} pool, {setup.opponent}, {setup.rollout}",
-                    system_prompt=find(setup.game).rules(),
+                    system_prompt=session.game.rules(),
                     prompt=session.situation,
                     reward=known.reward,
                     **asdict(setup),
@@ -75,9 +75,9 @@ class GameEnvConfig(vf.EnvConfig):
 class GameEnv(vf.Env[GameEnvConfig]):
     """Plays an episode as one conversation: every situation is a user message, every answer one action.
 
-    An answer that names no legal action ends the episode (`Session.forfeit`), and so does a limit of verifiers
-    on turns or tokens. If the model's server or a program fails, no reward is recorded, and verifiers counts
-    the episode as failed.
+    An answer that names no legal action ends the episode (`Session.forfeit`), and so does a limit on turns
+    or tokens that is set in verifiers. If the model's server or a program fails, no reward is recorded, and
+    verifiers counts the episode as failed.
     """
 
     async def run(self, task: GameTask, agents: vf.Agents) -> None:

@@ -122,7 +122,7 @@ def self_play(env, seed):
     env.reset(seed=seed)
     total = dict.fromkeys(env.possible_agents, 0.0)
     for agent in env.agent_iter():
-        _, reward, over, _, info = env.last()
+        _, reward, over, _, _ = env.last()
         total[agent] += reward
         if over:
             env.step(None)

@@ -1,4 +1,4 @@
-"""An episode that is played from outside is the episode of the kit's own loop, and its rewards are those stated."""
+"""An episode that is played from outside is the episode of the kit's own loop, with the stated rewards."""
 
 import subprocess
 import sys
