@@ -1,8 +1,6 @@
 """One way of playing, in the kit's own loop and from outside."""
 
 from sepo_lib import games
-from sepo_lib.play import rollouts
-from sepo_lib.play.policy import Answer
 
 
 def choose(game, view):
@@ -10,20 +8,16 @@ def choose(game, view):
     return view.legal[sum(map(ord, game.situation(view))) % len(view.legal)]
 
 
-class Chooser:
-    """`choose` as a policy of the kit."""
-
-    def answer(self, queries):
-        return [Answer(choose(query.game, query.view)) for query in queries]
-
-
-def plans(game, counts, pools="paper", seed=0):
-    return rollouts.plan(games.get(game), pools, counts, seed)
-
-
 def played(game, counts, pools="paper", seed=0):
-    """Episodes of the kit's own loop."""
-    return rollouts.play(Chooser(), plans(game, counts, pools, seed))
+    """Episodes of the kit's own loop in which a policy plays by `choose`."""
+    from sepo_lib.play import rollouts  # here: it imports torch, which some environments lack
+    from sepo_lib.play.policy import Answer
+
+    class Chooser:
+        def answer(self, queries):
+            return [Answer(choose(query.game, query.view)) for query in queries]
+
+    return rollouts.play(Chooser(), rollouts.plan(games.get(game), pools, counts, seed))
 
 
 def points(episode):

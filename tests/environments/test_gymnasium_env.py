@@ -5,6 +5,7 @@ import warnings
 import gymnasium
 import numpy as np
 import outside_play
+import pages
 import pytest
 from gymnasium.utils.env_checker import check_env
 from pettingzoo.test import api_test, seed_test
@@ -12,6 +13,7 @@ from pettingzoo.test import api_test, seed_test
 from sepo_lib import games
 from sepo_lib.environments import gymnasium_env, pettingzoo_env
 from sepo_lib.environments.session import measures, setups
+from sepo_lib.measure.measures import measure
 
 NUMBERED = [game.name for game in games.having("enumerable")]
 TEXT = {"text": True}
@@ -179,3 +181,18 @@ def test_an_illegal_number_raises():
             env.step(wrong)
     with pytest.raises(ValueError, match="situations of deal cannot be listed"):
         pettingzoo_env.GameEnv("deal")
+
+
+def test_the_lines_of_the_page_play_and_learn(capsys):
+    text = (pages.REPOSITORY / "docs" / "environments.md").read_text(encoding="utf-8")
+    found = {}
+    for section in ("What all adapters share", "Gymnasium", "PettingZoo"):
+        (code,) = pages.fenced(pages.section(text, section), "python")
+        exec(code, found.setdefault(section, {}))
+    printed = capsys.readouterr().out.splitlines()
+    own = found["What all adapters share"]["records"]
+    assert printed[0] == str(measure(games.get("ipd"), own)["safety"]) and len(own) > 10
+    listed = list(games.get("ipd").enumeration.legal)
+    q = found["Gymnasium"]["q"]  # against tit-for-tat, it pays to cooperate after cooperation
+    assert q[listed.index(("COOPERATE", "COOPERATE"))].argmax() == 0
+    assert sum(found["PettingZoo"]["points"].values()) == 0

@@ -133,7 +133,7 @@ def test_a_model_that_stops_loses_the_rest():
 
 
 def test_rows_that_the_kit_did_not_make_are_an_error():
-    with pytest.raises(ValueError, match="no column 'opponent'; make its rows with `trl_env.rows`"):
+    with pytest.raises(ValueError, match=r"no column 'opponent'; make its rows with `trl_env.rows`"):
         trl_env.GameTools().reset(prompt=[], game="ipd", pools="paper", pool="train")
 
 
