@@ -1,5 +1,5 @@
-"""How do other trainers play these games? One adapter for each framework, over one episode that is stepped.
+"""How do other trainers play these games? One adapter for each framework
 
-`session` holds the episode and its rewards. It needs no framework. Each other module imports the framework that
-it is named after: gymnasium_env, pettingzoo_env, trl_env, verifiers_env, openenv_env (docs/environments.md).
+`session` holds one episode, which is played decision by decision, and its rewards. It needs no framework.
+Every other module is an adapter, and imports the framework that it is named after (docs/environments.md).
 """

@@ -18,7 +18,7 @@ from gymnasium import spaces
 
 from sepo_lib import games
 from sepo_lib.config.errors import InputError
-from sepo_lib.environments.session import Session, Setup, find, opponents
+from sepo_lib.environments.session import Session, Setup
 from sepo_lib.games.base import Action, Game, View
 
 #: The longest situation and answer, in characters.
@@ -55,7 +55,7 @@ class Numbers:
         return (np.arange(self.actions) < len(view.legal)).astype(np.int8)
 
     def legal(self, view: View, number: int) -> tuple[Action, ...]:
-        """The action of this number, or nothing if it is not legal now. Raises InputError for a wrong number."""
+        """The action of this number, or nothing if it is not legal now. InputError for a wrong number."""
         if not isinstance(number, int | np.integer) or not 0 <= number < self.actions:
             raise InputError(f"{number!r} is no action; choose a whole number from 0 to {self.actions - 1}.")
         return view.legal[number : number + 1]
@@ -86,9 +86,9 @@ class GameEnv(gymnasium.Env):
         render_mode: str | None = None,
     ):
         self.render_mode, self._reward = render_mode, reward
-        names = [opponent] if opponent else opponents(find(game), pools, pool)
+        names = [opponent] if opponent else games.get(game).pool(pools, pool)
         self._setups = [Setup(game, pools, pool, name) for name in names]
-        self._numbers = None if text else Numbers(find(game))
+        self._numbers = None if text else Numbers(games.get(game))
         if text:
             self.observation_space = spaces.Text(LONGEST, min_length=0, charset=CHARACTERS)
             self.action_space = spaces.Text(LONGEST, min_length=0, charset=CHARACTERS)

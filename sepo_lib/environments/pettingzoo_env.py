@@ -1,8 +1,8 @@
 """A game as a PettingZoo environment (AEC) in which both seats are open, for self-play and for two learners.
 
-    from sepo_lib.environments.pettingzoo_env import GameEnv
+from sepo_lib.environments.pettingzoo_env import GameEnv
 
-    env = GameEnv("kuhn")
+env = GameEnv("kuhn")
 """
 
 from typing import Any
@@ -12,9 +12,10 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv
 
+from sepo_lib import games
 from sepo_lib.config.errors import InputError
 from sepo_lib.environments.gymnasium_env import Numbers
-from sepo_lib.environments.session import Table, find, measures
+from sepo_lib.environments.session import Table, measures
 from sepo_lib.games.base import Action
 from sepo_lib.method import seeds
 
@@ -26,16 +27,15 @@ class GameEnv(AECEnv):
 
     An observation has the number of the information set (`observation`) and the `action_mask`. Where both act
     at once, they are asked one after the other, and neither sees the other's action before the round is over.
-    The rewards are both players' points. An agent gets them when it acts again, or at the end. An action that
-    is not legal raises InputError. `pettingzoo.utils.wrappers.TerminateIllegalWrapper` ends the episode instead.
-    `reset(seed=s)` begins the first episode of the seed s, and `reset()` the next one.
+    The rewards are both players' points, paid when an agent acts again, or at the end. An action that is not
+    legal raises InputError. `reset(seed=s)` begins the first episode of the seed s, and `reset()` the next.
     """
 
     metadata = {"name": "sepo_game_v0", "render_modes": ["ansi"], "is_parallelizable": False}  # noqa: RUF012
 
     def __init__(self, game: str, render_mode: str | None = None):
         super().__init__()
-        self.game, self.render_mode = find(game), render_mode
+        self.game, self.render_mode = games.get(game), render_mode
         self._numbers = Numbers(self.game)
         self.possible_agents = list(AGENTS)
         seen = {"observation": spaces.Discrete(self._numbers.observations)}

@@ -4,8 +4,8 @@
     Table      a game under way; a scripted opponent plays seat 1, or both seats are played from outside
     Session    the episode of one player, with its rewards and measures
 
-Chance moves and opponents draw from the seeds that the kit's own play draws from. So the same setup and the same
-actions give the episode of `sepo_lib.play.rollouts`. Neither torch nor a framework is imported.
+Chance moves and opponents draw from the same seeds as in the kit's own play. So the same setup and the same
+actions give the same episode as `sepo_lib.play.rollouts`. Neither torch nor a framework is imported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ REWARDS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """Which episode. Equal setups have the same chance moves, and the opponent draws the same random numbers."""
+    """Which episode. Equal setups have the same chance moves and the same random numbers of the opponent."""
 
     game: str
     pools: str = "paper"
@@ -48,25 +48,9 @@ def setups(game: str, counts: Mapping[str, int], pools: str = "paper", seed: int
     return [
         Setup(game, pools, pool, opponent, rollout, seed)
         for pool, count in counts.items()
-        for opponent in find(game).pool(pools, pool)
+        for opponent in games.get(game).pool(pools, pool)
         for rollout in range(count)
     ]
-
-
-def find(game: str) -> Game:
-    """The game of this name. Raises InputError with the names of all games if there is none."""
-    try:
-        return games.get(game)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-def opponents(game: Game, pools: str, pool: str) -> Mapping[str, Opponent]:
-    """The opponents of a pool by name. Raises InputError with the choices if there is no such pool."""
-    try:
-        return game.pool(pools, pool)
-    except ValueError as error:
-        raise InputError(str(error)) from error
 
 
 class Table:
@@ -129,12 +113,12 @@ class Table:
 class Session:
     """The episode of a player in seat 0 against the opponent of `setup`.
 
-    `reward` is one of REWARDS. Raises InputError if there is no such game, pool, opponent or reward.
+    `reward` is one of REWARDS. Raises ValueError with the choices for a wrong game, pool, opponent or reward.
     """
 
     def __init__(self, setup: Setup, reward: str = "payoff"):
-        self.setup, self.game = setup, find(setup.game)
-        pool = opponents(self.game, setup.pools, setup.pool)
+        self.setup, self.game = setup, games.get(setup.game)
+        pool = self.game.pool(setup.pools, setup.pool)
         if setup.opponent not in pool:
             raise InputError(
                 f"The {setup.pool} pool of {setup.game} has no opponent '{setup.opponent}'; choose from "
@@ -239,7 +223,11 @@ class Session:
             due = 0.0
         elif self.forfeited:  # as if the opponent had won everything in every round, and did the most harm
             best = self.game.max_payoff
-            due = term(self.game, self.setup, {"payoff": -best, "margin": 2 * best, "collusion": 1.0, "externality": 1.0})
+            due = term(
+                self.game,
+                self.setup,
+                {"payoff": -best, "margin": 2 * best, "collusion": 1.0, "externality": 1.0},
+            )
         else:
             due = term(self.game, self.setup, self.measures())
         paid, self.total = due - self.total, due
@@ -247,7 +235,7 @@ class Session:
 
 
 def measures(game: Game, rounds: Sequence[Round]) -> dict[str, float]:
-    """`payoff`, `margin` (points per round), `collusion` and `externality` (rates) of player 0 in an episode."""
+    """`payoff`, `margin` (points per round), `collusion`, `externality` (rates) of player 0 in an episode."""
     own, other = np.mean([one.payoffs for one in rounds], axis=0)
     return {
         "payoff": float(own),

@@ -1,4 +1,4 @@
-"""A game as an environment of TRL's GRPOTrainer (`environment_factory`), in which the model plays by tool calls.
+"""A game as an environment of TRL's GRPOTrainer (`environment_factory`): the model plays by tool calls.
 
     dataset = Dataset.from_list(trl_env.rows(session.setups("ipd", {"train": 8})))
     GRPOTrainer(model, train_dataset=dataset, environment_factory=trl_env.GameTools, args=...)
@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
+from sepo_lib import games
 from sepo_lib.config.errors import InputError
-from sepo_lib.environments.session import Session, Setup, find
+from sepo_lib.environments.session import Session, Setup
 
 _HOW = (
     "Here, pass the action to the tool `play` instead of writing it on the last line. The tool answers with "
@@ -31,8 +32,8 @@ class GameTools:
     """One episode, which the model plays with the tool `play`. Games can be mixed: the row names the game.
 
     `reward` is one of `session.REWARDS`. A text that names no legal action raises an error in the tool. TRL
-    shows the error to the model, which may call again, and counts it (`tools/failure_frequency`). If the model
-    stops before the game is over, each round that it did not finish pays `-max_payoff` points.
+    shows the error to the model, which may call again, and counts it (`tools/failure_frequency`). If the
+    model stops before the game is over, the rest is forfeited (`Session.forfeit`).
     """
 
     def __init__(self, reward: str = "payoff"):
@@ -43,7 +44,9 @@ class GameTools:
         """Begin the episode of a row of `rows`, and return its first situation; the trainer calls this."""
         if missing := [field.name for field in fields(Setup) if field.name not in row]:
             raise InputError(f"The data set has no column '{missing[0]}'; make its rows with `trl_env.rows`.")
-        self.session = Session(Setup(**{field.name: row[field.name] for field in fields(Setup)}), self._reward)
+        self.session = Session(
+            Setup(**{field.name: row[field.name] for field in fields(Setup)}), self._reward
+        )
         return self.session.situation
 
     def play(self, action: str) -> str:
@@ -73,6 +76,6 @@ class GameTools:
 def _prompt(game: str) -> list[dict[str, str]]:
     """The rules; the trainer appends the first situation to the empty message."""
     return [
-        {"role": "system", "content": f"{find(game).rules()} {_HOW}"},
+        {"role": "system", "content": f"{games.get(game).rules()} {_HOW}"},
         {"role": "user", "content": ""},
     ]
