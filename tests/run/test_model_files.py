@@ -24,7 +24,8 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    shutil.copytree(NANO, tmp_path / "mine")
+    shutil.copytree(NANO, tmp_path / "mine", ignore=shutil.ignore_patterns("model*"))
+    (tmp_path / "mine" / "model.safetensors").write_bytes(b"weights")
     return tmp_path
 
 
@@ -218,7 +219,7 @@ def test_a_silent_hub_is_not_waited_for(root, monkeypatch):
     never = threading.Event()
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, *args, **options: never.wait())
     monkeypatch.setattr(hub, "PATIENCE", 0.1)
-    cached(root, NEW, "model.safetensors")
+    cached(root, NEW, "model*")
     sentence = (
         r"'org/name' lacks weights \(model.safetensors\) on this machine and no model hub could be reached"
     )
