@@ -103,8 +103,8 @@ RULES: dict[str, Rule] = {
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
     "E6": Rule(
-        "With enumerated advantages against a best response, the language model's NashConv in Kuhn poker is at "
-        "most 0.02 chips on every seed.",
+        "With enumerated advantages against a best response, the language model's NashConv is at most 0.02 "
+        "chips on every seed.",
         equilibrium_claim.equilibrium_is_reached,
         ("exploiters",),
     ),
@@ -138,9 +138,9 @@ def decide(
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model and may be left out, and so may the `others` of NEEDS. A verdict is `not run` if its table has no rows. Raises
-    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
-    one row per seed.
+    `estimators` has no model. It may be left out, as may the `others` of NEEDS. A verdict is `not run` if its
+    table has no rows. Raises ValueError for a rule without a date, for missing columns, and if a seed occurs
+    twice where a rule expects one row per seed.
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")
