@@ -301,9 +301,7 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         steps = [40, 80] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
-        log = pd.DataFrame(
-            [{**keys, "step": step, "decisions": 10, "step_time": 0.5} for step in range(1, 81)]
-        )
+        steps_of = [{**keys, "step": step, "decisions": 10, "step_time": 0.5} for step in range(1, 81)]
         tables = {"training": pd.DataFrame(steps_of)} if job in against else {}
         done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played), **tables)
     table = results.exploiter_table(settings)
