@@ -109,10 +109,10 @@ def exploiter_training(
 ) -> sns.FacetGrid | Axes:
     """NashConv and the pool's advantage (chips per hand) in Kuhn poker, by what the model is trained against.
 
-    Columns: `hue`, step and those of `metrics`; optionally baseline, stage, seed and model. If an exploiter was
-    met with several baselines, each has a line of its own ("best_response_only, group"). An exploiter that the
-    kit does not know is drawn too. Several models need `hue="model"` and rows of one exploiter. The options are
-    those of `training_curves`.
+    Columns: `hue`, step and those of `metrics`; optionally baseline, stage, seed and model. With several
+    baselines, each has a line of its own, such as "best_response_only, group". An exploiter that the kit does
+    not know is drawn too. Several models need `hue="model"` and rows of one exploiter. The options are those
+    of `training_curves`.
 
     >>> exploiter_training(pd.read_csv("mine.csv"), labels={"pool": "fixed pool"})
     """

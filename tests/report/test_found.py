@@ -250,8 +250,8 @@ READINGS = {
         {"exploiters": EXPLOITERS, "reaching": REACHED},
         "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread). "
         "With `best_response` and the baseline `group`, 2 of 2 seeds are at most 0.05 chips from 0 at a "
-        "checkpoint, on average first after 40 steps and 1,200 answers. With `best_response` and the baseline "
-        "`group`, 0 of 2 seeds are at most 0.02 chips from 0 at a checkpoint.",
+        "checkpoint, on average first after 40 steps and 1,200 answers. With `best_response` and the "
+        "baseline `group`, 0 of 2 seeds are at most 0.02 chips from 0 at a checkpoint.",
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
