@@ -175,6 +175,7 @@ def outcomes(profile: str) -> str:
         switches=switches(read(profile, "switches")),
         nashconvs=nashconvs(read(profile, "exploitability")),
         exploiters=exploiters(read(profile, "exploiters")),
+        reaching=reaching(read(profile, "exploiters")),
         frontier=frontier(read(profile, "sweep")),
     )
 
