@@ -67,6 +67,13 @@ def advantages(found: Slopes, answers: int | None = None) -> np.ndarray:
     return factor * found.centred_IA / visits_I[..., None]
 
 
+def against(game: Game, pools: str, met: Replacements | None) -> Game:
+    """`game` with the opponents `met` in the place of whole pools."""
+    changed = copy.copy(game)
+    changed.pools = {pools: {**game.pools[pools], **(met or {})}}
+    return changed
+
+
 @dataclass(frozen=True)
 class Asked:
     """Answers of a policy at every information set of a game, as one episode without rounds for each set."""
@@ -96,8 +103,7 @@ class Asked:
 
         `met`: opponents that replace those of whole pools (`rollouts.plan`).
         """
-        game, strategy_IA = copy.copy(self.game), self.strategy_IA
-        game.pools = {pools: {**self.game.pools[pools], **(met or {})}}
+        game, strategy_IA = against(self.game, pools, met), self.strategy_IA
         found = slopes(game, pools, strategy_IA, weights)
         advantage_IA = advantages(found, len(self.episodes[0].decisions))
         if estimator.scale == "batch":  # the root mean square over the decisions that play would reach

@@ -111,8 +111,8 @@ RULES: dict[str, Rule] = {
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
     "E6": Rule(
-        "With enumerated advantages against a best response, the language model's NashConv in Kuhn poker is "
-        "at most 0.02 chips on every seed.",
+        "With enumerated advantages against a best response, the language model's NashConv is at most 0.02 "
+        "chips on every seed.",
         equilibrium_claim.equilibrium_is_reached,
         ("exploiters",),
     ),

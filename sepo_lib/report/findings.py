@@ -131,6 +131,7 @@ def outcomes(profile: str) -> str:
         switches=switches(read(profile, "switches")),
         nashconvs=nashconvs(read(profile, "exploitability")),
         exploiters=exploiters(read(profile, "exploiters")),
+        reaching=reaching(read(profile, "exploiters")),
         frontier=frontier(read(profile, "sweep")),
         replications=replications(
             read(profile, "replication") if paths.table(profile, "replication").exists() else pd.DataFrame()
@@ -217,16 +218,33 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
 
 
 def exploiters(table: pd.DataFrame) -> list[dict]:
-    """NashConv after training against each exploiter, and its change since SFT."""
+    """NashConv after training against each exploiter with each baseline, and its change since SFT."""
     return [
         {
             "exploiter": row.exploiter,
+            "baseline": row.baseline,
             "seeds": row.seeds,
             "NashConv after SFT": f"{row.nashconv_sft:.3f}",
             "after training": text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high)),
             "change": text(Interval(row.change_mean, row.change_low, row.change_high)),
         }
         for row in results.paired_exploiter(table).itertuples(False)
+    ]
+
+
+def reaching(table: pd.DataFrame) -> list[dict]:
+    """What training takes until NashConv is at most 0.05 and 0.02 chips, by exploiter and baseline."""
+    return [
+        {
+            "exploiter": row.exploiter,
+            "baseline": row.baseline,
+            "NashConv at most": f"{row.limit:g}",
+            "seeds that reach it": f"{row.reached} of {row.seeds}",
+            "step": f"{row.step:.0f}" if row.reached else "–",
+            "answers": f"{row.answers:,.0f}" if row.reached else "–",
+            "seconds": f"{row.seconds:.0f}" if row.reached else "–",
+        }
+        for row in results.reaching(table).itertuples(False)
     ]
 
 

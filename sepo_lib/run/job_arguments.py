@@ -48,6 +48,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
     seed, replaced = seed_of(start), EXPLOITERS[recipe.exploiter][0]
     weights = recipe.train_weights or EXPLOITERS[recipe.exploiter][1]
     labels = labels_of(settings, "sepo", seed, recipe.steps, recipe.arm, recipe.preset)
+    labels |= {"baseline": recipe.baseline} if recipe.baseline != "group" else {}
     best_response = {
         "refresh": settings.exploiter_refresh,
         "samples": settings.exploiter_samples,

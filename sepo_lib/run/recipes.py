@@ -471,7 +471,7 @@ def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]
 def _ablation_recipe(settings: Settings, game: str, pools: str, preset: str, arm: str) -> Recipe:
     steps, size = _ablation_size(settings, game, pools)
     recipe = _main_recipe(settings, game, preset, arm)
-    train: dict[str, Any] = {"rollouts_per_opponent": size}
+    train = {"rollouts_per_opponent": size}
     return replace(recipe, pools=pools, steps=steps, baseline="group", train=train)
 
 

@@ -293,6 +293,7 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     assert results.exploiter_table(settings).empty and results.sweep_table(settings).empty
     assert results.paired_exploiter(results.exploiter_table(settings)).empty
     measured = {"pool_advantage": 0.0, "nashconv_low": 0.0, "nashconv_high": 1.0}
+    measured |= {"nashconv_bias": 0.005, "nashconv_method": "sampled"}
     main = [job for job in recipes.sepo_jobs(settings) if job.arguments["preset"] == "unbiased"]
     begun, against = recipes.sft_jobs(settings), recipes.exploiter_jobs(settings)
     for job in (*begun, *main, *against, *recipes.sweep_jobs(settings)):
@@ -300,11 +301,19 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         steps = [40, 80] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
-        done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played))
+        steps_of = [{**keys, "step": step, "decisions": 10, "step_time": 0.5} for step in range(1, 81)]
+        tables = {"training": pd.DataFrame(steps_of)} if job in against else {}
+        done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played), **tables)
     table = results.exploiter_table(settings)
     assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 80], "sft": [0]}
     assert set(table["exploiter"]) == {"best_response_only"} and "pools" not in table
     assert set(table["baseline"]) == {"enumerated", "group"}
+    cost = table[table["step"] == 40].set_index(["baseline", "seed"])[["answers", "seconds"]]
+    assert cost.loc["enumerated", 1].tolist() == [400, 20]
+    assert cost.loc["group", 2].tolist() == [40 * (10 + 12 * settings.exploiter_samples), 20]
+    reached = results.reaching(table, [0.03, 0.001]).set_index(["baseline", "limit"])
+    assert reached.loc[("group", 0.03), ["seeds", "reached", "step", "seconds"]].tolist() == [2, 2, 60, 30]
+    assert reached.loc[("enumerated", 0.001), "reached"] == 0
     row, other = results.paired_exploiter(table).to_dict("records")
     assert (row["baseline"], other["baseline"]) == ("enumerated", "group")
     assert row["nashconv_sft"] == pytest.approx(1.5 / 250)

@@ -217,6 +217,11 @@ EXPLOITERS = pd.DataFrame(
     for stage, step, value in (("sft", 0, 0.5), ("sepo", 1, 0.75), ("sepo", 2, 0.25))
     for seed in (1, 2)
 )
+REACHED = [
+    {"exploiter": "best_response", "baseline": "group", "NashConv at most": limit}
+    | {"seeds that reach it": seeds, "step": step, "answers": answers}
+    for limit, seeds, step, answers in (("0.05", "2 of 2", "40", "1,200"), ("0.02", "0 of 2", "–", "–"))
+]
 GRADIENTS = [
     {"game": "ipd", "arm": arm, "length": length, "cosine with credited": cosine, "signal to noise": ratio}
     for arm, length, cosine, ratio in (
@@ -255,8 +260,11 @@ READINGS = {
         "[-12.71, 12.71].",
     ),
     "exploiters": (
-        {"exploiters": EXPLOITERS},
-        "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread).",
+        {"exploiters": EXPLOITERS, "reaching": REACHED},
+        "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread). "
+        "With `best_response` and the baseline `group`, 2 of 2 seeds are at most 0.05 chips from 0 at a "
+        "checkpoint, on average first after 40 steps and 1,200 answers. With `best_response` and the "
+        "baseline `group`, 0 of 2 seeds are at most 0.02 chips from 0 at a checkpoint.",
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
