@@ -23,17 +23,11 @@ from sepo_lib.figures.rows import (
     reported,
     unique,
 )
-from sepo_lib.figures.theme import WIDTH
+from sepo_lib.figures.theme import WIDTH, Look
 from sepo_lib.measure.headline import ESTIMATORS
 
 START = "sft"  # the model from which all estimators train
-#: Estimator -> its look, in the order of the rows.
-LOOKS = {
-    START: CONFIGURATIONS["sft"]._replace(label="SFT (the start)"),
-    **{name: ARMS[name] for name in ("reward_only", "constant", "per_rollout")},
-    "authors_current": CONFIGURATIONS["authors_current"]._replace(label="authors' current"),
-    **{name: CONFIGURATIONS[name]._replace(label=name) for name in ("published", "unbiased")},
-}
+LABELS = {START: "SFT (the start)", "authors_current": "authors' current"}
 
 
 @figure(
@@ -74,7 +68,7 @@ def headline(
     unique(rows, ["game", "pools", "model", "estimator"])
     rows = rows.assign(place=place_of(rows))
     looks = looks_of(
-        rows["estimator"], known=LOOKS, order=order, palette=palette, labels=labels, name="estimator"
+        rows["estimator"], known=_looks(), order=order, palette=palette, labels=labels, name="estimator"
     )
     places, size = ordered_places(rows), Size(height, aspect, col_wrap, width)
     high, wide = size.panel(size.columns(len(places)))
@@ -91,6 +85,15 @@ def headline(
     drawn.titles(lambda place: place)
     drawn.labels(x=wrapped(axis_label(metric), drawn.width))
     return drawn.drawn
+
+
+def _looks() -> dict[str, Look]:
+    """Estimator -> its look, in the order of the rows."""
+    names = [START, *ESTIMATORS]
+    return {
+        name: ARMS[name] if name in ARMS else CONFIGURATIONS[name]._replace(label=LABELS.get(name, name))
+        for name in names
+    }
 
 
 def _named(evaluation: pd.DataFrame) -> pd.DataFrame:
