@@ -78,7 +78,17 @@ def test_columns_and_order_are_exact():
     assert found.columns.tolist() == (
         "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
     )
-    assert list(dict.fromkeys(found["claim"])) == ["C1", "C1b", "C2", "C3", "C4", "C5", "C6", *ESTIMATORS, "E9"]
+    assert list(dict.fromkeys(found["claim"])) == [
+        "C1",
+        "C1b",
+        "C2",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        *ESTIMATORS,
+        "E9",
+    ]
     assert found["claim"].tolist() == sorted(found["claim"], key=list(claims.RULES).index)
     assert (found["profile"] == "p").all() and (found["model"] == "m").all()
     by_recipe = found[found["claim"].isin(["C1", "C1b", "C2"])]["recipe"].tolist()
