@@ -156,11 +156,9 @@ def test_the_strategies_that_the_page_names_have_the_numbers_that_it_gives(their
     """Grim cooperates until a defection: the strategy `1 1 0 0 0`. No defector is exploited: e = 0, c = 1."""
     text = " ".join((REPOSITORY / "docs" / "AUTHORS.md").read_text(encoding="utf-8").split())
     game, cooperate, defect = games.get("ipd"), [1.0, 0.0], [0.0, 1.0]
+    measured = "u {u:.3f}, e {e:.3f}, c {c:.3f}, x {x:.3f}, J {J:.3f} (`headroom.csv`)"
     for strategy, row in (
-        (
-            [cooperate] * 2 + [defect] * 3,
-            "u {u:.3f}, e {e:.3f}, c {c:.3f}, x {x:.3f}, J {J:.3f} (`headroom.csv`)",
-        ),
+        ([cooperate] * 2 + [defect] * 3, measured),
         ([defect] * 5, "A policy that always defects has J {J:.3f},"),
     ):
         found = tabular.terms(game, "paper", torch.tensor(strategy, dtype=torch.float64))
