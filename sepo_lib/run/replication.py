@@ -9,14 +9,11 @@ from dataclasses import replace
 import pandas as pd
 
 from sepo_lib.config.profiles import Settings
-from sepo_lib.measure.rows import KEYS
 from sepo_lib.method import credit
 from sepo_lib.run import recipes, results
 from sepo_lib.run.job import Job, finished
 from sepo_lib.run.job_arguments import Recipe, seed_folder, sepo_job
 
-#: The columns of a table without rows.
-HEADER = (*KEYS, "share")
 #: Columns of the log that the table takes from the first training batch, which the SFT model has played.
 FIRST_BATCH = ("payoff_spread", "zero_variance_groups")
 
@@ -71,7 +68,7 @@ def replication_table(settings: Settings) -> pd.DataFrame:
     """
     done = [job for job in replication_jobs(settings) if finished(settings.run, job)]
     if not done:
-        return pd.DataFrame(columns=list(HEADER))
+        return results.empty("replication")
     seeds = {job.arguments["labels"]["seed"] for job in done}
     begun = recipes.variation_starts(settings)
     main = [job for job in recipes.sepo_jobs(settings) if _is_start_of_study(settings, job, begun)]

@@ -95,6 +95,28 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
 
 
+def test_a_replication_has_a_row_for_every_share_and_recipe():
+    """By hand: from 1 to 0.25 in both seeds, of which the second is higher by 1."""
+    sft = {"stage": "sft", "preset": None, "payoff": 2.5}
+    sepo = {"stage": "sepo", "payoff_spread": 1.25, "zero_variance_groups": 0.5}
+    rows = [
+        {"share": 0.5, "seed": seed, "safety": seed + safety, **more}
+        for seed in (0, 1)
+        for safety, more in (
+            *((1.0, sft), (0.25, {**sepo, "preset": "published"})),
+            (2.0, {**sepo, "preset": "unbiased"}),
+        )
+    ]
+    first, second = findings.replications(pd.DataFrame(rows))
+    assert first == {
+        **{"share": "0.5", "u after SFT": "2.500 (no spread)", "J after SFT": "1.500 [-4.853, 7.853]"},
+        **{"recipe": "published", "J after SEPO": "0.750 [-5.603, 7.103]"},
+        **{"change of J": "-0.750 (no spread)", "payoff spread": "1.25 (no spread)", "equal groups": "50%"},
+    }
+    assert (second["recipe"], second["change of J"]) == ("unbiased", "1.000 (no spread)")
+    assert findings.replications(pd.DataFrame()) == []
+
+
 def evaluated(seed, stage, safety, **others):
     sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": "", "arm": ""}
     terms = dict.fromkeys(("payoff", "exploit", "collusion", "externality"), 0.25)
