@@ -75,7 +75,7 @@ def read(path: Path) -> list[Example]:
             f"{remedy}."
         )
     return [
-        Example(place, _chat(row), str(row.get("split") or split), _text(row.get("game")))
+        Example(place, _chat(row), _word(str(row.get("split") or "")) or split, _word(row.get("game")))
         for place, row, split in rows
     ]
 
@@ -243,5 +243,6 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _word(value: Any) -> str | None:
+    """A name as other rows and the kit spell it: without capitals and blanks around it; None for no name."""
+    return value.strip().lower() or None if isinstance(value, str) else None

@@ -55,14 +55,14 @@ def held(run: str, command: str) -> Iterator[None]:
     """Hold the lock of `run` within this context. A process that holds or has joined it may do so again.
 
     Raises InUse at once if another process works in the run. On a file system without locks it says so once
-    and goes on.
+    and goes on. If the lock is all that the folder of the run holds at the end, both are removed.
     """
     if run in _held:
         yield
         return
     path = _file(run)
     with _opened(path) as file:
-        if not _locked(file, fcntl.LOCK_EX, path):
+        if not _locked(file, fcntl.LOCK_EX, path) or _is_removed(file):
             raise _in_use(run)
         content = _write_holder(file, command)
         if not _locked(file, fcntl.LOCK_SH, path):  # another command was faster between the two locks
@@ -73,6 +73,7 @@ def held(run: str, command: str) -> Iterator[None]:
         finally:
             del _held[run]
             os.ftruncate(file, 0)
+            _remove_alone(file, path)
 
 
 @contextlib.contextmanager
@@ -191,6 +192,21 @@ def _opened(path: Path) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+def _remove_alone(file: int, path: Path) -> None:
+    """Remove the lock and its folder if nothing else is in there, as after a command that was refused."""
+    if os.listdir(path.parent) == [path.name] and _locked(file, fcntl.LOCK_EX, path):
+        path.unlink()
+        depth = len(path.relative_to(paths.root() / "runs").parts) - 1
+        with contextlib.suppress(OSError):  # a folder that is not empty, and all above it, stay
+            for folder in path.parents[:depth]:
+                folder.rmdir()
+
+
+def _is_removed(file: int) -> bool:
+    """Whether the open file has no name any more: its holder removed it between the opening and the lock."""
+    return os.fstat(file).st_nlink == 0
 
 
 def _locked(file: int, kind: int, path: Path) -> bool:

@@ -51,22 +51,20 @@ STUDY_SEED = 1  # of the study of estimators; not a training seed: nothing is tr
 # ------------------------------------------------------------------------------------- the main run
 
 
-def pretrain_job(settings: Settings) -> Job:
-    """The job that makes `nano`."""
-    return Job(
-        "pretrain",
-        "sepo_lib.run.base_model:pretrain",
-        {
-            "played": list(games.GAMES),
-            "steps": settings.pretrain_steps,
-            "examples": settings.demonstrations_per_game,
-            "batch": PRETRAIN_BATCH,
-            "seed": settings.demonstrations_seed,
-            "checkpoint_every": settings.sft_checkpoint_every,
-        },
-        settings.pretrain_steps,
-        settings.threads,
-    )
+def pretrain_jobs(settings: Settings) -> list[Job]:
+    """The job that makes `nano`, if the run is to make it again and uses it."""
+    if not settings.rebuild_base or settings.model != "nano":
+        return []
+    arguments = {
+        "played": list(games.GAMES),
+        "steps": settings.pretrain_steps,
+        "examples": settings.demonstrations_per_game,
+        "batch": PRETRAIN_BATCH,
+        "seed": settings.demonstrations_seed,
+        "checkpoint_every": settings.sft_checkpoint_every,
+    }
+    run = "sepo_lib.run.base_model:pretrain"
+    return [Job("pretrain", run, arguments, settings.pretrain_steps, settings.threads)]
 
 
 def base_jobs(settings: Settings) -> list[Job]:
@@ -399,7 +397,7 @@ def checkpoints_of(settings: Settings, game: str, seed: int) -> dict[str, str]:
 
 
 def install_base(settings: Settings) -> Path:
-    """Replace the shipped `nano` by the model that `pretrain_job` made; the earlier one is kept (`replaced`).
+    """Replace the shipped `nano` by the model that `pretrain_jobs` made; the earlier one is kept (`replaced`).
 
     Raises MissingError if there is none.
     """

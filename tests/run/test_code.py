@@ -30,7 +30,7 @@ def kinds():
         patch.setattr(recipes.demonstration_files, "sha256", lambda folder, game: "0")
         patch.setattr(recipes.model_files, "sha256", lambda model: "0")
         settings = profiles.load("smoke", ablation_games=["ipd"])
-        jobs = [recipes.pretrain_job(settings), *recipes.study_jobs(settings)]
+        jobs = [*recipes.pretrain_jobs(settings), *recipes.study_jobs(settings)]
         for make in (recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs, recipes.gradient_jobs):
             jobs += make(settings)
         return {job.name.partition("/")[0]: (job.function, *job.needs) for job in jobs}

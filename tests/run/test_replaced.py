@@ -141,6 +141,8 @@ def test_figures_keeps_the_earlier_ones(monkeypatch, capsys):
 def test_a_new_nano_replaces_the_shipped_one_which_is_kept():
     settings = profiles.load("smoke", run="smoke")
     made = paths.job("smoke", "pretrain")
+    assert [job.name for job in recipes.pretrain_jobs(settings)] == ["pretrain"]
+    assert recipes.pretrain_jobs(profiles.load("smoke", model="smollm2")) == []  # it made nano all the same
     write(paths.models() / "nano" / "config.json", "shipped")
     with pytest.raises(FileNotFoundError, match="set rebuild_base=True"):
         recipes.install_base(settings)

@@ -52,6 +52,15 @@ def test_examples_of_other_games_and_splits_are_left_out_and_it_is_said(data):
         sft_data.load(data, found.files)
 
 
+def test_capitals_and_blanks_change_neither_the_split_nor_the_game(data):
+    """`"split": "Train"` counted as held out, and "IPD" as a game that the kit does not have."""
+    write(
+        data / "train.jsonl", row("ipd") | {"split": "Train", "game": " IPD"}, row("ipd") | {"split": "TEST"}
+    )
+    found = sft_data.described("theirs")
+    assert found.text == "1 examples (1 ipd); left out: 1 of the split test, 1 of the split valid"
+
+
 def test_a_run_with_own_data_has_a_name_jobs_and_files_of_its_own(data):
     plain, own = (profiles.load("smoke", by_hand=False, sft_data=one) for one in (None, "theirs/"))
     assert (plain.run, own.run, own.sft_data) == ("smoke", "smoke-sft-data-theirs", "theirs")

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 
 from sepo_lib.config import progress
 from sepo_lib.play.engines.base import Engine, Sample, check, float64_device, pick_tokens, to_samples
+from sepo_lib.play.engines.padding import pad
 
 
 class GenerateEngine(Engine):
@@ -42,7 +43,7 @@ class GenerateEngine(Engine):
         )
 
     def _batch(self, prompts, uniforms_BL, temperature) -> list[Sample]:
-        ids, mask = pad(prompts, "left", self.end_ids[0])
+        ids, mask = pad(prompts, "left", int(self.end_ids[0]))
         device = self.model.device
         uniforms = torch.as_tensor(uniforms_BL, dtype=torch.float64, device=float64_device(device))
         with _without_defaults(self.model):

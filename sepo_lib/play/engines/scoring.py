@@ -1,4 +1,4 @@
-"""Log-probabilities of given answers, by the way of reading that suits the model: trees, padded lines, or neither."""
+"""Log-probabilities of given answers, by the way that suits the model: trees, padded lines, or neither."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ _ROWS = 64  # the largest number of answers in one call of a model that neither 
 
 
 def reader(model: PreTrainedModel) -> Callable | None:
-    """What reads log-probabilities of this model best: `answer_tree.logps`, `padded.logps` or, None, neither."""
+    """What reads this model best: `answer_tree.logps`, `padded.logps` or, None, neither."""
     if answer_tree.supports(model):
         return answer_tree.logps
     return padded.logps if padded.fits(model) else None

@@ -57,5 +57,5 @@ def test_the_default_device_is_never_apples_gpu_and_a_variable_chooses(monkeypat
     monkeypatch.delenv(cards.DEVICE)
     assert models.device().type == "cuda" and cards.visible() == ["0"] and needs._has_gpu()
     monkeypatch.setenv(cards.DEVICE, "mps")
-    with pytest.raises(InputError, match="no device .* called 'mps'; choose from cpu, cuda"):
+    with pytest.raises(InputError, match=r"no device .* called 'mps'; choose from cpu, cuda"):
         models.device()

@@ -111,7 +111,7 @@ def test_what_all_prompts_share_is_read_once_and_so_is_a_prompt_of_several_answe
 
 
 def test_rounding_of_bfloat16_does_not_count_as_another_result():
-    """SmolLM2 rounds by 0.2 standard deviations on a CPU, and was read one answer at a time (120 s a step)."""
+    """SmolLM2's logits are off by 0.2 standard deviations on a CPU, and it was read one answer at a time."""
     model = models.load("nano", "bfloat16")[0]
     layer = model.model.layers[0]
     layer.register_forward_hook(lambda *call: call[-1] * (1 + 0.1 * (call[-1].shape[0] > 1)))
