@@ -137,4 +137,4 @@ class GameEnv(gymnasium.Env):
         return self.session.info() | {"action_mask": self._numbers.mask(self.session.view)}
 
 
-gymnasium.register("sepo/Game-v0", entry_point=GameEnv)
+gymnasium.register("sepo/Game-v0", entry_point="sepo_lib.environments.gymnasium_env:GameEnv")

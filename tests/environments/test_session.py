@@ -9,7 +9,7 @@ import outside_play
 import pytest
 
 from sepo_lib import games
-from sepo_lib.environments.session import Session, Setup, setups
+from sepo_lib.environments.session import Session, Setup, Table, setups
 from sepo_lib.games.base import OBJECTIVE_POOLS, POOLS
 from sepo_lib.measure.measures import measure
 from sepo_lib.method.objective import objective
@@ -69,6 +69,42 @@ def test_measures_are_those_of_the_record():
         "externality": pytest.approx(np.mean(played.externality_T)),
         "forfeited": 0.0,
     }
+
+
+class TakeTurns(games.Game):
+    """One part with two rounds. In each, a player says a number and the other doubles it or not."""
+
+    name, rounds = "turns", 2
+
+    def play(self, rng):
+        rounds = []
+        while len(rounds) < self.rounds:
+            first = len(rounds) % 2
+            number = (yield {first: self.view(rounds, first, (1, 2))})[first]
+            double = (yield {1 - first: self.view(rounds, 1 - first, (False, True), number=number)})[
+                1 - first
+            ]
+            points = [0.0, 0.0]
+            points[first], points[1 - first] = float(number * (1 + double)), float(number)
+            said = (number, double) if first == 0 else (double, number)
+            rounds.append(games.Round(said, tuple(points)))
+        return rounds
+
+
+def test_a_game_whose_players_take_turns_stops_only_at_the_seats_that_are_open():
+    doubles = games.Opponent(lambda rng: lambda view: view.legal[-1], "Says the largest, and doubles.")
+    alone, both = Table(TakeTurns(), 0, 0, doubles), Table(TakeTurns(), 0, 0)
+    alone.act({0: 1})
+    assert alone.views[0].facts == {"number": 2} and alone.payoffs(0) == [2.0] and not alone.rounds
+    alone.act({0: False})
+    asked = []
+    for action in (1, True, 2, False):
+        (seat,) = both.views
+        asked.append((seat, both.payoffs(0)))
+        both.act({seat: action})
+    assert asked == [(0, []), (1, []), (1, []), (0, [2.0])]
+    assert alone.over and both.over and alone.rounds == both.rounds
+    assert alone.payoffs(0) == both.payoffs(0) == [2.0, 2.0] and both.payoffs(1) == [1.0, 2.0]
 
 
 def test_the_texts_are_the_prompts_of_the_kit():
