@@ -1,4 +1,4 @@
-"""The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
+"""The files of the demonstrations: a Parquet file for each game, a card that counts them, and croissant.json."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from sepo_lib import games as games_
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.run import croissant
 from sepo_lib.run.templates import render
 
 if TYPE_CHECKING:  # it takes a second to import, and the hash of a file does not need it
@@ -32,6 +33,9 @@ COLUMNS = {
 }
 
 
+#: The metadata of the files for programs (`croissant`).
+CROISSANT = "croissant.json"
+
 #: Settings of the files, so that their bytes are always the same.
 _FORMAT = {
     "row_group_size": 2000,
@@ -47,7 +51,7 @@ _REMEDY = "run notebooks/01_demonstrations.ipynb again, or restore it with git i
 def write(
     folder: str | Path, games: Sequence[str], examples_per_game: int, seed: int, kind: str = "expert"
 ) -> dict[str, str]:
-    """Write `<game>.parquet` for each game and the card README.md into `folder`; file name -> sha256.
+    """Write `<game>.parquet` for each game, README.md and croissant.json to `folder`; file name -> sha256.
 
     The bytes depend on the arguments and the pinned library versions alone. Raises what `build` raises.
     """
@@ -58,7 +62,9 @@ def write(
     for game, table in tables.items():
         paths.replace(folder / f"{game}.parquet", partial(pq.write_table, table, **_FORMAT))
     paths.replace_text(folder / "README.md", _card(tables, seed, kind))
-    written = [*(f"{game}.parquet" for game in games), "README.md"]
+    about = f"Decisions of scripted players ({kind}, seed {seed}) in games with two players, as chats."
+    paths.replace_text(folder / CROISSANT, croissant.described(folder, tables, COLUMNS, about))
+    written = [*(f"{game}.parquet" for game in games), "README.md", CROISSANT]
     return {name: files.sha256(folder / name) for name in written}
 
 

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import errors
 
 from sepo_lib import __main__ as cli
-from sepo_lib.config import bundled, hub, paths, profiles
+from sepo_lib.config import bundled, hub, model_folder, paths, profiles
 from sepo_lib.run import model_files, recipes
 
 NANO = Path(__file__).resolve().parents[2] / "data" / "models" / "nano"
@@ -174,7 +174,7 @@ def online(root, monkeypatch):
 
 def test_what_a_model_needs_is_downloaded_and_nothing_else(online, capsys):
     assert bundled.resolve("org/name").name == NEW
-    assert set(online.downloaded) == {file.name for file in NANO.iterdir()}
+    assert set(online.downloaded) == {file.name for file in model_folder.files(NANO)}
     assert "Downloading org/name (0.0 GB, once)" in capsys.readouterr().out
 
 
@@ -182,7 +182,7 @@ def test_a_model_without_a_chat_template_is_refused_before_its_weights_are_downl
     del online.files["chat_template.jinja"]
     with pytest.raises(ValueError, match=r"'org/name' of the hub cannot .* it lacks a chat template"):
         bundled.resolve("org/name")
-    assert "model.safetensors" not in online.downloaded
+    assert not [name for name in online.downloaded if "safetensors" in name]
 
 
 def refusal(kind):
