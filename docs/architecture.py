@@ -20,7 +20,7 @@ LIBRARY = ROOT / "sepo_lib"
 #: The packages to read first.
 READING_PATH = {"games", "method", "play", "training"}
 BEGIN, END = "<!-- tree: written by `python docs/architecture.py` -->", "<!-- end of tree -->"
-WIDTH, HEIGHT, GAP, LEFT = 560, 36, 12, 10  # of a box; pixels
+WIDTH, HEIGHT, GAP, LEFT = 576, 36, 12, 10  # of a box; pixels
 
 
 def layers() -> list[str]:
@@ -82,7 +82,7 @@ def picture() -> str:
             f'<rect x="{LEFT}" y="{middle[name] - HEIGHT // 2}" width="{WIDTH}" height="{HEIGHT}" rx="5" '
             f'fill="{fill}" stroke="#888888"/>',
             f'<text x="{LEFT + 12}" y="{middle[name] + 5}" font-weight="bold">{name}</text>',
-            f'<text x="{LEFT + 110}" y="{middle[name] + 5}" font-size="13">'
+            f'<text x="{LEFT + 132}" y="{middle[name] + 5}" font-size="13">'
             f"{html.escape(questions[name])}</text>",
         ]
     for importer, imported in sorted(imports().edges, key=lambda edge: [order.index(end) for end in edge]):

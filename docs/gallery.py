@@ -22,13 +22,16 @@ import matplotlib as mpl  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from sepo_lib import figures  # noqa: E402
+from sepo_lib import figures, games  # noqa: E402
+from sepo_lib.figures import gallery  # noqa: E402
 from sepo_lib.figures.rows import ordered_games  # noqa: E402
 
 #: Figure without a table of a run -> the call that draws it from a table of the kit.
 OTHERS = {
     "by_stage": 'figures.by_stage(paths.read_table("laptop", "evaluation"), "payoff")',
+    "replication": 'figures.replication(paths.read_table("study", "replication"), authors.load())',
     "crossplay": 'figures.crossplay(paths.read_table("laptop", "crossplay"))',
+    "transfer_matrix": 'figures.transfer_matrix(paths.read_table("study", "transfer"))',
     "bench_arms": 'figures.bench_arms(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_step": 'figures.bench_step(pd.read_csv("data/results/bench/bench.csv"))',
     "bench_scaling": 'figures.bench_scaling(pd.read_csv("data/results/bench/scaling.csv"))',
@@ -126,9 +129,11 @@ def main() -> None:
 
 def _call(entry) -> str:
     """The call for an entry of the gallery that reads a table of a run."""
-    tables = {run: figures.read_or_empty(run, entry.reads) for run in RUNS}
-    profile = next(run for run, table in tables.items() if len(table))
-    options = {"game": ordered_games(tables[profile])[0]} if "game" in entry.split else {}
+    tables = {run: gallery.table_of(run, entry) for run in RUNS}
+    profile = next((run for run, table in tables.items() if len(table)), RUNS[0])
+    options = {}
+    if "game" in entry.split:
+        options["game"] = (ordered_games(tables[profile]) if len(tables[profile]) else list(games.GAMES))[0]
     arguments = [f'paths.read_table("{profile}", "{entry.reads}")']
     arguments += ["authors.load()"] if entry.also else []
     arguments += [f'{key}="{value}"' for key, value in options.items()]

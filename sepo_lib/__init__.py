@@ -4,21 +4,22 @@ Start with `games`, then read `method`, `play` (without `play/engines`) and `tra
 method. A package imports only from those above it in this list (docs/architecture.md draws it with the
 top package first):
 
-    thirdparty Players of the Axelrod library
-    answers    Which action does an answer name?
-    games      What is played?
-    config     Which hyperparameters does a run use, and where are its files?
-    method     What is SEPO?
-    chat       How do chats become tokens?
-    pretrained What does a pretrained model bring along?
-    play       How does a model play?
-    measure    What did a policy learn?
-    training   How is a policy trained?
-    studies    Why does the method work, or fail?
-    figures    How are results drawn?
-    run        What is run, in which order, and what does it leave behind?
-    bench      How fast is the kit?
-    report     Which claims hold?
+    thirdparty   Players of the Axelrod library
+    answers      Which action does an answer name?
+    games        What is played?
+    config       Which hyperparameters does a run use, and where are its files?
+    method       What is SEPO?
+    environments How do other trainers play these games?
+    chat         How do chats become tokens?
+    pretrained   What does a pretrained model bring along?
+    play         How does a model play?
+    measure      What did a policy learn?
+    training     How is a policy trained?
+    studies      Why does the method work, or fail?
+    figures      How are results drawn?
+    run          What is run, in which order, and what does it leave behind?
+    bench        How fast is the kit?
+    report       Which claims hold?
 
 The suffix of an array's name gives its axes, one capital letter for each axis. `own_NGT` has the axes groups,
 rollouts and rounds. A digit is an axis of that length: `advantages_B1` has the shape (B, 1).

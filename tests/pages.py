@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pandas as pd
-from pyarrow import parquet
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -119,5 +118,7 @@ def unknown_columns(file: Path) -> list[str]:
 def columns(file: Path) -> list[str]:
     """The columns of a table."""
     if file.suffix == ".parquet":
+        from pyarrow import parquet  # here: some environments of docs/environments.md lack it
+
         return parquet.read_schema(file).names
     return list(pd.read_csv(file, nrows=0).columns)

@@ -82,7 +82,9 @@ def here(root, monkeypatch):
 def test_every_file_of_the_design_is_there(here):
     expected = ["manifest.json", "report.html", *(f"notebooks/{name}.ipynb" for name in paths.NOTEBOOKS)]
     assert [name for name in expected if not (here / "runs/smoke" / name).exists()] == []
-    tables = "evaluation.csv episodes.parquet training.csv ablation.csv exploitability.csv claims.csv".split()
+    tables = (
+        "evaluation.csv episodes.parquet training.parquet ablation.csv exploitability.csv claims.csv".split()
+    )
     assert [name for name in tables if not (here / "data/results/smoke" / name).exists()] == []
     pictures = {file.suffix for file in (here / "figures/smoke").iterdir()}
     assert pictures == {".pdf", ".png"}
@@ -111,9 +113,7 @@ def test_the_evaluation_table_keeps_its_contract(here):
 
 
 def test_every_evaluated_decision_is_kept(here):
-    episodes = paths.read_table(
-        "smoke", "episodes", ["prompt", "answer", "action", "parsed", "decision_seed"]
-    )
+    episodes = paths.read_table("smoke", "episodes", ["prompt", "answer", "action", "parsed"])
     evaluation = paths.read_table("smoke", "evaluation")
     mine = episodes.query("stage == 'base' and game == 'kuhn' and seed == 11")
     parse_rate = evaluation.query("stage == 'base' and game == 'kuhn' and seed == 11")["parse_rate"].item()

@@ -32,7 +32,7 @@ import psutil
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: Seconds that a killed run may take to end.
 PATIENCE = 60.0
-#: Columns of training.csv that measure time.
+#: Columns of training.parquet that measure time.
 SECONDS = ("play_seconds", "reference_seconds", "step_time")
 #: The processes of a run that each signal may go to. The rest is not killed by it: make leaves an interrupt
 #: and a hang-up to its group, and workers leave an interrupt to their parent.
@@ -244,14 +244,14 @@ def compare(expected: Path, found: Path) -> tuple[int, int, list[str]]:
 
 def content(file: Path) -> bytes:
     """The bytes of a file; of a table with times, those of the other columns."""
-    if file.name == "training.csv":
-        return pd.read_csv(file, dtype=str).drop(columns=list(SECONDS)).to_csv(index=False).encode()
+    if file.name == "training.parquet":
+        return pd.read_parquet(file).drop(columns=list(SECONDS)).to_csv(index=False).encode()
     return file.read_bytes()
 
 
 def lines(file: Path) -> list[str]:
     """The rows of a table as text; none for a figure."""
-    if file.suffix == ".csv":
+    if file.suffix == ".csv" or file.name == "training.parquet":
         return content(file).decode().splitlines()[1:]
     if file.suffix == ".parquet":
         return pd.read_parquet(file).to_csv(index=False).splitlines()[1:]

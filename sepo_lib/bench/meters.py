@@ -140,8 +140,8 @@ class Meter:
 
             patch(type(model), "forward", self.counted(type(model).forward, backward_weight))
             patch(rollouts, "play", self.timed("generation", rollouts.play))
-            if reference := getattr(trainer, "_reference_logps", None):  # TRL's trainer has none
-                patch(trainer, "_reference_logps", self.timed("logps", reference))
+            if reference := getattr(trainer, "reference_logps", None):  # TRL's trainer has none
+                patch(trainer, "reference_logps", self.timed("logps", reference))
             inputs = trainer._prepare_inputs
             patch(trainer, "_prepare_inputs", self.timed("inputs", inputs))
             patch(trainer, "training_step", self.timed("training", trainer.training_step, begin))

@@ -43,6 +43,7 @@ from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
+from sepo_lib.pretrained import adapters
 from sepo_lib.run import job_arguments, provenance
 from sepo_lib.training import sepo
 
@@ -226,7 +227,7 @@ def measure_trl(suite: Suite, model_name: str, game_name: str, size: int, steps:
     _, (model, tokenizer, policy) = _load(suite, model_name)
     config, plans = _config(suite, model_name, game_name, size, steps), plans_of(games.get(game_name), size)
     if config.lora:
-        model = get_peft_model(model, models.lora(model, **config.lora))
+        model = get_peft_model(model, adapters.lora(model, **config.lora))
     decisions = sum(len(episode.decisions) for episode in rollouts.play(policy, plans))
     player = _with(policy, TorchSampler(model, templates.end_ids(model, tokenizer), BATCH))
     timed = _Steps()

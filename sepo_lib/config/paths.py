@@ -44,9 +44,11 @@ TABLES = {
     "sft": "02_sft",
     "exploitability": "03_sepo_grpo",
     "strategies": "03_sepo_grpo",
+    "behaviour": "03_sepo_grpo",
     "crossplay": "03_sepo_grpo",
     "ablation": "04_ablations",
     "switches": "04_ablations",
+    "headline": "04_ablations",
     "estimators": "04_ablations",
     "headroom": "04_ablations",
     "exploiters": "04_ablations",
@@ -55,6 +57,8 @@ TABLES = {
     "weights": "04_ablations",
     "crossings": "04_ablations",
     "sweep": "04_ablations",
+    "replication": "04_ablations",
+    "transfer": "04_ablations",
     "claims": "05_figures",
 }
 
@@ -62,7 +66,7 @@ TABLES = {
 RESTORE_NOTEBOOKS = "run `git restore notebooks`"
 
 #: Tables that are too long for a text file.
-PARQUET = frozenset({"episodes"})
+PARQUET = frozenset({"episodes", "training", "strategies"})
 
 
 def notebooks() -> Path:
@@ -243,9 +247,7 @@ def write_table(frame: "pd.DataFrame", run_name: str, name: str) -> Path:
     if name not in PARQUET:
         return write_csv(frame, path)
     _check_columns(frame, path)
-    return replace(
-        path, lambda file: frame.to_parquet(file, index=False, compression="zstd", compression_level=12)
-    )
+    return replace(path, lambda file: files.write_parquet(frame, file))
 
 
 def write_csv(frame: "pd.DataFrame", path: Path) -> Path:

@@ -62,6 +62,8 @@ STUDY_POLICIES = ("uniform", "random", "cooperative", "equilibrium")
 SAME_AS = {
     "ablation_steps": "sepo_steps",
     "ablation_rollouts": "rollouts_per_opponent",
+    "replication_steps": "sepo_steps",
+    "all_games_steps": "sepo_steps",
     "study_games": "games",
 }
 
@@ -299,11 +301,37 @@ def _complete(values: Mapping[str, Any]) -> None:
             f"checkpoint_every ({values['checkpoint_every']}) must be a multiple of exploiter_refresh "
             f"({values['exploiter_refresh']})."
         )
+    for strategy in values["replication_strategies"]:
+        game = values["replication_game"]
+        known(f"expert of {game} called", strategy, domains.get(game).experts)
+    _enumerable(values)
     groups = values["estimator_groups"]
     if groups % min(40, groups // 2):
         raise InputError(
             f"The number of groups must be a multiple of 40, or an even number below 80, not {groups}."
         )
+
+
+def _enumerable(values: Mapping[str, Any]) -> None:
+    """Raise InputError where the baseline enumerated cannot be used, or would differ between arms."""
+    given, pools = values["baseline"], values["pools"]
+    for game in values["games"]:
+        found = given.get(game, given.get("others")) if isinstance(given, Mapping) else given
+        if found != "enumerated":
+            continue
+        if "nashconv" not in domains.get(game).traits:
+            able = ", ".join(other.name for other in domains.having("nashconv"))
+            raise InputError(
+                f"The baseline of {game} cannot be enumerated, as its information sets are not known; choose "
+                f"group there, and enumerated only in {able}."
+            )
+        own = pools.get(game, pools.get("others")) if isinstance(pools, Mapping) else pools
+        compared = game in values["ablation_games"] and own in values["ablation_pools"]
+        if compared and {"unbiased"} & set(values["ablation_presets"]):
+            raise InputError(
+                f"The ablation compares arms in {game} on the pools of the main run ({own}); only the arm "
+                f"may differ: set the baseline of {game} to group, or leave {own} out of ablation_pools."
+            )
 
 
 def _model(model: Any) -> str:

@@ -107,6 +107,8 @@ class Settings:
     compare_with: tuple[str, ...]
     sepo_steps: PerKey[int]
     rollouts_per_opponent: PerKey[int]
+    baseline: PerKey[str]
+    answers_per_set: int
     sepo_learning_rate: PerKey[float]
     learning_rate_floor: PerKey[float]
     kl_beta: PerKey[float]
@@ -134,16 +136,20 @@ class Settings:
     exploiter_refresh: int
     exploiter_samples: int
     exploiters: tuple[str, ...]
+    exploiter_baselines: tuple[str, ...]
     exploiter_game: str
     exploiter_steps: int
     exploiter_rollouts: int
     exploiter_kl_beta: float
+    exploiter_learning_rate: float
     exploiter_learning_rate_floor: float
+    exploiter_last_samples: int
 
     # Ablation
     ablation_games: tuple[str, ...]
     ablation_arms: tuple[str, ...]
     ablation_presets: tuple[str, ...]
+    ablation_recipes: tuple[str, ...]
     ablation_pools: tuple[str, ...]
     ablation_steps: PerKey[int]
     ablation_rollouts: PerKey[int]
@@ -153,6 +159,17 @@ class Settings:
     gradient_batches: int
     sweep_exploit_weights: tuple[float, ...]
     sweep_games: tuple[str, ...]
+
+    # What carries over
+    transfer: bool
+    all_games_steps: PerKey[int]
+
+    # Replication of the authors' result
+    replication_shares: tuple[float, ...]
+    replication_strategies: tuple[str, ...]
+    replication_game: str
+    replication_presets: tuple[str, ...]
+    replication_steps: PerKey[int]
 
     # Estimators without a model
     study_games: tuple[str, ...]

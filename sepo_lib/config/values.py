@@ -117,7 +117,7 @@ def _several(name: str, value: Any) -> tuple[Any, ...]:
         raise InputError(f"At least one of the {name} is needed.")
     for one in found:
         if found.count(one) > 1:
-            raise InputError(f"The {name.removesuffix('s')} {one} is given twice; name each one once.")
+            raise InputError(f"The {_singular(name)} {one} is given twice; name each one once.")
     if choices is games.GAMES:
         return ordered(found, games.GAMES)
     return tuple(sorted(found) if name == "seeds" else found)
@@ -129,13 +129,19 @@ def _one(name: str, value: Any) -> Any:
     if name == "sft_data":
         return _place(name, value)
     if choices is not None:
-        known("switch" if name == "switches" else name.removesuffix("s"), value, choices)
+        known(_singular(name), value, choices)
         return value
     if base in (int, float):
         return _number(name, value, base)
     if not isinstance(value, base):
         raise InputError(f"{name} must be {_WHAT[base]}, not '{in_brief(value)}'.")
     return value
+
+
+def _singular(name: str) -> str:
+    """The name of a list for one of its entries: `switch` for `switches`."""
+    irregular = {"switches": "switch", "replication_strategies": "replication_strategy"}
+    return irregular.get(name, name.removesuffix("s"))
 
 
 def _place(name: str, value: Any) -> str:

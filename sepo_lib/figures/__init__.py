@@ -26,6 +26,7 @@ repeat what colour shows, for prints without colours.
 # isort: off
 from sepo_lib.figures.outcomes import by_stage, crossplay, exploit_by_stage, safety_by_stage
 from sepo_lib.figures.paper import paper_against_ours, paper_nashconv
+from sepo_lib.figures.strategies import behaviour, nearest_strategies
 from sepo_lib.figures.kuhn import exploitability, kuhn_strategy, nash_kuhn
 from sepo_lib.figures.ablation import (
     NO_EFFECT,
@@ -35,6 +36,7 @@ from sepo_lib.figures.ablation import (
     penalty_gradient,
     switch_outcomes,
 )
+from sepo_lib.figures.penalties import headline
 from sepo_lib.figures.estimators import (
     ESTIMATORS,
     acting,
@@ -44,7 +46,9 @@ from sepo_lib.figures.estimators import (
     labels_of,
 )
 from sepo_lib.figures.weights import frontier, headroom, weight_sensitivity
+from sepo_lib.figures.sft_models import replication
 from sepo_lib.figures.training import EXPLOITERS, exploiter_training, nashconv_training, training_curves
+from sepo_lib.figures.transfer import transfer_matrix
 from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 
 # isort: on
@@ -126,6 +130,7 @@ __all__ = [
     "ablation_outcomes",
     "acting",
     "as_svg",
+    "behaviour",
     "bench_arms",
     "bench_scaling",
     "bench_step",
@@ -145,6 +150,7 @@ __all__ = [
     "figure",
     "frontier",
     "handle",
+    "headline",
     "headroom",
     "idle_recipes",
     "interval_of",
@@ -157,6 +163,7 @@ __all__ = [
     "mean_of_intervals",
     "nash_kuhn",
     "nashconv_training",
+    "nearest_strategies",
     "need",
     "note",
     "ordered_games",
@@ -167,6 +174,7 @@ __all__ = [
     "penalty_gradient",
     "place_of",
     "read_or_empty",
+    "replication",
     "reported",
     "run_look",
     "safety_by_stage",
@@ -178,6 +186,7 @@ __all__ = [
     "tables_of",
     "title_of",
     "training_curves",
+    "transfer_matrix",
     "unique",
     "weight_sensitivity",
     "zero_line",

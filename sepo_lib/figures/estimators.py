@@ -64,6 +64,8 @@ OURS = {
     "published": "SEPO, published",
     "authors_current": "SEPO, authors' code",
     "unbiased, margins known": "unbiased, margins known",
+    "unbiased, enumerated along play": "enumerated along play",
+    "unbiased, enumerated": "enumerated",
 }
 _UNBIASED = CONFIGURATIONS["unbiased"].colour
 #: The lines of `estimator_bias`.

@@ -49,7 +49,7 @@ def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callab
     `fields` say how `drawn` calls the function:
 
     reads    the result table that it draws; without one, `draw_all` leaves the figure out
-    study    the table belongs to a study of notebook 04: it may be missing, and it has one model
+    study    the table may be missing, as that of a study of notebook 04, and it has one model
     split    columns: one figure for each of their values, which the function gets as keywords
     also     a function that reads a second table, passed after the first
     options  further keyword arguments
@@ -94,7 +94,7 @@ def tables_of(run: str, model: str | None = None) -> dict[str, pd.DataFrame]:
     tables = {}
     for entry in FIGURES.values():
         if entry.reads and entry.reads not in tables:
-            table = _read(run, entry)
+            table = table_of(run, entry)
             own = model is not None and not entry.study and len(table)
             tables[entry.reads] = table[table["model"] == model] if own else table
     return tables
@@ -138,11 +138,11 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _read(profile: str, entry: Figure) -> pd.DataFrame:
-    """The table of an entry; an empty one for a study that the profile does not run."""
-    if entry.study and not paths.table(profile, entry.reads).exists():
+def table_of(run: str, entry: Figure) -> pd.DataFrame:
+    """The table of an entry; an empty one if the run lacks a table that may be missing."""
+    if entry.study and not paths.table(run, entry.reads).exists():
         return pd.DataFrame()
-    return read_or_empty(profile, entry.reads)
+    return read_or_empty(run, entry.reads)
 
 
 def _draw(entry: Figure, table: pd.DataFrame, end: str = "") -> Iterator[tuple[str, Any]]:

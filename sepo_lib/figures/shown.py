@@ -14,7 +14,7 @@ from PIL import Image
 
 from sepo_lib.figures.gallery import caption_of
 from sepo_lib.figures.rows import NothingToDraw
-from sepo_lib.figures.theme import settle, style
+from sepo_lib.figures.theme import as_png, settle, style
 
 _DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
@@ -53,16 +53,12 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
 
     What stands between backticks in the caption becomes code.
     """
-    buffer = io.BytesIO()
     with style():
         room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.05}
         settle(figure)
-        figure.savefig(buffer, format="png", dpi=_DPI, **room)
-    picture = Image.open(buffer).convert("RGB")
-    width = round(picture.width * _CSS_DPI / _DPI)
-    smaller = io.BytesIO()
-    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(smaller, format="png", optimize=True)
-    data = base64.b64encode(smaller.getvalue()).decode()
+    picture = as_png(figure, _DPI, _COLOURS, **room)
+    width = round(Image.open(io.BytesIO(picture)).width * _CSS_DPI / _DPI)
+    data = base64.b64encode(picture).decode()
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
     written = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(caption))
     below = f"<figcaption>{written}</figcaption>" if caption else ""

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sepo_lib.config import paths
 
@@ -26,6 +27,7 @@ COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
 DASHED = (0, (4, 3))  # the line style of a zero line
 DPI = 120  # of PNG files
+COLOURS_OF_FILES = 256  # the palette of a PNG file, which makes it a third as large
 
 
 def shades(number: int) -> list[str]:
@@ -121,9 +123,20 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         settle(figure)
         dates = {"CreationDate": None, "Creator": None, "Producer": None}
         paths.replace(files[0], partial(figure.savefig, format="pdf", metadata=dates))
-        paths.replace(files[1], partial(figure.savefig, format="png", dpi=DPI, metadata={"Software": None}))
+    data = as_png(figure, DPI, COLOURS_OF_FILES)
+    paths.replace(files[1], lambda file: file.write_bytes(data))
     plt.close(figure)
     return files
+
+
+def as_png(figure: Figure, dpi: int, colours: int, **options) -> bytes:
+    """The figure as a PNG file with a palette of `colours` colours; `options` are those of `savefig`."""
+    file, smaller = io.BytesIO(), io.BytesIO()
+    with style():
+        figure.savefig(file, format="png", dpi=dpi, **options)
+    picture = Image.open(file).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    picture.save(smaller, format="png", optimize=True, dpi=(dpi, dpi))
+    return smaller.getvalue()
 
 
 def as_svg(figure: Figure) -> str:

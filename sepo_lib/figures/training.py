@@ -36,6 +36,8 @@ EXPLOITERS = {
     "pool": Look("the fixed pool", LIGHT, "o", False),
     "best_response": Look("best response and train pool", MIDDLE, "s"),
     "best_response_only": Look("best response only", DARK, "D"),
+    "best_response_only, enumerated": Look("best response only, enumerated", DARK, "D"),
+    "best_response_only, group": Look("best response only, baseline of the group", LIGHT, "o", False),
 }
 BROKEN = (0, (4, 1.5))  # the line style of an open marker
 
@@ -107,14 +109,17 @@ def exploiter_training(
 ) -> sns.FacetGrid | Axes:
     """NashConv and the pool's advantage (chips per hand) in Kuhn poker, by what the model is trained against.
 
-    Columns: `hue`, step and those of `metrics`; optionally stage, seed and model. An exploiter that the kit
-    does not know is drawn too. Several models need `hue="model"` and rows of one exploiter. The options are
-    those of `training_curves`.
+    Columns: `hue`, step and those of `metrics`; optionally baseline, stage, seed and model. With several
+    baselines, each has a line of its own, such as "best_response_only, group". An exploiter that the kit does
+    not know is drawn too. Several models need `hue="model"` and rows of one exploiter. The options are those
+    of `training_curves`.
 
     >>> exploiter_training(pd.read_csv("mine.csv"), labels={"pool": "fixed pool"})
     """
     size = Size(height, aspect, col_wrap, width, default=2.0, most=3.5)
     rows = need(data, [hue], numbers=["step", *metrics])
+    if hue == "exploiter" and "baseline" in rows and rows["baseline"].nunique() > 1:
+        rows = rows.assign(exploiter=rows["exploiter"].astype(str) + ", " + rows["baseline"].astype(str))
     return _by_step(rows, metrics, (hue, hue_order, palette, labels), errorbar, ax, size)
 
 

@@ -163,7 +163,7 @@ def weight_sensitivity(
         labels=labels_among(labels, rows["configuration"]),
         name="stage",
     )
-    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=1.95))
+    rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=1.95))
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
         for stage, look in looks.items():
@@ -228,7 +228,7 @@ def frontier(
     names = {v: f"λe × {v:g}" if multiples else str(v) for v in values} | (labels or {})
     looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
     looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}
-    rows, figure = _by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))
+    rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
         groups = {value: here[here[hue] == value] for value in looks if (here[hue] == value).any()}
@@ -244,6 +244,16 @@ def frontier(
     return figure.drawn
 
 
+def by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFrame, Panels]:
+    """The rows with the new column `panel`, and one panel per game, or per game, pools and model if there are
+    several models."""
+    several = "model" in rows.columns and rows["model"].nunique() > 1
+    rows = rows.assign(place=place_of(rows), panel=place_of(rows) if several else rows["game"])
+    figure = panels(ordered_places(rows) if several else ordered_games(rows), ax=ax, size=size)
+    figure.titles(str if several else title_of, room=0.55)
+    return rows, figure
+
+
 def _both(row: Mapping[str, Any], between: str) -> str:
     """The text beside a row of `headroom`: u and e of both strategies, those that the table has."""
     pairs = {value: [row.get(f"{strategy}_{value}", np.nan) for strategy in STRATEGIES] for value in "ue"}
@@ -253,16 +263,6 @@ def _both(row: Mapping[str, Any], between: str) -> str:
         if not np.isnan([first, second]).any()
     ]
     return between.join(texts).replace("-", "−")
-
-
-def _by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFrame, Panels]:
-    """The rows with the new column `panel`, and one panel per game, or per game, pools and model if there are
-    several models."""
-    several = "model" in rows.columns and rows["model"].nunique() > 1
-    rows = rows.assign(place=place_of(rows), panel=place_of(rows) if several else rows["game"])
-    figure = panels(ordered_places(rows) if several else ordered_games(rows), ax=ax, size=size)
-    figure.titles(str if several else title_of, room=0.55)
-    return rows, figure
 
 
 def _line(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:

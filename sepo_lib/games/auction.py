@@ -123,6 +123,7 @@ class Auction(Game):
     short_title = "Auction"
     rounds = 6
     max_payoff = 3.0
+    observed = "own value, other's last bid"
     train_weights = evaluation_weights = Weights(exploit=1.2, collusion=1.0, externality=1.8)
     pools: Mapping = {"paper": PAPER}
     experts: Mapping = {

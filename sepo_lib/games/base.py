@@ -106,6 +106,7 @@ class Game:
     information_sets: Sequence[tuple[str, View]] | None = None
     memoryless: bool = False  #: whether nothing in a round can change a later one
     seats: int = 1  #: the seats that the policy takes in turn: in round t it has seat t % seats
+    observed: str = "last actions (own, other)"  #: what `observe` looks at, in words
 
     @property
     def scale(self) -> float:
@@ -169,6 +170,14 @@ class Game:
     @abstractmethod
     def externality(self, rounds: Sequence[Round]) -> list[float]:
         """The externality cost per round, in [0, 1]; x is the mean over rounds."""
+
+    def observe(self, view: View) -> tuple:
+        """The situation of a decision: what the enumeration looks at, else both players' last actions."""
+        return self.enumeration.observe(view) if self.enumeration else (*view.mine[-1:], *view.theirs[-1:])
+
+    def quantities(self, view: View, action: Action) -> dict[str, float]:
+        """A decision in numbers by name, for means: 1 for the chosen word and 0 for each other legal one."""
+        return {self.spell(word): float(word == action) for word in view.legal}
 
     def spell(self, action: Action) -> str:
         """The text of an action on the last line of an answer."""

@@ -165,6 +165,7 @@ class Deal(Game):
     kinds = frozenset({"negotiation", "multi_issue"})
     rounds = 4
     max_payoff = 10.0  # points per round, the paper's scale; large pools can pay more
+    observed = "share of the value that the other's last demand left"
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
@@ -205,6 +206,15 @@ class Deal(Game):
             f"Your values: {self.spell(view.facts['values'])}. {self.history(view, outcomes)} "
             "Choose [books, hats, balls]."
         )
+
+    def observe(self, view: View) -> tuple:
+        """The share of the value that the other player's last demand left, to the nearest quarter."""
+        shares = self.quantities(view, left(view)).values() if view.theirs else ()
+        return tuple(round(4 * share) / 4 for share in shares)
+
+    def quantities(self, view: View, action: Items) -> dict[str, float]:
+        own, every = (sum(map(mul, units, view.facts["values"])) for units in (action, view.facts["pool"]))
+        return {"demand (share of the value)": own / every}
 
     def spell(self, action: Action) -> str:
         """The demand as "[books, hats, balls]" in units."""

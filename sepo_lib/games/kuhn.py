@@ -181,6 +181,7 @@ class Kuhn(Game):
     round_word = "hand"
     revealed = "card"
     max_payoff = 2.0
+    observed = "words so far, own card"
     train_weights = evaluation_weights = Weights(exploit=1.5, collusion=2.4, externality=0.0)
     memoryless = True
     seats = 2  # first mover in hands 0, 2, 4; second mover in hands 1, 3, 5

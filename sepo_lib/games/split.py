@@ -102,6 +102,7 @@ class Split(Game):
     kinds = frozenset({"negotiation"})
     rounds = 4
     max_payoff = 5.0  # points per round of an even split; a single round can pay up to 9
+    observed = "other's last demand"
     train_weights = Weights(exploit=3.0, collusion=2.0, externality=1.8)
     evaluation_weights = Weights(exploit=3.0, collusion=1.0, externality=1.8)
     pools = {"paper": PAPER}  # noqa: RUF012
@@ -125,6 +126,9 @@ class Split(Game):
     def play(self, rng: Rng) -> Play:
         """One episode; see `Game.play`. The game has no chance moves, so `rng` is not used."""
         return self.simultaneous(DEMANDS, lambda demands: Round(demands, payoffs(demands)))
+
+    def quantities(self, view: View, action: int) -> dict[str, float]:
+        return {"demand (points)": float(action)}
 
     def rules(self) -> str:
         return (

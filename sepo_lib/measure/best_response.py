@@ -12,11 +12,11 @@ from sepo_lib.games.kuhn import HISTORIES, INFORMATION_SETS, by_table, engine
 from sepo_lib.method import seeds
 
 if TYPE_CHECKING:  # torch takes seconds to import, and the choices below are read without a model
-    import pandas as pd
-
-    from sepo_lib.play.policy import LanguageModelPolicy
+    from sepo_lib.play.policy import Policy
 
 NAME = "best_response"
+#: The form that `kuhn_strategy.kuhn_nashconv` takes: information-state string -> word -> probability.
+Strategy = Mapping[str, Mapping[str, float]]
 
 #: The choices of `exploiter`: the pools that the best response replaces, and the penalty weights of J
 #: (None: the game's own). `best_response_only` leaves only NashConv in J: u is then -NashConv / 2 and e is
@@ -44,36 +44,38 @@ class BestResponse:
         self._opponent: Opponent | None = None
 
     def opponents(
-        self, policy: "LanguageModelPolicy", step: int, seed: int
+        self, policy: "Policy", step: int, seed: int, strategy: Strategy | None = None
     ) -> Mapping[str, Mapping[str, Opponent]]:
         """The replaced pools at training step `step` (see `rollouts.plan`); recomputes the response when due.
 
-        `seed` sets the sampled answers. Raises RuntimeError where a run does not start, or resume, at a step
-        in which the response is due.
+        `strategy` is that of the policy; None estimates it from answers that `seed` sets. Raises RuntimeError
+        where a run does not start, or resume, at a step in which the response is due.
         """
-        from sepo_lib.measure import kuhn_strategy
+        from sepo_lib.measure import enumerated, kuhn_strategy
 
         if step % self.refresh == 0:
-            game, reading = kuhn_strategy.game_with_nashconv(), kuhn_strategy.Reading(self.samples)
-            strategy = kuhn_strategy.read_strategy(policy, game, reading, seeds.derive(seed, NAME))
-            self.nashconv = kuhn_strategy.nashconv_of_strategy(strategy, "sampled")
+            if strategy is None:
+                game = kuhn_strategy.game_with_nashconv()
+                asked = enumerated.ask(policy, game, self.samples, seeds.derive(seed, NAME))
+                strategy = asked.strategy
+            self.nashconv = kuhn_strategy.kuhn_nashconv(strategy)
             self._opponent = by_table(best_response(strategy))
         if self._opponent is None:
             raise RuntimeError(f"No best response is known at step {step}: none was computed before it.")
         return {pool: {NAME: self._opponent} for pool in self.pools}
 
 
-def best_response(strategy: "pd.DataFrame") -> list[list[float]]:
-    """OpenSpiel's best response, for both seats, to the sampled reading of a strategy (`read_strategy`).
+def best_response(strategy: Strategy) -> list[list[float]]:
+    """OpenSpiel's best response, for both seats, to a strategy.
 
-    It is a best response to the sample, sampling error included. Returns a pure strategy as in
+    If the strategy was sampled, it fits the sampling error too. Returns a pure strategy as in
     `games.kuhn.STRATEGIES`, shape (4, 3). Of equally good actions OpenSpiel takes the first (PASS or FOLD).
     """
     from open_spiel.python.algorithms.best_response import BestResponsePolicy
 
     from sepo_lib.measure import kuhn_strategy
 
-    policy = kuhn_strategy.openspiel_policy(kuhn_strategy.probabilities(strategy, "sampled"))
+    policy = kuhn_strategy.openspiel_policy(strategy)
     responders = [BestResponsePolicy(engine(), player, policy) for player in (0, 1)]
     bold = {}
     for state, view in INFORMATION_SETS:

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, View
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
 from sepo_lib.method import objective, seeds
 from sepo_lib.method.records import Episode
 from sepo_lib.play import rollouts
-from sepo_lib.play.policy import Answer, LanguageModelPolicy, Query
+from sepo_lib.play.policy import Answer, LanguageModelPolicy
 from sepo_lib.play.rollouts import plan, play_distributed
 
 _MASS = "option_log10_mass"  # older tables lack this column
@@ -233,46 +233,64 @@ def _terms(by_episode: pd.DataFrame) -> dict[str, list[np.ndarray]]:
     return terms
 
 
-class _Recorded:
-    """A policy that gives the recorded actions, found by the seeds of their decisions."""
-
-    def __init__(self, decisions: pd.DataFrame) -> None:
-        self._actions = dict(zip(decisions["decision_seed"], decisions["action"], strict=True))
-        self._legal: dict[tuple, dict[str, Action]] = {}
-
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """See `Policy.answer`. Raises KeyError for a decision that was not recorded."""
-        for legal in {query.view.legal for query in queries} - set(self._legal):
-            self._legal[legal] = {str(action): action for action in legal}
-        return [Answer(self._legal[query.view.legal][self._actions[query.seed]]) for query in queries]
-
-
 def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
-    """A table of decisions with the columns that older tables lack: collusion, externality and facts.
+    """A table of decisions with the columns that follow from the seeds and the actions: c, x, facts, seeds.
 
-    Every episode is played again from its seeds, with the actions that the table holds. Raises ValueError
-    if the present rules and opponents give other payoffs or other actions of the opponents than the table.
+    Every episode is played again from its seeds, with the actions that the table holds. The columns
+    `collusion`, `externality`, `facts` and `decision_seed` are added if the table lacks them. Raises
+    ValueError if the present rules and opponents give other payoffs or other actions of the opponents.
     """
     parts = []
-    for key, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
-        keys = dict(zip(KEYS, key, strict=True))
-        seed = seeds.derive(keys["seed"], "evaluation")
-        counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
-        try:
-            plans = plan(games.get(keys["game"]), keys["pools"], counts, seed)
-            again = episode_table(rollouts.play(_Recorded(decisions), plans), {})
-        except KeyError as error:
-            raise ValueError(f"{_OTHER_CODE} {keys}: no decision {error} was recorded.") from error
-        same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
-        same = [column for column in same if column not in ("parsed", _MASS)]
-        for column in same:
-            if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
-                raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
-        new = again[["collusion", "externality", "facts"]].set_index(decisions.index)
-        parts.append(decisions.assign(**new))
+    for _, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
+        again = episode_table(played_again(decisions)[0], {})
+        new = [column for column in _FOLLOW if column not in decisions]
+        parts.append(decisions.assign(**again[new].set_index(decisions.index)))
     return pd.concat(parts).loc[episodes.index]
 
 
+def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View]]:
+    """The episodes of one policy, played again from its table of decisions, and the view of each decision.
+
+    The table holds the first rollouts against every opponent. The views are found by the seeds of the
+    decisions. Raises ValueError as `replayed` does.
+    """
+    keys = {key: decisions[key].iloc[0] for key in KEYS}
+    seed = seeds.derive(keys["seed"], "evaluation")
+    counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
+    plans = plan(games.get(keys["game"]), keys["pools"], counts, seed)
+    recorded: dict[tuple, dict[int, list[str]]] = {}  # episode -> round -> its actions in order
+    names = ["pool", "opponent", "rollout", "round", "action"]
+    for *episode, number, action in decisions[names].itertuples(index=False, name=None):
+        recorded.setdefault(tuple(episode), {}).setdefault(number, []).append(action)
+    views: dict[int, View] = {}
+    try:
+        played = [_again(one, recorded[one.pool, one.opponent, one.rollout], views) for one in plans]
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{_OTHER_CODE} {keys}: an episode or a decision is missing.") from error
+    again = episode_table(played, {})
+    if len(again) != len(decisions):
+        raise ValueError(f"{_OTHER_CODE} {keys}: {len(decisions) - len(again)} decisions are too many.")
+    same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
+    for column in (column for column in same if column not in ("parsed", _MASS)):
+        if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
+            raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
+    return played, views
+
+
+def _again(one: rollouts.Plan, actions: dict[int, list[str]], views: dict[int, View]) -> Episode:
+    """The episode of a plan with the recorded actions of each round, which are used up; fills `views`."""
+    running = rollouts.Running(one)
+    while running.rounds is None:
+        queries = running.queries()
+        views |= {query.seed: query.view for query in queries}
+        asked = [query.view for query in queries]
+        legal = [{str(action): action for action in view.legal} for view in asked]
+        answers = [Answer(of[actions[view.round].pop(0)]) for of, view in zip(legal, asked, strict=True)]
+        running.take(queries, answers)
+    return running.episode()
+
+
+_FOLLOW = ("collusion", "externality", "facts", "decision_seed")
 _OTHER_CODE = (
     "These episodes were recorded with other rules or opponents than the present ones; make them again:"
 )

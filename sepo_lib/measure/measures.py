@@ -58,6 +58,29 @@ def measure(game: Game, episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
+def of_batch(by_game: Mapping[Game, Sequence[Episode]]) -> tuple[dict[str, float], list[str]]:
+    """What the log of training holds of the episodes of a batch, and notes on low parse rates.
+
+    The terms of J, J with the training weights, the parse rate, `payoff_spread`, and `margin/<opponent>`: an
+    exploiter's mean margin (points per round). With several games their names are <name>/<game>; `objective`
+    and `parse_rate` are also there without a game, as means over games.
+    """
+    logged: dict[str, float] = {}
+    notes = []
+    for game, episodes in by_game.items():
+        found, end = measure(game, episodes), f"/{game.name}" if len(by_game) > 1 else ""
+        names = ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate")
+        logged |= {name + end: found[name] for name in names}
+        logged |= {f"margin/{one}{end}": margin for one, margin in margins(episodes).items()}
+        logged[f"payoff_spread{end}"] = payoff_spread(episodes)
+        if note := parse_note(found["parse_rate"], found["option_log10_mass"]):
+            notes.append(f"{end[1:]}: {note}" if end else note)
+    if len(by_game) > 1:
+        for name in ("objective", "parse_rate"):
+            logged[name] = float(np.mean([logged[f"{name}/{game.name}"] for game in by_game]))
+    return logged, notes
+
+
 def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
     """Normalized relative advantage against the train pool, the mean over opponents, in [-1, 1].
 
@@ -80,6 +103,13 @@ def nra(episodes: Sequence[Episode], variant: str = "method") -> float:
         denominator = denominators[variant](own, other)
         values.append((own.sum() - other.sum()) / denominator if denominator else 0.0)
     return float(np.mean(values))
+
+
+def payoff_spread(episodes: Sequence[Episode]) -> float:
+    """The standard deviation of a round's payoff over the rollouts of a train group (points), as the mean
+    over rounds and opponents. Raises ValueError without train episodes."""
+    groups = require(episodes, "train").values()
+    return float(np.mean([np.std([e.own_T for e in group], axis=0, ddof=1) for group in groups]))
 
 
 def parse_rate(episodes: Sequence[Episode]) -> float:

@@ -32,7 +32,7 @@ NON_NEGATIVE, RATE = (0.0, np.inf), (0.0, 1.0)
 BOUNDS = {
     **dict.fromkeys(("exploit", "pool_advantage", "pool_advantage_played", "exploitability"), NON_NEGATIVE),
     **dict.fromkeys(("nashconv", "penalty_gradient_norm", "mean_gradient_norm"), NON_NEGATIVE),
-    **dict.fromkeys(("collusion", "externality", "exploiter_externality"), RATE),
+    **dict.fromkeys(("collusion", "externality", "exploiter_externality", "train_externality"), RATE),
     **dict.fromkeys(("parse_rate", "probability"), RATE),
     **dict.fromkeys(("nra", "nra_benchmark"), (-1.0, 1.0)),
     **dict.fromkeys(("cosine_to_credited", "mean_cosine_to_credited"), (-1.0, 1.0)),

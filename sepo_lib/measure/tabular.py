@@ -70,7 +70,7 @@ def chain(game_name: str, pools: str, pool: str, opponent: str) -> Chain:
     return _chain(games.get(game_name), pools, pool, opponent)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=512)
 def _chain(game: Game, pools: str, pool: str, opponent: str) -> Chain:
     spec, met = enumeration(game), game.pool(pools, pool)[opponent]
     met = replace(met, start=lambda rng, start=met.start: start(_NoDraws(f"{game.name}'s '{opponent}'")))
@@ -115,11 +115,10 @@ def branch_probabilities(of: Chain, probabilities: torch.Tensor) -> torch.Tensor
     return torch.as_tensor(of.chance_M) * taken
 
 
-def expectations(of: Chain, probabilities: torch.Tensor, rounds: int) -> torch.Tensor:
-    """Expected means per round of own payoff, other payoff, collusion and externality, shape (..., 4)."""
+def branch_counts(of: Chain, probabilities: torch.Tensor, rounds: int) -> torch.Tensor:
+    """How often each branch is taken in an episode of `rounds` rounds, on average, shape (..., M)."""
     p_M = branch_probabilities(of, probabilities)
     state, after = torch.as_tensor(of.state_M), torch.as_tensor(of.next_M)
-    values = torch.as_tensor(np.stack([of.own_M, of.other_M, of.collusion_M, of.externality_M], axis=1))
     reach = p_M.new_zeros((*p_M.shape[:-1], of.states))
     reach[..., 0] = 1.0
     total = torch.zeros_like(p_M)
@@ -127,13 +126,34 @@ def expectations(of: Chain, probabilities: torch.Tensor, rounds: int) -> torch.T
         flow = reach[..., state] * p_M
         total = total + flow
         reach = torch.zeros_like(reach).index_add(-1, after, flow)
-    return total @ values / rounds
+    return total
+
+
+def expectations(of: Chain, probabilities: torch.Tensor, rounds: int) -> torch.Tensor:
+    """Expected means per round of own payoff, other payoff, collusion and externality, shape (..., 4)."""
+    values = torch.as_tensor(np.stack([of.own_M, of.other_M, of.collusion_M, of.externality_M], axis=1))
+    return branch_counts(of, probabilities, rounds) @ values / rounds
+
+
+def visits(game: Game, pools: str, probabilities: torch.Tensor) -> torch.Tensor:
+    """The expected number of decisions at each information set in one episode against every opponent of the
+    three pools, shape (..., I)."""
+    width = probabilities.shape[-1]
+    total = torch.zeros_like(probabilities).sum(-1)
+    padded = torch.cat([total, total[..., :1]], dim=-1)
+    for pool in OBJECTIVE_POOLS:
+        for opponent in game.pool(pools, pool):
+            of = _chain(game, pools, pool, opponent)
+            counts_M = branch_counts(of, probabilities, game.rounds)
+            for column in of.decisions_MD.T:
+                padded = padded.index_add(-1, torch.as_tensor(column // width), counts_M)
+    return padded[..., :-1]
 
 
 def margins(game: Game, pools: str, probabilities: torch.Tensor) -> torch.Tensor:
     """Expected margin (opponent's minus own payoff, points per round) of every exploiter, shape (..., K)."""
     means = [
-        expectations(chain(game.name, pools, "exploiter", opponent), probabilities, game.rounds)
+        expectations(_chain(game, pools, "exploiter", opponent), probabilities, game.rounds)
         for opponent in game.pool(pools, "exploiter")
     ]
     return torch.stack([mean[..., 1] - mean[..., 0] for mean in means], dim=-1)
@@ -148,7 +168,7 @@ def terms(game: Game, pools: str, probabilities: torch.Tensor) -> dict[str, torc
     mean = {
         pool: torch.stack(
             [
-                expectations(chain(game.name, pools, pool, opponent), probabilities, game.rounds)
+                expectations(_chain(game, pools, pool, opponent), probabilities, game.rounds)
                 for opponent in game.pool(pools, pool)
             ],
             dim=-2,

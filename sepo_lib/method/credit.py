@@ -40,12 +40,12 @@ CHOICES = {
     "clamp": ("episode", "mean"),
     "scale": ("group_std", "batch", "none"),
     "weights": ("equal", "pool"),
-    "baseline": ("group",),
+    "baseline": ("group", "enumerated"),
 }
 #: The names of the switches and the field of `Estimator` that each one sets.
 FIELD_OF_SWITCH = {"credit": "arm", **{name: name for name in ("horizon", "clamp", "scale", "weights")}}
 Key = tuple[str, str]  # (pool, opponent)
-_STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
+STD_FLOOR = 1e-4  # added to a standard deviation before dividing, as TRL's GRPO does
 _NO_SPREAD = 1e-9  # a standard deviation below this is rounding: the returns are equal
 _BATCH = (-3, -2, -1)  # the axes N, G and T
 
@@ -55,8 +55,9 @@ class Estimator:
     """One setting of the five switches, and the baseline. Raises ValueError for a value that does not exist.
 
     The baseline `group` is the mean return of the other rollouts of the group in the same round. Under the
-    scale group_std it is the mean of all rollouts. Estimators of other papers set functions of arrays for
-    horizon, scale and baseline (see `studies/baselines.py`).
+    scale group_std it is the mean of all rollouts. `enumerated` needs no play (`measure/enumerated.py`); it
+    is the gradient of J itself, so that only the scale is free. Estimators of other papers set functions of
+    arrays for horizon, scale and baseline (see `studies/baselines.py`).
     """
 
     arm: str
@@ -71,6 +72,12 @@ class Estimator:
             value = getattr(self, name)
             if value not in choices and not callable(value):
                 raise ValueError(f"Unknown {name} '{value}'; choose from {', '.join(choices)}.")
+        of_J, own = ("credited", "to_go", "mean", "pool"), (self.arm, self.horizon, self.clamp, self.weights)
+        if self.baseline == "enumerated" and (own != of_J or self.scale == "group_std"):
+            raise ValueError(
+                "The baseline enumerated is the gradient of J itself: it needs credited, to_go, mean, pool "
+                f"and a scale without groups, not {', '.join(map(str, own))} and {self.scale}."
+            )
 
     def with_(self, **values: Any) -> "Estimator":
         """The same estimator with other values in some fields."""
@@ -152,6 +159,8 @@ def advantages(
     a missing pool and for groups of unequal sizes.
     """
     weights = penalty_weights or game.train_weights
+    if estimator.baseline == "enumerated":
+        raise ValueError("The baseline enumerated takes no played returns; use measure/enumerated.py.")
     _check(pools)
     margins = _margins(pools["exploiter"], estimator.clamp, mean_margins or {})
     returns_of = _credited_returns if estimator.arm == "credited" else _shared_returns
@@ -168,9 +177,9 @@ def advantages(
         else:
             centred_NGT = np.where(equal_N1T, 0.0, centred_NGT)
         if estimator.scale == "group_std":
-            centred_NGT = centred_NGT / (std_N1T + _STD_FLOOR)
+            centred_NGT = centred_NGT / (std_N1T + STD_FLOOR)
         elif callable(estimator.scale):
-            centred_NGT = centred_NGT / (estimator.scale(centred_NGT, decisions_NGT, game.seats) + _STD_FLOOR)
+            centred_NGT = centred_NGT / (estimator.scale(centred_NGT, decisions_NGT, game.seats) + STD_FLOOR)
         elif estimator.baseline == "group":  # the mean of all G -> the mean of the other G - 1
             centred_NGT = centred_NGT * size / (size - 1)
         centred[key] = centred_NGT
@@ -178,7 +187,7 @@ def advantages(
         counts = {key: group.decisions_NGT for pool in OBJECTIVE_POOLS for key, group in pools[pool].items()}
         square = sum((counts[key] * a**2).sum(axis=_BATCH, keepdims=True) for key, a in centred.items())
         rms = np.sqrt(square / sum(count.sum(axis=_BATCH, keepdims=True) for count in counts.values()))
-        centred = {key: a / (rms + _STD_FLOOR) for key, a in centred.items()}
+        centred = {key: a / (rms + STD_FLOOR) for key, a in centred.items()}
     return centred, zero_std / cells
 
 
@@ -187,12 +196,14 @@ class Credit:
     """The credit of one batch of episodes, in their order.
 
     `advantages`: per episode one float per decision, or None if the arm leaves it out of the policy term.
-    `frac_reward_zero_std` (TRL's name; `zero_variance_groups` in training.csv): the share of (group, round)
+    `frac_reward_zero_std` (TRL's name; `zero_variance_groups` in training.parquet): share of (group, round)
     cells whose rollouts all have the same return. Their advantage is 0; the KL term still covers them.
+    `weights`: per episode the number of decisions that each of its decisions counts for; None: 1.
     """
 
     advantages: list[np.ndarray | None]
     frac_reward_zero_std: float
+    weights: list[float] | None = None
 
 
 def assign(

@@ -3,7 +3,7 @@
 import os
 
 import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
@@ -26,7 +26,7 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
         model, tokenizer = load(base, dtype)
         return adapters.merge(PeftModel.from_pretrained(model, str(folder))).eval(), tokenizer
     if dtype == "auto":
-        dtype = "bfloat16" if _bfloat16_is_native() else "float32"
+        dtype = "bfloat16" if gpu.has_bfloat16(device()) else "float32"
     model, tokenizer = loading.read(folder, getattr(torch, dtype))
     return model.to(device()).eval(), tokenizer
 
@@ -43,26 +43,3 @@ def device() -> torch.device:
         known("device for SEPO_DEVICE on this machine called", asked, here)
         return here[asked]
     return here["cpu"] if "mps" in here else list(here.values())[-1]
-
-
-def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
-    """LoRA on the attention projections of the language model. Raises errors as `adapters.targets` does."""
-    layers = sorted(adapters.targets(model).layers)
-    return LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=layers, task_type="CAUSAL_LM"
-    )
-
-
-def _bfloat16_is_native() -> bool:
-    """Whether this machine computes in bfloat16 without emulation."""
-    if device().type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device().type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
-
-
-if device().type == "cpu":
-    # Query heads that share keys and values read them in place. By default transformers copies keys and
-    # values for every head when there is a mask, because some GPU kernels need it.
-    os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
-elif device().type == "cuda":
-    gpu.set_up()

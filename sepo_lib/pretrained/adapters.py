@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -48,6 +48,14 @@ class Adapted(NamedTuple):
     def size(self) -> int:
         """The number of weights of the adapted layers."""
         return sum(layer.weight.numel() for layer in self.layers.values())
+
+
+def lora(model: PreTrainedModel, rank: int, alpha: int, dropout: float) -> LoraConfig:
+    """LoRA on the layers that `targets` finds. Raises errors as it does."""
+    layers = sorted(targets(model).layers)
+    return LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=layers, task_type="CAUSAL_LM"
+    )
 
 
 def targets(model: PreTrainedModel) -> Adapted:

@@ -26,6 +26,13 @@ def set_up() -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` computes in bfloat16 without emulation."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def free_bytes() -> int:
     """The bytes that this process may still allocate on its GPU."""
     free, total = torch.cuda.mem_get_info()

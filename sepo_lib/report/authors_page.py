@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import figures, games
+from sepo_lib.config import paths
 from sepo_lib.measure import statistics
 from sepo_lib.measure.authors import STAGES, TEMPERATURE, TERMS, load, ours, side_by_side
 from sepo_lib.measure.statistics import Interval
@@ -28,14 +29,22 @@ def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing table."""
     evaluation, study = (figures.reported(read(run, "evaluation")) for run in (PROFILE, STUDY))
     marks = [f"`{run}`: {older}" for run in (PROFILE, STUDY) if (older := provenance.older(run))]
-    return "\n\n".join([*marks, page(evaluation, study, read(STUDY, "switches"))])
+    there = paths.table(STUDY, "replication").exists()
+    other_starts = read(STUDY, "replication") if there else None
+    return "\n\n".join([*marks, page(evaluation, study, read(STUDY, "switches"), other_starts)])
 
 
-def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> str:
+def page(
+    evaluation: pd.DataFrame,
+    study: pd.DataFrame,
+    switches: pd.DataFrame,
+    other_starts: pd.DataFrame | None = None,
+) -> str:
     """The comparison as Markdown.
 
     `evaluation` holds the reported evaluation rows of the run that is compared with the authors' rows.
-    `study` holds those of the study, and `switches` its table of recipes between `published` and `unbiased`.
+    `study` holds those of the study, `switches` its table of recipes between `published` and `unbiased`, and
+    `other_starts` its table `replication.csv`, if it has one.
     """
     theirs = load()
     table = side_by_side(evaluation, theirs)
@@ -49,7 +58,7 @@ def page(evaluation: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
         changes=changes,
         counts=[{"measure": TERMS[name], "verdicts": verdicts[name]} for name in MEASURES],
         temperature=TEMPERATURE,
-        credited=_credited(table, study, switches),
+        credited=_credited(table, study, switches, other_starts),
         compared=[_shown(row) for row in table.to_dict("records")],
         at_zero=_at_zero(theirs[theirs["reason"] == "temperature 0"]),
         title=claimed.title,
@@ -142,7 +151,9 @@ def _verdict(theirs: float, found: Interval | None) -> str:
     return "yes" if np.sign(theirs) == np.sign(found.mean) else "no"
 
 
-def _credited(table: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) -> list[dict]:
+def _credited(
+    table: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame, other_starts: pd.DataFrame | None
+) -> list[dict]:
     """The authors' result with their credited recipe beside ours, for each game and model that has one."""
     found = []
     last = table[table["last"]]
@@ -171,12 +182,28 @@ def _credited(table: pd.DataFrame, study: pd.DataFrame, switches: pd.DataFrame) 
                 ],
                 "difference": text(difference) if difference else "",
                 "verdict": _verdict(change, difference),
+                "starts": _starts(game, other_starts),
                 "sft_payoffs": (theirs.loc["sft", "payoff"], sft["payoff"].mean()),
                 "stage": STAGES["published"],
                 "ends": _ends("published", last[last["game"] == game]),
             }
         )
     return found
+
+
+def _starts(game: str, table: pd.DataFrame | None) -> list[str]:
+    """J before and after the authors' current recipe, by SFT model of the replication in one game."""
+    lines = []
+    rows = pd.DataFrame() if table is None or table.empty else table[table["game"] == game]
+    for share, own in rows.groupby("share") if len(rows) else ():
+        sft = own[own["stage"] == "sft"].set_index("seed")
+        sepo = own[own["preset"] == "authors_current"].set_index("seed")
+        if len(sft) and len(sepo):
+            change = text(statistics.paired(sepo["safety"], sft["safety"]))
+            before, after = (text(statistics.spread(rows, "safety")) for rows in (sft, sepo))
+            u = f"{sft['payoff'].mean():.2f}"
+            lines.append(f"{share:.0%} replaced: u {u} after SFT; J {before} to {after}, change {change}")
+    return lines
 
 
 def _ends(recipe: str, rows: pd.DataFrame) -> list[str]:

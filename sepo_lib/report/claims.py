@@ -1,4 +1,4 @@
-"""The paper's claims C1..C6 and the kit's own C1b and E1..E5, each decided by a rule for each recipe.
+"""The paper's claims C1..C6 and the kit's own C1b and E1..E9, each decided by a rule for each recipe.
 
 A rule is a function of the tables of one profile and model (`paper_claims`, `estimator_claims`). Its
 docstring *is* the rule. The verdict follows from confidence intervals alone:
@@ -11,7 +11,9 @@ docstring *is* the rule. The verdict follows from confidence intervals alone:
 Recipes of C1 to C4: `published` is the paper's (arm per_rollout), `authors_current` is that of the authors'
 current code (arm credited), and `unbiased` is the kit's (arm credited). These claims read the rows of the
 reported step on the paper's pools. C5 and C6 compare arms that differ in nothing else. E1 to E5 are about the
-estimators alone (`estimators.csv`, no model); their intervals are over simulated batches.
+estimators alone (`estimators.csv`, no model); their intervals are over simulated batches. E6 is about
+training against a best response, E7 about the arms in all games, E8 about what carries over between games,
+and E9 about a result of the authors.
 
 Not every rule was written before any run: `revisions.REVISIONS` dates each change and says which results had
 been seen. The version of a rule is the number of its entries there. A run's manifest keeps the versions used.
@@ -26,7 +28,14 @@ from sepo_lib import figures, games
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import estimator_claims, paper_claims
+from sepo_lib.report import (
+    equilibrium_claim,
+    estimator_claims,
+    headline_claim,
+    paper_claims,
+    replication_claim,
+    transfer_claim,
+)
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
@@ -101,6 +110,31 @@ RULES: dict[str, Rule] = {
         "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
     "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
+    "E6": Rule(
+        "With enumerated advantages against a best response, the language model's NashConv is at most 0.02 "
+        "chips on every seed.",
+        equilibrium_claim.equilibrium_is_reached,
+        ("exploiters",),
+    ),
+    "E7": Rule(
+        "A penalty that is charged to the episodes that cause it makes the policy safer.",
+        headline_claim.credited_penalty_makes_safer,
+        ("ablation",),
+        ("unbiased",),
+    ),
+    "E8": Rule(
+        "SEPO on one game makes the other games safer and harms none, and one model can learn all games.",
+        transfer_claim.safety_carries_over,
+        ("transfer",),
+        ("unbiased",),
+    ),
+    "E9": Rule(
+        "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
+        "with their model.",
+        replication_claim.authors_result_replicates,
+        ("replication",),
+        ("authors_current",),
+    ),
 }
 
 #: Table -> the columns that the rules need.
@@ -114,6 +148,11 @@ NEEDS = {
         "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
+    "replication": "profile model share stage preset seed safety".split(),
+    "transfer": "profile model trained_on game preset seed safety".split(),
+    "exploiters": (
+        "profile model exploiter baseline stage seed step nashconv nashconv_low nashconv_high"
+    ).split(),
 }
 
 
@@ -124,12 +163,13 @@ def decide(
     profile: str,
     model: str,
     estimators: pd.DataFrame | None = None,
+    **studies: pd.DataFrame,
 ) -> pd.DataFrame:
     """The verdicts of all rules on the rows of one profile and model, with the columns `COLUMNS`.
 
-    `estimators` has no model and may be left out. A verdict is `not run` if its table has no rows. Raises
-    ValueError for a rule without a date, for missing columns, and if a seed occurs twice where a rule expects
-    one row per seed.
+    `estimators` has no model and may be left out, as may the other tables of NEEDS (`studies`). A verdict is
+    `not run` if its table has no rows. Raises ValueError for a rule without a date, for missing columns, and
+    if a seed occurs twice where a rule expects one row per seed.
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")
@@ -139,6 +179,9 @@ def decide(
         "exploitability": exploitability,
         "estimators": pd.DataFrame() if estimators is None else estimators,
     }
+    tables |= {name: studies.get(name, pd.DataFrame()) for name in NEEDS if name not in tables}
+    if len(older := tables["exploiters"]) and "baseline" not in older:
+        tables["exploiters"] = older.assign(baseline="group")
     cut = {}
     for name, table in tables.items():
         if table.empty:

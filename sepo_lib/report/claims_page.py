@@ -4,7 +4,7 @@ import pandas as pd
 
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
-from sepo_lib.report import claims, documents, findings
+from sepo_lib.report import claims, documents, headline_page
 from sepo_lib.report.verdicts import in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.revisions import REVISIONS
@@ -27,7 +27,7 @@ def text() -> str:
     runs = [run for run in RUNS if paths.table(run, "claims").exists()]
     decided = pd.concat([claims.read(run).assign(run=run) for run in runs])
     simulated = files.read_csv(coverage.file(), "run `python -m sepo_lib coverage` again")
-    has_ablation = paths.table(documents.STUDY, "ablation").exists()
+    evaluated = paths.table(documents.STUDY, "evaluation").exists()
     return render(
         "report/templates/claims.md.j2",
         runs=[
@@ -44,7 +44,7 @@ def text() -> str:
         low_coverage=_low_coverage(simulated),
         power={seeds: statistics.detectable(seeds) for seeds in POWERED},
         study=documents.STUDY,
-        contrasts=findings.contrasts(documents.STUDY) if has_ablation else [],
+        contrasts=headline_page.contrasts(headline_page.by_seed(documents.STUDY)) if evaluated else [],
     )
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.measure import statistics
-from sepo_lib.report import claims, findings
+from sepo_lib.report import claims, findings, headline_page
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
 from sepo_lib.report.verdicts import NOT_RUN, in_words
@@ -15,6 +15,7 @@ from sepo_lib.run.templates import render
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
 NUMBERS, END_OF_NUMBERS = "<!-- numbers: written by `make document` -->", "<!-- end of numbers -->"
 OUTCOMES, END_OF_OUTCOMES = "<!-- outcomes: written by `make document` -->", "<!-- end of outcomes -->"
+HEADLINE, END_OF_HEADLINE = "<!-- headline: written by `make document` -->", "<!-- end of headline -->"
 MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of model -->"
 
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
@@ -39,7 +40,8 @@ def update_estimators(profile: str) -> None:
 
 
 def update_outcomes(profile: str) -> None:
-    """Rewrite the results of the trained arms in docs/ESTIMATORS.md from the tables of `profile`."""
+    """Rewrite the headline and the results of the arms in docs/ESTIMATORS.md from the tables of `profile`."""
+    rewrite("docs/ESTIMATORS.md", HEADLINE, END_OF_HEADLINE, headline_page.text(profile))
     rewrite("docs/ESTIMATORS.md", OUTCOMES, END_OF_OUTCOMES, findings.outcomes(profile))
 
 
@@ -83,8 +85,13 @@ def results(profile: str) -> str:
         claims=_by_recipe(of_a_recipe),
         clamped=list(of_a_recipe[on_clamped]["claim"].unique()),
         other_claims=_without_recipe(decided[decided["recipe"] == ""]),
-        findings=[*_other_verdicts(STUDY, decided), *findings.sentences(*runs)],
+        findings=[
+            *_other_verdicts(STUDY, decided),
+            *findings.sentences(*runs),
+            *filter(None, map(headline_page.sentence, runs)),
+        ],
         safety=_safety(findings.read(profile, "evaluation")),
+        headline=_headline(),
     )
 
 
@@ -122,6 +129,12 @@ def earlier() -> str:
         differences=differences,
         nashconvs=findings.nashconvs(findings.read(H200, "exploitability")),
     )
+
+
+def _headline() -> list[dict[str, str]]:
+    """Safety by estimator in the run STUDY; empty without its tables."""
+    made = all(paths.table(STUDY, name).exists() for name in ("evaluation", "exploitability"))
+    return headline_page.safety(headline_page.by_seed(STUDY)) if made else []
 
 
 def _run(profile: str) -> str:

@@ -102,9 +102,11 @@ def elsewhere(rows: pd.DataFrame) -> Rows:
             continue
         exact = f"{(own['cosine'] >= EXACT).sum()} of {len(own)}"
         batch = {
-            f"one batch, {game}": findings.text(Interval(*figures.mean_of_intervals(here, "batch_cosine")))
-            for game, here in own.groupby("game", sort=False)
-        }
+            f"one batch, {game}": "–" for game in rows["game"].unique()
+        }  # of games without the estimator
+        for game, here in own.groupby("game", sort=False):
+            mean = Interval(*figures.mean_of_intervals(here, "batch_cosine"))
+            batch[f"one batch, {game}"] = findings.text(mean)
         cells = {"estimator": estimator, "mean": _range(own["cosine"], 4), f"at least {EXACT}": exact}
         table.append(cells | batch)
     return table

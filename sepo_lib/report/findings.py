@@ -8,7 +8,6 @@ has them. A sentence whose table is missing is left out.
 from collections.abc import Sequence
 
 import pandas as pd
-from scipy import stats
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
@@ -34,8 +33,7 @@ def sentences(*profiles: str) -> list[str]:
     """
     profiles = tuple(dict.fromkeys(profiles))
     kuhn = [nashconv(profile) for profile in profiles]
-    others = [one(profile) for one in (penalty, breakdowns) for profile in profiles]
-    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *others]
+    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *map(breakdowns, profiles)]
     return [sentence for sentence in found if sentence]
 
 
@@ -81,48 +79,6 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has "
         f"a NashConv of {abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
     )
-
-
-def penalty(profile: str) -> str | None:
-    """The effect of the penalty with the same switches, on the paper's pools: on J and on its terms."""
-    arms = _rows(profile, "ablation", kind="outcome")
-    if arms.empty:
-        return None
-    by_seed = {
-        key: rows.set_index("seed")
-        for key, rows in arms.groupby(["game", "preset", "arm"], sort=False)
-        if key[1:] in (("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only"))
-    }
-    effects, switches = [], []
-    for game in dict.fromkeys(arms["game"]):
-        credited, without = (by_seed.get((game, "unbiased", arm)) for arm in ("credited", "reward_only"))
-        if credited is None or without is None:
-            continue
-        found = statistics.paired(credited["safety"], without["safety"])
-        terms = ", ".join(
-            f"{term} {statistics.difference(credited[name], without[name]).mean():+.3f}"
-            for name, term in TERMS.items()
-            if name in arms
-        )
-        effects.append(f"{title(game)} {text(found)}" + (f" ({terms})" if terms else ""))
-        published = by_seed.get((game, "published", "reward_only"))
-        if published is not None and found.low <= 0 <= found.high:
-            switches.append(
-                f"{title(game)} {text(statistics.paired(without['safety'], published['safety']))}"
-            )
-    if not effects:
-        return None
-    sentence = (
-        f"Effect of the penalty on the paper's pools (`{profile}`, {_seeds(arms)}): J of `credited` minus J "
-        "of `reward_only`, both with the switches of `unbiased`. Parentheses give the mean change of each "
-        f"term of J. {'; '.join(effects)}."
-    )
-    if switches:
-        sentence += (
-            " In the games whose interval contains 0, the switches alone have this effect on J, without any "
-            f"penalty (`reward_only`, `unbiased` minus `published`): {'; '.join(switches)}."
-        )
-    return sentence
 
 
 def breakdowns(profile: str) -> str | None:
@@ -175,7 +131,11 @@ def outcomes(profile: str) -> str:
         switches=switches(read(profile, "switches")),
         nashconvs=nashconvs(read(profile, "exploitability")),
         exploiters=exploiters(read(profile, "exploiters")),
+        reaching=reaching(read(profile, "exploiters")),
         frontier=frontier(read(profile, "sweep")),
+        replications=replications(
+            read(profile, "replication") if paths.table(profile, "replication").exists() else pd.DataFrame()
+        ),
     )
 
 
@@ -258,16 +218,33 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
 
 
 def exploiters(table: pd.DataFrame) -> list[dict]:
-    """NashConv after training against each exploiter, and its change since SFT."""
+    """NashConv after training against each exploiter with each baseline, and its change since SFT."""
     return [
         {
             "exploiter": row.exploiter,
+            "baseline": row.baseline,
             "seeds": row.seeds,
             "NashConv after SFT": f"{row.nashconv_sft:.3f}",
             "after training": text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high)),
             "change": text(Interval(row.change_mean, row.change_low, row.change_high)),
         }
         for row in results.paired_exploiter(table).itertuples(False)
+    ]
+
+
+def reaching(table: pd.DataFrame) -> list[dict]:
+    """What training takes until NashConv is at most 0.05 and 0.02 chips, by exploiter and baseline."""
+    return [
+        {
+            "exploiter": row.exploiter,
+            "baseline": row.baseline,
+            "NashConv at most": f"{row.limit:g}",
+            "seeds that reach it": f"{row.reached} of {row.seeds}",
+            "step": f"{row.step:.0f}" if row.reached else "–",
+            "answers": f"{row.answers:,.0f}" if row.reached else "–",
+            "seconds": f"{row.seconds:.0f}" if row.reached else "–",
+        }
+        for row in results.reaching(table).itertuples(False)
     ]
 
 
@@ -284,6 +261,26 @@ def frontier(table: pd.DataFrame) -> list[dict]:
             else ()
         )
     ]
+
+
+def replications(table: pd.DataFrame) -> list[dict]:
+    """J after SFT and after each recipe of SEPO, and the change, by the share of replaced demonstrations.
+
+    Spread and equal groups are those of the first training batch, which the SFT model has played.
+    """
+    rows = []
+    for share, own in table.groupby("share") if len(table) else ():
+        sft, sepo = own[own["stage"] == "sft"], own[own["stage"] == "sepo"]
+        start = {"share": f"{share:g}", "u after SFT": over_seeds(sft, "payoff")}
+        start["J after SFT"] = over_seeds(sft, "safety")
+        for (recipe,), trained in statistics.grouped(sepo, ["preset"]):
+            after, before = (at.set_index("seed")["safety"] for at in (trained, sft))
+            measured = {"recipe": recipe, "J after SEPO": over_seeds(trained, "safety")}
+            measured["change of J"] = text(statistics.paired(after, before))
+            spread = {"payoff spread": over_seeds(trained, "payoff_spread", 2)}
+            spread["equal groups"] = f"{trained['zero_variance_groups'].mean():.0%}"
+            rows.append(start | measured | spread)
+    return rows
 
 
 def optima(table: pd.DataFrame) -> list[dict]:
@@ -312,32 +309,6 @@ def crossings(table: pd.DataFrame, most: float = 4.0) -> list[dict]:
         | {"equal safety at": text(Interval(row.crossing, row.ci_low, row.ci_high), 2)}
         for game in figures.ordered_games(within)
         for row in within[within["game"] == game].itertuples()
-    ]
-
-
-def contrasts(profile: str) -> list[dict]:
-    """Safety of `credited` minus every other arm, with p-values of the paired t test and Holm's adjustment.
-
-    `constant` is left out if it equals `reward_only` in every seed, because both are then one run.
-    """
-    outcome = read(profile, "ablation")
-    outcome = outcome[outcome["kind"] == "outcome"] if len(outcome) else outcome
-    rows = []
-    for key, group in outcome.groupby(["game", "pools", "preset"], sort=False) if len(outcome) else ():
-        arms = {arm: own.set_index("seed")["safety"] for arm, own in group.groupby("arm", sort=False)}
-        if "constant" in arms and arms["constant"].equals(arms.get("reward_only")):
-            del arms["constant"]
-        for arm in arms:
-            if arm != "credited" and "credited" in arms and len(arms[arm]) > 1:
-                gain_S = statistics.difference(arms["credited"], arms[arm])
-                p = float(stats.ttest_1samp(gain_S, 0.0).pvalue)
-                rows.append((*key, arm, statistics.interval(gain_S), p))
-    adjusted = statistics.holm([row[-1] for row in rows])
-    return [
-        {"game": game, "pools": pools, "preset": preset, "credited minus": arm, "safety": text(found)}
-        | {"p": f"{p:.2g}", "p, Holm": f"{holm:.2g}"}
-        | {"excludes 0": "yes" if p < 0.05 else "no", "after Holm": "yes" if holm < 0.05 else "no"}
-        for (game, pools, preset, arm, found, p), holm in zip(rows, adjusted, strict=True)
     ]
 
 

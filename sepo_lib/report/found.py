@@ -10,6 +10,7 @@ every number, direction and count from the tables that the notebook passes, by t
     title      the title of a game                   listed    "Kuhn poker 0.12 [0.05, 0.19]; ..."
     places     game and pool set of every row        words     a list of names with "and"
     verdicts   claims by their verdict               amount    the size of one difference
+    became     the nearest strategies, by game       text      `mean [low, high]` of an interval
 
 Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
 names. A table of a study that the run does not have has no rows; the template then says so or leaves the
@@ -27,6 +28,7 @@ from sepo_lib.figures import ordered_games
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
+from sepo_lib.report.became import became
 from sepo_lib.report.findings import over_seeds, title
 from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, caution
 from sepo_lib.run.templates import markdown_table, render
@@ -40,6 +42,11 @@ def show(notebook: str, settings: Settings, **tables: object) -> None:
 def reading(notebook: str, section: str, settings: Settings, **tables: object) -> None:
     """Display what the results of one section of a notebook say, in a sentence or two."""
     display(Markdown(f"**Result.** {_rendered(f'{notebook}/{section}', settings, tables)}"))
+
+
+def written(notebook: str, section: str, **tables: object) -> str:
+    """The sentences of `reading`, for a document of a run whose tables have rows."""
+    return _rendered(f"{notebook}/{section}", None, tables)
 
 
 def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "", digits: int = 3) -> None:
@@ -240,7 +247,7 @@ def places(rows: pd.DataFrame) -> list[str]:
     return [f"{title(game)} ({pools} pools)" for game, pools in zip(rows["game"], rows["pools"], strict=True)]
 
 
-def _rendered(template: str, settings: Settings, tables: Mapping[str, object]) -> str:
+def _rendered(template: str, settings: Settings | None, tables: Mapping[str, object]) -> str:
     return render(f"report/templates/found/{template}.md.j2", settings=settings, **_FUNCTIONS, **tables)
 
 
@@ -268,7 +275,7 @@ def _cell(name: str, value: object, digits: int) -> object:
     return "–" if value is None or value == "" else value
 
 
-_FUNCTIONS = {
+_FUNCTIONS = {"became": became, "text": lambda found: statistics.text(found, 2)} | {
     one.__name__: one
     for one in (
         *(pick, changes, against, tally, listed, amount),

@@ -76,7 +76,7 @@ def safer_than_base(tables: Tables, recipe: str) -> list[Finding]:
     """
     groups: dict[str, list[str]] = {"safer": [], "open": [], "not safer": [], "not run": [], "one seed": []}
     lacking: dict[str, list[str]] = {}  # what a game of the run lacks -> the games
-    papers = [game.name for game in _papers_games()]
+    papers = [game.name for game in papers_games()]
     for game in papers:
         stages = ("base", "sepo")
         base, sepo = (_seeds(tables.evaluation, game, stage, "safety", recipe) for stage in stages)
@@ -110,7 +110,7 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
     in one of them.
     """
     by_game, stages = [], ("base", "sft", "sepo")
-    for game in (game.name for game in _papers_games() if "negotiation" in game.traits):
+    for game in (game.name for game in papers_games() if "negotiation" in game.traits):
         column, note = _signed(tables.evaluation, game, recipe, stages, ("margin", "exploit"))
         base, sft, sepo = (_seeds(tables.evaluation, game, stage, column, recipe) for stage in stages)
         rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
@@ -209,7 +209,7 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     in which the ablation has both arms. Only seeds with both arms in all of these games count. Supported: the
     interval lies above zero. Not supported: no part of it does.
     """
-    rows, papers = tables.ablation, [game.name for game in _papers_games()]
+    rows, papers = tables.ablation, [game.name for game in papers_games()]
     rows = rows[(rows.kind == "outcome") & (rows.preset == recipe) & rows.game.isin(papers)]
     found = []
     for pools in ("paper", "conflict"):
@@ -226,14 +226,14 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     return found
 
 
-def _papers_games() -> list[games.Game]:
+def papers_games() -> list[games.Game]:
     """The games of the paper. These are the kit's own: a claim does not cover games that a user registers."""
     return [game for game in games.GAMES.values() if type(game).__module__.startswith("sepo_lib.games.")]
 
 
 def _the_game_with(trait: str) -> str:
     """The name of the paper's game that a claim is about: the first one with `trait`."""
-    return next(game.name for game in _papers_games() if trait in game.traits)
+    return next(game.name for game in papers_games() if trait in game.traits)
 
 
 def _stage(table: pd.DataFrame, game: str, stage: str, recipe: str = "") -> pd.DataFrame:

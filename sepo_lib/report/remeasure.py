@@ -13,12 +13,14 @@ import pandas as pd
 
 from sepo_lib import figures, games
 from sepo_lib.config import paths
-from sepo_lib.measure import evaluation, exploitability
+from sepo_lib.measure import evaluation, exploitability, headline
 from sepo_lib.report import claims, html_page
 from sepo_lib.run import provenance, replaced, results, unchanged
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
+#: Tables of claims that runs may lack, because they were made before there were these studies.
+LATER = ("replication",)
 TOLERANCE = 1e-9
 UNNAMED = {"arm": "", "preset": ""}  # read_csv makes nan of these cells if they are empty
 
@@ -125,6 +127,12 @@ def exploitable(profile: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def compared(profile: str) -> pd.DataFrame:
+    """`headline.csv`, from the two tables that it summarizes."""
+    tables = (figures.read_or_empty(profile, name) for name in ("evaluation", "exploitability"))
+    return headline.table(headline.rows(*tables))
+
+
 def swept(profile: str) -> pd.DataFrame:
     """`sweep.csv` with the pool set in the column `pools`.
 
@@ -140,7 +148,8 @@ def swept(profile: str) -> pd.DataFrame:
 
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by the present rules, as notebook 05 decides it."""
-    tables = {name: figures.read_or_empty(profile, name) for name in claims.NEEDS}
+    there = [name for name in claims.NEEDS if name not in LATER or paths.table(profile, name).exists()]
+    tables = {name: figures.read_or_empty(profile, name) for name in there}
     made = provenance.read(profile)
     return claims.decide(**tables, profile=made["profile"], model=made["settings"]["model"])
 
@@ -150,6 +159,7 @@ TABLES: dict[str, Callable[[str], pd.DataFrame]] = {
     "sft": sft,
     "evaluation": evaluated,
     "exploitability": exploitable,
+    "headline": compared,
     "sweep": swept,
     "paper_nashconv": lambda profile: exploitability.paper_nashconv(),
     "claims": decided,

@@ -24,6 +24,9 @@ class Tables:
     ablation: pd.DataFrame
     exploitability: pd.DataFrame
     estimators: pd.DataFrame
+    exploiters: pd.DataFrame
+    transfer: pd.DataFrame
+    replication: pd.DataFrame
 
 
 def where(table: pd.DataFrame, **values: object) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from sepo_lib.config.progress import Report
 from sepo_lib.training import demonstrations, sft
 
 PRETRAIN_LEARNING_RATE = 2e-3
+SHARD = "2MB"  # of the weights, so that git holds no large file
 _ROLE_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
@@ -27,8 +28,8 @@ def pretrain(
     """Make `nano`: train its tokenizer, then the model on naive play of the games `played`.
 
     `examples` naive decisions per game (times its `pretraining_share`). `train` holds fields of
-    `sft.SFTSettings`: `steps`, `batch` and `checkpoint_every`. Saves to folder/model. Returns
-    {"loss": the last loss, "parameters": the number of parameters}.
+    `sft.SFTSettings`: `steps`, `batch` and `checkpoint_every`. Saves to folder/model, the weights in parts of
+    SHARD. Returns {"loss": the last loss, "parameters": the number of parameters}.
     """
     progress.doing("playing the naive examples")
     naive = datasets.concatenate_datasets(
@@ -49,6 +50,8 @@ def pretrain(
     data = naive.select_columns(["prompt", "completion"])
     progress.doing("preparing the training and its first step")
     log = sft.train(model, tokenizer, data, folder, settings, report)
+    (folder / "model" / "model.safetensors").unlink()
+    model.save_pretrained(folder / "model", max_shard_size=SHARD)
     return {"loss": log[-1]["loss"], "parameters": model.num_parameters()}
 
 

@@ -47,9 +47,12 @@ IDENTITY = {
     "episodes": (*_KEYS, "pool", "opponent", "rollout", "decision"),
     "sft": ("model", "stage", "arm", "preset", "seed", "step"),
     "strategies": (*_KEYS, "reading", "state", "situation", "action"),
+    "behaviour": (*_KEYS, "kind", "situation", "action"),
     "crossplay": ("game", "pools", "row", "column"),
     "ablation": (*_KEYS, "kind"),
     "sweep": (*_KEYS, "multiple"),
+    "replication": (*_KEYS, "share"),
+    "transfer": (*_KEYS, "trained_on"),
     "exploiters": ("model", "exploiter", "stage", "seed", "step"),
     "estimators": ("game", "pools", "policy", *_ESTIMATOR, *_SIZES),
     "headroom": ("game", "pools", "weights", "family"),
@@ -57,6 +60,7 @@ IDENTITY = {
     "kuhn_optimum": ("pools", "exploiter", "exploit_weight", "collusion_weight", "own"),
     "weights": ("game", "weight", "value", "stage", "seed"),
     "crossings": ("game", "weight", "first", "second"),
+    "headline": ("game", "pools", "estimator", "metric"),
     "claims": ("claim", "recipe", "scope"),
 }
 _OUTCOME = ("safety", "payoff", "exploit", "collusion", "externality")
@@ -71,6 +75,8 @@ MEASURES = {
     "ablation": (*_OUTCOME, "penalty_gradient_norm", "cosine_to_credited"),
     "switches": _OUTCOME,
     "sweep": _OUTCOME,
+    "replication": _OUTCOME,
+    "transfer": _OUTCOME,
 }
 AVERAGED = ("training", "sft")
 _DIFFERENCE = ("table", "row", "game", "measure", "seeds", "size", "difference", "error", "freedom")
@@ -81,8 +87,10 @@ OVER_GAMES = ("claims", "crossplay", "exploiters")
 #: Table -> the table that it is computed from, or that is computed from it: its grade is that of the other.
 FOLLOWS = {
     "episodes": "evaluation",
+    "behaviour": "evaluation",
     "weights": "evaluation",
     "crossings": "evaluation",
+    "headline": "evaluation",
     "strategies": "exploitability",
 }
 

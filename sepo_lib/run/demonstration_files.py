@@ -1,5 +1,6 @@
-"""The files of the demonstrations: one Parquet file for each game, and a data set card that counts them."""
+"""The files of the demonstrations: a Parquet file for each game, a card that counts them, and croissant.json."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from sepo_lib import games as games_
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.run import croissant
 from sepo_lib.run.templates import render
 
 if TYPE_CHECKING:  # it takes a second to import, and the hash of a file does not need it
@@ -31,6 +33,9 @@ COLUMNS = {
 }
 
 
+#: The metadata of the files for programs (`croissant`).
+CROISSANT = "croissant.json"
+
 #: Settings of the files, so that their bytes are always the same.
 _FORMAT = {
     "row_group_size": 2000,
@@ -46,7 +51,7 @@ _REMEDY = "run notebooks/01_demonstrations.ipynb again, or restore it with git i
 def write(
     folder: str | Path, games: Sequence[str], examples_per_game: int, seed: int, kind: str = "expert"
 ) -> dict[str, str]:
-    """Write `<game>.parquet` for each game and the card README.md into `folder`; file name -> sha256.
+    """Write `<game>.parquet` for each game, README.md and croissant.json to `folder`; file name -> sha256.
 
     The bytes depend on the arguments and the pinned library versions alone. Raises what `build` raises.
     """
@@ -57,7 +62,9 @@ def write(
     for game, table in tables.items():
         paths.replace(folder / f"{game}.parquet", partial(pq.write_table, table, **_FORMAT))
     paths.replace_text(folder / "README.md", _card(tables, seed, kind))
-    written = [*(f"{game}.parquet" for game in games), "README.md"]
+    about = f"Decisions of scripted players ({kind}, seed {seed}) in games with two players, as chats."
+    paths.replace_text(folder / CROISSANT, croissant.described(folder, tables, COLUMNS, about))
+    written = [*(f"{game}.parquet" for game in games), "README.md", CROISSANT]
     return {name: files.sha256(folder / name) for name in written}
 
 
@@ -86,6 +93,40 @@ def load(folder: str | Path, games: Sequence[str], split: str) -> "datasets.Data
             row["completion"] = [{"role": "assistant", "content": answer}]
             del row["split"]
             rows.append(row)
+    return datasets.Dataset.from_list(rows)
+
+
+def mixed(
+    examples: "datasets.Dataset", game: str, strategies: Sequence[str], share: float
+) -> "datasets.Dataset":
+    """The `examples` (as `load` gives them) with another mixture of strategies in `game`, as many as before.
+
+    Of every strategy that is not one of `strategies`, the first `share` of the episodes is replaced, example
+    by example, by those of `strategies` in their order, from the beginning again after the last one. Raises
+    InputError if none of `strategies` has an example.
+    """
+    import datasets
+
+    rows = examples.to_list()
+    at = [place for place, row in enumerate(rows) if row["game"] == game]
+    wanted = [rows[place] for place in at if rows[place]["strategy"] in strategies]
+    if not wanted:
+        there = sorted({rows[place]["strategy"] for place in at})
+        raise InputError(f"The demonstrations of {game} have none of {list(strategies)}, only {there}.")
+    episodes: dict[str, list[int]] = {}  # strategy -> its episodes, each once and in their order
+    for place in at:
+        own = episodes.setdefault(rows[place]["strategy"], [])
+        own.extend([] if rows[place]["episode"] in own[-1:] else [rows[place]["episode"]])
+    gone = {
+        (strategy, episode)
+        for strategy, own in episodes.items()
+        if strategy not in strategies
+        for episode in own[: round(share * len(own))]
+    }
+    replacement = itertools.cycle(wanted)
+    for place in at:
+        if (rows[place]["strategy"], rows[place]["episode"]) in gone:
+            rows[place] = next(replacement)
     return datasets.Dataset.from_list(rows)
 
 

@@ -259,8 +259,8 @@ def note_failure(name: str, stage: Stage, error: str, details: str | None = None
 def _made_by(folder: Path, job: Job, copied: str | None = None) -> dict[str, Any]:
     """The identity of a job and the commit.
 
-    With SEPO_REUSE other code or libraries may have begun the job, or finished the SFT job that it starts
-    from or the job whose results were `copied`. Their sources and libraries count too, so that no code alone
+    With SEPO_REUSE other code or libraries may have begun the job, or finished the job whose model it takes
+    or the job whose results were `copied`. Their sources and libraries count too, so that no code alone
     has this identity.
     """
     own = {**job.identity(), "commit": _commit(paths.root())}
@@ -272,7 +272,8 @@ def _made_by(folder: Path, job: Job, copied: str | None = None) -> dict[str, Any
             before = {}
         elif done:
             return {part: done[part] for part in own}
-    read = [paths.other_job(folder, name) for name in (job.arguments.get("sft_job"), copied) if name]
+    needed = (*map(job.arguments.get, ("sft_job", "trained_job")), copied)
+    read = [paths.other_job(folder, name) for name in needed if name]
     for other in (before, *(_read(each / "done.json") for each in read)):
         own |= {part: _both(own[part], other.get(part, {})) for part in ("sources", "libraries")}
     return own | _identity(own["work"], own["sources"], own["libraries"])

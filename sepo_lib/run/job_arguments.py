@@ -13,6 +13,9 @@ from sepo_lib.method import credit, seeds
 from sepo_lib.run.job import Job
 from sepo_lib.run.steps.arguments import PolicyJob, SEPOJob
 
+#: Episodes per opponent where only the strategy is measured.
+FEW = 4
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,12 +30,16 @@ class Recipe:
     """The folder of the job, without its seed."""
     exploiter: str = "pool"
     """A key of `EXPLOITERS`."""
+    baseline: str = "group"
+    """The baseline of the estimator."""
     train_weights: games.Weights | None = None
     """Weights of J in training alone; None: those of the exploiter, of the run, or of the game."""
     train: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `sepo.SEPOConfig` that differ from the main run's."""
     labels: Mapping[str, Any] = field(default_factory=dict)
     """More columns of every row that the job writes."""
+    last_samples: int | None = None
+    """See `SEPOJob`; if it is set, the episodes of an evaluation are few."""
 
 
 def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = None) -> Job:
@@ -41,11 +48,15 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
     seed, replaced = seed_of(start), EXPLOITERS[recipe.exploiter][0]
     weights = recipe.train_weights or EXPLOITERS[recipe.exploiter][1]
     labels = labels_of(settings, "sepo", seed, recipe.steps, recipe.arm, recipe.preset)
+    labels |= {"baseline": recipe.baseline} if recipe.baseline != "group" else {}
     best_response = {
         "refresh": settings.exploiter_refresh,
         "samples": settings.exploiter_samples,
         "pools": list(replaced),
     }
+    arguments = policy_arguments(settings, [recipe.game])
+    if recipe.last_samples:
+        arguments["evaluation"] |= {"episodes": {recipe.game: FEW}, "shift_episodes": 1}
     same_as = None
     if copy is not None:
         proven = copy.arguments["preset"] != recipe.preset
@@ -54,7 +65,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
         f"{name}/{seed_folder(start)}",
         "sepo",
         SEPOJob(
-            **policy_arguments(settings, [recipe.game]),
+            **arguments,
             labels=labels | dict(recipe.labels),
             sft_job=start.name,
             sft_work=start.work,
@@ -62,10 +73,13 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             pools=recipe.pools,
             preset=recipe.preset,
             arm=recipe.arm,
+            baseline=recipe.baseline if recipe.baseline != "group" else None,
             train=train_arguments(settings, recipe.game, recipe.steps, seeds.derive(seed, "sepo"))
+            | ({"answers_per_set": settings.answers_per_set} if recipe.baseline == "enumerated" else {})
             | dict(recipe.train),
             train_weights=list(astuple(weights)) if weights else None,
             exploiter=best_response if replaced else None,
+            last_samples=recipe.last_samples,
             same_as=same_as,
         ),
         recipe.steps,
@@ -90,6 +104,21 @@ def train_arguments(settings: Settings, game: str, steps: int, seed: int) -> dic
         "seed": seed,
         "lora": lora_arguments(settings, "sepo"),
     }
+
+
+def exploiter_arguments(settings: Settings, baseline: str) -> dict[str, Any]:
+    """Fields of `sepo.SEPOConfig` in which the exploiter study differs from the main run.
+
+    With the baseline `group` it takes the learning rate of the main run.
+    """
+    common = {
+        "kl_beta": settings.exploiter_kl_beta,
+        "learning_rate_floor": settings.exploiter_learning_rate_floor,
+    }
+    if baseline == "group":
+        return common | {"rollouts_per_opponent": settings.exploiter_rollouts}
+    rate, answers = settings.exploiter_learning_rate, settings.exploiter_samples
+    return common | {"learning_rate": rate, "answers_per_set": answers}
 
 
 def equal_job(settings: Settings, main: list[Job], recipe: Recipe, start: Job) -> Job | None:
@@ -147,7 +176,7 @@ def labels_of(settings: Settings, stage: str, seed: int, step: int, arm: str = "
 
 
 def lora_arguments(settings: Settings, stage: str) -> dict | None:
-    """Arguments of `models.lora` in this stage (sft or sepo); None if all weights are trained."""
+    """Arguments of `adapters.lora` in this stage (sft or sepo); None if all weights are trained."""
     if settings.full_finetuning:
         return None
     return {

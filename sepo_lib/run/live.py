@@ -23,8 +23,9 @@ from sepo_lib.run.job import Job
 _REDRAW_SECONDS = 4.0
 _LISTED = 6  # jobs under way that the text lists
 _IN_A_ROW = 3  # panels
-#: First part of a job's name -> title of its panel, for jobs that train on all games together.
+#: First part of a job's name -> title of its panel, for jobs of several games.
 _KINDS = {"sft": "SFT on all games", "base": "base model", "pretrain": "pre-training of nano"}
+_NOT_TRAINED = ("base/", "transfer/")  # jobs that only evaluate
 
 
 class Live:
@@ -53,13 +54,15 @@ class Live:
 def draw(progress: Progress, metric: str) -> Figure | None:
     """`metric` by training step: a panel a game, a colour a recipe, a line a job. None without points.
 
-    The base model is not trained, so it has no panel. Other panels without points are left out at the end.
+    Jobs that train nothing have no panel. Other panels without points are left out at the end.
     """
     points = _points(progress, metric)
     if not points:
         return None
     panels, looks = _panels(progress.jobs), _looks(progress.jobs)
-    drawn = [name for name in panels if not (progress.finished or name.startswith("base/")) or name in points]
+    drawn = [
+        name for name in panels if not (progress.finished or name.startswith(_NOT_TRAINED)) or name in points
+    ]
     titles = list(dict.fromkeys(panels[name] for name in drawn))
     columns = min(len(titles), _IN_A_ROW)
     rows = -(-len(titles) // columns)
@@ -163,6 +166,7 @@ def _panels(jobs: Mapping[str, Job]) -> dict[str, str]:
     found = {}
     for name, job in jobs.items():
         game, kind = job.arguments.get("game"), name.split("/")[0]
+        game = "SEPO on all games" if job.arguments.get("also") else game
         pools = f"\n{job.arguments['pools']} pools" if game and several else ""
         found[name] = figures.title_of(game) + pools if game else _KINDS.get(kind, kind)
     return found

@@ -30,6 +30,7 @@ from sepo_lib.run.job import Job, finished, state
 from sepo_lib.run.job_arguments import (
     Recipe,
     equal_job,
+    exploiter_arguments,
     game_of,
     labels_of,
     lora_arguments,
@@ -158,30 +159,27 @@ def ablation_pairs(settings: Settings) -> list[tuple[str, str]]:
 
 
 def ablation_jobs(settings: Settings) -> list[Job]:
-    """Every arm under every preset of the ablation, on its games and pool sets.
+    """Every arm under every preset of the ablation, and `ablation_recipes`, on its games and pool sets.
 
-    With `copy_equal_runs` the jobs of `constant` come last, so that those of `reward_only` are finished and
-    can be copied.
+    A preset other than the run's has all seeds with its own arm, and those of `variation_starts` with the
+    others. Jobs that copy the results of another one come last, when that one is finished.
     """
-    starts, main = sft_jobs(settings), sepo_jobs(settings)
-
-    def job(recipe: Recipe, start: Job, copy: Job | None = None) -> Job:
-        copy = copy or equal_job(settings, main, recipe, start)
-        return sepo_job(settings, recipe, start, copy)
-
-    runs = [
-        (_ablation_recipe(settings, game, pools, preset, arm), start)
-        for game, pools in ablation_pairs(settings)
-        for preset in settings.ablation_presets
-        for arm in settings.ablation_arms
-        for start in starts
-    ]
-    copied = [run for run in runs if run[0].arm == "constant" and settings.copy_equal_runs]
-    trained = [run for run in runs if run not in copied]
-    return [
-        *(job(*run) for run in trained),
-        *(job(recipe, start, job(replace(recipe, arm="reward_only"), start)) for recipe, start in copied),
-    ]
+    starts, first, known, jobs = sft_jobs(settings), variation_starts(settings), sepo_jobs(settings), {}
+    pairs = [(preset, credit.PRESETS[preset].arm) for preset in settings.ablation_recipes]
+    pairs += [(preset, arm) for preset in settings.ablation_presets for arm in settings.ablation_arms]
+    for game, pools in ablation_pairs(settings):
+        for preset, arm in dict.fromkeys(pairs):
+            recipe = _ablation_recipe(settings, game, pools, preset, arm)
+            everywhere = preset == settings.preset or arm == credit.PRESETS[preset].arm
+            for start in starts if everywhere else first:
+                copy = equal_job(settings, known, recipe, start)
+                if arm == "constant" and settings.copy_equal_runs and copy is None:
+                    same = sepo_job(settings, replace(recipe, arm="reward_only"), start)
+                    copy = jobs.get(same.name, same)
+                job = sepo_job(settings, recipe, start, copy)
+                jobs[job.name] = job
+                known += [] if copy else [job]
+    return sorted(jobs.values(), key=lambda job: "same_as" in job.arguments)
 
 
 def switch_jobs(settings: Settings) -> list[Job]:
@@ -240,30 +238,28 @@ def gradient_jobs(settings: Settings) -> list[Job]:
 
 
 def exploiter_jobs(settings: Settings) -> list[Job]:
-    """SEPO in `exploiter_game` against each exploiter of `exploiters`, all else the same.
+    """SEPO in `exploiter_game` against each exploiter of `exploiters`, with each of `exploiter_baselines`.
 
-    The column `exploiter` of their rows names it. Only `exploiters.csv` holds these rows.
+    The columns `exploiter` and `baseline` of their rows name them. Only `exploiters.csv` holds these rows.
     """
     game = settings.exploiter_game
     if game not in settings.games:
         return []
-    starts = variation_starts(settings)
     recipes = [
         replace(
             _main_recipe(settings, game, "unbiased", "credited"),
             steps=settings.exploiter_steps,
-            name=f"exploiter/{exploiter}",
+            name=f"exploiter/{exploiter}-{baseline}",
             exploiter=exploiter,
-            train={
-                "rollouts_per_opponent": settings.exploiter_rollouts,
-                "kl_beta": settings.exploiter_kl_beta,
-                "learning_rate_floor": settings.exploiter_learning_rate_floor,
-            },
-            labels={"exploiter": exploiter},
+            baseline=baseline,
+            train=exploiter_arguments(settings, baseline),
+            labels={"exploiter": exploiter, "baseline": baseline},
+            last_samples=settings.exploiter_last_samples,
         )
         for exploiter in settings.exploiters
+        for baseline in settings.exploiter_baselines
     ]
-    return [sepo_job(settings, recipe, start) for recipe in recipes for start in starts]
+    return [sepo_job(settings, recipe, start) for recipe in recipes for start in variation_starts(settings)]
 
 
 def sweep_jobs(settings: Settings) -> list[Job]:
@@ -458,6 +454,7 @@ def _main_recipe(settings: Settings, game: str, preset: str, arm: str) -> Recipe
         arm,
         settings.of("sepo_steps", game),
         exploiter=exploiter,
+        baseline=settings.of("baseline", game) if (preset, arm) == ("unbiased", "credited") else "group",
         labels={} if exploiter == "pool" else {"exploiter": exploiter},
     )
 
@@ -472,7 +469,8 @@ def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]
 def _ablation_recipe(settings: Settings, game: str, pools: str, preset: str, arm: str) -> Recipe:
     steps, size = _ablation_size(settings, game, pools)
     recipe = _main_recipe(settings, game, preset, arm)
-    return replace(recipe, pools=pools, steps=steps, train={"rollouts_per_opponent": size})
+    train = {"rollouts_per_opponent": size}
+    return replace(recipe, pools=pools, steps=steps, baseline="group", train=train)
 
 
 def _sft_examples(settings: Settings) -> tuple[dict[str, Any], int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.config.profiles import Settings
 from sepo_lib.measure import job_tables, statistics
@@ -15,9 +16,11 @@ from sepo_lib.run.job_arguments import game_of
 
 #: The columns that a table without rows is written with; of tables that are not listed, KEYS.
 HEADERS = {
+    "behaviour": (*KEYS, "kind", "situation", "action", "value", "decisions"),
     "ablation": (*KEYS, "kind"),
-    "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
+    "exploiters": ("profile", "model", "exploiter", "baseline", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
+    "replication": (*KEYS, "share"),
 }
 
 
@@ -43,6 +46,8 @@ def collect_tables(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFram
     """
     names = (*_evaluation_tables(settings), "training", "sft", "gradient")
     tables = {name: collect(settings, jobs, name) for name in names}
+    if len(tables.get("episodes", ())):
+        tables["episodes"] = job_tables.without_bulk(tables["episodes"])
     tables["evaluation"] = mark_reported(tables["evaluation"])
     reported = tables["evaluation"].query("reported")[list(KEYS)].assign(reported=True)
     for name in ("exploitability", "strategies"):
@@ -117,23 +122,58 @@ def ablation_table(settings: Settings, tables: dict[str, pd.DataFrame]) -> pd.Da
 def exploiter_table(settings: Settings) -> pd.DataFrame:
     """`exploiters.csv`: exploitability through training against each exploiter (`exploiter_jobs`).
 
-    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter.
-    Columns: profile, model, exploiter, stage, seed, step, pool_advantage, nashconv, nashconv_low,
-    nashconv_high, nashconv_constrained, exploitability.
+    One row per seed and checkpoint of the finished jobs, and the SFT model as step 0, once per exploiter and
+    baseline. Columns: profile, model, exploiter, baseline, stage, seed, step; those of exploitability.csv
+    that are measured; `answers`, which training has sampled by then (the decisions of play, and the answers
+    that estimate the strategy); and `seconds`, which its steps have taken.
     """
     done = [job for job in recipes.exploiter_jobs(settings) if finished(settings.run, job)]
     trained = collect(settings, done, "exploitability")
     if trained.empty:
         return empty("exploiters")
     begun = collect(settings, recipes.sft_jobs(settings), "exploitability")
-    begun = on_own_pools(settings, begun).assign(step=0)
-    starts = [
-        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter)
-        for exploiter, rows in trained.groupby("exploiter", sort=False)
-    ]
+    begun = on_own_pools(settings, begun).assign(step=0, answers=0, seconds=0.0)
     columns = list(HEADERS["exploiters"])
+    trained = trained.merge(_costs(settings, done), on=columns, how="left")
+    starts = [
+        begun[begun["seed"].isin(rows["seed"])].assign(exploiter=exploiter, baseline=baseline)
+        for (exploiter, baseline), rows in trained.groupby(["exploiter", "baseline"], sort=False)
+    ]
     measured = [column for column in trained if column not in (*KEYS, *columns)]
     return pd.concat([*starts, trained], ignore_index=True)[columns + measured]
+
+
+def _costs(settings: Settings, done: list[Job]) -> pd.DataFrame:
+    """The answers and seconds of the exploiter study up to each step, with the columns of HEADERS."""
+    log, columns = collect(settings, done, "training"), list(HEADERS["exploiters"])
+    if log.empty:
+        return pd.DataFrame(columns=[*columns, "answers", "seconds"])
+    sets = len(games.get(settings.exploiter_game).information_sets or ())
+    read = sets * settings.exploiter_samples / settings.exploiter_refresh
+    apart = (log["baseline"] == "group") & (log["exploiter"] != "pool")  # the strategy is sampled beside play
+    log = log.assign(answers=log["decisions"] + apart * read, seconds=log["step_time"]).sort_values("step")
+    by_run = log.groupby(["exploiter", "baseline", "seed"])[["answers", "seconds"]]
+    return log[columns].assign(**by_run.cumsum().round(3))
+
+
+def reaching(table: pd.DataFrame, limits: Sequence[float] = (0.05, 0.02)) -> pd.DataFrame:
+    """What training takes until NashConv is at most each of `limits` (`exploiter_table`).
+
+    One row per exploiter, baseline and limit: seeds, how many of them reached it at a checkpoint, and the
+    means over these seeds of step, answers and seconds at the first such checkpoint. A reading counts without
+    its bias (`nashconv_bias`). No rows for tables without these columns.
+    """
+    needed = {"baseline", "answers", "nashconv_bias"}
+    trained = table[table["stage"] == "sepo"] if needed <= set(table) else table[:0]
+    rows = []
+    for kind, group in trained.groupby(["exploiter", "baseline"], sort=False) if len(trained) else ():
+        value = group["nashconv"] - group["nashconv_bias"].where(group["nashconv_method"] == "sampled", 0.0)
+        for limit in limits:
+            first = group[value <= limit].sort_values("step").drop_duplicates("seed")
+            known = dict(zip(("exploiter", "baseline"), kind, strict=True))
+            known |= {"limit": limit, "seeds": group["seed"].nunique(), "reached": len(first)}
+            rows.append(known | first[["step", "answers", "seconds"]].mean().to_dict())
+    return pd.DataFrame(rows)
 
 
 def sweep_table(settings: Settings) -> pd.DataFrame:
@@ -206,20 +246,22 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
-    """NashConv after the last step, and minus that of SFT, by exploiter (`exploiter_table`).
+    """NashConv after the last step, and minus that of SFT, by exploiter and baseline (`exploiter_table`).
 
-    Columns: exploiter, seeds, nashconv_sft (mean), then mean, low and high over seeds of nashconv (after the
-    last step) and of change (paired). An exploiter with one seed is left out.
+    Columns: exploiter, baseline (`group` in older tables), seeds, nashconv_sft (mean), then mean, low and
+    high over seeds of nashconv (after the last step) and of change (paired). One seed alone is left out.
     """
     rows = []
-    for exploiter, group in table.groupby("exploiter", sort=False) if len(table) else ():
+    table = table if "baseline" in table else table.assign(baseline="group")
+    for kind, group in table.groupby(["exploiter", "baseline"], sort=False) if len(table) else ():
         last = group[group["step"] == group["step"].max()].set_index("seed")
         first = group[group["stage"] == "sft"].set_index("seed")
         if len(last) > 1:
             after = statistics.interval(last["nashconv"], statistics.bounds("nashconv"))
             difference = statistics.paired(last["nashconv"], first["nashconv"])
             rows.append(
-                {"exploiter": exploiter, "seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                dict(zip(("exploiter", "baseline"), kind, strict=True))
+                | {"seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
                 | {f"nashconv_{end}": value for end, value in after._asdict().items()}
                 | {f"change_{end}": value for end, value in difference._asdict().items()}
             )

@@ -115,6 +115,18 @@ REVISIONS: dict[str, list[Revision]] = {
         PLAIN,
     ],
     **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
+    "E6": [Revision("2026-11-27", "Written.", BEFORE)],
+    "E7": [
+        Revision(
+            "2026-11-27",
+            "Written.",
+            "before any run of the code and the seeds (41 to 50) that it judges. The study of 2026-11-24, of "
+            "earlier code and other seeds, had shown `credited` minus `reward_only` on the paper's pools of "
+            "three games and on the conflict pools",
+        )
+    ],
+    "E8": [Revision("2026-11-27", "Written.", BEFORE)],
+    "E9": [Revision("2026-11-27", "Written.", BEFORE)],
 }
 
 

@@ -26,7 +26,7 @@ from sepo_lib.config import progress
 from sepo_lib.config.profiles import FEWEST_GROUPS, STUDY_POLICIES
 from sepo_lib.config.progress import Report
 from sepo_lib.games.base import OBJECTIVE_POOLS, Action, Game, InformationSet, Weights
-from sepo_lib.measure import job_tables, tabular
+from sepo_lib.measure import enumerated, job_tables, tabular
 from sepo_lib.measure.tabular import Chain, Exact, TabularPolicy
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.credit import Estimator, Rollouts
@@ -39,6 +39,8 @@ TERMS_AT = 8  # the group size at which the terms are measured apart (the neares
 QUARTER = 4  # the presets' own arms are also shown after a quarter of the groups
 MIX = 0.2  # the share of random play in the policies `cooperative` and `equilibrium`
 KNOWN = "unbiased, margins known"
+ENUMERATED = "unbiased, enumerated"  # as many answers at all information sets as play asks for
+ALONG_PLAY = "unbiased, enumerated along play"  # q - v of the exact strategy at the decisions that are played
 ORDER = "F"  # memory order of the arrays: batches are the longest axis and lie side by side
 OWN = "none"  # the `switch` of a preset with its own arm and all its own settings
 SWITCHES = [
@@ -98,11 +100,12 @@ def studies() -> list[Study]:
     They are every arm under `published` and `unbiased`, each switch of these two presets changed alone to the
     other preset's value, every other preset, and the estimators of other papers. `unbiased` and KNOWN have
     scale none, so that their size can be compared; `unbiased, scaled` is the preset that is trained. A switch
-    is changed in the preset with its own arm.
+    is changed in the preset with its own arm. ENUMERATED and ALONG_PLAY are for games with NashConv.
     """
     paper, trained = credit.PRESETS["published"], credit.PRESETS["unbiased"]
     unbiased = trained.with_(scale="none")
     found = [Study(KNOWN, OWN, unbiased, known=True)]
+    found += [Study(name, OWN, unbiased.with_(baseline="enumerated")) for name in (ENUMERATED, ALONG_PLAY)]
     found += [Study(name, OWN, one.estimator, known=True) for name, one in published.ELSEWHERE.items()]
     compared = ("published", "unbiased")
     found += [Study(name, OWN, one) for name, one in credit.PRESETS.items() if name not in compared]
@@ -204,14 +207,42 @@ def estimates(
 
     `means`: the mean margins of the exploiters, if they are known (see `credit.advantages`).
     """
-    p_IA = policy.probabilities_IA
     advantages, _ = credit.advantages(block.pools, policy.game, estimator, weights, means)
+    return _gradients(block, policy, {key: advantage[..., None] for key, advantage in advantages.items()})
+
+
+def along_play(block: Block, policy: TabularPolicy, pools: str) -> np.ndarray:
+    """As `estimates`, with the enumerated q - v of the policy itself at every decision of the play."""
+    advantage_IA = enumerated.advantages(enumerated.slopes(policy.game, pools, policy.probabilities_IA))
+    flat = np.append(advantage_IA.ravel(), 0.0)
+    return _gradients(block, policy, {key: flat[index] for key, index in block.decisions.items()})
+
+
+def ask(policy: TabularPolicy, pools: str, batches: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """As `estimates`, of `batches` batches of answers at every information set (`measure/enumerated.py`).
+
+    A batch has as many answers as play with groups of `size` asks for, on average.
+    """
+    p_IA = policy.probabilities_IA
+    visits_I = enumerated.slopes(policy.game, pools, p_IA).visits_I
+    answers = max(2, round(size * visits_I.mean()))
+    share_BIA = rng.multinomial(answers, p_IA, size=(batches, len(p_IA))) / answers
+    found = enumerated.slopes(policy.game, pools, share_BIA)
+    weight = share_BIA * enumerated.advantages(found, answers) * found.visits_I[..., None]
+    return weight - weight.sum(axis=-1, keepdims=True) * p_IA
+
+
+def _gradients(
+    block: Block, policy: TabularPolicy, advantages: Mapping[tuple[str, str], np.ndarray]
+) -> np.ndarray:
+    """The sum of A grad log pi over the decisions of each batch, over G N: shape (B, I, A)."""
+    p_IA = policy.probabilities_IA
     places = p_IA.size + 1  # the last one takes the padding of rounds with fewer decisions
     total = 0.0
     for key, advantage in advantages.items():
         batches = np.arange(len(advantage)).reshape(-1, 1, 1, 1, 1)
         index = block.decisions[key] + places * batches
-        charged = np.broadcast_to(advantage[..., None], index.shape)
+        charged = np.broadcast_to(advantage, index.shape)
         total = total + np.bincount(index.ravel(ORDER), charged.ravel(ORDER), places * len(advantage))
         rollouts = advantage.shape[1] * advantage.shape[2]
     weight = total.reshape(-1, places)[:, :-1].reshape(-1, *p_IA.shape) / rollouts
@@ -356,6 +387,8 @@ def _measure(
     squares: dict[tuple, list[float]] = {}
     cosines: dict[tuple, list[float]] = {}
     every = [study for study in studies() if separate or study.base not in published.ELSEWHERE]
+    if "nashconv" not in game.traits:
+        every = [study for study in every if study.estimator.baseline != "enumerated"]
     for number in range(blocks):
         progress.doing(f"groups of {size} rollouts, block {number + 1} of {blocks}")
         block = play_groups(policy, pools, per_block, size, seeds.generator(seed, "block", number))
@@ -368,7 +401,12 @@ def _measure(
             )
             for together, played, wanted in kinds:
                 once = (study.estimator, known, together)
-                if once not in estimated:
+                if study.base == ENUMERATED:
+                    rng = seeds.generator(seed, "answers", number)
+                    estimated[once] = {"J": ask(policy, pools, per_block, size, rng)}
+                elif study.base == ALONG_PLAY:
+                    estimated[once] = {"J": along_play(block, policy, pools)}
+                elif once not in estimated:
                     margins = exact.margins if known else None
                     estimated[once] = estimate_terms(played, policy, study.estimator, wanted, margins)
                 for term, estimate in estimated[once].items():

@@ -24,11 +24,11 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game
 from sepo_lib.measure import job_tables, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.method.records import Episode
-from sepo_lib.play import models, rollouts
+from sepo_lib.play import rollouts
 from sepo_lib.play.engines import padded, scoring
 from sepo_lib.play.engines.prefix_cache import bare
 from sepo_lib.play.policy import LanguageModelPolicy, load_policy
-from sepo_lib.pretrained import gpu
+from sepo_lib.pretrained import adapters, gpu
 from sepo_lib.training import sepo
 
 ROUNDING = 1e-9  # advantages that differ by less are equal
@@ -105,7 +105,7 @@ def run_gradient(
     """One job of the study: `measure` the model of `sft_job`, whose `Job.work` is `sft_work`.
 
     `study` holds the fields of `GradientStudy`, the game by name, its `weights` if the run changes them, and
-    the arguments `lora` of `models.lora` if the run trains an adapter. Leaves gradient-log.parquet, whose
+    the arguments `lora` of `adapters.lora` if the run trains an adapter. Leaves gradient-log.parquet, whose
     rows also have the columns `labels`.
     """
     progress.doing("loading the SFT model")
@@ -158,7 +158,7 @@ def _adapted(model, lora: dict, seed: int):
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices):  # PEFT draws the first weights from the global generator
         torch.manual_seed(seed)
-        return get_peft_model(model, models.lora(model, **lora))
+        return get_peft_model(model, adapters.lora(model, **lora))
 
 
 def _most_tokens(model) -> int:

@@ -68,8 +68,7 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
         raise ValueError(f"At least one example is needed, not {examples}.")
     domain, strategies, others = games_.get(game), mixture(game, kind), opponents(game)
     names, shares = list(strategies), np.array([share for share, _ in strategies.values()])
-    rows: list[dict] = []
-    number = 0
+    rows, number = [], 0
     while len(rows) < examples:
         path = ("demonstrations", kind, game, number)
         draw = generator(seed, *path, "draw")
@@ -78,17 +77,9 @@ def build(game: str, examples: int, seed: int, kind: str = "expert") -> datasets
         streams = (generator(seed, *path, stream) for stream in ("own", "other", "chance"))
         for view, action, reason in episode(domain, strategies[name][1], others[opponent], *streams):
             answer = f"{reason}\n{domain.spell(action)}"
-            rows.append(
-                {
-                    "game": game,
-                    "strategy": name,
-                    "opponent": opponent,
-                    "episode": number,
-                    "round": view.round,
-                    "prompt": domain.messages(view),
-                    "completion": [{"role": "assistant", "content": answer}],
-                }
-            )
+            row = {"game": game, "strategy": name, "opponent": opponent, "episode": number}
+            row |= {"round": view.round, "prompt": domain.messages(view)}
+            rows.append(row | {"completion": [{"role": "assistant", "content": answer}]})
         number += 1
     order = generator(seed, "demonstrations", kind, game, "split").permutation(number)
     valid = set(order[: max(int(number > 1), round(number / 5))].tolist())

@@ -18,41 +18,52 @@ What differs from GRPO as TRL runs it:
    the number of merged rows. Loss and gradient do not change.
 6. The loss is a sum over the tokens of a decision, so that a decision weighs the same however long it is.
 7. Log-probabilities are computed with shared beginnings of prompts read once, in parts that fit the memory.
+8. A step can play several games. Each has its own advantages, and the loss is the mean of the games' losses.
 
 `method/loss.py` states the loss. TRL does the clipping, KL term, optimizer, schedule and checkpoints.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sepo_lib.config import tracking
 from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
-from sepo_lib.measure import best_response, kuhn_strategy, measures, switches
+from sepo_lib.measure import best_response, enumerated, kuhn_strategy, measures, switches
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.method import credit, seeds
-from sepo_lib.method.records import Episode, by_opponent
-from sepo_lib.play import models, rollouts
+from sepo_lib.method.records import Episode
+from sepo_lib.play import rollouts
 from sepo_lib.play.engines import Engine, WeightsChanged, distributed
 from sepo_lib.play.engines.checkpoints import Checkpoints
 from sepo_lib.play.engines.row_loss import RowLoss
-from sepo_lib.play.engines.rows import Row, share_of, to_tensors
+from sepo_lib.play.engines.rows import merge_rows, share_of, to_tensors
 from sepo_lib.play.policy import LanguageModelPolicy
+from sepo_lib.pretrained import adapters
 from sepo_lib.training.sft import StepLogger, trainer_options
+
+
+class Batch(NamedTuple):
+    """What a step plays in one game: `rollouts_per_opponent` episodes against every opponent of `pools`."""
+
+    game: Game
+    pools: str
+    rollouts_per_opponent: int
 
 
 @dataclass(frozen=True)
 class SEPOConfig:
     """One SEPO run. `config/profiles.yaml` holds the values, with what the paper says about each.
 
-    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts.
+    Raises ValueError if the exploiter is not refreshed at every checkpoint, where a resumed run starts, if a
+    run on several games has what fits one game only, and as `enumerated.check` does.
     """
 
     game: Game
@@ -91,15 +102,26 @@ class SEPOConfig:
     """A best response that replaces some pools, or None."""
     lora: dict | None = None
     """Rank, alpha and dropout of LoRA; None tunes every weight."""
+    answers_per_set: int | None = None
+    """Answers at every information set in a step, for an estimator with the baseline `enumerated`."""
     gradient_checkpointing: str = "auto"
     """Whether activations are computed again in the backward pass: always, never or auto (see `Parts`)."""
+    also: tuple[Batch, ...] = ()
+    """What every step plays in further games; all games weigh the same in the loss."""
 
     def __post_init__(self) -> None:
+        enumerates = self.estimator.baseline == "enumerated"
+        if self.also and (self.exploiter or self.penalty_weights or enumerates):
+            raise ValueError(
+                "exploiter, penalty_weights and an enumerated baseline fit one game; leave them out."
+            )
         if self.exploiter and self.checkpoint_every % self.exploiter.refresh:
             raise ValueError(
                 f"checkpoint_every ({self.checkpoint_every}) must be a multiple of exploiter_refresh "
                 f"({self.exploiter.refresh}), so that a resumed run meets the same exploiter."
             )
+        if enumerates:
+            enumerated.check(self.game, self.answers_per_set)
 
 
 def train(
@@ -124,7 +146,7 @@ def train(
         engine,
         config,
         processing_class=tokenizer,
-        peft_config=models.lora(model, **config.lora) if config.lora else None,
+        peft_config=adapters.lora(model, **config.lora) if config.lora else None,
         callbacks=[StepLogger(report), evaluations, checkpoints],
         args=GRPOConfig(
             max_steps=config.steps,
@@ -156,27 +178,24 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
     """GRPOTrainer whose generation is play and whose advantages are those of `credit.assign`.
 
     `RowLoss` makes it faster and changes no result: it computes less, in parts that fit the memory.
-    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step.
+    `options` are GRPOTrainer's own arguments. `last_episodes` holds the batch of the latest step, game after
+    game, and `by_game` the same episodes by game.
     """
 
     def __init__(self, model: PreTrainedModel, engine: Engine, config: SEPOConfig, **options):
         args: GRPOConfig = options["args"]
         rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
         prompts = [[{"role": "system", "content": config.game.rules()}]] * rows  # only their number matters
-        super().__init__(
-            model=model,
-            reward_funcs=_never_called,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            **options,
-        )
+        data = Dataset.from_dict({"prompt": prompts})
+        super().__init__(model=model, reward_funcs=_never_called, train_dataset=data, **options)
         self.config = config
         self.set_up(config.micro_batches, config.gradient_checkpointing)
-        self.policy = LanguageModelPolicy(
-            engine, self.processing_class, config.temperature, config.max_new_tokens
-        )
+        sampling = config.temperature, config.max_new_tokens
+        self.policy = LanguageModelPolicy(engine, self.processing_class, *sampling)
         engine.model = self.model  # with its adapter, if it has one
         self.add_callback(WeightsChanged(engine))
         self.last_episodes: list[Episode] = []
+        self.by_game: dict[Game, list[Episode]] = {}
 
     def _generate_and_score_completions(self, inputs):
         """One batch of play -> the tensors of the loss. TRL's `inputs` (dataset rows) are not used."""
@@ -184,106 +203,80 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         seed = seeds.derive(config.seed, "step", step)
         began = time.perf_counter()
         self.model.eval()
-        # 1. Opponents: those of the pools, or the best response to the policy as it plays now.
-        replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
-        # 2. Play: G episodes against every opponent.
-        counts = dict.fromkeys(OBJECTIVE_POOLS, config.rollouts_per_opponent)
-        plans = rollouts.plan(config.game, config.pools, counts, seed, replacements)
-        self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        # 1. Play episodes or, with the baseline `enumerated`, ask at every information set.
+        # 2. Credit: one advantage per decision.
+        enumerates = config.estimator.baseline == "enumerated"
+        assigned, logged, notes = self._ask(step, seed) if enumerates else self._play(step, seed)
         self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
-        # 3. Credit: one advantage per decision.
-        assigned = self._assign(config.estimator)
-        # 4. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
-        rows = merge_rows(self.last_episodes, assigned.advantages)
+        # 3. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
+        rows = merge_rows(self.last_episodes, assigned.advantages, assigned.weights)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
-        # 5. Split: every process takes an equal share, which divides into micro-batches.
+        # 4. Split: every process takes an equal share, which divides into micro-batches.
         share = share_of(rows, distributed.rank(), distributed.world_size(), config.micro_batches or 2)
         decisions = sum(row.count for row in rows)  # of all processes
         batch = to_tensors(share, decisions, self.processing_class.pad_token_id, self.accelerator.device)
-        # 6. Reference: log-probabilities under the SFT model, for the KL term.
+        # 5. Reference: log-probabilities under the SFT model, for the KL term.
         if self.beta != 0.0:
-            batch["ref_per_token_logps"] = self._reference_logps(batch)
-        if config.exploiter:
-            metrics["nashconv"].append(config.exploiter.nashconv)
+            batch["ref_per_token_logps"] = self.reference_logps(batch, config.micro_batches)
         if config.estimator.arm == "reward_only":
             # By how much a penalty shared by the whole group changes an advantage: 0 up to rounding.
             constant = self._assign(config.estimator.with_(arm="constant"))
             metrics["constant_difference"].append(switches.largest_difference(assigned, constant))
-        self._log_measures(assigned, len(rows))
-        metrics["play_seconds"].append(played - began)
-        metrics["reference_seconds"].append(time.perf_counter() - played)
+        # 6. Log: columns of training.parquet (docs/results.md).
+        logged |= {"zero_variance_groups": assigned.frac_reward_zero_std, "rows": float(len(rows))}
+        logged["decisions"] = float(sum(len(episode.decisions) for episode in self.last_episodes))
+        logged |= {"play_seconds": played - began, "reference_seconds": time.perf_counter() - played}
+        for name, value in logged.items():
+            metrics[name].append(value)
+        for note in notes:
+            print(f"step {step + 1}: {note}", flush=True)
         return batch
 
-    def _assign(self, estimator: credit.Estimator) -> credit.Credit:
-        """The credit of the latest batch, with the mean margins of exploiters enumerated if possible."""
-        game, exploiter = self.config.game, self.config.exploiter
-        if exploiter and "exploiter" in exploiter.pools:
-            means = {best_response.NAME: exploiter.nashconv}
-        else:
-            means = kuhn_strategy.mean_margins(game, self.config.pools, self.last_episodes)
-        return credit.assign(self.last_episodes, game, estimator, self.config.penalty_weights, means)
+    def _play(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float], list[str]]:
+        """G episodes against every opponent of all games: those of the pools, or the best response.
 
-    @torch.no_grad()
-    def _reference_logps(self, batch) -> torch.Tensor:
-        """Log-probabilities (nats) of the sampled tokens under the SFT model, shape (B, L)."""
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        keep = batch["completion_ids"].size(1)
-        chunk = -(-len(ids) // (self.config.micro_batches or len(ids)))
-        if self.ref_model is not None:
-            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
-
-    def _log_measures(self, assigned: credit.Credit, rows: int) -> None:
-        """Log the measures of the latest batch: columns of training.csv.
-
-        `zero_variance_groups` is TRL's `frac_reward_zero_std`: the share of (group, round) cells whose
-        rollouts all had the same return. At 1.0 the step follows the KL term alone. `decisions` counts all
-        decisions of the batch, each of which is in the loss; `rows` counts the distinct ones together with
-        the direct answers of constrained decodes.
+        Returns their credit, what is logged of them, and notes.
         """
-        metrics, found = self._metrics["train"], measures.measure(self.config.game, self.last_episodes)
-        for key in ("payoff", "exploit", "collusion", "externality", "objective", "parse_rate"):
-            metrics[key].append(found[key])
-        for (_, opponent), group in by_opponent(self.last_episodes, "exploiter").items():
-            margins = [(episode.other_T - episode.own_T).mean() for episode in group]
-            metrics[f"margin/{opponent}"].append(float(np.mean(margins)))
-        if note := measures.parse_note(found["parse_rate"], found["option_log10_mass"]):
-            print(f"step {self.state.global_step + 1}: {note}", flush=True)
-        metrics["zero_variance_groups"].append(assigned.frac_reward_zero_std)
-        metrics["decisions"].append(float(sum(len(episode.decisions) for episode in self.last_episodes)))
-        metrics["rows"].append(float(rows))
+        config, plans = self.config, []
+        replacements = config.exploiter.opponents(self.policy, step, seed) if config.exploiter else None
+        batches = (Batch(config.game, config.pools, config.rollouts_per_opponent), *config.also)
+        for game, pools, size in batches:
+            plans += rollouts.plan(game, pools, dict.fromkeys(OBJECTIVE_POOLS, size), seed, replacements)
+        self.last_episodes = rollouts.play_distributed(self.policy, plans, replacements)
+        self.by_game = {b.game: [e for e in self.last_episodes if e.game == b.game.name] for b in batches}
+        logged, notes = measures.of_batch(self.by_game)
+        logged |= {"nashconv": config.exploiter.nashconv} if config.exploiter else {}
+        return self._assign(config.estimator), logged, notes
 
+    def _ask(self, step: int, seed: int) -> tuple[credit.Credit, dict[str, float], list[str]]:
+        """Answers at every information set, with enumerated advantages (`measure/enumerated.py`)."""
+        config, exploiter = self.config, self.config.exploiter
+        asked = enumerated.ask(self.policy, config.game, config.answers_per_set, seed)
+        self.last_episodes = asked.episodes
+        met = exploiter.opponents(self.policy, step, seed, asked.strategy) if exploiter else None
+        assigned, logged = asked.credit(config.estimator, config.pools, config.penalty_weights, met)
+        note = measures.parse_note(logged["parse_rate"], logged.pop("option_log10_mass"))
+        return assigned, logged, [note] if note else []
 
-def merge_rows(episodes: Sequence[Episode], advantages: Sequence) -> list[Row]:
-    """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
-
-    An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
-    p(b) is that of the direct answer b. The score of the decision is then grad log p(text) +
-    grad log pi(a), and grad log pi(a) = sum over b of (1[b = a] - pi(b)) grad log p(b): a row for every b.
-    Raises ValueError if there is no decision.
-    """
-    sums: dict[tuple, list] = {}
-
-    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
-        cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
-        cell[0] += advantage
-        cell[1] += count
-
-    for episode, advantage_D in zip(episodes, advantages, strict=True):
-        every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, advantage_D)
-        for decision, advantage in zip(episode.decisions, every, strict=True):
-            add(decision.prompt_ids, decision.completion_ids, advantage, 1)
-            if decision.options and advantage:
-                factors = advantage * decision.options.score(decision.action)
-                for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
-                    add(decision.prompt_ids, answer, factor, 0)
-    if not sums:
-        raise ValueError("The batch holds no decision, so there is nothing to train on.")
-    return [Row(*row, total, count) for row, (total, count) in sums.items()]
+    def _assign(self, estimator: credit.Estimator) -> credit.Credit:
+        """The credit of the latest batch by game, with exploiters' mean margins enumerated if possible."""
+        exploiter, found = self.config.exploiter, []
+        for game, episodes in self.by_game.items():
+            if exploiter and "exploiter" in exploiter.pools:
+                means = {best_response.NAME: exploiter.nashconv}
+            else:
+                means = kuhn_strategy.mean_margins(game, episodes[0].pools, episodes)
+            found.append(credit.assign(episodes, game, estimator, self.config.penalty_weights, means))
+        advantages = [advantage for one in found for advantage in one.advantages]
+        zero_std = float(np.mean([one.frac_reward_zero_std for one in found]))
+        if len(self.by_game) == 1:
+            return credit.Credit(advantages, zero_std)
+        decisions_E = [[len(e.decisions) for e in episodes] for episodes in self.by_game.values()]
+        mean = np.mean([sum(counts) for counts in decisions_E])  # all games weigh the same
+        weights = [float(mean / sum(counts)) for counts in decisions_E for _ in counts]
+        return credit.Credit(advantages, zero_std, weights)
 
 
 class _Evaluations(TrainerCallback):

@@ -16,7 +16,6 @@ from trl import SFTConfig, SFTTrainer
 
 from sepo_lib.chat import examples, templates
 from sepo_lib.config import tracking
-from sepo_lib.play import models
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.engines.answer_loss import AnswerLoss
 from sepo_lib.play.engines.checkpoints import Checkpoints, unfinished
@@ -77,7 +76,7 @@ def train(
         model=model,
         processing_class=tokenizer,
         train_dataset=dataset,
-        peft_config=models.lora(model, **lora) if lora else None,
+        peft_config=adapters.lora(model, **lora) if lora else None,
         callbacks=[StepLogger(report), checkpoints],
         args=SFTConfig(
             max_steps=-1 if steps is None else steps,

@@ -1,5 +1,6 @@
 """The sizes of a run, and the paths and tables around them."""
 
+import io
 import json
 import numbers
 import os
@@ -85,9 +86,12 @@ def test_choices_are_those_of_the_code_that_uses_them():
         "sweep_games",
         "switch_game",
         "exploiter_game",
+        "replication_game",
     ):
         assert blocks[name]["choices"] == "games"
     assert games.get(blocks["exploiter_game"]["default"]) in games.having("nashconv")
+    experts = games.get(blocks["replication_game"]["default"]).experts
+    assert blocks["replication_strategies"]["choices"] == list(experts)
 
 
 @pytest.mark.parametrize("name", profiles.names())
@@ -95,7 +99,7 @@ def test_every_profile_loads_with_a_value_for_every_game(name):
     settings = profiles.load(name)
     assert settings.profile == name
     assert settings.study_games == GAMES
-    assert settings.games == (("ipd", "split", "kuhn") if name == "study" else GAMES)
+    assert settings.games == GAMES
     for game in GAMES:
         assert settings.of("rollouts_per_opponent", game) >= 2
         assert 0 < settings.of("sepo_learning_rate", game) < 1
@@ -139,9 +143,11 @@ def test_a_run_with_other_values_than_its_profile_is_a_run_of_its_own(changed, n
 
 
 def test_a_long_name_is_cut_and_still_tells_runs_apart():
-    first, second = (profiles.load("study", games="all", seeds=range(n), by_hand=False).run for n in (40, 41))
+    first, second = (
+        profiles.load("study", games="ipd,kuhn", seeds=range(n), by_hand=False).run for n in (40, 41)
+    )
     assert first[:-8] == second[:-8] and first != second and len(first) <= profiles.LONGEST_NAME
-    assert first.startswith("study-all-games-seeds-0-1-2-3-4-5-")
+    assert first.startswith("study-ipd-kuhn-seeds-0-1-2-3-4-5-")
     assert profiles.load("smoke", run="a" * 100 + profiles.OWN_GAME).run
 
 
@@ -240,8 +246,6 @@ def test_the_order_in_which_games_and_seeds_are_given_does_not_matter():
 
 def test_supervised_fine_tuning_takes_the_games_of_the_profile_whichever_are_asked_for():
     assert profiles.load("laptop", games="ipd").sft_games == profiles.load("laptop").sft_games == GAMES
-    assert profiles.load("study", games="kuhn").sft_games == ("ipd", "split", "kuhn")
-    assert profiles.load("study", games="deal").sft_games == ("ipd", "split", "deal", "kuhn")
     assert profiles.load("laptop", games="ipd", sft_games=["split"]).sft_games == ("split",)
 
 
@@ -367,6 +371,17 @@ def test_tables_are_written_in_one_step_and_read_back(name, tmp_path, monkeypatc
     pd.testing.assert_frame_equal(paths.read_table("smoke", name, ["claim"]), frame)
     with pytest.raises(ValueError, match="has no column 'verdict'; it has claim, measured"):
         paths.read_table("smoke", name, ["verdict"])
+
+
+def test_a_long_table_has_its_rows_by_game_and_is_small(tmp_path, monkeypatch):
+    """A row group holds one game, so its columns need few bits for each value."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    frame = pd.DataFrame({"game": ["b", "a"] * 5000, "rollout": range(10000)})
+    frame = frame.assign(payoff=frame["game"].map({"a": 1.0, "b": None}))
+    path = paths.write_table(frame, "smoke", "episodes")
+    found = paths.read_table("smoke", "episodes")
+    pd.testing.assert_frame_equal(found, pd.concat([frame[::2], frame[1::2]], ignore_index=True))
+    assert path.stat().st_size < 6000 < io.BytesIO(frame.to_parquet(index=False)).getbuffer().nbytes
 
 
 @pytest.mark.parametrize("name", ["claims", "episodes"])

@@ -75,6 +75,7 @@ def test_a_value_that_cannot_be_used_is_refused(name):
             "sepo_steps": "steps",
             "estimator_groups": "groups",
             "switches": "switch",
+            "replication_strategies": "replication_strateg",  # of both forms
         }
         assert called.get(name, name.removesuffix("s")) in said, (value, said)
 

@@ -41,6 +41,7 @@ SWEEP = pd.DataFrame(
         for seed in SEEDS
     ]
 )
+TRAINED = ARMS.rename(columns={"arm": "estimator"})
 ROOM = pd.DataFrame({"game": ["hawk-dove", "stag hunt"], "best_payoff_J": [0.0, 1.0], "best_J": [2.0, 1.0]})
 ESTIMATES = pd.DataFrame(
     [
@@ -52,14 +53,26 @@ ESTIMATES = pd.DataFrame(
         for size in (4, 8)
     ]
 )
+STARTS = pd.DataFrame(
+    [
+        {"game": game, "share": share, "stage": stage, "seed": seed}
+        | {"start_payoff": 2 + share + 0.1 * seed, "safety": seed + n * share}
+        for game in ("hawk-dove", "stag hunt")
+        for n, stage in enumerate(("before", "ppo"))
+        for share in (0.0, 0.5, 1.0)
+        for seed in SEEDS
+    ]
+)
 #: Name of a figure -> a table that the kit did not make, with its fewest columns, and the number of panels.
 TABLES = {
     "ablation_outcomes": (ARMS, 6),
     "penalty_gradient": (ARMS, 2),
     "switch_outcomes": (RECIPES, 6),
+    "headline": (TRAINED, 2),
     "headroom": (ROOM, 1),
     "weight_sensitivity": (WEIGHTS, 2),
     "frontier": (SWEEP, 2),
+    "replication": (STARTS, 2),
     "estimator_cosines": (ESTIMATES, 2),
     "estimator_bias": (ESTIMATES, 4),
     "estimators_elsewhere": (ESTIMATES, 2),
@@ -164,7 +177,10 @@ def test_labels_do_not_overlap(name, width):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_labels_of_the_committed_tables_do_not_overlap_in_a_column(name):
-    table = pd.read_csv(paths.root() / "data" / "results" / "study" / f"{figures.FIGURES[name].reads}.csv")
+    file = paths.table("study", figures.FIGURES[name].reads)
+    if not file.exists():
+        pytest.skip(f"The committed study has no {file.name} yet.")
+    table = pd.read_csv(file)
     assert overlaps(draw(name, table, width=figures.COLUMN).figure) == []
 
 

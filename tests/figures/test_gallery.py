@@ -31,7 +31,7 @@ def test_draw_all_writes_the_same_bytes_twice_and_skips_what_is_empty(tmp_path, 
     paths.write_table(results.empty("exploitability"), "p", "exploitability")
     paths.write_table(results.empty("strategies"), "p", "strategies")
     files = figures.draw_all("p")
-    stems = {"safety_by_stage", "exploit_by_stage", "paper_against_ours", "training_curves_ipd"}
+    stems = {"safety_by_stage", "exploit_by_stage", "headline", "paper_against_ours", "training_curves_ipd"}
     assert {file.stem for file in files} == stems
     assert sorted(paths.figures("p").iterdir()) == sorted(files)
     printed = capsys.readouterr().out

@@ -210,15 +210,21 @@ def test_a_table_of_nashconv_that_cannot_be_drawn_is_refused(change, message):
         figures.nashconv_training(change(pd.DataFrame(nashconv_rows())))
 
 
-def test_exploiters_stand_side_by_side():
-    kinds = [*figures.EXPLOITERS, "an exploiter of my own"]
+@pytest.mark.parametrize("baselines", [False, True])
+def test_exploiters_stand_side_by_side(baselines):
+    kinds = [kind for kind in figures.EXPLOITERS if ("," in kind) == baselines]
+    kinds += ["an exploiter of my own, group" if baselines else "an exploiter of my own"]
     rows = [row | {"exploiter": kind} for kind in kinds for row in nashconv_rows()]
     table = pd.DataFrame(rows)
     table = table[table.stage != "base"]
     table["nashconv"] += table["exploiter"].map(kinds.index)
+    whole = table
+    if baselines:
+        parts = table["exploiter"].str.split(", ", expand=True)
+        table = table.assign(exploiter=parts[0], baseline=parts[1])
     ax = figures.exploiter_training(table).axes_dict["nashconv", ""]
     for kind in kinds:
-        last = table[(table.exploiter == kind) & (table.step == 30)]
+        last = whole[(whole.exploiter == kind) & (whole.step == 30)]
         label = figures.EXPLOITERS[kind].label if kind in figures.EXPLOITERS else kind
         assert bars(ax)[label][-1][1:] == pytest.approx(tuple(interval(last.nashconv, NON_NEGATIVE)))
         assert len(bars(ax)[label]) == 3  # the SFT models differ, so that each line has its own

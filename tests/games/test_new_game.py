@@ -17,7 +17,7 @@ from sepo_lib.games.players import Opponent
 from sepo_lib.measure import tabular
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer
-from sepo_lib.run import demonstration_files, jobs, recipes, results
+from sepo_lib.run import behaviour_table, demonstration_files, jobs, recipes, results
 from sepo_lib.studies import estimators, headroom
 from sepo_lib.training import demonstrations
 
@@ -55,6 +55,9 @@ def test_a_new_game_runs_from_demonstrations_to_a_figure(chicken, tmp_path, monk
     assert "exploitability" not in tables  # it has no NashConv
     grid = figures.training_curves(tables["training"], game="chicken", pools="paper")
     assert grid.figure.get_axes()
+    behaviour = behaviour_table.of_main_run(settings)
+    assert set(behaviour[behaviour["kind"] == "expert"]["action"]) == {"answer", "careful"}
+    assert list(figures.behaviour(behaviour, least=1).axes_dict) == ["SWERVE"]
 
 
 def test_a_new_game_joins_the_studies_that_enumerate(chicken):

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sepo_lib import games
-from sepo_lib.measure import authors
-from sepo_lib.method import credit
+from sepo_lib.measure import authors, tabular
+from sepo_lib.method import credit, objective
 from sepo_lib.report import authors_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -149,6 +150,26 @@ def test_the_sentences_follow_the_tables():
 def test_the_committed_page_is_that_of_the_committed_tables():
     text = (REPOSITORY / "docs" / "AUTHORS.md").read_text(encoding="utf-8")
     assert f"{authors_page.BEGIN}\n{authors_page.block()}\n{authors_page.END}" in text
+
+
+def test_the_strategies_that_the_page_names_have_the_numbers_that_it_gives(theirs):
+    """Grim cooperates until a defection: the strategy `1 1 0 0 0`. No defector is exploited: e = 0, c = 1."""
+    text = " ".join((REPOSITORY / "docs" / "AUTHORS.md").read_text(encoding="utf-8").split())
+    game, cooperate, defect = games.get("ipd"), [1.0, 0.0], [0.0, 1.0]
+    measured = "u {u:.3f}, e {e:.3f}, c {c:.3f}, x {x:.3f}, J {J:.3f} (`headroom.csv`)"
+    for strategy, row in (
+        ([cooperate] * 2 + [defect] * 3, measured),
+        ([defect] * 5, "A policy that always defects has J {J:.3f},"),
+    ):
+        found = tabular.terms(game, "paper", torch.tensor(strategy, dtype=torch.float64))
+        found = {term: value.item() for term, value in found.items()}
+        found["J"] = objective.objective(game, *found.values(), game.evaluation_weights)
+        assert row.format(**found) in text
+    last = theirs[(theirs.who == "gemma-4-e4b-it (rerun)") & (theirs.game == game.name)]
+    last = last[last.step == 100].set_index("recipe")
+    credited = last.loc["authors_current", ["payoff", "exploit", "collusion", "externality", "safety"]]
+    assert "{:.3f}, {:.3f}, {:.3f}, {:.3f} and {:.3f}".format(*credited) in text
+    assert f"their per-rollout model ends at {last.loc['published', 'safety']:.3f}" in text
 
 
 def test_what_the_page_says_of_weights_and_of_models_that_are_stored_twice(theirs):

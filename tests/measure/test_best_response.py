@@ -29,6 +29,8 @@ from sepo_lib.training import sepo
 KUHN = games.get("kuhn")
 PAPER = KUHN.train_weights
 
+ENUMERATED = {"estimator": credit.preset("unbiased").with_(baseline="enumerated"), "answers_per_set": 4}
+
 
 class TablePolicy:
     """Plays a table of P(bold) in the place of a language model."""
@@ -44,17 +46,16 @@ class TablePolicy:
         return [np.log([0.5, 0.5])] * len(decisions)
 
 
-def strategy_table(bold_HC):
-    rows = []
+def strategy_of(bold_HC):
+    found = {}
     for state, view in INFORMATION_SETS:
         p = bold_HC[HISTORIES.index(view.facts["history"])][CARDS.index(view.facts["card"])]
-        for action, share in zip(view.legal, (1 - p, p), strict=True):
-            rows.append({"reading": "sampled", "state": state, "action": action, "probability": share})
-    return pd.DataFrame(rows)
+        found[state] = dict(zip(view.legal, (1 - p, p), strict=True))
+    return found
 
 
 def test_the_best_response_to_the_one_who_always_bets_calls_with_queen_and_king():
-    response = best_response.best_response(strategy_table(STRATEGIES["always_bet"]))
+    response = best_response.best_response(strategy_of(STRATEGIES["always_bet"]))
     assert response[2] == response[3] == [0.0, 1.0, 1.0]  # J loses every showdown, Q wins one of two
 
 
@@ -62,7 +63,7 @@ def test_the_best_response_to_the_one_who_always_bets_calls_with_queen_and_king(
 def test_the_exploiters_margin_in_play_is_nashconv(name):
     """What the trainer reads as e is the exact measure: 4,200 hands, standard error 0.04 at most."""
     bold_HC = STRATEGIES[name]
-    opponent = by_table(best_response.best_response(strategy_table(bold_HC)))
+    opponent = by_table(best_response.best_response(strategy_of(bold_HC)))
     instead = {"exploiter": {"best_response": opponent}}
     counts = {"train": 1, "exploiter": 700, "collusive": 1}
     plans = rollouts.plan(KUHN, "paper", counts, seed=1, replacements=instead)
@@ -205,14 +206,19 @@ def train(folder, steps, stop_after=None, **changes):
     return log, torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def test_a_run_against_a_best_response_that_died_continues_exactly_where_it_was(tmp_path):
-    log, whole = train(tmp_path / "whole", steps=3)
-    died, _ = train(tmp_path / "died", steps=3, stop_after=2)
-    resumed_log, resumed = train(tmp_path / "died", steps=3)
+@pytest.mark.parametrize("changes", [{}, ENUMERATED], ids=["group", "enumerated"])
+def test_a_run_against_a_best_response_that_died_continues_exactly_where_it_was(tmp_path, changes):
+    log, whole = train(tmp_path / "whole", steps=3, **changes)
+    died, _ = train(tmp_path / "died", steps=3, stop_after=2, **changes)
+    resumed_log, resumed = train(tmp_path / "died", steps=3, **changes)
     assert died is None and torch.equal(whole, resumed)
     assert [row["nashconv"] for row in log] == [row["nashconv"] for row in resumed_log]
-    assert [list(row) for row in log] == [list(row) for row in resumed_log]  # the columns of training.csv
-    assert log[0]["nashconv"] == log[1]["nashconv"] != log[2]["nashconv"]  # refreshed every second step
+    assert [list(row) for row in log] == [list(row) for row in resumed_log]  # columns of training.parquet
+    if changes:  # the strategy is read at every step
+        assert len({row["nashconv"] for row in log}) == 3
+        assert {row["decisions"] for row in log} == {12 * 4}
+    else:
+        assert log[0]["nashconv"] == log[1]["nashconv"] != log[2]["nashconv"]  # refreshed every second step
 
 
 def test_a_refresh_that_a_checkpoint_would_miss_is_refused(tmp_path):
@@ -242,25 +248,27 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
     every = ["pool", "best_response", "best_response_only"]
     settings = profiles.load("study", games="kuhn", seeds="1,2", exploiters=every)
     jobs = {job.name: job.arguments for job in recipes.exploiter_jobs(settings)}
-    assert len(jobs) == 6
-    only = jobs["exploiter/best_response_only/seed-2"]
+    assert len(jobs) == 12
+    only = jobs["exploiter/best_response_only-group/seed-2"]
+    assert "baseline" not in only and only["train"]["rollouts_per_opponent"] == settings.exploiter_rollouts
+    assert only["train"]["learning_rate"] == settings.of("sepo_learning_rate", "kuhn")
+    new = jobs["exploiter/best_response_only-enumerated/seed-2"]
+    assert new["baseline"] == new["labels"]["baseline"] == "enumerated"
+    assert new["train"]["answers_per_set"] == new["exploiter"]["samples"] == settings.exploiter_samples
+    assert new["last_samples"] == 16384 and new["evaluation"]["episodes"] == {"kuhn": 4}
     assert only["exploiter"]["pools"] == ["train", "exploiter"] and only["train_weights"] == [0.5, 0.0, 0.0]
     assert only["labels"]["exploiter"] == "best_response_only" and only["pools"] == "paper"
-    fixed = jobs["exploiter/pool/seed-1"]
+    fixed = jobs["exploiter/pool-group/seed-1"]
     assert "exploiter" not in fixed and "train_weights" not in fixed
     main = recipes.sepo_jobs(settings)[0].arguments
+    assert "last_samples" not in main and main["evaluation"]["episodes"] == {"kuhn": 400}
     assert not {"exploiter", "train_weights"} & {*main, *main["labels"]}
     switched = profiles.load("study", games="kuhn", seeds="1", exploiter="best_response")
     switched = recipes.sepo_jobs(switched)[0].arguments
     assert switched["exploiter"]["pools"] == ["exploiter"]
     assert switched["labels"]["exploiter"] == "best_response"
     assert recipes.exploiter_jobs(profiles.load("study", games="ipd")) == []
-    assert (
-        kuhn_strategy.kuhn_nashconv(
-            kuhn_strategy.probabilities(strategy_table(STRATEGIES["nash"]), "sampled")
-        )
-        < 1e-9
-    )
+    assert kuhn_strategy.kuhn_nashconv(strategy_of(STRATEGIES["nash"])) < 1e-9
 
 
 def done(settings, job, **tables):
@@ -279,11 +287,13 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         games="kuhn",
         seeds="1,2",
         exploiters=["best_response_only"],
+        exploiter_baselines=["enumerated", "group"],
         sweep_exploit_weights=[0.0, 2.0],
     )
     assert results.exploiter_table(settings).empty and results.sweep_table(settings).empty
     assert results.paired_exploiter(results.exploiter_table(settings)).empty
     measured = {"pool_advantage": 0.0, "nashconv_low": 0.0, "nashconv_high": 1.0}
+    measured |= {"nashconv_bias": 0.005, "nashconv_method": "sampled"}
     main = [job for job in recipes.sepo_jobs(settings) if job.arguments["preset"] == "unbiased"]
     begun, against = recipes.sft_jobs(settings), recipes.exploiter_jobs(settings)
     for job in (*begun, *main, *against, *recipes.sweep_jobs(settings)):
@@ -291,11 +301,21 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
         steps = [40, 80] if keys["stage"] == "sepo" else [keys["step"]]
         rows = [{**keys, "step": step, "nashconv": keys["seed"] / step, **measured} for step in steps]
         played = [{**keys, "step": step, "payoff": step, "exploit": 0.0} for step in steps]
-        done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played))
+        steps_of = [{**keys, "step": step, "decisions": 10, "step_time": 0.5} for step in range(1, 81)]
+        tables = {"training": pd.DataFrame(steps_of)} if job in against else {}
+        done(settings, job, exploitability=pd.DataFrame(rows), evaluation=pd.DataFrame(played), **tables)
     table = results.exploiter_table(settings)
     assert table.groupby("stage")["step"].unique().map(list).to_dict() == {"sepo": [40, 80], "sft": [0]}
     assert set(table["exploiter"]) == {"best_response_only"} and "pools" not in table
-    (row,) = results.paired_exploiter(table).to_dict("records")
+    assert set(table["baseline"]) == {"enumerated", "group"}
+    cost = table[table["step"] == 40].set_index(["baseline", "seed"])[["answers", "seconds"]]
+    assert cost.loc["enumerated", 1].tolist() == [400, 20]
+    assert cost.loc["group", 2].tolist() == [40 * (10 + 12 * settings.exploiter_samples), 20]
+    reached = results.reaching(table, [0.03, 0.001]).set_index(["baseline", "limit"])
+    assert reached.loc[("group", 0.03), ["seeds", "reached", "step", "seconds"]].tolist() == [2, 2, 60, 30]
+    assert reached.loc[("enumerated", 0.001), "reached"] == 0
+    row, other = results.paired_exploiter(table).to_dict("records")
+    assert (row["baseline"], other["baseline"]) == ("enumerated", "group")
     assert row["nashconv_sft"] == pytest.approx(1.5 / 250)
     assert row["nashconv_mean"] == pytest.approx(1.5 / 80)
     assert row["change_mean"] == pytest.approx(1.5 / 80 - 1.5 / 250)

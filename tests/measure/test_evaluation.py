@@ -11,7 +11,7 @@ from episodes import episode
 from uniform_play import KEYS, played
 
 from sepo_lib import games
-from sepo_lib.measure import evaluation, measures
+from sepo_lib.measure import evaluation, job_tables, measures
 from sepo_lib.method.records import Options
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data" / "results" / "laptop"
@@ -77,6 +77,23 @@ def test_the_winner_of_a_tie_is_stored_and_an_older_record_gets_it_from_its_seed
     pd.testing.assert_frame_equal(evaluation.replayed(older)[list(table)], table)
 
 
+@pytest.mark.parametrize("game", ["deal", "kuhn"])
+def test_what_the_record_of_a_run_leaves_out_follows_from_it(game):
+    """Kuhn poker has six parts with seeds of their own, and rounds of two decisions."""
+    table = record(game).assign(prompt="a prompt", answer="an answer")
+    small = job_tables.without_bulk(table)
+    first = table["rollout"] == 0
+    assert first.any() and not first.all() and "decision_seed" not in small
+    assert small["prompt"].notna().equals(first) and small["answer"].notna().equals(first)
+    again = evaluation.replayed(small)
+    pd.testing.assert_series_equal(again["decision_seed"], table["decision_seed"])
+    (whole,), (kept,) = (evaluation.measures_from(one).to_dict("records") for one in (table, small))
+    assert kept == pytest.approx(whole, nan_ok=True)
+    for part in (small.drop(index=small.index[-1]), pd.concat([small, small.tail(1)])):
+        with pytest.raises(ValueError, match=r"an episode or a decision is missing|1 decisions are too many"):
+            evaluation.replayed(part.reset_index(drop=True))
+
+
 @pytest.mark.parametrize("column, value", [("own_payoff", 99), ("other_action", "LOW"), ("decision_seed", 1)])
 def test_a_record_of_other_rules_is_not_played_again(column, value):
     with pytest.raises(ValueError, match="recorded with other rules or opponents"):
@@ -87,31 +104,16 @@ def test_a_record_of_other_rules_is_not_played_again(column, value):
 
 
 def rates(table, game):
-    """(c, x) per decision of an older record, by docs/method.md; x is nan where only the winner tells."""
+    """(c, x) per decision by docs/method.md, of the games in which the actions and the payoffs tell them."""
     own, other = table["own_payoff"], table["other_payoff"]
     action, none = table["action"].astype(str), pd.Series(0.0, table.index)
     if game == "ipd":
         return action == "DEFECT", 1 - (own + other) / 2 / 3
     if game == "split":
         return action.astype(int) >= 7, (own == 0) & (other == 0)
-    if game == "kuhn":  # a hand folds or not, whichever of its decisions is kept
-        hand = ["seed", "stage", "step", "arm", "preset", "pools", "pool", "opponent", "rollout", "round"]
-        return (action == "FOLD").groupby([table[key] for key in hand], observed=True).transform("max"), none
-    if game == "auction":  # who bids 2 on a value of 2 earns nothing, and so does who loses
-        two = table["prompt"].astype(str).str.contains("Your value is 2")
-        counts = table["pool"].isin(["train", "exploiter"])  # the pools of x
-        unknown = counts & (action == table["other_action"]) & (action == "MEDIUM") & two & (other == 0)
-        won = (own < 0) | (_bid(action) > _bid(table["other_action"])) & (own == 0)
-        return action == "LOW", won.astype(float).mask(unknown)
-    pool, mine, theirs = (
-        texts.astype(str).str.extract(rf"{before}(\d+)\D+(\d+)\D+(\d+)").astype(int)
-        for texts, before in ((table["prompt"], r"Pool: \["), (action, ""), (table["other_action"], ""))
-    )
-    return (mine > pool - pool // 2).any(axis=1), (mine + theirs > pool).any(axis=1)
-
-
-def _bid(actions):
-    return actions.astype(str).map({"LOW": 1, "MEDIUM": 2, "HIGH": 3})
+    # Kuhn poker: a hand folds or not, whichever of its decisions is kept.
+    hand = ["seed", "stage", "step", "arm", "preset", "pools", "pool", "opponent", "rollout", "round"]
+    return (action == "FOLD").groupby([table[key] for key in hand], observed=True).transform("max"), none
 
 
 def committed(game, columns=()):
@@ -130,25 +132,18 @@ def committed(game, columns=()):
 @pytest.mark.parametrize("game", games.GAMES)
 def test_the_committed_measures_are_those_of_the_committed_episodes(game):
     stored = {"collusion", "externality"} <= set(pq.read_schema(COMMITTED / "episodes.parquet").names)
-    more = ["prompt"] * (game in ("auction", "deal"))
-    table = committed(game, ["collusion", "externality"] if stored else more)
-    if not stored:
-        table["collusion"], table["externality"] = (rate.astype(float) for rate in rates(table, game))
+    table = committed(game, ["collusion", "externality"] * stored)
+    if game in ("ipd", "split", "kuhn"):
+        by_rule = pd.concat([rate.astype(float) for rate in rates(table, game)], axis=1)
+        by_rule.columns = ["collusion", "externality"]
+        table = table if stored else table.assign(**by_rule)
+        assert np.allclose(table[list(by_rule)], by_rule, atol=1e-9)
+    elif not stored:
+        table = evaluation.replayed(table.astype(dict.fromkeys(table.select_dtypes("category"), str)))
     found = evaluation.measures_from(table, intervals=False).astype({"arm": str, "preset": str})
     keys = list(evaluation.KEYS)
-    unknown = found[keys][found["externality"].isna()]  # a tie's winner is not stored: played again
-    if len(unknown):
-        again = evaluation.measures_from(evaluation.replayed(records(game, unknown)), intervals=False)
-        again = again.astype({"arm": str, "preset": str})
-        found = pd.concat([found.drop(index=unknown.index), again], ignore_index=True)
     csv = pd.read_csv(COMMITTED / "evaluation.csv").fillna({"arm": "", "preset": ""})
     both = csv[csv["game"] == game].merge(found, on=keys, suffixes=("", "_again"), validate="one_to_one")
     assert len(both) == len(found) == (csv["game"] == game).sum()
     for name in [name for name in found if name in csv and name not in keys]:
         assert (both[name] - both[f"{name}_again"]).abs().max() < 1e-9, name
-
-
-def records(game, rows):
-    """All that is recorded of the decisions of some rows of evaluation.csv."""
-    table = pq.read_table(COMMITTED / "episodes.parquet", filters=[("game", "=", game)]).to_pandas()
-    return table.merge(rows, on=list(evaluation.KEYS))

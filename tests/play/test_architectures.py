@@ -14,6 +14,7 @@ from sepo_lib.measure import evaluation
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import GenerateEngine, prefix_cache
 from sepo_lib.play.policy import load_policy
+from sepo_lib.pretrained import adapters
 from sepo_lib.training import demonstrations, sepo, sft
 
 KUHN = games.get("kuhn")
@@ -61,7 +62,7 @@ def test_prompts_are_closed_to_thinking_and_answers_end_with_the_turn(kind, load
 
 
 def test_lora_adapts_the_language_model_and_nothing_else(kind, loaded):
-    targets = models.lora(loaded[0], **LORA).target_modules
+    targets = adapters.lora(loaded[0], **LORA).target_modules
     assert not any(word in name for name in targets for word in ("vision", "visual", "audio"))
     layers = {name.rsplit(".", 2)[0] for name in targets}
     assert len(layers) == (4 if "qwen" in kind else 6)

@@ -16,6 +16,7 @@ from trainers import configuration
 from sepo_lib import games
 from sepo_lib.play import models
 from sepo_lib.play.policy import load_policy
+from sepo_lib.pretrained import adapters
 from sepo_lib.training import sepo
 
 LORA = {"rank": 2, "alpha": 4, "dropout": 0.0}
@@ -69,7 +70,7 @@ def test_an_architecture_is_trained_saved_loaded_and_plays(kind, tokenizer, tmp_
     if models.device().type == "cpu":
         row = tiny_architectures.row(kind, model, policy.engine)
         assert row in tiny_architectures.written()
-    before, layers = logits(model), models.lora(model, **LORA).target_modules
+    before, layers = logits(model), adapters.lora(model, **LORA).target_modules
 
     config = configuration(game=games.get("kuhn"), steps=1, learning_rate=1e-2, max_new_tokens=4, lora=LORA)
     log = sepo.train(model, tokenizer, policy.engine, tmp_path, config, lambda *a: None, lambda step: None)

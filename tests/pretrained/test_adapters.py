@@ -10,7 +10,6 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sepo_lib.config.errors import InputError
-from sepo_lib.play import models
 from sepo_lib.pretrained import adapters
 
 
@@ -69,7 +68,7 @@ def test_a_model_without_such_a_layer_is_refused():
     with pytest.raises(
         InputError, match=r"^LoRA finds no linear layer to adapt in the attention of XLNetLM.*; choose"
     ):
-        models.lora(empty("xlnet"), rank=2, alpha=4, dropout=0.0)
+        adapters.lora(empty("xlnet"), rank=2, alpha=4, dropout=0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -77,7 +76,7 @@ def test_a_model_without_such_a_layer_is_refused():
 def test_a_merge_rounds_once(kind, dtype, tokenizer):
     model = tiny_architectures.make(kind, tokenizer).to(dtype)
     base = copy.deepcopy(model)
-    config = models.lora(model, rank=4, alpha=8, dropout=0.0)
+    config = adapters.lora(model, rank=4, alpha=8, dropout=0.0)
     adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     torch.manual_seed(1)
     deltas = {}

@@ -78,7 +78,8 @@ def test_columns_and_order_are_exact():
     assert found.columns.tolist() == (
         "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
     )
-    assert list(dict.fromkeys(found["claim"])) == ["C1", "C1b", "C2", "C3", "C4", "C5", "C6", *ESTIMATORS]
+    names = ["C1", "C1b", "C2", "C3", "C4", "C5", "C6", *ESTIMATORS, "E6", "E7", "E8", "E9"]
+    assert list(dict.fromkeys(found["claim"])) == names
     assert found["claim"].tolist() == sorted(found["claim"], key=list(claims.RULES).index)
     assert (found["profile"] == "p").all() and (found["model"] == "m").all()
     by_recipe = found[found["claim"].isin(["C1", "C1b", "C2"])]["recipe"].tolist()
@@ -379,6 +380,47 @@ def test_c6_is_decided_under_each_preset_and_pool_set():
     )
     found = decided(ablation=table).query("claim == 'C6'")
     assert found["verdict"].tolist() == ["inconclusive", "not run", "not supported", "supported"]
+
+
+@pytest.mark.parametrize(
+    ("without", "rollout", "verdict"),
+    [
+        (ABOVE, ABOVE, "supported"),
+        (ABOVE, BELOW, "not supported"),  # the penalty helps, but not because of its credit
+        (BELOW, ABOVE, "not supported"),
+        (WIDE, ABOVE, "inconclusive"),
+        (ABOVE, WIDE, "inconclusive"),
+    ],
+)
+def test_e7_needs_both_differences_and_every_game(without, rollout, verdict):
+    """`without` and `rollout`: safety of credited minus that of reward_only and of per_rollout, in Kuhn."""
+
+    def arms(game, pools, without, rollout):
+        gains = {"credited": 0.0, "reward_only": -without, "per_rollout": -rollout, "constant": 50 * ABOVE}
+        return [
+            ablation_rows("outcome", arm, game=game, pools=pools, safety=np.array(SEEDS) + gain).assign(
+                preset="unbiased"
+            )
+            for arm, gain in gains.items()
+        ]
+
+    early = ablation_rows("outcome", "credited", game="kuhn", pools="conflict", step=10, safety=1e6)
+    table = [*arms("ipd", "conflict", ABOVE, ABOVE), *arms("kuhn", "conflict", without, rollout)]
+    table += [early.assign(preset="unbiased"), gradient()]
+    found = decided(ablation=pd.concat(table)).query("claim == 'E7'").set_index("scope")
+    assert list(found.index) == [
+        *("conflict pools, ipd", "conflict pools, kuhn", "conflict pools, every game"),
+        "paper pools, every game",
+    ]
+    kuhn = found.loc["conflict pools, kuhn"]
+    assert kuhn["verdict"] == verdict and kuhn["measured"] == pytest.approx(np.mean(without))
+    assert "credited - per_rollout" in kuhn["reason"]
+    assert found["verdict"]["conflict pools, ipd"] == "supported"
+    assert found["verdict"]["conflict pools, every game"] == verdict  # every game has to pass
+    assert found["verdict"]["paper pools, every game"] == "not run"
+    whole = pd.concat([*table, *arms("kuhn", "paper", ABOVE, ABOVE)])
+    on_papers = decided(ablation=whole).query("scope == 'paper pools, every game'")
+    assert on_papers["verdict"].tolist() == ["supported"]
 
 
 def test_a_game_of_a_user_changes_no_claim_of_the_paper(monkeypatch):

@@ -95,6 +95,28 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
 
 
+def test_a_replication_has_a_row_for_every_share_and_recipe():
+    """By hand: from 1 to 0.25 in both seeds, of which the second is higher by 1."""
+    sft = {"stage": "sft", "preset": None, "payoff": 2.5}
+    sepo = {"stage": "sepo", "payoff_spread": 1.25, "zero_variance_groups": 0.5}
+    rows = [
+        {"share": 0.5, "seed": seed, "safety": seed + safety, **more}
+        for seed in (0, 1)
+        for safety, more in (
+            *((1.0, sft), (0.25, {**sepo, "preset": "published"})),
+            (2.0, {**sepo, "preset": "unbiased"}),
+        )
+    ]
+    first, second = findings.replications(pd.DataFrame(rows))
+    assert first == {
+        **{"share": "0.5", "u after SFT": "2.500 (no spread)", "J after SFT": "1.500 [-4.853, 7.853]"},
+        **{"recipe": "published", "J after SEPO": "0.750 [-5.603, 7.103]"},
+        **{"change of J": "-0.750 (no spread)", "payoff spread": "1.25 (no spread)", "equal groups": "50%"},
+    }
+    assert (second["recipe"], second["change of J"]) == ("unbiased", "1.000 (no spread)")
+    assert findings.replications(pd.DataFrame()) == []
+
+
 def evaluated(seed, stage, safety, **others):
     sepo = {"preset": "unbiased", "arm": "credited"} if stage == "sepo" else {"preset": "", "arm": ""}
     terms = dict.fromkeys(("payoff", "exploit", "collusion", "externality"), 0.25)
@@ -276,35 +298,6 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     )
 
 
-def test_reward_only_stands_beside_sepo(tmp_path, monkeypatch):
-    """Where the penalty adds nothing, the sentence says what the switches do without one."""
-    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    safety = {("unbiased", "credited"): (1.0, 1.5), ("unbiased", "reward_only"): (1.25, 1.25)}
-    safety |= {("published", "reward_only"): (0.25, 0.25), ("published", "per_rollout"): (9.0, 9.0)}
-    rows = [
-        {
-            **KEYS,
-            "pools": "paper",
-            "kind": "outcome",
-            "preset": preset,
-            "arm": arm,
-            "seed": seed,
-            "safety": value,
-            "collusion": 0.5 if arm == "credited" else 0.75,
-        }
-        for (preset, arm), values in safety.items()
-        for seed, value in enumerate(values)
-    ]
-    write("ablation", *rows)
-    (found,) = findings.sentences("study")
-    assert "Prisoner's dilemma 0.000 [-3.177, 3.177] (c -0.250)." in found  # .25 times 12.706
-    assert found.endswith(
-        "(`reward_only`, `unbiased` minus `published`): Prisoner's dilemma 1.000 (no spread)."
-    )
-    write("ablation", *[row | {"safety": row["safety"] + 4 * (row["arm"] == "credited")} for row in rows])
-    assert "without any penalty" not in findings.sentences("study")[0]
-
-
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     rows = [
@@ -335,14 +328,6 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     assert "not trading" not in findings.sentences("study")[0]
     write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])
     assert findings.sentences("study") == []
-
-
-def test_contrasts_are_corrected_for_their_number():
-    """20 contrasts of the committed study: 10 exclude 0 alone, 5 after Holm's correction."""
-    found = findings.contrasts("study")
-    assert len(found) == 20 and {row["credited minus"] for row in found} == {"reward_only", "per_rollout"}
-    assert sum(row["excludes 0"] == "yes" for row in found) == 10
-    assert sum(row["after Holm"] == "yes" for row in found) == 5
 
 
 def test_the_committed_page_on_claims_is_that_of_the_committed_tables():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
-from sepo_lib.report import claims, found
+from sepo_lib.report import claims, found, headline_page
 from sepo_lib.run import results
 
 SFT, BASE = {"stage": "sft"}, {"stage": "base"}
@@ -168,9 +168,11 @@ TABLES_04 = {
     "ablation": pd.DataFrame(
         [*arm("credited", 1.0, 3.0), *arm("reward_only", 2.0, 4.0), *arm("per_rollout", 1.0, 3.5)]
     ),
+    "effects": headline_page.effects(NONE, NONE),
     "exploitability": pd.DataFrame([*kuhn("sft", 0.25, 0.25), *kuhn("sepo", 0.5, 0.5)]),
     "optima": OPTIMA,
     "evaluation": evaluated(ipd=(1.0, 2.0)),
+    "transfer": NONE,
 }
 
 
@@ -181,6 +183,17 @@ def test_notebook_04_sums_up_in_five_sentences():
     assert "(`reward_only`), safety of `credited` is lower in Prisoner's dilemma with paper pools" in text
     assert "NashConv is 0.250 (no spread) and 0.500 (no spread)" in text
     assert text.count("\n- ") == 3 and "per_rollout" not in text  # the rest stands in the sections
+
+
+def test_notebook_04_says_what_the_penalty_and_the_switches_do():
+    published = [{**row, "preset": "published"} for row in arm("reward_only", 0.0, 1.0)]
+    ablation = pd.concat([TABLES_04["ablation"], pd.DataFrame(published)])
+    effects = headline_page.effects(ablation, NONE)
+    text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04 | {"effects": effects})
+    assert (
+        "In Prisoner's dilemma with paper pools, no effect of the other switches is seen and the penalty "
+        "lowers J." in " ".join(text.split())
+    )
 
 
 def test_notebook_04_leaves_out_what_the_run_lacks():
@@ -204,6 +217,11 @@ EXPLOITERS = pd.DataFrame(
     for stage, step, value in (("sft", 0, 0.5), ("sepo", 1, 0.75), ("sepo", 2, 0.25))
     for seed in (1, 2)
 )
+REACHED = [
+    {"exploiter": "best_response", "baseline": "group", "NashConv at most": limit}
+    | {"seeds that reach it": seeds, "step": step, "answers": answers}
+    for limit, seeds, step, answers in (("0.05", "2 of 2", "40", "1,200"), ("0.02", "0 of 2", "–", "–"))
+]
 GRADIENTS = [
     {"game": "ipd", "arm": arm, "length": length, "cosine with credited": cosine, "signal to noise": ratio}
     for arm, length, cosine, ratio in (
@@ -214,6 +232,13 @@ GRADIENTS = [
 SWEPT = pd.DataFrame(
     {"game": "ipd", "multiple": multiple, "seed": seed, "exploit": 1 / (1 + multiple), "payoff": 3.0}
     for multiple in (0.0, 1.0)
+    for seed in (1, 2)
+)
+REPLICATED = pd.DataFrame(
+    {"share": share, "stage": stage, "preset": preset, "step": 30, "seed": seed, "safety": safety + seed / 10}
+    | {"payoff": 2.5, "payoff_spread": 1.25, "zero_variance_groups": 0.5}
+    for share, sft, sepo in ((0.0, 1.0, 0.25), (1.0, 1.25, 1.75))
+    for stage, preset, safety in (("sft", None, sft), ("sepo", "authors_current", sepo))
     for seed in (1, 2)
 )
 READINGS = {
@@ -242,8 +267,17 @@ READINGS = {
         "[-12.71, 12.71].",
     ),
     "exploiters": (
-        {"exploiters": EXPLOITERS},
-        "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread).",
+        {"exploiters": EXPLOITERS, "reaching": REACHED},
+        "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread). "
+        "With `best_response` and the baseline `group`, 2 of 2 seeds are at most 0.05 chips from 0 at a "
+        "checkpoint, on average first after 40 steps and 1,200 answers. With `best_response` and the "
+        "baseline `group`, 0 of 2 seeds are at most 0.02 chips from 0 at a checkpoint.",
+    ),
+    "replication": (
+        {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
+        "safety after `authors_current` is higher with 1 of 2 shares (`1.0`) and lower with 1 (`0.0`); the "
+        "changes are `0.0` -0.75 (no spread); `1.0` 0.50 (no spread). The authors' model changed by +0.42 "
+        "with their current recipe, from 1.34 to 1.75.",
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
@@ -261,12 +295,56 @@ READINGS = {
 def test_every_section_of_04_is_read_from_its_tables_or_says_that_it_was_not_run(section, monkeypatch):
     shown = displayed(monkeypatch)
     tables, sentence = READINGS[section]
-    found.reading("04_ablations", section, profiles.load("laptop"), **tables)
+    run = profiles.load("laptop", replication_presets=["authors_current"])
+    found.reading("04_ablations", section, run, **tables)
     empty = {name: [] if isinstance(table, list) else NONE for name, table in tables.items()}
     found.reading("04_ablations", section, profiles.load("laptop"), **empty)
     read, skipped = shown
     assert read.startswith("**Result.** ") and sentence in " ".join(read.split())
     assert "`laptop`" in skipped and "\n" not in skipped
+
+
+def behaviour(sft, sepo):
+    """`behaviour.csv` of a dilemma: P(COOPERATE) in two situations, and the agreement of three strategies."""
+    keys = {"game": "ipd", "pools": "paper", "step": 1}
+    stages = [("sft", "", "", sft), ("sepo", "unbiased", "credited", sepo)]
+    rows = []
+    for stage, preset, arm, p in stages:
+        for seed in (1, 2):
+            one = keys | {"stage": stage, "preset": preset, "arm": arm, "seed": seed}
+            for situation, share in zip(("first round", "COOPERATE, COOPERATE"), p, strict=True):
+                cell = one | {"kind": "situation", "situation": situation, "decisions": 40}
+                rows.append(cell | {"action": "COOPERATE", "value": share + seed / 100})
+                rows.append(cell | {"action": "DEFECT", "value": 1 - share - seed / 100})
+            near = {"grim": p[1], "tit_for_tat": p[1], "always_defect": 1 - p[1]}
+            cell = one | {"kind": "opponent", "situation": "all", "decisions": 600}
+            rows += [cell | {"action": name, "value": value} for name, value in near.items()]
+    return pd.DataFrame(rows)
+
+
+def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypatch):
+    shown = displayed(monkeypatch)
+    for table in (behaviour((0.9, 0.8), (0.1, 0.75)), behaviour((0.5, 0.5), (0.5, 0.5)), NONE):
+        found.reading("03_sepo_grpo", "strategies", profiles.load("laptop"), behaviour=table)
+    read, unchanged, empty = (" ".join(text.split()) for text in shown)
+    evaluation = pd.DataFrame(
+        {"game": "ipd", "stage": stage, "preset": "unbiased", "seed": seed, "safety": 1.0, "payoff": 1.0}
+        for stage in ("base", "sft", "sepo")
+        for seed in (1, 2)
+    )
+    tables = {"evaluation": evaluation, "kuhn": NONE, "chosen": pd.DataFrame({"difference": [0.0]})}
+    settings = profiles.load("laptop", compare_with=[])
+    summed = found.text("03_sepo_grpo", settings, behaviour=behaviour((0.9, 0.8), (0.1, 0.75)), **tables)
+    assert "share of the decisions: Prisoner's dilemma `grim` or `tit_for_tat` 0.75 [" in summed
+    assert "**Strategies.**" not in found.text("03_sepo_grpo", settings, behaviour=NONE, **tables)
+    assert "- **Prisoner's dilemma.** Nearest to SFT: `grim` or `tit_for_tat` 0.80 [" in read
+    assert "`always_defect` 0.20 [" in read and "To SEPO, unbiased: `grim` or `tit_for_tat` 0.75 [" in read
+    assert (
+        "in the situation “first round” (last actions (own, other)): the share of COOPERATE falls from 0.92 "
+        "to 0.12, a change of -0.80 (no spread)." in read
+    )
+    assert "No situation that both meet often differs between SFT and SEPO (`unbiased`)." in unchanged
+    assert "nothing to describe" in empty
 
 
 def test_notebook_05_counts_the_verdicts_by_recipe():

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from sepo_lib import games
 from sepo_lib.config import paths, profiles
-from sepo_lib.measure import job_tables
+from sepo_lib.measure import headline, job_tables
 from sepo_lib.run import code, recipes
 from sepo_lib.run.job import Stage, execute, finish, finished, result_of
 from sepo_lib.run.steps import sepo
@@ -27,12 +28,11 @@ def test_no_two_jobs_of_a_run_share_a_folder(profile):
     jobs = {(job.name, job.fingerprint) for job in every}
     assert len(jobs) == len({name for name, _ in jobs})
     if profile == "study":
-        own = [job.name for job in main if job.arguments["preset"] != "authors_current"]
-        assert set(own) == {job.name for job in main} & {job.name for job in arms}
+        assert {job.name for job in main} <= {job.name for job in arms}
 
 
 def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
-    settings = profiles.load("study", seeds="1")
+    settings = profiles.load("study", seeds="1", ablation_steps={"others": 30, "ipd": 60})
     sizes = {
         (job.arguments["game"], job.arguments["pools"]): (
             job.steps,
@@ -43,10 +43,27 @@ def test_steps_and_groups_of_the_ablation_are_its_own_on_other_pools():
     assert sizes == {
         ("ipd", "paper"): (30, 8),
         ("ipd", "conflict"): (60, 8),
+        ("auction", "paper"): (30, 8),
+        ("split", "paper"): (30, 8),
+        ("deal", "paper"): (30, 8),
         ("kuhn", "paper"): (30, 48),
         ("kuhn", "conflict"): (30, 48),
-        ("split", "paper"): (30, 8),
     }
+
+
+def test_the_study_trains_six_estimators_in_every_game_and_pool_set_with_all_seeds():
+    """The arms of a preset that are in no headline have the first seeds only."""
+    settings = profiles.load("study")
+    seeds = {}
+    for job in recipes.ablation_jobs(settings):
+        labels, place = job.arguments["labels"], (job.arguments["game"], job.arguments["pools"])
+        seeds.setdefault((labels["preset"], labels["arm"]), {}).setdefault(place, set()).add(labels["seed"])
+    places = {*((game, "paper") for game in games.GAMES), ("ipd", "conflict"), ("kuhn", "conflict")}
+    for recipe in headline.ESTIMATORS.values():
+        assert seeds.pop(recipe) == {place: set(range(41, 51)) for place in places}
+    assert {preset for preset, _ in seeds} == {"published"}
+    for by_place in seeds.values():
+        assert by_place == {place: set(range(41, 46)) for place in places}
 
 
 def run(job):
@@ -109,9 +126,11 @@ def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     (main,) = [j for j in recipes.sepo_jobs(settings) if j.arguments["preset"] == "authors_current"]
     others = [*recipes.ablation_jobs(settings), *recipes.switch_jobs(settings)]
     copies = [j for j in others if "same_as" in j.arguments]
-    copies = {j.arguments["preset"]: j for j in copies if j.arguments["arm"] == "credited"}
+    copies = [j for j in copies if j.arguments["arm"] == "credited"]
+    elsewhere = [j for j in copies if j.arguments["pools"] == "conflict"]
+    assert [j.arguments["same_as"]["name"] for j in elsewhere] == [main.name.replace("paper", "conflict")]
+    copies = {j.arguments["preset"]: j for j in copies if j.arguments["pools"] == "paper"}
     assert set(copies) == {"published", "published+credit"}
-    assert copies["published"].arguments["pools"] == "paper"  # the main run's
     monkeypatch.setattr(sepo, "load_policy", lambda *a, **k: pytest.fail("a model was trained again"))
     leave(main, difference=7.0)  # of no interest here
     for preset, job in copies.items():

@@ -135,7 +135,11 @@ READ = {
         "make reproduce PROFILE=smoke",
     ),
     "sepo_lib/config/profiles.yaml": (a_yaml, profiles, "git restore sepo_lib/config/profiles.yaml"),
-    "data/models/nano/model.safetensors": (weights, check_model, "git restore data/models/nano"),
+    "data/models/nano/model-00002-of-00002.safetensors": (
+        weights,
+        check_model,
+        "git restore data/models/nano",
+    ),
     "data/models/nano/config.json": (a_json, check_model, "git restore data/models/nano"),
     "data/models/nano/generation_config.json": (a_json, check_model, "git restore data/models/nano"),
     "data/models/nano/tokenizer.json": (a_json, check_model, "git restore data/models/nano"),

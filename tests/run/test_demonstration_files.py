@@ -1,8 +1,12 @@
 """The files of the demonstrations: their bytes, their card, and what is read back."""
 
 import hashlib
+import json
+from itertools import islice
 from pathlib import Path
 
+import mlcroissant
+import pyarrow.parquet as pq
 import pytest
 
 from sepo_lib import games
@@ -41,7 +45,7 @@ def test_the_released_data_sets_are_what_their_code_makes(tmp_path):
     )
     demonstration_files.write(tmp_path, list(games.GAMES), size, seed)
     released = {file.name: file.read_bytes() for file in (ROOT / "data" / "sft").iterdir()}
-    assert set(released) == {*(f"{game}.parquet" for game in games.GAMES), "README.md"}
+    assert set(released) == {*(f"{game}.parquet" for game in games.GAMES), "README.md", "croissant.json"}
     assert [name for name in released if (tmp_path / name).read_bytes() != released[name]] == []
 
 
@@ -80,3 +84,25 @@ def test_refusals(tmp_path):
         demonstration_files.load(tmp_path, ["split"], "test")
     with pytest.raises(ValueError, match="at least one"):
         demonstration_files.load(tmp_path, [], "train")
+
+
+def test_mlcroissant_finds_no_fault_and_reads_the_records_of_the_released_files():
+    """It checks the hashes of the files. A key of the metadata that it does not know would be a warning."""
+    released = mlcroissant.Dataset(jsonld=ROOT / "data" / "sft" / demonstration_files.CROISSANT)
+    assert (released.metadata.ctx.issues.errors, released.metadata.ctx.issues.warnings) == (set(), set())
+    assert [records.uuid for records in released.metadata.record_sets] == list(games.GAMES)
+    for game in ("kuhn", "split"):
+        table = pq.read_table(ROOT / "data" / "sft" / f"{game}.parquet").to_pylist()
+        found = [list(record.values()) for record in islice(released.records(game), 50)]
+        texts = [[str(value) for value in row.values()] for row in table[:50]]
+        assert [[getattr(v, "decode", lambda v=v: str(v))() for v in row] for row in found] == texts
+
+
+def test_the_metadata_names_the_files_that_were_written(tmp_path):
+    digests = demonstration_files.write(tmp_path, ["kuhn", "split"], 20, seed=1)
+    made = json.loads((tmp_path / demonstration_files.CROISSANT).read_text(encoding="utf-8"))
+    files = {one["contentUrl"]: (one["sha256"], one["contentSize"]) for one in made["distribution"]}
+    assert files == {
+        name: (digests[name], f"{(tmp_path / name).stat().st_size} B")
+        for name in ("kuhn.parquet", "split.parquet")
+    }

@@ -101,7 +101,7 @@ def test_an_adapter_is_pushed_with_the_repository_of_its_base_model(root, hub):
 def test_a_whole_model_gets_a_card_that_names_no_folder_of_this_machine(root, hub):
     push.prepare(SFT, "me/model").push()
     files = hub.asked[1]["files"]
-    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(files)
+    assert {"README.md", "config.json", "model.safetensors.index.json", "tokenizer.json"} <= set(files)
     card = files["README.md"].decode()
     assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "transformers"
     assert '"steps": 2' in card and '"model": "model"' in card and "/home/me" not in card

@@ -20,6 +20,7 @@ from sepo_lib.run import provenance, recipes, results
 from sepo_lib.run.steps import records, sepo, sft
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+DECISION = {"round": 0, "rollout": 0, "prompt": "p", "answer": "a", "decision_seed": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def finish(settings, jobs):
         for game, pools in where:
             row = {"game": game, "pools": pools, **keys}
             safety = keys["seed"] + (100.0 if pools == "conflict" else 0.0)
-            tables = {"evaluation": row | {"safety": safety}, "episodes": row | {"round": 0}}
+            tables = {"evaluation": row | {"safety": safety}, "episodes": row | DECISION}
             if "gradient" in job.name:
                 tables = {"gradient": row}
             job_tables.save(
@@ -177,7 +178,7 @@ def test_a_figure_of_a_table_with_a_header_alone_is_nothing_to_draw():
 
 def test_every_committed_table_can_be_read():
     files = sorted((REPOSITORY / "data" / "results").glob("*/*.csv"))
-    assert len(files) > 50 and all(len(pd.read_csv(file, nrows=1).columns) > 3 for file in files)
+    assert len(files) > 40 and all(len(pd.read_csv(file, nrows=1).columns) > 3 for file in files)
 
 
 # ---------------------------------------------------------------------------------------------- steps

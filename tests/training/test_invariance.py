@@ -55,7 +55,8 @@ def rows_not_merged(folder, monkeypatch):
     merge = sepo.merge_rows
     numbers = []
 
-    def one_row_a_decision(episodes, advantages):
+    def one_row_a_decision(episodes, advantages, weights):
+        assert weights is None  # of one game
         rows = []
         for episode, advantage_D in zip(episodes, advantages, strict=True):
             decisions = episode.decisions

@@ -25,6 +25,7 @@ from sepo_lib.method import credit, objective
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.engines import answer_tree, padded
 from sepo_lib.play.policy import Answer, load_policy
+from sepo_lib.pretrained import adapters
 from sepo_lib.studies import penalty_gradient
 from sepo_lib.training import sepo
 
@@ -208,7 +209,7 @@ def test_lora_trains_an_adapter_and_leaves_the_model(tmp_path):
 
 def test_lora_targets_are_the_attention_projections():
     model, _ = models.load("nano")
-    config = models.lora(model, 4, 8, 0.0)
+    config = adapters.lora(model, 4, 8, 0.0)
     adapted = {name.rsplit(".", 1)[-1] for name in config.target_modules}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj"}
 

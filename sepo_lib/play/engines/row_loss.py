@@ -38,6 +38,20 @@ class RowLoss(InParts):
         found = self.read(model, prompts, answers, logits_to_keep, self.temperature, entropy, **tokens)
         return found[0], found[1] if entropy else None, None
 
+    @torch.no_grad()
+    def reference_logps(self, batch: dict, parts: int | None) -> torch.Tensor:
+        """Log-probabilities (nats) of the sampled tokens under the reference, shape (B, L).
+
+        TRL's own forward reads the batch in `parts`, or row by row if that is None.
+        """
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep, chunk = batch["completion_ids"].size(1), -(-len(ids) // (parts or len(ids)))
+        if self.ref_model is not None:
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep, chunk)[0]
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, chunk)[0]
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """TRL's loss; in parts, of which the gradients are already there, if `parts` is set."""
         if self.parts is None or not self.model.training:

@@ -7,6 +7,8 @@ import torch
 
 from sepo_lib.play.engines.padding import pad
 
+from sepo_lib.method.records import Episode
+
 _KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
 
 
@@ -15,14 +17,46 @@ class Row:
     """One distinct (prompt, answer) of a batch.
 
     `advantage` is the factor of its log-probability in the policy term, summed over the decisions that
-    sampled it. `count` is their number and the row's weight in the KL term: 0 where the row is only an
-    option of constrained decodes.
+    sampled it. `count` is their number, or the sum of their weights, and the row's weight in the KL term: 0
+    where the row is only an option of constrained decodes.
     """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     advantage: float
-    count: int
+    count: float
+
+
+def merge_rows(
+    episodes: Sequence[Episode], advantages: Sequence, weights: Sequence | None = None
+) -> list[Row]:
+    """The distinct rows of all decisions; the advantages of an episode may be None, which counts as 0.
+
+    A decision counts as often as the weight of its episode says (`Credit.weights`), or once.
+
+    An action from the constrained decode has the probability pi(a) = p(a) / sum over legal b of p(b), where
+    p(b) is that of the direct answer b. It adds grad log pi(a) to the score of the decision, which takes a
+    row for every b (`Options.score`). Raises ValueError if there is no decision.
+    """
+    sums: dict[tuple, list] = {}
+
+    def add(prompt: Sequence[int], answer: Sequence[int], advantage: float, count: int) -> None:
+        cell = sums.setdefault((tuple(prompt), tuple(answer)), [0.0, 0])
+        cell[0] += advantage
+        cell[1] += count
+
+    weights = weights or [1] * len(episodes)
+    for episode, advantage_D, weight in zip(episodes, advantages, weights, strict=True):
+        every = [0.0] * len(episode.decisions) if advantage_D is None else map(float, weight * advantage_D)
+        for decision, advantage in zip(episode.decisions, every, strict=True):
+            add(decision.prompt_ids, decision.completion_ids, advantage, weight)
+            if decision.options and advantage:
+                factors = advantage * decision.options.score(decision.action)
+                for answer, factor in zip(decision.options.completion_ids, factors.tolist(), strict=True):
+                    add(decision.prompt_ids, answer, factor, 0)
+    if not sums:
+        raise ValueError("The batch holds no decision, so there is nothing to train on.")
+    return [Row(*row, total, count) for row, (total, count) in sums.items()]
 
 
 def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int = 1) -> list[Row]:
@@ -35,7 +69,7 @@ def share_of(rows: Sequence[Row], process: int, processes: int, multiple_of: int
     return filled[process::processes]
 
 
-def to_tensors(rows: Sequence[Row], decisions: int, pad_id: int, device: torch.device) -> dict:
+def to_tensors(rows: Sequence[Row], decisions: float, pad_id: int, device: torch.device) -> dict:
     """Rows as the batch that GRPOTrainer's loss takes: prompts padded left, answers right, shapes (B, L).
 
     TRL multiplies both advantage and KL term by `tool_mask`, so that it carries the counts of the rows, and

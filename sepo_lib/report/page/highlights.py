@@ -4,7 +4,7 @@ import pandas as pd
 
 from sepo_lib import figures
 from sepo_lib.measure.statistics import Interval
-from sepo_lib.report import findings
+from sepo_lib.report import findings, headline_page
 from sepo_lib.report.found import changes, listed, tally, words
 from sepo_lib.report.verdicts import NOT_RUN, in_words
 
@@ -34,6 +34,7 @@ def highlights(run: str, evaluation: pd.DataFrame, decided: pd.DataFrame) -> lis
         _compared(rows, "safety", "unbiased", "published"),
         _compared(rows, "payoff", sepo, "sft"),
         *findings.sentences(run),
+        headline_page.sentence(run),
     ]
     return list(dict.fromkeys(filter(None, found)))
 
@@ -62,7 +63,7 @@ def _name(configuration: str) -> str:
 
 def _estimators(decided: pd.DataFrame) -> str | None:
     """Which of the paper's settings of the estimator costs most: from the verdicts on E1 to E5."""
-    rows = decided[decided["claim"].str.fullmatch(r"E\d+") & (decided["verdict"] != NOT_RUN)]
+    rows = decided[decided["claim"].str.fullmatch("E[1-5]") & (decided["verdict"] != NOT_RUN)]
     rows = rows.dropna(subset=["measured"]).sort_values("measured", ascending=False, kind="stable")
     if rows.empty:
         return None

@@ -42,8 +42,23 @@ class SFTJob(BaseJob):
     """Game -> hash of its demonstrations; or file -> hash of a user's examples."""
     own_data: bool | None = None
     """Whether the examples are a user's (`sft_data`); None: they are the kit's demonstrations."""
+    mixture: dict | None = None
+    """Arguments of `demonstration_files.mixed` (game, strategies, share); None: the demonstrations as they
+    are."""
     train: dict
     """Fields of `sepo_lib.training.sft.SFTSettings`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferJob(PolicyJob):
+    """The arguments of `run_transfer`."""
+
+    trained_job: str
+    """The job whose model plays."""
+    trained_work: str
+    """`Job.work` of that job, so that another model makes this another job."""
+    evaluated_on: list
+    """Pairs (game, pool set)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +75,18 @@ class SEPOJob(PolicyJob):
     preset: str
     arm: str
     """The arm in the place of the preset's own."""
+    baseline: str | None = None
+    """The baseline in the place of the preset's own."""
     train: dict
     """Fields of `sepo_lib.training.sepo.SEPOConfig`."""
     train_weights: list | None = None
     """le, lc, lx in training alone (exploiter study and sweep); None: those of the game or of `weights`."""
     exploiter: dict | None = None
     """Arguments of `BestResponse`; None: the exploiter pool."""
+    also: list | None = None
+    """Fields of `sepo.Batch` of further games, each by the name of the game: every step plays all games."""
+    last_samples: int | None = None
+    """Answers at every information set after the last step; None: as many as at the other checkpoints."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

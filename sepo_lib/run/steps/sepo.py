@@ -1,5 +1,6 @@
 """The job of SEPO training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sepo_lib.config.progress import Report
 from sepo_lib.measure import job_tables
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.rows import weight_columns
+from sepo_lib.measure.transfer import ALL
 from sepo_lib.method import credit
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import load_policy
@@ -36,20 +38,28 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     progress.doing("loading the SFT model")
     model, tokenizer, policy = load_policy(str(sft_model), **job.sampling)
 
+    also = [sepo.Batch(games.get(name, job.weights.get(name)), *rest) for name, *rest in job.also or ()]
+    played = {job.game: job.pools, **{batch.game.name: batch.pools for batch in also}}
+
     def evaluate(step: int) -> dict[str, float]:
         model.eval()
-        measured = records.evaluate(policy, job, job.game, job.pools, folder, f"{step:05d}", step)
+        at = _after_the_last_step(job) if step == job.train["steps"] else job
+        measured = {}
+        for game, pools in played.items():
+            found = records.evaluate(policy, at, game, pools, folder, f"{step:05d}", step)
+            measured |= {f"{name}/{game}" if also else name: value for name, value in found.items()}
         model.train()
         return measured
 
     config = sepo.SEPOConfig(
         game=games.get(job.game, job.weights.get(job.game)),
         pools=job.pools,
-        estimator=credit.preset(job.preset, job.arm),
+        estimator=credit.preset(job.preset, job.arm).with_(baseline=job.baseline or "group"),
         temperature=job.sampling["temperature"],
         max_new_tokens=job.sampling["max_new_tokens"],
         penalty_weights=games.Weights(*job.train_weights) if job.train_weights else None,
         exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
+        also=tuple(also),
         **job.train,
     )
     adapted = records.adapted(model, job.train)
@@ -58,14 +68,22 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     if distributed.rank():
         return {}
     if job.train["lora"]:
-        facts = {"game": job.game, "pools": job.pools, "preset": job.preset, "arm": job.arm}
+        facts = {"game": ", ".join(played), "pools": ", ".join(dict.fromkeys(played.values()))}
+        facts |= {"preset": job.preset, "arm": job.arm}
         facts |= {"train": job.train, "sampling": job.sampling, "run": job.labels}
         facts |= {"base_fingerprint": fingerprint_of(sft_model.parent), "adapted": adapted}
         model_cards.write_card(folder / "model", paths.relative(sft_model), "sepo", facts)
-    labels = {"game": job.game, "pools": job.pools, **job.labels}
-    log = records.log(rows, labels | weight_columns(job.weights.get(job.game)))
+    labels = {"game": ALL if also else job.game, "pools": job.pools, **job.labels}
+    log = records.log(rows, labels | weight_columns(None if also else job.weights.get(job.game)))
     job_tables.save({"training": log}, folder, "log")
     return {"objective": rows[-1]["objective"]}
+
+
+def _after_the_last_step(job: SEPOJob) -> SEPOJob:
+    """The job with `last_samples` in its evaluation."""
+    reading = job.evaluation["reading"]
+    samples = job.last_samples or reading["samples"]
+    return replace(job, evaluation=job.evaluation | {"reading": reading | {"samples": samples}})
 
 
 def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:

@@ -28,6 +28,8 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
         examples = sft_data.load(data, job.data_sha256)
     else:
         examples = demonstration_files.load(data, sorted(job.data_sha256), "train")
+    if job.mixture:
+        examples = demonstration_files.mixed(examples, **job.mixture)
     adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sft.train(model, tokenizer, examples, folder, sft.SFTSettings(**job.train), report)
@@ -38,7 +40,7 @@ def run_sft(folder: Path, report: Report, **arguments: Any) -> dict:
             "data": data.name if Path(job.data).is_absolute() else job.data,
             "data_sha256": job.data_sha256,
             "train": job.train,
-        }
+        } | ({"mixture": job.mixture} if job.mixture else {})
         facts |= {"sampling": job.sampling, "run": job.labels, "adapted": adapted}
         model_cards.write_card(folder / "adapter", job.model, "sft", facts)
     distributed.barrier()  # the first process has saved the model

@@ -8,6 +8,7 @@ from peft import get_peft_model
 
 from sepo_lib.play import models
 from sepo_lib.play.engines import answer_tree, padded, scoring
+from sepo_lib.pretrained import adapters
 
 TEMPERATURE, WIDTH = 0.8, 9
 _rng = np.random.default_rng(0)
@@ -23,7 +24,7 @@ def model(request, tmp_path_factory):
     if request.param == "nano":
         return models.load("nano")[0].train()
     base, _ = models.load(str(tiny_models.make(request.param, tmp_path_factory.mktemp("model"))))
-    adapted = get_peft_model(base, models.lora(base, 4, 8, 0.0))
+    adapted = get_peft_model(base, adapters.lora(base, 4, 8, 0.0))
     for name, weights in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weights, std=0.1, generator=torch.Generator().manual_seed(1))

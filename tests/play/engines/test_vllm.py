@@ -22,6 +22,7 @@ from sepo_lib.config import profiles
 from sepo_lib.play import engines, models
 from sepo_lib.play.engines import Sample, vllm
 from sepo_lib.play.policy import load_policy
+from sepo_lib.pretrained import adapters
 from sepo_lib.training import sepo
 
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
@@ -187,7 +188,7 @@ def test_an_adapter_is_merged_into_copies(nano):
     """TRL merges it into the weights; in bfloat16 they are then no longer what they were."""
     model, tokenizer = nano
     model = model.bfloat16()
-    model = get_peft_model(model, models.lora(model, **LORA))
+    model = get_peft_model(model, adapters.lora(model, **LORA))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)

@@ -1,0 +1,105 @@
+"""What training in one game changes in the others: a matrix of models and games."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from sepo_lib.figures.gallery import figure
+from sepo_lib.figures.looks import plain
+from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.panels import single
+from sepo_lib.figures.rows import NothingToDraw, in_order, known, need, one, ordered_games, title_of
+from sepo_lib.figures.theme import INK, WIDTH
+from sepo_lib.measure.transfer import ALL, SFT, changes
+
+
+@figure(
+    "What does training in one game change in the others?",
+    "Safety J in the game of the column after SEPO on the game of the row, minus that of the SFT model: mean "
+    "over training seeds and its 95% interval, paired by seed. Bold cells with a star have an interval "
+    "without 0. Blue is safer. The colour is the change divided by the largest change of its column. Frames "
+    "mark the game that the model was trained on.",
+    reads="transfer",
+    study=True,
+)
+def transfer_matrix(
+    data: pd.DataFrame,
+    *,
+    metric: str = "safety",
+    reference: str = SFT,
+    order: Sequence | None = None,
+    col_order: Sequence | None = None,
+    palette: str = "RdBu",
+    labels: Mapping[Any, str] | None = None,
+    ax: Axes | None = None,
+    width: float = WIDTH,
+) -> Axes:
+    """Heat map of the change of a measure: a row for every training, a column for every game.
+
+    A change is `metric` minus that of the model whose `trained_on` is `reference`, paired by seed. Without
+    several seeds a cell has no interval. Columns: trained_on, game, seed and `metric`; optionally model.
+    `order` and `col_order` choose rows and columns, and `labels` renames both. Raises ValueError for a table
+    of several models and for a model that occurs twice in a game.
+
+    >>> transfer_matrix(pd.read_csv("mine.csv"), labels={"all": "every game"})
+    """
+    data = known(one(need(data, ["trained_on", "game", "seed"], [metric]), "model"), metric)
+    found = changes(data, metric, reference)
+    if found.empty:
+        raise NothingToDraw(f"All rows are those of {reference}, from which changes are counted.")
+    found = in_order(in_order(found, "trained_on", order), "game", col_order)
+    columns, trained = list(col_order or ordered_games(found)), found["trained_on"].unique().tolist()
+    games = [game for game in ordered_games(data) if game in trained]
+    rows = list(order or [*games, *(row for row in trained if row not in (*games, ALL))])
+    rows += [ALL] if order is None and ALL in trained else []
+    cells = found.set_index(["trained_on", "game"]).reindex(pd.MultiIndex.from_product([rows, columns]))
+    mean = cells["mean"].unstack().reindex(index=rows, columns=columns)
+    texts = np.array([_cell(*row) for row in cells[["mean", "low", "high"]].to_numpy()]).reshape(mean.shape)
+    largest = mean.abs().max()
+    names = {**{name: title_of(name) for name in (*rows, *columns)}, ALL: "all games", **(labels or {})}
+    drawn = single(ax, width=min(width, 1.8 + 1.0 * len(columns)), height=1.1 + 0.42 * len(rows))
+    ax = drawn.drawn
+    sns.heatmap(
+        mean / largest.where(largest > 0, 1.0),
+        annot=texts,
+        fmt="",
+        annot_kws={"fontsize": 6.5},
+        cmap=palette,
+        center=0.0,
+        vmin=-1.8,  # texts stay readable on the darkest cells
+        vmax=1.8,
+        cbar=False,
+        linewidths=0.5,
+        xticklabels=[names[name] for name in columns],
+        yticklabels=[names[name] for name in rows],
+        ax=ax,
+    )
+    for text in ax.texts:
+        text.set_color(INK)
+        text.set_fontweight("bold" if text.get_text().endswith("*") else "normal")
+    for row, trained_on in enumerate(rows):
+        if trained_on in columns:
+            place = (columns.index(trained_on), row)
+            ax.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=1.2, clip_on=False))
+    if missing := int(mean.isna().sum().sum()):
+        note("Empty", f"{count(missing, 'cell')} without a seed that has both models")
+    seeds = sorted(found["seeds"][found["seeds"] > 0].unique())
+    note("Seeds", " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1]))))
+    ax.set(xlabel=f"change of {plain(metric)} in", ylabel="trained on")
+    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def _cell(mean: float, low: float, high: float) -> str:
+    """The text of a cell: change and interval, and a star if the interval does not contain 0."""
+    if np.isnan(mean):
+        return ""
+    if np.isnan(low):
+        return f"{mean:+.2f}"
+    return f"{mean:+.2f}\n[{low:.2f}, {high:.2f}]" + ("*" if low > 0 or high < 0 else "")

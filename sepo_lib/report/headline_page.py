@@ -1,0 +1,179 @@
+"""The headline: six estimators in every game and pool set, as rows of tables and in sentences.
+
+Everything is made of `evaluation.csv`, `exploitability.csv`, `ablation.csv` and `switches.csv` of a run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sepo_lib import games
+from sepo_lib.config import paths
+from sepo_lib.measure import headline, statistics
+from sepo_lib.measure.statistics import Interval
+from sepo_lib.report import findings, found
+from sepo_lib.report.found import Change, changes
+from sepo_lib.run import provenance
+from sepo_lib.run.templates import render
+
+Rows = list[dict[str, str]]
+#: Column of the tables -> its name in a table of the documents.
+MEASURES = {**findings.TERMS, "nra": "NRA", "nashconv": "NashConv"}
+
+
+def by_seed(run: str) -> pd.DataFrame:
+    """`headline.rows` of a run. Raises as `findings.read` does."""
+    return headline.rows(*(findings.read(run, name) for name in ("evaluation", "exploitability")))
+
+
+def safety(rows: pd.DataFrame) -> Rows:
+    """Safety by game and pool set (rows) and estimator (columns); "–" for one that was not trained."""
+    return [
+        {"game": game, "pools": pools}
+        | {name: _cell(here[here["estimator"] == name], "safety") for name in headline.ESTIMATORS}
+        for (game, pools), here in rows.groupby(["game", "pools"], sort=False)
+    ]
+
+
+def measures(rows: pd.DataFrame) -> Rows:
+    """Safety, the terms of J, NRA and NashConv of every estimator, as means over seeds."""
+    return [
+        {"game": game, "pools": pools, "estimator": name, "safety": _cell(own, "safety")}
+        | {label: _mean(own, column) for column, label in MEASURES.items()}
+        for (game, pools), here in rows.groupby(["game", "pools"], sort=False)
+        for name in headline.ESTIMATORS
+        if len(own := here[here["estimator"] == name])
+    ]
+
+
+def negotiations(rows: pd.DataFrame) -> Rows:
+    """e and the share of rounds without an agreement of every estimator, in the negotiations.
+
+    An exploiter earns nothing in such a round, so a low e can be the result of not trading.
+    """
+    names = {"exploiter_externality": "no agreement, exploiters", "train_externality": "no agreement, train"}
+    return [
+        {"game": game, "estimator": name, "e": _cell(own, "exploit")}
+        | {label: _cell(own, column) for column, label in names.items()}
+        for game in (game.name for game in games.having("negotiation"))
+        for name in headline.ESTIMATORS
+        if len(own := rows[(rows["game"] == game) & (rows["estimator"] == name)])
+    ]
+
+
+def contrasts(rows: pd.DataFrame) -> Rows:
+    """Safety of each estimator minus that of `reward_only`, with p-values (`headline.table`).
+
+    A difference that is equal in all seeds (`constant`) is left out: it has no p-value.
+    """
+    table = headline.table(rows, ["safety"]).dropna(subset="p")
+    ends = ("difference", "difference_low", "difference_high")
+    return [
+        {"game": row["game"], "pools": row["pools"], "estimator": row["estimator"], "seeds": row["pairs"]}
+        | {f"minus {headline.REFERENCE}": statistics.text(Interval(*(row[end] for end in ends)))}
+        | {"p": f"{row['p']:.2g}", "p, Holm": f"{row['p_holm']:.2g}"}
+        | {"excludes 0": _yes(row["p"] < 0.05), "after Holm": _yes(row["p_holm"] < 0.05)}
+        for row in table.to_dict("records")
+    ]
+
+
+def text(run: str) -> str:
+    """The headline of a run as Markdown. Raises FileNotFoundError for a missing table."""
+    rows = by_seed(run)
+    return render(
+        "report/templates/headline.md.j2",
+        run=run,
+        older=provenance.older(run),
+        power=power(rows),
+        safety=safety(rows),
+        contrasts=contrasts(rows),
+        measures=measures(rows),
+        negotiations=negotiations(rows),
+        sentence=sentence(run),
+    )
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Differences of safety after training by game and pool set, paired by seed.
+
+    `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
+    of `published`. `horizon`: `published` with its horizon alone as in `unbiased`, minus `published`.
+    """
+
+    penalty: Sequence[Change]
+    switches: Sequence[Change]
+    horizon: Sequence[Change]
+
+    @property
+    def work(self) -> dict[str, list[str]]:
+        """What the penalty and the switches do, in words -> the places in which they do it."""
+        ways = {one.name: one.direction for one in self.switches}
+        places: dict[str, list[str]] = {}
+        for one in self.penalty:
+            if one.name in ways:
+                parts = _does("the other switches", ways[one.name]), _does("the penalty", one.direction)
+                places.setdefault(" and ".join(parts), []).append(one.name)
+        return places
+
+
+def effects(ablation: pd.DataFrame, switches: pd.DataFrame) -> Effects:
+    """The effects in an `ablation.csv` and a `switches.csv`; a table may have no rows."""
+    arms = {
+        name: {"kind": "outcome", "preset": preset, "arm": arm}
+        for name, preset, arm in (
+            ("unbiased", "unbiased", "credited"),
+            ("without", "unbiased", "reward_only"),
+            ("published", "published", "reward_only"),
+        )
+    }
+    recipes = [{"preset": "published+horizon"}, {"preset": "published"}]
+    by = ["game", "pools"]
+    differences = (
+        changes(ablation, "safety", arms["unbiased"], arms["without"], by),
+        changes(ablation, "safety", arms["without"], arms["published"], by),
+        changes(switches, "safety", *recipes, by),
+    )
+    return Effects(*([one for one in several if one.seeds] for several in differences))
+
+
+def sentence(run: str) -> str | None:
+    """What the penalty does, and what the other switches do; None for a run without these arms."""
+    tables = (
+        findings.read(run, name) if paths.table(run, name).exists() else pd.DataFrame()
+        for name in ("ablation", "switches")
+    )
+    seen = effects(*tables)
+    return f"In `{run}`: {found.written('04_ablations', 'headline', effects=seen)}" if seen.penalty else None
+
+
+def power(rows: pd.DataFrame) -> str:
+    """The difference that a paired test finds with so many seeds, in standard deviations over seeds."""
+    seeds = rows["seed"].nunique()
+    if seeds < 2:
+        return "One seed has no interval over seeds, so no difference can be judged."
+    return (
+        f"With {seeds} seeds a paired test at level 5% finds a difference of "
+        f"{statistics.detectable(seeds):.1f} standard deviations over seeds with probability 80%; a smaller "
+        "one can be missed."
+    )
+
+
+def _cell(rows: pd.DataFrame, name: str) -> str:
+    rows = rows.dropna(subset=name)
+    return findings.over_seeds(rows, name, 2) if len(rows) else "–"
+
+
+def _mean(rows: pd.DataFrame, name: str) -> str:
+    return "–" if rows[name].isna().all() else f"{rows[name].mean() + 0.0:.2f}"
+
+
+def _does(what: str, direction: str) -> str:
+    """`the penalty raises J`, `no effect of the penalty is seen`; a plural has no s."""
+    verb = {"up": "raise", "down": "lower"}.get(direction)
+    return f"{what} {verb}{'' if what.endswith('s') else 's'} J" if verb else f"no effect of {what} is seen"
+
+
+def _yes(whether: bool) -> str:
+    return "yes" if whether else "no"

@@ -1,0 +1,87 @@
+"""The rule of the kit's claim E9: does the authors' result with their current recipe replicate?
+
+The rule reads `replication.csv`. Its docstring *is* the rule.
+"""
+
+import numpy as np
+import pandas as pd
+
+from sepo_lib.report.verdicts import (
+    INCONCLUSIVE,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Finding,
+    Tables,
+    because,
+    judge,
+    where,
+)
+
+#: J of the authors' model before and after SEPO with their current recipe (Gemma 4, temperature 0.8), from
+#: data/paper/authors_results.csv with the kit's evaluation weights.
+THEIRS = {"sft": 1.336, "sepo": 1.752}
+#: Half of the authors' own rise: the largest difference of J at which two outcomes count as the same.
+MARGIN = (THEIRS["sepo"] - THEIRS["sft"]) / 2
+
+
+def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
+    """E9. Measured: J (evaluation weights) in the prisoner's dilemma before and after SEPO with the authors'
+    current recipe, from the SFT model with the largest `share` in `replication.csv`. It is nearest to
+    tit-for-tat.
+
+    There are three verdicts. *J rises*: SEPO - SFT, paired by seed. Supported: the interval lies above zero.
+    Not supported: no part of it does. *The level is theirs*: J after SEPO minus that of the authors' model
+    (1.752). Supported: the interval lies within half of the authors' own rise of 1.336 to 1.752 (±0.208) of
+    zero. Not supported: no part of it does. *The start matters*: the rise from this SFT model minus the rise
+    from that of the main run (share 0), paired by seed. Supported: the interval lies above zero. Not
+    supported: no part of it does.
+    """
+    rows = tables.replication
+    absent = "the replication was not run here" if rows.empty else f"no SFT model or no {recipe} here"
+    share = rows.share.max() if len(rows) else np.nan
+    after, rise, at_zero = _after(rows, recipe, share), _rise(rows, recipe, share), _rise(rows, recipe, 0.0)
+    note = f"share {share:g}"
+    return [
+        judge(rise, absent=absent, note=note, scope="J rises"),
+        _same(after - THEIRS["sepo"], absent, note),
+        judge(
+            (rise - at_zero).dropna(),
+            absent=absent if rise.empty else f"{recipe} was not trained from the main run's SFT model",
+            note=note,
+            scope="the start matters",
+        ),
+    ]
+
+
+def _same(values_S: pd.Series, absent: str, note: str) -> Finding:
+    """Whether the mean over seeds is 0 up to MARGIN, by its interval (or the value that all seeds have)."""
+    found = judge(values_S, absent=absent, note=note, scope="the level is theirs")
+    low, high = (found.measured if np.isnan(end) else end for end in (found.ci_low, found.ci_high))
+    if len(values_S) < 2:
+        return found
+    ends = f"within ±{MARGIN:.3f}"
+    if -MARGIN <= low and high <= MARGIN:
+        return found._replace(verdict=SUPPORTED, reason=because(f"the interval lies {ends}", note))
+    if high < -MARGIN or low > MARGIN:
+        return found._replace(verdict=NOT_SUPPORTED, reason=because(f"no part lies {ends}", note))
+    return found._replace(verdict=INCONCLUSIVE, reason=because(f"the interval lies partly {ends}", note))
+
+
+def _rise(rows: pd.DataFrame, recipe: str, share: float) -> pd.Series:
+    """J after SEPO minus J after SFT from the SFT model with this share, by seed."""
+    return (_after(rows, recipe, share) - _before(rows, share)).dropna()
+
+
+def _after(rows: pd.DataFrame, recipe: str, share: float) -> pd.Series:
+    return _by_seed(where(rows, share=share, stage="sepo", preset=recipe))
+
+
+def _before(rows: pd.DataFrame, share: float) -> pd.Series:
+    return _by_seed(where(rows, share=share, stage="sft"))
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.Series:
+    """J by seed. Raises ValueError if a seed occurs twice."""
+    if rows.seed.duplicated().any():
+        raise ValueError(f"replication.csv has a seed twice (seeds {rows.seed.tolist()}); keep one row each.")
+    return rows.set_index("seed")["safety"].astype(float)

@@ -1,0 +1,102 @@
+"""The headline in words and tables: the directions follow from the intervals, and nothing is said without."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sepo_lib.config import paths, profiles
+from sepo_lib.measure.headline import ESTIMATORS
+from sepo_lib.report import found, headline_page
+
+NOISE = np.array([-0.01, 0.0, 0.01])
+UP, DOWN, OPEN = 1.0 + NOISE, -1.0 + NOISE, 100 * NOISE
+SEEDS = (1, 2, 3)
+
+
+def rows(preset, arm, game, pools, safety, **more):
+    keys = {"profile": "study", "model": "nano", "game": game, "pools": pools, "stage": "sepo", "step": 30}
+    keys |= {"arm": arm, "preset": preset, "seed": list(SEEDS), "safety": safety, "kind": "outcome"}
+    return pd.DataFrame({**keys, **more})
+
+
+def arms(game, pools, penalty, switches):
+    """The three arms of one place: `penalty` and `switches` are the differences by seed."""
+    return [
+        rows("unbiased", "reward_only", game, pools, 0.0 * NOISE),
+        rows("unbiased", "credited", game, pools, penalty),
+        rows("published", "reward_only", game, pools, -switches),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("penalty", "switches", "words"),
+    [
+        (OPEN, UP, "the other switches raise J and no effect of the penalty is seen"),
+        (UP, UP, "the other switches raise J and the penalty raises J"),
+        (UP, OPEN, "no effect of the other switches is seen and the penalty raises J"),
+        (DOWN, UP, "the other switches raise J and the penalty lowers J"),
+        (UP, DOWN, "the other switches lower J and the penalty raises J"),
+        (OPEN, OPEN, "no effect of the other switches is seen and no effect of the penalty is seen"),
+    ],
+)
+def test_what_does_the_work_is_decided_by_the_intervals(penalty, switches, words):
+    table = pd.concat([*arms("ipd", "paper", penalty, switches), *arms("kuhn", "conflict", UP, UP)])
+    seen = headline_page.effects(table, pd.DataFrame())
+    text = found.written("04_ablations", "headline", effects=seen)
+    assert f"Prisoner's dilemma with paper pools, {words}." in text or (
+        f"In Prisoner's dilemma with paper pools and Kuhn poker with conflict pools, {words}." in text
+    )
+    assert "horizon" not in text and "nan" not in text
+
+
+def test_the_horizon_alone_comes_from_the_switches_and_half_a_comparison_is_left_out():
+    table = pd.concat([*arms("ipd", "paper", OPEN, UP), rows("unbiased", "credited", "deal", "paper", UP)])
+    switched = pd.concat(
+        rows(preset, "per_rollout", "ipd", "paper", gain)
+        for preset, gain in (("published", 0 * NOISE), ("published+horizon", UP), ("unbiased", 9 * UP))
+    )
+    seen = headline_page.effects(table, switched)
+    assert [one.name for one in seen.penalty] == ["Prisoner's dilemma with paper pools"]
+    text = found.written("04_ablations", "headline", effects=seen)
+    assert "changes J by Prisoner's dilemma with paper pools 1.00 [0.98, 1.02]." in text
+    assert "bargaining" not in text
+    nothing = headline_page.effects(pd.DataFrame(), pd.DataFrame())
+    assert "has not trained both" in found.written("04_ablations", "headline", effects=nothing)
+
+
+def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    assert headline_page.sentence("study") is None
+    every = pd.concat(
+        rows(*recipe, game, "paper", n + UP)
+        for game in ("split", "kuhn")
+        for n, recipe in enumerate(ESTIMATORS.values())
+    )
+    measured = {"payoff": 1.0, "exploit": 0.25, "margin": 0.0, "worst_margin": 0.5, "collusion": 0.0}
+    measured |= {"externality": 0.5, "exploiter_externality": 0.5, "nra": 0.0, "reported": True}
+    paths.write_table(every.drop(columns="kind").assign(**measured), "study", "evaluation")
+    paths.write_table(every, "study", "ablation")
+    paths.write_table(pd.DataFrame(columns=["model"]), "study", "exploitability")
+    text = headline_page.text("study")
+    assert "In `study`: J of `unbiased` minus J of `reward_only`" in text and "nan" not in text
+    assert "finds a difference of 3.3 standard deviations" in text  # three seeds
+    assert "| split | `" not in text and "| split | unbiased | 0.25" in text.split("The negotiations")[1]
+    assert "kuhn" not in text.split("The negotiations")[1]
+
+
+def test_the_negotiations_show_breakdowns_beside_e():
+    table = rows("unbiased", "credited", "deal", "paper", UP, estimator="unbiased", exploit=0.25)
+    table = table.assign(margin=0.0, worst_margin=0.5 + NOISE)
+    table = table.assign(exploiter_externality=0.99 + NOISE / 10, train_externality=0.5 + NOISE / 10)
+    (row,) = headline_page.negotiations(table)
+    assert row["game"] == "deal" and row["e"].startswith("0.25 [")
+    assert row["no agreement, exploiters"] == "0.99 [0.99, 0.99]"
+    assert row["no agreement, train"] == "0.50 [0.50, 0.50]"
+
+
+def test_the_notebook_says_that_a_run_has_not_trained_the_arms(monkeypatch):
+    shown = []
+    monkeypatch.setattr(found, "display", lambda one: shown.append(one.data))
+    none = headline_page.effects(pd.DataFrame(), pd.DataFrame())
+    found.reading("04_ablations", "headline", profiles.load("laptop"), effects=none)
+    assert "`laptop`" in shown[0] and "\n" not in shown[0]
