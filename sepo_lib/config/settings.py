@@ -150,6 +150,7 @@ class Settings:
     ablation_arms: tuple[str, ...]
     ablation_presets: tuple[str, ...]
     ablation_recipes: tuple[str, ...]
+    ablation_horizon: bool
     ablation_pools: tuple[str, ...]
     ablation_steps: PerKey[int]
     ablation_rollouts: PerKey[int]

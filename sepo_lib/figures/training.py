@@ -152,8 +152,9 @@ def training_curves(
     """u, e, c, x and J of the training batches by step, in one game and pool set.
 
     Presets with several arms have panels of their own, with one line for each arm. Otherwise there is one
-    line for each preset. Arms with equal values share a line. A metric that never changes has no panel; the
-    caption says so.
+    line for each preset. Arms with equal values share a line. A preset of the kit with a changed switch, such
+    as `published+horizon`, is left out beside others. A metric that never changes has no panel. The caption
+    says so.
 
     Columns: step and those of `metrics`; optionally game, pools, arm, preset, seed and model.
 
@@ -173,6 +174,10 @@ def training_curves(
     >>> training_curves(pd.read_csv("mine.csv"), metrics=["payoff", "exploit"], window=5)
     """
     rows = keep(keep(need(data, [], numbers=["step", *metrics]), "game", game), "pools", pools)
+    if "preset" in rows.columns:
+        parts = rows["preset"].astype(str).str.partition("+")
+        changed = parts[0].isin(list(OWN_ARM)) & (parts[1] != "")
+        rows = rows if changed.all() else without(rows, changed, "a changed switch")
     rows, looks = _lines(rows, metrics, hue, hue_order, palette, labels)
     window = max(1, rows["step"].nunique() // 20) if window is None else window
     smooth = rows.groupby(["line", "part", "replicate"], dropna=False)[list(metrics)]

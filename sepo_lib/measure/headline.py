@@ -27,6 +27,8 @@ ESTIMATORS = {
 }
 #: The estimator without a penalty, from which the others are subtracted.
 REFERENCE = "reward_only"
+#: The preset `unbiased` with the immediate payoff in the place of the reward to go.
+IMMEDIATE = "published+credit+clamp+scale+weights"
 #: The measures of the table. `train_externality` is derived (`rows`); in a negotiation it and
 #: `exploiter_externality` are the breakdown rates.
 METRICS = (

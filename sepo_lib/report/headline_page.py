@@ -1,6 +1,6 @@
 """The headline: six estimators in every game and pool set, as rows of tables and in sentences.
 
-Everything is made of `evaluation.csv`, `exploitability.csv`, `ablation.csv` and `switches.csv` of a run.
+Everything is made of `evaluation.csv` and `exploitability.csv` of a run.
 """
 
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ class Effects:
     """Differences of safety after training by game and pool set, paired by seed.
 
     `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
-    of `published`. `horizon`: `published` with its horizon alone as in `unbiased`, minus `published`.
+    of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff.
     """
 
     penalty: Sequence[Change]
@@ -108,44 +108,39 @@ class Effects:
 
     @property
     def work(self) -> dict[str, list[str]]:
-        """What the penalty and the switches do, in words -> the places in which they do it."""
-        ways = {one.name: one.direction for one in self.switches}
+        """What the penalty and the horizon do, in words -> the places in which they do it.
+
+        Where the horizon was not changed alone, all switches stand in its place.
+        """
+        others = {one.name: _does("the other switches", one.direction) for one in self.switches}
+        others |= {one.name: _does("the horizon", one.direction) for one in self.horizon}
         places: dict[str, list[str]] = {}
         for one in self.penalty:
-            if one.name in ways:
-                parts = _does("the other switches", ways[one.name]), _does("the penalty", one.direction)
-                places.setdefault(" and ".join(parts), []).append(one.name)
+            if one.name in others:
+                what = f"{others[one.name]} and {_does('the penalty', one.direction)}"
+                places.setdefault(what, []).append(one.name)
         return places
 
 
-def effects(ablation: pd.DataFrame, switches: pd.DataFrame) -> Effects:
-    """The effects in an `ablation.csv` and a `switches.csv`; a table may have no rows."""
-    arms = {
-        name: {"kind": "outcome", "preset": preset, "arm": arm}
-        for name, preset, arm in (
-            ("unbiased", "unbiased", "credited"),
-            ("without", "unbiased", "reward_only"),
-            ("published", "published", "reward_only"),
-        )
-    }
-    recipes = [{"preset": "published+horizon"}, {"preset": "published"}]
-    by = ["game", "pools"]
-    differences = (
-        changes(ablation, "safety", arms["unbiased"], arms["without"], by),
-        changes(ablation, "safety", arms["without"], arms["published"], by),
-        changes(switches, "safety", *recipes, by),
+def effects(evaluation: pd.DataFrame) -> Effects:
+    """The effects in an `evaluation.csv`; places that lack one of two arms are left out."""
+    without = {"stage": "sepo", "preset": "unbiased", "arm": "reward_only"}
+    pairs = (
+        (without | {"arm": "credited"}, without),
+        (without, without | {"preset": "published"}),
+        (without, without | {"preset": headline.IMMEDIATE}),
     )
-    return Effects(*([one for one in several if one.seeds] for several in differences))
+    found = (changes(evaluation, "safety", *pair, ["game", "pools"]) for pair in pairs)
+    return Effects(*([one for one in several if one.seeds] for several in found))
 
 
 def sentence(run: str) -> str | None:
     """What the penalty does, and what the other switches do; None for a run without these arms."""
-    tables = (
-        findings.read(run, name) if paths.table(run, name).exists() else pd.DataFrame()
-        for name in ("ablation", "switches")
-    )
-    seen = effects(*tables)
-    return f"In `{run}`: {found.written('04_ablations', 'headline', effects=seen)}" if seen.penalty else None
+    evaluation = paths.table(run, "evaluation")
+    seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else None
+    if not seen or not seen.penalty:
+        return None
+    return f"In `{run}`: {found.written('04_ablations', 'headline', effects=seen)}"
 
 
 def power(rows: pd.DataFrame) -> str:

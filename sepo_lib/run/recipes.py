@@ -23,7 +23,7 @@ from sepo_lib.config.profiles import (
     sampling,
     spell,
 )
-from sepo_lib.measure import switches
+from sepo_lib.measure import headline, switches
 from sepo_lib.method import credit, seeds
 from sepo_lib.run import demonstration_files, model_files, replaced, sft_data
 from sepo_lib.run.job import Job, finished, state
@@ -162,15 +162,19 @@ def ablation_jobs(settings: Settings) -> list[Job]:
     """Every arm under every preset of the ablation, and `ablation_recipes`, on its games and pool sets.
 
     A preset other than the run's has all seeds with its own arm, and those of `variation_starts` with the
-    others. Jobs that copy the results of another one come last, when that one is finished.
+    others. With `ablation_horizon`, reward_only has the immediate payoff as well, where that matters. Jobs
+    that copy the results of another one come last, when that one is finished.
     """
     starts, first, known, jobs = sft_jobs(settings), variation_starts(settings), sepo_jobs(settings), {}
     pairs = [(preset, credit.PRESETS[preset].arm) for preset in settings.ablation_recipes]
     pairs += [(preset, arm) for preset in settings.ablation_presets for arm in settings.ablation_arms]
+    pairs += [(headline.IMMEDIATE, "reward_only")] if settings.ablation_horizon else []
     for game, pools in ablation_pairs(settings):
         for preset, arm in dict.fromkeys(pairs):
             recipe = _ablation_recipe(settings, game, pools, preset, arm)
-            everywhere = preset == settings.preset or arm == credit.PRESETS[preset].arm
+            everywhere = preset == settings.preset or arm == credit.preset(preset).arm
+            if preset == headline.IMMEDIATE and game_of(settings, game).memoryless:
+                continue
             for start in starts if everywhere else first:
                 copy = equal_job(settings, known, recipe, start)
                 if arm == "constant" and settings.copy_equal_runs and copy is None:

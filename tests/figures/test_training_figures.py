@@ -78,6 +78,14 @@ def test_arms_with_equal_values_share_a_line_and_a_label():
     assert len(legend(figures.training_curves(pd.concat([table, equal]), **ONE))) == 3
 
 
+def test_a_preset_with_a_changed_switch_is_left_out_beside_others_and_said():
+    changed = training().query("preset == 'published'").assign(preset="published+horizon+scale")
+    grid = figures.training_curves(pd.concat([training(), changed]))
+    assert grid.axes_dict.keys() == figures.training_curves(training()).axes_dict.keys()
+    assert f"{len(changed)} rows of a changed switch" in grid.caption
+    assert figures.training_curves(changed).axes_dict
+
+
 def test_a_preset_and_an_arm_that_the_kit_does_not_know_are_drawn():
     table = training()
     mine = table[table["preset"] == "unbiased"].assign(preset="mine", arm="my arm")

@@ -290,7 +290,11 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     }
     paths.manifest("laptop").write_text(json.dumps(manifest))
     write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)), profile="laptop")
+    assert "| reward_only |" not in documents.results("laptop")
+    write("evaluation", *(evaluated(seed, "sepo", 0.5, model="nano") for seed in (1, 2)))
+    write("exploitability", {"model": "nano"})
     text = documents.results("laptop")
+    assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) |" in text  # the study's estimators
     assert "training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).\n" in text
     assert (
         "- With the seeds and settings of `study`: C1: `published` **supported** 0.5 [0.25, 0.75]. "

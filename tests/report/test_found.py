@@ -168,7 +168,7 @@ TABLES_04 = {
     "ablation": pd.DataFrame(
         [*arm("credited", 1.0, 3.0), *arm("reward_only", 2.0, 4.0), *arm("per_rollout", 1.0, 3.5)]
     ),
-    "effects": headline_page.effects(NONE, NONE),
+    "effects": headline_page.effects(NONE),
     "exploitability": pd.DataFrame([*kuhn("sft", 0.25, 0.25), *kuhn("sepo", 0.5, 0.5)]),
     "optima": OPTIMA,
     "evaluation": evaluated(ipd=(1.0, 2.0)),
@@ -187,8 +187,8 @@ def test_notebook_04_sums_up_in_five_sentences():
 
 def test_notebook_04_says_what_the_penalty_and_the_switches_do():
     published = [{**row, "preset": "published"} for row in arm("reward_only", 0.0, 1.0)]
-    ablation = pd.concat([TABLES_04["ablation"], pd.DataFrame(published)])
-    effects = headline_page.effects(ablation, NONE)
+    trained = pd.concat([TABLES_04["ablation"], pd.DataFrame(published)]).assign(stage="sepo")
+    effects = headline_page.effects(trained)
     text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04 | {"effects": effects})
     assert (
         "In Prisoner's dilemma with paper pools, no effect of the other switches is seen and the penalty "

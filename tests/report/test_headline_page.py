@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths, profiles
+from sepo_lib.measure import headline
 from sepo_lib.measure.headline import ESTIMATORS
 from sepo_lib.report import found, headline_page
 
@@ -15,7 +16,7 @@ SEEDS = (1, 2, 3)
 
 def rows(preset, arm, game, pools, safety, **more):
     keys = {"profile": "study", "model": "nano", "game": game, "pools": pools, "stage": "sepo", "step": 30}
-    keys |= {"arm": arm, "preset": preset, "seed": list(SEEDS), "safety": safety, "kind": "outcome"}
+    keys |= {"arm": arm, "preset": preset, "seed": list(SEEDS), "safety": safety}
     return pd.DataFrame({**keys, **more})
 
 
@@ -41,26 +42,29 @@ def arms(game, pools, penalty, switches):
 )
 def test_what_does_the_work_is_decided_by_the_intervals(penalty, switches, words):
     table = pd.concat([*arms("ipd", "paper", penalty, switches), *arms("kuhn", "conflict", UP, UP)])
-    seen = headline_page.effects(table, pd.DataFrame())
-    text = found.written("04_ablations", "headline", effects=seen)
+    text = found.written("04_ablations", "headline", effects=headline_page.effects(table))
     assert f"Prisoner's dilemma with paper pools, {words}." in text or (
         f"In Prisoner's dilemma with paper pools and Kuhn poker with conflict pools, {words}." in text
     )
     assert "horizon" not in text and "nan" not in text
 
 
-def test_the_horizon_alone_comes_from_the_switches_and_half_a_comparison_is_left_out():
-    table = pd.concat([*arms("ipd", "paper", OPEN, UP), rows("unbiased", "credited", "deal", "paper", UP)])
-    switched = pd.concat(
-        rows(preset, "per_rollout", "ipd", "paper", gain)
-        for preset, gain in (("published", 0 * NOISE), ("published+horizon", UP), ("unbiased", 9 * UP))
-    )
-    seen = headline_page.effects(table, switched)
+def test_the_horizon_alone_stands_in_the_place_of_all_switches():
+    """All switches together raise J by 5; the horizon alone lowers it by 1. Half a comparison is left out."""
+    immediate = rows(headline.IMMEDIATE, "reward_only", "ipd", "paper", -DOWN)
+    other = rows("unbiased", "credited", "deal", "paper", UP)
+    early = rows("unbiased", "credited", "ipd", "paper", 9 + UP, step=15)
+    table = pd.concat([early, *arms("ipd", "paper", OPEN, 5 * UP), immediate, other])
+    seen = headline_page.effects(table)
     assert [one.name for one in seen.penalty] == ["Prisoner's dilemma with paper pools"]
     text = found.written("04_ablations", "headline", effects=seen)
-    assert "changes J by Prisoner's dilemma with paper pools 1.00 [0.98, 1.02]." in text
+    assert (
+        "makes J lower in Prisoner's dilemma with paper pools: Prisoner's dilemma with paper pools -1.0"
+        in text
+    )
+    assert text.endswith("pools, the horizon lowers J and no effect of the penalty is seen.")
     assert "bargaining" not in text
-    nothing = headline_page.effects(pd.DataFrame(), pd.DataFrame())
+    nothing = headline_page.effects(pd.DataFrame())
     assert "has not trained both" in found.written("04_ablations", "headline", effects=nothing)
 
 
@@ -74,8 +78,7 @@ def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables
     )
     measured = {"payoff": 1.0, "exploit": 0.25, "margin": 0.0, "worst_margin": 0.5, "collusion": 0.0}
     measured |= {"externality": 0.5, "exploiter_externality": 0.5, "nra": 0.0, "reported": True}
-    paths.write_table(every.drop(columns="kind").assign(**measured), "study", "evaluation")
-    paths.write_table(every, "study", "ablation")
+    paths.write_table(every.assign(**measured), "study", "evaluation")
     paths.write_table(pd.DataFrame(columns=["model"]), "study", "exploitability")
     text = headline_page.text("study")
     assert "In `study`: J of `unbiased` minus J of `reward_only`" in text and "nan" not in text
@@ -97,6 +100,6 @@ def test_the_negotiations_show_breakdowns_beside_e():
 def test_the_notebook_says_that_a_run_has_not_trained_the_arms(monkeypatch):
     shown = []
     monkeypatch.setattr(found, "display", lambda one: shown.append(one.data))
-    none = headline_page.effects(pd.DataFrame(), pd.DataFrame())
+    none = headline_page.effects(pd.DataFrame())
     found.reading("04_ablations", "headline", profiles.load("laptop"), effects=none)
     assert "`laptop`" in shown[0] and "\n" not in shown[0]

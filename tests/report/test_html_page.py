@@ -285,7 +285,8 @@ def test_the_estimators_claims_stand_apart_from_the_models():
     }
     assert "Brackets: none. The policies" in highlights._estimators(decided)
     further = decided[-1:].assign(claim="E3", interval="of 17", measured=0.25)
-    sentence = highlights._estimators(pd.concat([decided, further]))
+    trained = further.assign(claim="E7", recipe="unbiased", measured=9.0)  # about models, no fall of a cosine
+    sentence = highlights._estimators(pd.concat([decided, further, trained]))
     assert "falls most in E1 (statement of E1): by 0.5. The other falls are: E3 0.25." in sentence
     assert "Brackets: none (E1); of 17 (E3)." in sentence
     counted = html_page.verdict_cards.counts(decided)

@@ -6,6 +6,7 @@ import pytest
 from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.measure import headline, job_tables
+from sepo_lib.method import credit
 from sepo_lib.run import code, recipes
 from sepo_lib.run.job import Stage, execute, finish, finished, result_of
 from sepo_lib.run.steps import sepo
@@ -61,7 +62,12 @@ def test_the_study_trains_six_estimators_in_every_game_and_pool_set_with_all_see
     places = {*((game, "paper") for game in games.GAMES), ("ipd", "conflict"), ("kuhn", "conflict")}
     for recipe in headline.ESTIMATORS.values():
         assert seeds.pop(recipe) == {place: set(range(41, 51)) for place in places}
-    assert {preset for preset, _ in seeds} == {"published"}
+    assert {preset for preset, _ in seeds} == {"published", headline.IMMEDIATE}
+    own = credit.preset("unbiased", "reward_only")
+    assert credit.preset(headline.IMMEDIATE, "reward_only") == own.with_(horizon="immediate")
+    horizon = seeds.pop((headline.IMMEDIATE, "reward_only"))
+    assert set(horizon) == {place for place in places if place[0] != "kuhn"}  # its rounds are independent
+    assert set(horizon["deal", "paper"]) == set(range(41, 46))
     for by_place in seeds.values():
         assert by_place == {place: set(range(41, 46)) for place in places}
 
