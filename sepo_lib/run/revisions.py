@@ -115,7 +115,14 @@ REVISIONS: dict[str, list[Revision]] = {
         PLAIN,
     ],
     **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
-    "E8": [Revision("2026-11-27", "Written.", BEFORE)],
+    "E8": [
+        Revision(
+            "2026-11-27",
+            "Written.",
+            f"{BEFORE}; the units were chosen in the middle of a trial of all games at once on seed 21, when no "
+            "model of a single game had been trained (docs/LOG.md)",
+        )
+    ],
 }
 
 
