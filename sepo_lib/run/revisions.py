@@ -119,7 +119,7 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(
             "2026-11-27",
             "Written.",
-            f"{BEFORE}; the units were chosen in the middle of a trial of all games at once on seed 21, when no "
+            f"{BEFORE}; the units were chosen during a trial of all games at once on seed 21, when no "
             "model of a single game had been trained (docs/LOG.md)",
         )
     ],
