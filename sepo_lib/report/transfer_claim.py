@@ -59,7 +59,7 @@ def safety_carries_over(tables: Tables, recipe: str) -> list[Finding]:
     kept = [game for game in names if game not in open_]
     together = [(complete[ALL, game] - complete[game, game]) / gain[game] for game in kept]
     lacking = len(safety) - len(complete)
-    short = f"{lacking} seeds lack a model" if lacking else ""
+    short = f"{lacking} of {len(safety)} seeds lack a model" if lacking else ""
     note = because(f"without {', '.join(open_)}, where no gain was found" if open_ else "", short)
     absent = "no gain was found in any game" if len(complete) > 1 else "one seed"
     return [

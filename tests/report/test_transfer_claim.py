@@ -81,7 +81,7 @@ def test_a_game_without_a_gain_has_no_shares_and_no_margin():
 def test_seeds_that_lack_a_model_are_named_and_other_recipes_do_not_count():
     whole = table({})
     short = whole.drop(index=whole.index[-1])
-    assert "1 seeds lack a model" in decide(short).loc[MEAN, "reason"]
+    assert "1 of 5 seeds lack a model" in decide(short).loc[MEAN, "reason"]
     alone = decide(whole[whole["seed"] == 1])
     assert list(alone["verdict"]) == ["not run", "inconclusive", "not run"]
     assert set(decide(table({}, preset="published"))["verdict"]) == {"not run"}
