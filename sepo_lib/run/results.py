@@ -18,7 +18,7 @@ HEADERS = {
     "ablation": (*KEYS, "kind"),
     "exploiters": ("profile", "model", "exploiter", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
-    "replication": (*KEYS, "share"),
+    "replication": (*KEYS, "share", "top_p"),
 }
 
 

@@ -69,6 +69,8 @@ class SEPOJob(PolicyJob):
     """le, lc, lx in training alone (exploiter study and sweep); None: those of the game or of `weights`."""
     exploiter: dict | None = None
     """Arguments of `BestResponse`; None: the exploiter pool."""
+    evaluate_start: bool | None = None
+    """Whether the SFT model is evaluated as well, with this job's sampling; its rows have the step 0."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

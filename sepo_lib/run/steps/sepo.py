@@ -52,6 +52,8 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         exploiter=BestResponse(**job.exploiter) if job.exploiter else None,
         **job.train,
     )
+    if job.evaluate_start:
+        evaluate(0)
     adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)
