@@ -105,7 +105,9 @@ def replication_table(settings: Settings) -> pd.DataFrame:
 
 def _starts_named(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with the share 0 and the top-p 1 where a job has no others."""
-    return rows.assign(**{name: rows.get(name, np.nan) for name in MARKS}).fillna({"share": 0.0, "top_p": 1.0})
+    return rows.assign(**{name: rows.get(name, np.nan) for name in MARKS}).fillna(
+        {"share": 0.0, "top_p": 1.0}
+    )
 
 
 def _share(start: Job) -> float:

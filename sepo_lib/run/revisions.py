@@ -115,7 +115,14 @@ REVISIONS: dict[str, list[Revision]] = {
         PLAIN,
     ],
     **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
-    "E9": [Revision("2026-11-27", "Written.", BEFORE)],
+    "E9": [
+        Revision("2026-11-27", "Written.", BEFORE),
+        Revision(
+            "2026-11-27",
+            "A fourth verdict, on training and evaluation with top-p.",
+            f"{BEFORE}; after a trial on seed 21, in which J fell to 0.16 without top-p",
+        ),
+    ],
 }
 
 
