@@ -256,8 +256,8 @@ READINGS = {
         {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
         "safety after `authors_current` is higher with 1 of 2 shares (`1.0`) and lower with 1 (`0.0`); the "
         "changes are `0.0` -0.75 (no spread); `1.0` 0.50 (no spread). With top-p 0.95, safety after "
-        "`authors_current` is unchanged with `1.0`; the changes are `1.0` 0.00 (no spread). The authors' model "
-        "changed by +0.42 with their current recipe, from 1.34 to 1.75.",
+        "`authors_current` is unchanged with `1.0`; the changes are `1.0` 0.00 (no spread). The authors' "
+        "model changed by +0.42 with their current recipe, from 1.34 to 1.75.",
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
