@@ -40,7 +40,7 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
     every = tables.replication
     rows, filtered = every[every.top_p == 1], every[every.top_p < 1]
     absent = "the replication was not run here" if every.empty else f"no SFT model or no {recipe} here"
-    share = rows.share.max() if len(rows) else np.nan
+    share = every.share.max() if len(every) else np.nan
     after, rise, at_zero = _after(rows, recipe, share), _rise(rows, recipe, share), _rise(rows, recipe, 0.0)
     note = f"share {share:g}"
     return [

@@ -152,9 +152,7 @@ def test_the_sentences_follow_the_tables():
     assert "which has not been tested" in authors_page.page(steady, steady, turned)
     tested = authors_page.page(steady, steady, turned, starts)
     assert "which has not been tested" not in tested
-    assert (
-        "50% replaced: u 2.70 after SFT; J 1.000 (no spread) to 0.250 (no spread), change -0.750 (no spread)."
-    ) in tested
+    assert ("50% replaced: u 2.70 after SFT; J 1.000 to 0.250, change -0.750 (no spread).") in tested
     assert "payoff 10.927, e 0.141, printed safety 2.187" in text
     assert "base model +0.078" in text and "qwen-3.5-4b (first) SFT +0.118" in text
 
