@@ -171,6 +171,7 @@ class Settings:
     replication_game: str
     replication_presets: tuple[str, ...]
     replication_steps: PerKey[int]
+    replication_top_p: float | None
 
     # Estimators without a model
     study_games: tuple[str, ...]

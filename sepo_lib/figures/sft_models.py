@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import QUANTITIES, Palette, axis_label, labels_among, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, QUANTITIES, Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, bar_style, draw_mean, handle, interval_of
 from sepo_lib.figures.panels import Size, wrapped
 from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
@@ -51,7 +51,7 @@ def replication(
     drawn as well. Without it, there are no marks of the authors.
 
     Columns of `data`: game, share, stage, start_payoff, safety; optionally arm, preset, seed, pools,
-    model (several models have panels of their own).
+    model (several models have panels of their own), and top_p (rows below 1 have marks of their own).
     Columns of `paper`: game, who, recipe, payoff, safety; optionally reason and step.
 
     order          the stages and presets that are drawn, in their order
@@ -65,7 +65,7 @@ def replication(
     """
     rows = need(data, ["game", "stage"], numbers=["share", "start_payoff", "safety"])
     rows = known(known(known(keep(rows, "pools", pools), "share"), "safety"), "start_payoff")
-    rows = one(in_order(configured(rows), "configuration", order), "pools")
+    rows = one(in_order(_with_top_p(configured(rows)), "configuration", order), "pools")
     unique(rows, ["game", "model", "configuration", "share"])
     named = labels_among(labels, rows["configuration"])
     looks = looks_of(rows["configuration"], order=order, palette=palette, labels=named, name="stage")
@@ -84,6 +84,16 @@ def replication(
     entries = [handle(look, "-") for look in looks.values()]
     figure.legend(entries + ([handle(look) for look in THEIRS.values()] if len(theirs) else []))
     return figure.drawn
+
+
+def _with_top_p(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows; those with another top-p than 1 have a configuration of their own."""
+    if "top_p" not in rows.columns:
+        return rows
+    top_p = need(rows, [], ["top_p"])["top_p"].set_axis(rows.index).fillna(1.0)
+    known_ = {key: look.label for key, look in CONFIGURATIONS.items()}
+    named = rows["configuration"].replace(known_) + top_p.map(", top-p {:g}".format)
+    return rows.assign(configuration=rows["configuration"].where(top_p == 1, named))
 
 
 def _theirs(paper: pd.DataFrame | None, rows: pd.DataFrame) -> pd.DataFrame:

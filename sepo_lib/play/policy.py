@@ -142,11 +142,11 @@ class LanguageModelPolicy:
 
 
 def load_policy(
-    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine="auto", vllm=None
+    model_name: str, dtype: str, temperature: float, max_new_tokens: int, engine="auto", **options
 ):
-    """(model, tokenizer, policy) of the model called `model_name`; `engine`, `vllm` as in `engines.make`."""
+    """(model, tokenizer, policy) of the model `model_name`; `engine` and `options` as in `engines.make`."""
     model, tokenizer = models.load(model_name, dtype)
-    generator = engines.make(model, tokenizer, engine, vllm)
+    generator = engines.make(model, tokenizer, engine, **options)
     return model, tokenizer, LanguageModelPolicy(generator, tokenizer, temperature, max_new_tokens)
 
 

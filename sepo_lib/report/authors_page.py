@@ -195,14 +195,15 @@ def _starts(game: str, table: pd.DataFrame | None) -> list[str]:
     """J before and after the authors' current recipe, by SFT model of the replication in one game."""
     lines = []
     rows = pd.DataFrame() if table is None or table.empty else table[table["game"] == game]
-    for share, own in rows.groupby("share") if len(rows) else ():
+    for (share, top_p), own in rows.groupby(["share", "top_p"], sort=False) if len(rows) else ():
         sft = own[own["stage"] == "sft"].set_index("seed")
         sepo = own[own["preset"] == "authors_current"].set_index("seed")
         if len(sft) and len(sepo):
             change = text(statistics.paired(sepo["safety"], sft["safety"]))
             before, after = (text(statistics.spread(rows, "safety")) for rows in (sft, sepo))
             u = f"{sft['payoff'].mean():.2f}"
-            lines.append(f"{share:.0%} replaced: u {u} after SFT; J {before} to {after}, change {change}")
+            how = f"{share:.0%} replaced" + (f" and top-p {top_p:g}" if top_p < 1 else "")
+            lines.append(f"{how}: u {u} after SFT; J {before} to {after}, change {change}")
     return lines
 
 

@@ -148,7 +148,7 @@ NEEDS = {
         "profile game pools policy how switch arm horizon clamp scale weights baseline group_size groups "
         "groups_per_batch term nearest_margin change change_low change_high estimate_norm"
     ).split(),
-    "replication": "profile model share stage preset seed safety".split(),
+    "replication": "profile model share top_p stage preset seed safety".split(),
     "transfer": "profile model trained_on game preset seed safety".split(),
     "exploiters": (
         "profile model exploiter baseline stage seed step nashconv nashconv_low nashconv_high"

@@ -264,14 +264,15 @@ def frontier(table: pd.DataFrame) -> list[dict]:
 
 
 def replications(table: pd.DataFrame) -> list[dict]:
-    """J after SFT and after each recipe of SEPO, and the change, by the share of replaced demonstrations.
+    """J after SFT and after each recipe of SEPO, and the change, by the share of replaced demonstrations and
+    the top-p of the sampling.
 
     Spread and equal groups are those of the first training batch, which the SFT model has played.
     """
     rows = []
-    for share, own in table.groupby("share") if len(table) else ():
+    for (share, top_p), own in table.groupby(["share", "top_p"], sort=False) if len(table) else ():
         sft, sepo = own[own["stage"] == "sft"], own[own["stage"] == "sepo"]
-        start = {"share": f"{share:g}", "u after SFT": over_seeds(sft, "payoff")}
+        start = {"share": f"{share:g}", "top-p": f"{top_p:g}", "u after SFT": over_seeds(sft, "payoff")}
         start["J after SFT"] = over_seeds(sft, "safety")
         for (recipe,), trained in statistics.grouped(sepo, ["preset"]):
             after, before = (at.set_index("seed")["safety"] for at in (trained, sft))

@@ -29,16 +29,18 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
     current recipe, from the SFT model with the largest `share` in `replication.csv`. It is nearest to
     tit-for-tat.
 
-    There are three verdicts. *J rises*: SEPO - SFT, paired by seed. Supported: the interval lies above zero.
+    There are four verdicts. *J rises*: SEPO - SFT, paired by seed. Supported: the interval lies above zero.
     Not supported: no part of it does. *The level is theirs*: J after SEPO minus that of the authors' model
     (1.752). Supported: the interval lies within half of the authors' own rise of 1.336 to 1.752 (±0.208) of
     zero. Not supported: no part of it does. *The start matters*: the rise from this SFT model minus the rise
     from that of the main run (share 0), paired by seed. Supported: the interval lies above zero. Not
-    supported: no part of it does.
+    supported: no part of it does. *J rises with their top-p*: as the first verdict, with top-p 0.95 in play
+    and evaluation, before and after. The first three verdicts read the rows without top-p.
     """
-    rows = tables.replication
-    absent = "the replication was not run here" if rows.empty else f"no SFT model or no {recipe} here"
-    share = rows.share.max() if len(rows) else np.nan
+    every = tables.replication
+    rows, filtered = every[every.top_p == 1], every[every.top_p < 1]
+    absent = "the replication was not run here" if every.empty else f"no SFT model or no {recipe} here"
+    share = every.share.max() if len(every) else np.nan
     after, rise, at_zero = _after(rows, recipe, share), _rise(rows, recipe, share), _rise(rows, recipe, 0.0)
     note = f"share {share:g}"
     return [
@@ -49,6 +51,12 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
             absent=absent if rise.empty else f"{recipe} was not trained from the main run's SFT model",
             note=note,
             scope="the start matters",
+        ),
+        judge(
+            _rise(filtered, recipe, share),
+            absent=absent if every.empty else f"no {recipe} with top-p here",
+            note=note,
+            scope="J rises with their top-p",
         ),
     ]
 

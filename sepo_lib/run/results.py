@@ -20,7 +20,7 @@ HEADERS = {
     "ablation": (*KEYS, "kind"),
     "exploiters": ("profile", "model", "exploiter", "baseline", "stage", "seed", "step"),
     "sweep": (*KEYS, "multiple", "exploit_weight"),
-    "replication": (*KEYS, "share"),
+    "replication": (*KEYS, "share", "top_p"),
 }
 
 

@@ -42,6 +42,15 @@ def test_a_mark_is_the_mean_over_seeds_on_both_axes_and_the_authors_model_is_one
     assert entries[-2:] == ["authors: SFT", "authors: SEPO"]
 
 
+def test_rows_with_top_p_have_marks_of_their_own():
+    filtered = rows().query("share == 1 and preset != 'unbiased'").assign(top_p=0.95, safety=9.0)
+    made = figures.replication(pd.concat([rows().assign(top_p=1.0), filtered]))
+    bars = {bar.get_label(): bar for bar in made.axes_dict["ipd"].containers}
+    new = bars["SEPO, authors' current code, top-p 0.95"]
+    assert np.ravel(new.lines[0].get_data()).tolist() == pytest.approx([3.2, 9.0])
+    assert {"SFT", "SFT, top-p 0.95"} <= set(bars)
+
+
 def test_seeds_that_stand_twice_are_refused_and_models_have_panels():
     with pytest.raises(ValueError, match="36 rows occur more than once for the same game, model, conf"):
         figures.replication(pd.concat([rows()] * 2))

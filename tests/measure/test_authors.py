@@ -143,6 +143,16 @@ def test_the_sentences_follow_the_tables():
     assert "does not replicate" in authors_page.page(steady, steady, turned)
     assert "changes in the same direction." in authors_page.page(steady, steady, turned.assign(safety=1.5))
     assert "no recipe that is close" in authors_page.page(steady, steady, turned[:0])
+    keys = {"game": "ipd", "top_p": 1.0, "share": 0.5, "payoff": 2.7}
+    starts = pd.DataFrame(
+        {**keys, "stage": stage, "preset": preset, "seed": seed, "safety": safety}
+        for stage, preset, safety in (("sft", "", 1.0), ("sepo", "authors_current", 0.25))
+        for seed in (1, 2)
+    )
+    assert "which has not been tested" in authors_page.page(steady, steady, turned)
+    tested = authors_page.page(steady, steady, turned, starts)
+    assert "which has not been tested" not in tested
+    assert ("50% replaced: u 2.70 after SFT; J 1.000 to 0.250, change -0.750 (no spread).") in tested
     assert "payoff 10.927, e 0.141, printed safety 2.187" in text
     assert "base model +0.078" in text and "qwen-3.5-4b (first) SFT +0.118" in text
 

@@ -100,7 +100,7 @@ def test_a_replication_has_a_row_for_every_share_and_recipe():
     sft = {"stage": "sft", "preset": None, "payoff": 2.5}
     sepo = {"stage": "sepo", "payoff_spread": 1.25, "zero_variance_groups": 0.5}
     rows = [
-        {"share": 0.5, "seed": seed, "safety": seed + safety, **more}
+        {"share": 0.5, "top_p": 1.0, "seed": seed, "safety": seed + safety, **more}
         for seed in (0, 1)
         for safety, more in (
             *((1.0, sft), (0.25, {**sepo, "preset": "published"})),
@@ -109,7 +109,12 @@ def test_a_replication_has_a_row_for_every_share_and_recipe():
     ]
     first, second = findings.replications(pd.DataFrame(rows))
     assert first == {
-        **{"share": "0.5", "u after SFT": "2.500 (no spread)", "J after SFT": "1.500 [-4.853, 7.853]"},
+        **{
+            "share": "0.5",
+            "top-p": "1",
+            "u after SFT": "2.500 (no spread)",
+            "J after SFT": "1.500 [-4.853, 7.853]",
+        },
         **{"recipe": "published", "J after SEPO": "0.750 [-5.603, 7.103]"},
         **{"change of J": "-0.750 (no spread)", "payoff spread": "1.25 (no spread)", "equal groups": "50%"},
     }

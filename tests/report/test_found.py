@@ -236,8 +236,8 @@ SWEPT = pd.DataFrame(
 )
 REPLICATED = pd.DataFrame(
     {"share": share, "stage": stage, "preset": preset, "step": 30, "seed": seed, "safety": safety + seed / 10}
-    | {"payoff": 2.5, "payoff_spread": 1.25, "zero_variance_groups": 0.5}
-    for share, sft, sepo in ((0.0, 1.0, 0.25), (1.0, 1.25, 1.75))
+    | {"top_p": top_p}
+    for share, top_p, sft, sepo in ((0.0, 1.0, 1.0, 0.25), (1.0, 1.0, 1.25, 1.75), (1.0, 0.95, 1.5, 1.5))
     for stage, preset, safety in (("sft", None, sft), ("sepo", "authors_current", sepo))
     for seed in (1, 2)
 )
@@ -276,8 +276,9 @@ READINGS = {
     "replication": (
         {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
         "safety after `authors_current` is higher with 1 of 2 shares (`1.0`) and lower with 1 (`0.0`); the "
-        "changes are `0.0` -0.75 (no spread); `1.0` 0.50 (no spread). The authors' model changed by +0.42 "
-        "with their current recipe, from 1.34 to 1.75.",
+        "changes are `0.0` -0.75 (no spread); `1.0` 0.50 (no spread). With top-p 0.95, safety after "
+        "`authors_current` is unchanged with `1.0`; the changes are `1.0` 0.00 (no spread). The authors' "
+        "model changed by +0.42 with their current recipe, from 1.34 to 1.75.",
     ),
     "weights": (
         {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},

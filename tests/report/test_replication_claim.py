@@ -12,7 +12,7 @@ SPREAD = np.array([-0.01, 0.0, 0.01])  # over three seeds: half an interval is .
 NOISE = np.array([-5.0, 0.0, 5.0])
 
 
-def table(seeds=SEEDS, preset="authors_current", **outcomes):
+def table(seeds=SEEDS, preset="authors_current", top_p=1.0, **outcomes):
     """`replication.csv`. `share_1=(sft, sepo)` are J before and after SEPO, each a number or one per seed."""
     rows = []
     for share, (sft, sepo) in outcomes.items():
@@ -21,7 +21,7 @@ def table(seeds=SEEDS, preset="authors_current", **outcomes):
                 pd.DataFrame(
                     {"profile": "p", "model": "m", "game": "ipd", "pools": "paper", "seed": list(seeds)}
                     | {"share": float(share.removeprefix("share_")), "stage": stage, "preset": recipe}
-                    | {"step": 30, "safety": np.broadcast_to(safety, len(seeds))}
+                    | {"top_p": top_p, "step": 30, "safety": np.broadcast_to(safety, len(seeds))}
                 )
             )
     return pd.concat(rows, ignore_index=True)
@@ -65,21 +65,34 @@ def test_three_verdicts_on_the_largest_share(sft, sepo, verdicts):
     others = table(share_1=(0.0, -9.0), preset="unbiased").query("stage == 'sepo'")
     decided = decide(pd.concat([half, rows, others]))
     assert dict(zip(decided.index, decided["verdict"], strict=True)) == dict(
-        zip(("J rises", "the level is theirs", "the start matters"), verdicts, strict=True)
+        zip(("J rises", "the level is theirs", "the start matters"), verdicts, strict=True),
+        **{"J rises with their top-p": "not run"},
     )
-    rise = np.mean(sepo) - np.mean(sft)
+    rise, decided = np.mean(sepo) - np.mean(sft), decided[:3]
     assert decided["measured"].tolist() == pytest.approx([rise, np.mean(sepo) - 1.752, rise + 0.9], abs=1e-9)
     assert decided["reason"].str.endswith("; share 1").all() and set(decided["recipe"]) == {"authors_current"}
+
+
+@pytest.mark.parametrize(
+    ("sepo", "verdict"),
+    [(1.75 + SPREAD, "supported"), (0.25 + SPREAD, "not supported"), (1.5 + NOISE, "inconclusive")],
+)
+def test_top_p_is_judged_by_its_own_rows_before_and_after(sepo, verdict):
+    plain, filtered = table(share_1=(9.0 + SPREAD, 0.13)), table(top_p=0.95, share_1=(1.5, sepo))
+    decided = decide(pd.concat([plain, filtered])).loc["J rises with their top-p"]
+    assert decided["verdict"] == verdict and decided["measured"] == pytest.approx(np.mean(sepo) - 1.5)
+    assert decide(filtered)["verdict"].tolist() == ["not run"] * 3 + [verdict]
 
 
 def test_what_is_missing_is_not_run_and_one_seed_decides_nothing():
     assert set(decide(pd.DataFrame())["reason"]) == {"the replication was not run here"}
     alone = decide(table(share_1=(1.34, 1.74 + SPREAD)))
-    assert alone["verdict"].tolist() == ["supported", "supported", "not run"]
+    assert alone["verdict"].tolist() == ["supported", "supported", "not run", "not run"]
+    assert alone["reason"].iloc[-1] == "no authors_current with top-p here"
     assert alone.loc["the start matters", "reason"].endswith("not trained from the main run's SFT model")
     one = decide(table(seeds=(1,), share_0=(1.0, 0.1), share_1=(1.34, 1.74)))
-    assert set(one["verdict"]) == {"inconclusive"} and (one["reason"] == "one seed; share 1").all()
+    assert set(one["verdict"][:3]) == {"inconclusive"} and set(one["reason"][:3]) == {"one seed; share 1"}
     other = decide(table(share_1=(1.34, 1.74), preset="unbiased"))
-    assert set(other["reason"]) == {"no SFT model or no authors_current here"}
+    assert set(other["reason"][:3]) == {"no SFT model or no authors_current here"}
     with pytest.raises(ValueError, match=r"^replication.csv has a seed twice \(seeds \[1, 2, 3, 1, 2, 3\]\)"):
         decide(pd.concat([table(share_1=(1.0, 2.0))] * 2))

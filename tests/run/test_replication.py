@@ -70,7 +70,12 @@ def test_jobs_differ_from_those_of_the_main_run_in_the_mixture_alone(unmade):
         "mixture": mixture,
     }
     jobs = {job.name: job for job in replication.replication_jobs(settings)}
-    assert len(jobs) == 6
+    assert len(jobs) == 7
+    filtered = jobs.pop("replication/authors_current-1-top-p/seed-1")
+    assert filtered.arguments["sampling"] == {**main["sampling"], "top_p": 0.95}
+    assert filtered.arguments["evaluate_start"] and filtered.arguments["labels"]["top_p"] == 0.95
+    without = profiles.load("study", seeds="1", replication_shares=[1.0], replication_top_p=None)
+    assert {job.name for job in replication.replication_jobs(without)} <= set(jobs)
     own = jobs["replication/authors_current-1/seed-1"]
     (main,) = [
         job
@@ -90,11 +95,12 @@ def test_jobs_differ_from_those_of_the_main_run_in_the_mixture_alone(unmade):
 def test_the_table_holds_the_models_before_and_after_with_those_of_the_main_run_as_share_0(unmade):
     settings = profiles.load("study", games="ipd,kuhn", seeds="1,2", variation_seeds=1)
     table = replication.replication_table(settings)
-    assert table.empty and {"share", "seed", "preset"} <= set(table.columns)
+    assert table.empty and {"share", "top_p", "seed", "preset"} <= set(table.columns)
     starts, jobs = replication.start_jobs(settings), replication.replication_jobs(settings)
     for number, job in enumerate([*recipes.sft_jobs(settings), *recipes.sepo_jobs(settings), *starts, *jobs]):
         labels = {"game": job.arguments.get("game", "ipd"), "pools": "paper", **job.arguments["labels"]}
         steps = [15, 30] if labels["stage"] == "sepo" else [labels["step"]]
+        steps += [0] if "top_p" in labels else []  # the SFT model, sampled with top-p
         played = [{**labels, "step": s, "payoff": 2.0 + number, "safety": 1.0 * number} for s in steps]
         logs = [{**labels, "step": s, "payoff_spread": s / 2, "zero_variance_groups": 0.5} for s in (1, 2)]
         tables = {"evaluation": pd.DataFrame(played)}
@@ -104,17 +110,20 @@ def test_the_table_holds_the_models_before_and_after_with_those_of_the_main_run_
         finish(settings.run, job, {}, 0.0)
     table = replication.replication_table(settings)
     assert set(table["game"]) == {"ipd"} and set(table["seed"]) == {1}
-    counts = table.fillna({"preset": ""}).groupby(["share", "stage"])["preset"].agg(list).to_dict()
+    counts = table.fillna({"preset": ""}).groupby(["share", "top_p", "stage"])["preset"].agg(list).to_dict()
     presets = ["authors_current", "published", "unbiased"]
     assert {key: sorted(found) for key, found in counts.items()} == {
-        (share, stage): presets if stage == "sepo" else [""]
-        for share in (0.0, 0.5, 1.0)
-        for stage in ("sft", "sepo")
+        **{
+            (share, 1.0, stage): presets if stage == "sepo" else [""]
+            for share in (0.0, 0.5, 1.0)
+            for stage in ("sft", "sepo")
+        },
+        **{(1.0, 0.95, "sft"): [""], (1.0, 0.95, "sepo"): ["authors_current"]},
     }
     assert set(table.loc[table["stage"] == "sepo", "step"]) == {30}
-    for share, own in table.groupby("share"):
+    for key, own in table.groupby(["share", "top_p"]):
         sft = own[own["stage"] == "sft"].iloc[0]
-        assert (own["start_payoff"] == sft["payoff"]).all(), share
+        assert (own["start_payoff"] == sft["payoff"]).all(), key
     trained = table["stage"] == "sepo"
     assert (table.loc[trained, "payoff_spread"] == 0.5).all() and table.loc[
         ~trained, "payoff_spread"

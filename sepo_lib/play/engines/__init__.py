@@ -53,15 +53,22 @@ def make(
     tokenizer: PreTrainedTokenizerBase,
     name: str = "auto",
     vllm: Mapping[str, Any] | None = None,
+    top_p: float = 1.0,
 ) -> Engine:
     """The engine called `name` for `model`; auto is static on a CUDA GPU and shared_prefix elsewhere.
 
     If the engine static or shared_prefix cannot serve the model (`probe.fault`), a printed line says why, and
-    `generate` replaces it. Raises ValueError for an unknown name, ImportError when vllm is asked for and not
-    installed.
+    `generate` replaces it. With `top_p` below 1, auto is shared_prefix. Raises ValueError for an unknown name
+    and for one that has no `top_p`, ImportError when vllm is asked for and not installed.
     """
     if name not in _NAMES:
         raise ValueError(f"There is no engine '{name}'; choose from {', '.join(_NAMES)}.")
+    if top_p < 1:
+        if name in ("static", "vllm"):
+            raise ValueError(f"The engine {name} has no top_p; choose shared_prefix or generate.")
+        engine = make(model, tokenizer, "shared_prefix" if name == "auto" else name)
+        engine.top_p = top_p
+        return engine
     end_ids = templates.end_ids(model, tokenizer)
     if name == "vllm":
         from sepo_lib.play.engines.vllm import VLLMEngine  # here: no other engine needs it

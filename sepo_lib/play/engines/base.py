@@ -44,6 +44,9 @@ class Engine(ABC):
     """Samples answers from `model` and scores answers, always with the model's current weights."""
 
     model: PreTrainedModel
+    top_p: float = 1.0
+    """Below 1, a token is drawn from the most probable ones alone, whose probabilities first add up to this
+    share. `Sample.logps` stay those of all tokens."""
 
     @abstractmethod
     def sample(
@@ -106,13 +109,17 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def pick_tokens(
-    logits_RV: torch.Tensor, rows_B: torch.Tensor, uniform_B: torch.Tensor, temperature: float
+    logits_RV: torch.Tensor,
+    rows_B: torch.Tensor,
+    uniform_B: torch.Tensor,
+    temperature: float,
+    top_p: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One token for each of B answers, by inverse transform -> (token_B, logp_B in nats).
 
     Answer b draws from the distribution of row rows_B[b] of the logits. The cumulative sum is searched first
     over blocks of the vocabulary and then within one block, so that the sums, in float64, are short.
-    `uniform_B` and `logp_B` are on the `float64_device` of the logits.
+    `uniform_B` and `logp_B` are on the `float64_device` of the logits. See `Engine.top_p` for `top_p`.
     """
     device = logits_RV.device
     logits_RV, rows_B = logits_RV.to(float64_device(device)), rows_B.to(float64_device(device))
@@ -122,6 +129,8 @@ def pick_tokens(
         token_B = logits_RV.argmax(dim=-1)[rows_B]
     else:
         p_RV = (scaled_RV - total_R1).exp_()
+        if top_p < 1:
+            p_RV = _most_probable(p_RV, top_p)
         if short := -p_RV.shape[1] % _BLOCK:  # `pad` copies the tensor even when there is nothing to add
             p_RV = torch.nn.functional.pad(p_RV, (0, short))
         p_RNK = p_RV.view(len(p_RV), -1, _BLOCK)
@@ -137,6 +146,13 @@ def pick_tokens(
         place_B1 = torch.searchsorted(cdf_BK, share_B1 * cdf_BK[:, -1:], right=True).clamp(max=_BLOCK - 1)
         token_B = (block_B1 * _BLOCK + place_B1)[:, 0].clamp(max=logits_RV.shape[1] - 1)
     return token_B.to(device), (scaled_RV[rows_B, token_B] - total_R1[rows_B, 0]).double()
+
+
+def _most_probable(p_RV: torch.Tensor, share: float) -> torch.Tensor:
+    """The probabilities of the most probable tokens that first add up to `share`, 0 for all others."""
+    sorted_RV, token_RV = p_RV.sort(dim=-1, descending=True, stable=True)
+    before_RV = sorted_RV.double().cumsum(dim=-1) - sorted_RV
+    return torch.zeros_like(p_RV).scatter(-1, token_RV, sorted_RV.masked_fill(before_RV >= share, 0.0))
 
 
 def to_samples(ids_BL, logps_BL, length_B, end_ids: torch.Tensor) -> list[Sample]:

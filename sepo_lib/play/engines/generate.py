@@ -55,7 +55,7 @@ class GenerateEngine(Engine):
 
     def _write(self, ids_BL, mask_BL, uniforms_BL, temperature):
         """(tokens, log-probabilities) of the answers, each (B, L), with padding after an end token."""
-        draws = _Draws(uniforms_BL, temperature)
+        draws = _Draws(uniforms_BL, temperature, self.top_p)
         written = self.model.generate(
             ids_BL,
             attention_mask=mask_BL,
@@ -68,13 +68,13 @@ class GenerateEngine(Engine):
 class _Draws(LogitsProcessor):
     """Leaves only the token that the uniforms pick, so that greedy decoding must choose it."""
 
-    def __init__(self, uniforms_BL: torch.Tensor, temperature: float):
-        self.uniforms_BL, self.temperature, self.logps = uniforms_BL, temperature, []
+    def __init__(self, uniforms_BL: torch.Tensor, temperature: float, top_p: float):
+        self.uniforms_BL, self.drawn_with, self.logps = uniforms_BL, (temperature, top_p), []
 
     def __call__(self, input_ids, scores):
         rows_B = torch.arange(len(scores), device=scores.device)
         uniform_B = self.uniforms_BL[:, len(self.logps)]
-        token_B, logp_B = pick_tokens(scores, rows_B, uniform_B, self.temperature)
+        token_B, logp_B = pick_tokens(scores, rows_B, uniform_B, *self.drawn_with)
         self.logps.append(logp_B)
         progress.sampled(len(scores))
         return torch.full_like(scores, -torch.inf).scatter(1, token_B[:, None], 0.0)

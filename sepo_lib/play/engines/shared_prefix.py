@@ -77,7 +77,8 @@ class SharedPrefixEngine(Engine):
                 # 1. Every answer draws its token; answers that end leave.
                 progress.sampled(len(alive_B))
                 drawn_B = alive_B.to(uniforms.device)
-                token_B, logp_B = pick_tokens(logits_NV, node_B, uniforms[drawn_B, t], temperature)
+                uniform_B = uniforms[drawn_B, t]
+                token_B, logp_B = pick_tokens(logits_NV, node_B, uniform_B, temperature, self.top_p)
                 ids_BL[alive_B, t], logps_BL[drawn_B, t] = token_B, logp_B
                 length_B[alive_B] = t + 1
                 going = ~torch.isin(token_B, self.end_ids)

@@ -87,6 +87,8 @@ class SEPOJob(PolicyJob):
     """Fields of `sepo.Batch` of further games, each by the name of the game: every step plays all games."""
     last_samples: int | None = None
     """Answers at every information set after the last step; None: as many as at the other checkpoints."""
+    evaluate_start: bool | None = None
+    """Whether the SFT model is evaluated as well, with this job's sampling; its rows have the step 0."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

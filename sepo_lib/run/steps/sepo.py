@@ -62,6 +62,8 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
         also=tuple(also),
         **job.train,
     )
+    if job.evaluate_start:
+        evaluate(0)
     adapted = records.adapted(model, job.train)
     progress.doing(records.BEFORE_TRAINING)
     rows = sepo.train(model, tokenizer, policy.engine, folder, config, report, evaluate)

@@ -266,6 +266,44 @@ def test_a_token_is_the_inverse_transform_of_its_uniform(vocabulary):
     assert base.pick_tokens(logits, rows, uniforms, 0)[0].tolist() == logits.argmax(dim=-1)[rows].tolist()
 
 
+def test_top_p_draws_from_the_most_probable_tokens_and_leaves_log_probabilities_alone():
+    """Probabilities .5, .3, .15 and .05 over two blocks of the vocabulary: the first two add up to 0.8."""
+    p = torch.full((1, 300), 1e-12, dtype=torch.float64)
+    places = [290, 7, 3, 299]
+    p[0, places] = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)
+    uniform = torch.arange(0.0005, 1, 0.001, dtype=torch.float64)
+    rows = torch.zeros(len(uniform), dtype=torch.long)
+    for top_p, kept in ((0.79, 2), (0.81, 3), (0.5, 1), (0.999, 4)):
+        tokens, logps = base.pick_tokens(p.log().float(), rows, uniform, 1.0, top_p)
+        shares = {place: (tokens == place).double().mean().item() for place in places[:kept]}
+        total = p[0, places[:kept]].sum()
+        assert shares == {place: pytest.approx((p[0, place] / total).item(), abs=2e-3) for place in shares}
+        assert logps.numpy() == pytest.approx(p[0, tokens].log().numpy(), abs=1e-5)
+    assert base.pick_tokens(p.log(), rows, uniform, 0, 0.5)[0].unique().tolist() == [290]
+
+
+@pytest.mark.parametrize("name", ["shared_prefix", "generate"])
+def test_an_engine_with_top_p_never_writes_a_rare_token(name, nano):
+    model, tokenizer = nano
+    ids = tokenizer("You play 8 rounds.", add_special_tokens=False)["input_ids"]
+    written = {}
+    for top_p in (1.0, 0.3):
+        engine = engines.make(model, tokenizer, name, top_p=top_p)
+        written[top_p] = engine.sample([ids] * 60, uniforms(60, 1), 1.0)
+    p = torch.softmax(model(torch.tensor([ids])).logits[0, -1].double(), dim=-1)
+    rarer = {
+        token: p[p > p[token]].sum().item() for one in written.values() for token in [s.ids[0] for s in one]
+    }
+    assert all(rarer[sample.ids[0]] < 0.3 for sample in written[0.3])
+    assert any(rarer[sample.ids[0]] > 0.3 for sample in written[1.0])
+
+
+def test_an_engine_without_top_p_says_so(nano):
+    for name in ("static", "vllm"):
+        with pytest.raises(ValueError, match=f"^The engine {name} has no top_p; choose shared_prefix or gen"):
+            engines.make(*nano, name, top_p=0.9)
+
+
 def test_tokens_of_many_answers_are_those_of_each_alone():
     """With more answers than blocks of the vocabulary the cumulative sums are made once a block."""
     generator = torch.Generator().manual_seed(3)
