@@ -96,5 +96,8 @@ def _svg(figure: Figure) -> str:
     plt.close(figure)
     text = text[text.index("<svg") :]
     text = re.sub(r"'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif", text)
-    text = re.sub(r'\bd="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
+    text = re.sub(r'\b[dxy]="[^"]*"', lambda place: re.sub(r"(\.\d\d)\d+", r"\1", place[0]), text)
+    named = set(re.findall(r"#(\w+)", text))
+    text = re.sub(r' id="(\w+)"', lambda one: one[0] if one[1] in named else "", text)
+    text = re.sub(r"\n +", "\n", text)
     return base64.b64encode(text.encode()).decode()
