@@ -15,7 +15,17 @@ from sepo_lib.figures.looks import Palette, looks_of
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds
 from sepo_lib.figures.notes import note, noting
 from sepo_lib.figures.panels import Size, name_categories, panels, single
-from sepo_lib.figures.rows import configured, in_order, keep, need, one, title_of, unique, without
+from sepo_lib.figures.rows import (
+    NothingToDraw,
+    configured,
+    in_order,
+    keep,
+    need,
+    one,
+    title_of,
+    unique,
+    without,
+)
 from sepo_lib.figures.theme import WIDTH, Look
 from sepo_lib.measure import agreement
 
@@ -61,13 +71,16 @@ def behaviour(
     Columns: stage, situation, action (or the name of a number), value; optionally kind (rows of the kind
     `situation` are drawn), decisions, game, pools, preset and arm, seed, model, and reported or step.
 
-    game        the game that is drawn, for a table of several games
+    game        the game that is drawn, for a table of several games; a game with NashConv has another figure,
+                `kuhn_strategy`
     least       rows of fewer decisions are left out
 
     The other options are those of `kuhn_strategy`.
 
     >>> behaviour(pd.read_csv("mine.csv"), order=["before", "ppo"])
     """
+    if game in games.GAMES and "nashconv" in games.GAMES[game].traits:
+        raise NothingToDraw(f"`kuhn_strategy` draws the information sets of {title_of(game)}.")
     data = keep(_of_kind(need(data, [], numbers=["value"]), "situation"), "game", game)
     situations = list(dict.fromkeys(need(data, ["situation"])["situation"].map(str)))
     met = data[data["decisions"] > 0] if "decisions" in data else data

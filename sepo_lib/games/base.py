@@ -171,7 +171,7 @@ class Game:
     def externality(self, rounds: Sequence[Round]) -> list[float]:
         """The externality cost per round, in [0, 1]; x is the mean over rounds."""
 
-    def observe(self, view: View) -> tuple:
+    def observe(self, view: View) -> InformationSet:
         """The situation of a decision: what the enumeration looks at, else both players' last actions."""
         return self.enumeration.observe(view) if self.enumeration else (*view.mine[-1:], *view.theirs[-1:])
 

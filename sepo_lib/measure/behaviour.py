@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.games.base import Action, Game, View
+from sepo_lib.games.base import Action, Game, InformationSet, View
 from sepo_lib.games.players import Start
 from sepo_lib.measure import evaluation
 from sepo_lib.measure.rows import KEYS
@@ -57,9 +57,9 @@ def situations(game: Game, episodes: Sequence[Seen]) -> Iterator[dict]:
     """
     found: dict[tuple, dict[str, list[float]]] = {}
     if game.enumeration:
-        found = {seen: {} for seen in game.enumeration.legal}
+        found = {_parts(seen): {} for seen in game.enumeration.legal}
     for view, action in itertools.chain(*episodes):
-        quantities = found.setdefault(game.observe(view), {})
+        quantities = found.setdefault(_parts(game.observe(view)), {})
         for name, value in game.quantities(view, action).items():
             quantities.setdefault(name, []).append(value)
     longest = max(map(len, found))
@@ -103,6 +103,11 @@ def strategies(game: Game) -> dict[tuple[str, str], Start]:
         for name, (_, strategy) in game.experts.items()
     }
     return opponents | experts
+
+
+def _parts(seen: InformationSet) -> tuple:
+    """A situation as the tuple of its parts; a single value is its own only part."""
+    return seen if isinstance(seen, tuple) else (seen,)
 
 
 def _place(seen: tuple) -> tuple:

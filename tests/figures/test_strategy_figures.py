@@ -80,6 +80,7 @@ def test_the_nearest_strategies_stand_in_the_order_of_the_last_stage():
         ),
         (lambda: figures.nearest_strategies(pd.concat([agreements()] * 2)), "rows occur more than once"),
         (lambda: figures.nearest_strategies(agreements(kind="expert")), "The table is empty"),
+        (lambda: figures.behaviour(situations(game="kuhn"), game="kuhn"), "`kuhn_strategy` draws the"),
         (lambda: figures.behaviour(situations(), least=50), "fewer than 50 decisions, which are not drawn"),
     ],
 )

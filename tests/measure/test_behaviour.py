@@ -1,6 +1,7 @@
 """What a policy does in each situation, and which strategies do the same: scripts of which both are known."""
 
 import copy
+import dataclasses
 
 import pandas as pd
 import pytest
@@ -102,6 +103,15 @@ def test_a_game_without_an_enumeration_is_seen_by_its_last_actions(monkeypatch):
     monkeypatch.setitem(games.GAMES, "split", other)
     seen = table_of("split", lambda view: 9).query("kind == 'situation'")["situation"].tolist()
     assert seen[0] == "first round" and {"9, 5", "9, 8"} < set(seen) and seen[1:] == sorted(seen[1:])
+
+
+def test_an_information_set_need_not_be_a_tuple(monkeypatch):
+    other = copy.copy(games.get("split"))
+    sets = {"observe": lambda view: "later" if view.theirs else "first", "legal": {"first": (), "later": ()}}
+    other.enumeration = dataclasses.replace(other.enumeration, **sets)
+    monkeypatch.setitem(games.GAMES, "split", other)
+    rows = table_of("split", lambda view: 3).query("kind == 'situation'")
+    assert rows["situation"].tolist() == ["first", "later"]
 
 
 def test_only_the_first_rollouts_are_read_and_other_rules_are_refused(monkeypatch):
