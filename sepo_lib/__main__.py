@@ -327,6 +327,7 @@ def document(options: argparse.Namespace) -> int:
     updates.append(("docs/MODELS.md", documents.update_earlier))
     if profile == documents.PROFILE:
         updates.append(("README.md", lambda: documents.update(profile)))
+        updates.append(("data/models/nano/README.md", lambda: documents.update_nano(profile)))
     if profile == documents.STUDY:
         updates.append(("docs/ESTIMATORS.md", lambda: documents.update_estimators(profile)))
         updates.append(("docs/ESTIMATORS.md", lambda: documents.update_outcomes(profile)))
