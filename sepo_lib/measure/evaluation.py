@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.games.base import OBJECTIVE_POOLS, Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, View
 from sepo_lib.measure import exploitability, kuhn_strategy, measures
 from sepo_lib.measure.rows import KEYS, weights_of
 from sepo_lib.measure.statistics import Interval, percentile
@@ -241,41 +241,52 @@ def replayed(episodes: pd.DataFrame) -> pd.DataFrame:
     ValueError if the present rules and opponents give other payoffs or other actions of the opponents.
     """
     parts = []
-    for key, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
-        keys = dict(zip(KEYS, key, strict=True))
-        seed = seeds.derive(keys["seed"], "evaluation")
-        counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
-        plans = plan(games.get(keys["game"]), keys["pools"], counts, seed)
-        recorded: dict[tuple, dict[int, list[str]]] = {}  # episode -> round -> its actions in order
-        names = ["pool", "opponent", "rollout", "round", "action"]
-        for *episode, number, action in decisions[names].itertuples(index=False, name=None):
-            recorded.setdefault(tuple(episode), {}).setdefault(number, []).append(action)
-        try:
-            played = [_again(one, recorded[one.pool, one.opponent, one.rollout]) for one in plans]
-        except (KeyError, IndexError) as error:
-            raise ValueError(f"{_OTHER_CODE} {keys}: an episode or a decision is missing.") from error
-        again = episode_table(played, {})
-        if len(again) != len(decisions):
-            raise ValueError(f"{_OTHER_CODE} {keys}: {len(decisions) - len(again)} decisions are too many.")
-        same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
-        same = [column for column in same if column not in ("parsed", _MASS)]
-        for column in same:
-            if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
-                raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
+    for _, decisions in episodes.groupby(list(KEYS), sort=False, dropna=False, observed=True):
+        again = episode_table(played_again(decisions)[0], {})
         new = [column for column in _FOLLOW if column not in decisions]
         parts.append(decisions.assign(**again[new].set_index(decisions.index)))
     return pd.concat(parts).loc[episodes.index]
 
 
-def _again(one: rollouts.Plan, actions: dict[int, list[str]]) -> Episode:
-    """The episode of a plan with the recorded actions of each round, which are used up."""
+def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View]]:
+    """The episodes of one policy, played again from its table of decisions, and the view of each decision.
+
+    The table holds the first rollouts against every opponent. The views are found by the seeds of the
+    decisions. Raises ValueError as `replayed` does.
+    """
+    keys = {key: decisions[key].iloc[0] for key in KEYS}
+    seed = seeds.derive(keys["seed"], "evaluation")
+    counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
+    recorded: dict[tuple, dict[int, list[str]]] = {}  # episode -> round -> its actions in order
+    names = ["pool", "opponent", "rollout", "round", "action"]
+    for *episode, number, action in decisions[names].itertuples(index=False, name=None):
+        recorded.setdefault(tuple(episode), {}).setdefault(number, []).append(action)
+    played: list[Episode] = []
+    views: dict[int, View] = {}
+    try:
+        for one in plan(games.get(keys["game"]), keys["pools"], counts, seed):
+            played.append(_again(one, recorded[one.pool, one.opponent, one.rollout], views))
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{_OTHER_CODE} {keys}: an episode or a decision is missing.") from error
+    again = episode_table(played, {})
+    if len(again) != len(decisions):
+        raise ValueError(f"{_OTHER_CODE} {keys}: {len(decisions) - len(again)} decisions are too many.")
+    same = [column for column in again if column in decisions and column not in ("prompt", "answer")]
+    for column in (column for column in same if column not in ("parsed", _MASS)):
+        if decisions[column].astype(again[column].dtype).tolist() != again[column].tolist():
+            raise ValueError(f"{_OTHER_CODE} {keys}: the column '{column}' differs.")
+    return played, views
+
+
+def _again(one: rollouts.Plan, actions: dict[int, list[str]], views: dict[int, View]) -> Episode:
+    """The episode of a plan with the recorded actions of each round, which are used up; adds to `views`."""
     running = rollouts.Running(one)
     while running.rounds is None:
         queries = running.queries()
-        views = [query.view for query in queries]
-        legal = [{str(action): action for action in view.legal} for view in views]
-        answers = [Answer(of[actions[view.round].pop(0)]) for of, view in zip(legal, views, strict=True)]
-        running.take(queries, answers)
+        views |= {query.seed: query.view for query in queries}
+        legal = [{str(action): action for action in query.view.legal} for query in queries]
+        chosen = [actions[query.view.round].pop(0) for query in queries]
+        running.take(queries, [Answer(of[name]) for of, name in zip(legal, chosen, strict=True)])
     return running.episode()
 
 

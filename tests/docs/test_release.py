@@ -37,7 +37,7 @@ def test_the_version_is_that_of_pyproject_everywhere():
     assert datetime.date.fromisoformat(cited["date-released"]) >= datetime.date(2026, 11, 27)
     assert yaml.safe_load(read("codecheck.yml"))["paper"]["title"].endswith(f"version {version}")
     newest = re.search(r"^## \[(.+?)\](.*?)(?=^## |\Z)", read("CHANGELOG.md"), re.DOTALL | re.MULTILINE)
-    assert newest[1] == version or newest[1] == "Unreleased" and f"Version {version}" in newest[2]
+    assert newest[1] == version or (newest[1] == "Unreleased" and f"Version {version}" in newest[2])
 
 
 def test_codecheck_lists_committed_outputs_and_invents_no_checker():

@@ -24,7 +24,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     demonstration_files.write(paths.demonstrations(), ["kuhn"], 20, seed=1)
-    shutil.copytree(nano, tmp_path / SFT / "model")
+    shutil.copytree(nano, tmp_path / SFT / "model", ignore=shutil.ignore_patterns("README.md"))
     adapter = tmp_path / SEPO / "model"
     adapter.mkdir(parents=True)
     base = f"{SFT}/model"
