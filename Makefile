@@ -162,7 +162,7 @@ bench: env  ## Measure the speed of play and training (MODEL=nano or smollm2; de
 	@export OMP_NUM_THREADS=1 KINETO_LOG_LEVEL=99; $(KIT) bench --model="$$MODEL"
 
 audit: env  ## Audit chat examples: duplicates, refused answers, reasons that contradict the state (DATA=, OUT=)
-	@$(KIT) audit --out="$$OUT" $${DATA:+-- "$$DATA"}
+	@$(KIT) audit --data="$$DATA" --out="$$OUT"
 
 push: env  ## Push demonstrations, an adapter or a model to a hub (WHAT= TO=org/name; DRY_RUN=yes only lists them)
 	@exec env SEPO_MAKE=$$PPID $(ONLINE) $(PYTHON) -m sepo_lib push --what="$$WHAT" --to="$$TO" --base="$$BASE" --dry-run="$$DRY_RUN"

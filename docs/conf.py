@@ -9,6 +9,7 @@ formulas become MathML.
 import json
 import os
 import re
+import tomllib
 from pathlib import Path
 
 from docutils import nodes
@@ -17,6 +18,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 root = Path(__file__).resolve().parents[1]
 
 project = "SEPO reproducibility kit"
+release = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 author = copyright = "The SEPO reproducibility kit contributors"
 root_doc = "docs/index"
 extensions = ["myst_nb", "autodoc2"]
@@ -36,7 +38,7 @@ autodoc2_hidden_objects = {"private", "dunder", "inherited"}
 autodoc2_index_template = None
 
 html_theme = "furo"
-html_title = project
+html_title = f"{project} {release}"
 html_extra_path = ["_static/index.html"]  # leads from the root of the site to docs/index.html
 html_copy_source = False
 html_math_renderer = "mathml"

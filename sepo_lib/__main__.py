@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns 0 if it succeeds, 1 if a run fails, 2 if the command cannot be carried out, and 128 + n if
-    signal n ends it: 130 after an interrupt.
+    signal n ends it: 130 after an interrupt, 141 if nobody reads its output any more.
     """
     try:
         options = parser().parse_args(arguments)
@@ -113,7 +113,8 @@ def parser() -> Parser:
     one.add_argument("--model", help=f"{' or '.join(profiles.MODELS)} (default: both)")
     text = "Count what chat examples teach: duplicates, refused answers, reasons that contradict the state."
     one = add("audit", audit, text, profile=False)
-    one.add_argument("data", nargs="*", type=filled, help="files or folders (default: data/sft)")
+    one.add_argument("files", nargs="*", type=filled, help="files or folders (default: data/sft)")
+    one.add_argument("--data", help="one more file or folder")
     one.add_argument("--out", help="a .csv file for the whole table")
     text = "Push demonstrations, an adapter or a model, with its card, to a hub."
     one = add("push", push, text, profile=False)
@@ -130,7 +131,9 @@ def _run(options: argparse.Namespace) -> int:
     """Run the command of `options`; an error is a sentence, and its exit code is returned."""
     try:
         caches.use_writable()
-        return options.command(options)
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
     except headless.Stopped as stop:
         print(stop, file=sys.stderr)
         return 1
@@ -138,6 +141,8 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and endings.reader_gone():
+            return endings.NO_READER
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, endings.Terminated) as end:
@@ -322,6 +327,7 @@ def document(options: argparse.Namespace) -> int:
     updates.append(("docs/MODELS.md", documents.update_earlier))
     if profile == documents.PROFILE:
         updates.append(("README.md", lambda: documents.update(profile)))
+        updates.append(("data/models/nano/README.md", lambda: documents.update_nano(profile)))
     if profile == documents.STUDY:
         updates.append(("docs/ESTIMATORS.md", lambda: documents.update_estimators(profile)))
         updates.append(("docs/ESTIMATORS.md", lambda: documents.update_outcomes(profile)))
@@ -424,7 +430,7 @@ def audit(options: argparse.Namespace) -> int:
     """Audit chat examples; see `sepo_lib.run.data_audit`."""
     from sepo_lib.run import data_audit
 
-    print(data_audit.run(options.data or None, options.out or None))
+    print(data_audit.run([*options.files, *filter(None, [options.data])], options.out or None))
     return 0
 
 

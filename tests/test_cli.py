@@ -30,6 +30,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr("sepo_lib.report.claims_page.update", lambda: None)  # the same
     monkeypatch.setattr("sepo_lib.report.data_page.update", lambda: None)  # needs a committed table
     monkeypatch.setattr("sepo_lib.report.documents.update_earlier", lambda: None)  # the same
+    monkeypatch.setattr("sepo_lib.report.documents.update_nano", lambda profile: None)  # the same
     paths.notebooks().mkdir()
     return tmp_path
 

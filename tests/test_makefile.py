@@ -46,7 +46,7 @@ def test_a_value_is_neither_expanded_nor_evaluated(make, typed):
     assert make("verify", f"AGAINST={typed}").stdout.split("\0")[-2] == f"--against={typed}"
     assert make("bench", f"MODEL={typed}").stdout.split("\0")[-2] == f"--model={typed}"
     assert make("audit", f"DATA={typed}", f"OUT={typed}").stdout.split("\0") == [
-        *("audit", f"--out={typed}", "--", typed, "")
+        *("audit", f"--data={typed}", f"--out={typed}", "")
     ]
     options = {"what": "WHAT", "to": "TO", "base": "BASE", "dry-run": "DRY_RUN"}
     pushed = make("push", *(f"{name}={typed}" for name in options.values())).stdout.split("\0")

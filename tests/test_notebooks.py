@@ -258,6 +258,8 @@ def test_the_committed_results_in_the_readme_are_those_of_the_tables():
 
     text = (REPOSITORY / "README.md").read_text()
     assert f"{documents.BEGIN}\n{documents.results('laptop')}\n{documents.END}" in text
+    card = (REPOSITORY / "data/models/nano/README.md").read_text()
+    assert f"{documents.NUMBERS}\n{documents.base_model('laptop')}\n{documents.END_OF_NUMBERS}" in card
 
 
 def test_the_loss_is_a_curve_and_every_table_can_be_read(here):

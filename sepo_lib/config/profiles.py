@@ -6,6 +6,7 @@ settings.of("sepo_learning_rate", "kuhn")    # the value for one game (or stage)
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -346,7 +347,9 @@ def _model(model: Any) -> str:
             f"The folder '{in_brief(text, 200)}' holds no model: it has neither {' nor '.join(configs)}; "
             "pass a folder that has one of them."
         )
-    if text in MODELS or folder or hub.ID.fullmatch(text):
+    if folder:
+        return os.path.normpath(text)  # models/x/ and ./models/x are the model models/x
+    if text in MODELS or hub.ID.fullmatch(text):
         return text
     if made := re.match(r"(?:.*/)?runs/([^/]+)/checkpoints/", text):
         make = {DEFAULT: ""}.get(made[1], f" PROFILE={made[1]}" if made[1] in names() else f" RUN={made[1]}")

@@ -257,14 +257,15 @@ def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View
     keys = {key: decisions[key].iloc[0] for key in KEYS}
     seed = seeds.derive(keys["seed"], "evaluation")
     counts = (decisions.groupby("pool", sort=False, observed=True)["rollout"].max() + 1).to_dict()
-    plans = plan(games.get(keys["game"]), keys["pools"], counts, seed)
     recorded: dict[tuple, dict[int, list[str]]] = {}  # episode -> round -> its actions in order
     names = ["pool", "opponent", "rollout", "round", "action"]
     for *episode, number, action in decisions[names].itertuples(index=False, name=None):
         recorded.setdefault(tuple(episode), {}).setdefault(number, []).append(action)
+    played: list[Episode] = []
     views: dict[int, View] = {}
     try:
-        played = [_again(one, recorded[one.pool, one.opponent, one.rollout], views) for one in plans]
+        for one in plan(games.get(keys["game"]), keys["pools"], counts, seed):
+            played.append(_again(one, recorded[one.pool, one.opponent, one.rollout], views))
     except (KeyError, IndexError) as error:
         raise ValueError(f"{_OTHER_CODE} {keys}: an episode or a decision is missing.") from error
     again = episode_table(played, {})
@@ -278,15 +279,14 @@ def played_again(decisions: pd.DataFrame) -> tuple[list[Episode], dict[int, View
 
 
 def _again(one: rollouts.Plan, actions: dict[int, list[str]], views: dict[int, View]) -> Episode:
-    """The episode of a plan with the recorded actions of each round, which are used up; fills `views`."""
+    """The episode of a plan with the recorded actions of each round, which are used up; adds to `views`."""
     running = rollouts.Running(one)
     while running.rounds is None:
         queries = running.queries()
         views |= {query.seed: query.view for query in queries}
-        asked = [query.view for query in queries]
-        legal = [{str(action): action for action in view.legal} for view in asked]
-        answers = [Answer(of[actions[view.round].pop(0)]) for of, view in zip(legal, asked, strict=True)]
-        running.take(queries, answers)
+        legal = [{str(action): action for action in query.view.legal} for query in queries]
+        chosen = [actions[query.view.round].pop(0) for query in queries]
+        running.take(queries, [Answer(of[name]) for of, name in zip(legal, chosen, strict=True)])
     return running.episode()
 
 

@@ -3,13 +3,14 @@
 import pandas as pd
 
 from sepo_lib import figures
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.report import claims, findings, headline_page
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
 from sepo_lib.report.verdicts import NOT_RUN, in_words
 from sepo_lib.run import provenance
+from sepo_lib.run.recipes import PRETRAIN_BATCH
 from sepo_lib.run.templates import render
 
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
@@ -48,6 +49,11 @@ def update_outcomes(profile: str) -> None:
 def update_model(profile: str) -> None:
     """Rewrite the results of a real model in docs/MODELS.md from the tables of `profile`."""
     rewrite("docs/MODELS.md", MODEL, END_OF_MODEL, real_model(profile))
+
+
+def update_nano(profile: str) -> None:
+    """Rewrite the numbers in the model card of `nano` from the tables of `profile`."""
+    rewrite("data/models/nano/README.md", NUMBERS, END_OF_NUMBERS, base_model(profile))
 
 
 def update_earlier() -> None:
@@ -107,6 +113,21 @@ def real_model(profile: str) -> str:
         measures=findings.measures(findings.read(profile, "evaluation")),
         nashconvs=findings.nashconvs(findings.read(profile, "exploitability")),
         jobs=[{"job": name, "minutes": f"{time / 60:.1f}"} for name, time in jobs.items() if time >= 60],
+    )
+
+
+def base_model(profile: str) -> str:
+    """The size of `nano`, its pre-training, and how it plays without any further training, as Markdown."""
+    index = paths.models() / "nano" / "model.safetensors.index.json"
+    evaluation = findings.read(profile, "evaluation")
+    return render(
+        "report/templates/nano.md.j2",
+        run=profile,
+        older=provenance.older(profile),
+        parameters=files.read_json(index, "run `git restore data/models`")["metadata"]["total_parameters"],
+        settings=provenance.read(profile)["settings"],
+        batch=PRETRAIN_BATCH,
+        measures=findings.measures(evaluation[evaluation["stage"] == "base"]),
     )
 
 

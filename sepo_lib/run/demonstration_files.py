@@ -1,4 +1,4 @@
-"""The files of the demonstrations: a Parquet file for each game, a card that counts them, and croissant.json."""
+"""The files of the demonstrations: a Parquet file for each game, their card, and their metadata."""
 
 import itertools
 from collections.abc import Mapping, Sequence

@@ -6,6 +6,7 @@ Only the standard library is imported here, because a kernel needs this module b
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterator
 
 #: Set by the Makefile: the process of make that runs the command.
 MAKE = "SEPO_MAKE"
+
+#: The exit code of a command whose output nobody reads any more, as in `make push | head -3`.
+NO_READER = 128 + signal.SIGPIPE
 
 _LOOK = 0.5  # seconds between two looks at another process
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when the thread that started it ends
@@ -70,6 +74,19 @@ def said(end: KeyboardInterrupt | Terminated) -> str:
 def code(end: KeyboardInterrupt | Terminated) -> int:
     """The exit code of a command that was ended by a signal, as shells compute it."""
     return 128 + (end.number if isinstance(end, Terminated) else signal.SIGINT)
+
+
+def reader_gone() -> bool:
+    """Whether the standard output is a pipe that nobody reads. What is left to write to it is then dropped.
+
+    It would raise a second error when the process ends.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def end_with_make() -> None:

@@ -21,6 +21,8 @@ DEMONSTRATIONS = "demonstrations"
 #: Where a job leaves what is pushed: an adapter before the whole model.
 _PARTS = ("adapter", "model")
 _CARD = "README.md"
+#: What PEFT and transformers write into a card that nobody has filled in.
+_EMPTY = "[More Information Needed]"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def prepare(what: str, to: str, base: str | None = None) -> Upload:
         if base:
             raise InputError("BASE is the base model of an adapter, and WHAT=demonstrations; leave BASE out.")
         folder = paths.demonstrations()
-        content = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in (".parquet", ".md")}
+        endings = (".parquet", ".md", ".json")
+        content = {file.name: file for file in sorted(folder.glob("*")) if file.suffix in endings}
         if _CARD not in content or len(content) < 2:
             raise MissingError(
                 f"{paths.relative(folder)} lacks the demonstrations or their card; "
@@ -98,16 +101,18 @@ def prepare(what: str, to: str, base: str | None = None) -> Upload:
         return Upload(to, "dataset", content)
     folder = _model(what)
     content = {file.relative_to(folder).as_posix(): file for file in model_folder.files(folder)}
-    if (folder / _CARD).is_file():
+    if _has_card(folder):
         content[_CARD] = folder / _CARD
-    if model_folder.base_of(folder) is not None:
+    adapted = model_folder.base_of(folder) is not None
+    if adapted:
         content |= _with_base(folder, base)
     elif base:
         raise InputError(
             f"{paths.shown(folder)} holds a whole model, which has no base model; leave BASE out."
         )
     if _CARD not in content:
-        content[_CARD] = _card(folder)
+        own = model_folder.adapter_config(folder)["base_model_name_or_path"] if adapted else ""
+        content[_CARD] = _card(folder, base or own)
     return Upload(to, "model", dict(sorted(content.items())))
 
 
@@ -147,6 +152,12 @@ def _holds_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in model_folder.CONFIGS)
 
 
+def _has_card(folder: Path) -> bool:
+    """Whether the folder has a card that says something. PEFT writes one with its placeholder alone."""
+    card = folder / _CARD
+    return card.is_file() and _EMPTY not in card.read_text(encoding="utf-8")
+
+
 def _with_base(folder: Path, base: str | None) -> dict[str, str]:
     """Configuration and card of an adapter that name the base model `base`.
 
@@ -163,21 +174,26 @@ def _with_base(folder: Path, base: str | None) -> dict[str, str]:
         return {}
     config = before | {"base_model_name_or_path": base, "revision": None}
     made = {model_folder.ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True) + "\n"}
-    card = folder / _CARD
-    if card.is_file():
-        about, heading, facts = card.read_text(encoding="utf-8").partition("## Data and settings")
+    if _has_card(folder):
+        card = (folder / _CARD).read_text(encoding="utf-8")
+        about, heading, facts = card.partition("## Data and settings")
         about = re.sub(rf"(?<![\w/-]){re.escape(own)}(?![\w/-])", lambda _: base, about)
+        facts = re.sub(r'"(/[^"\n]*)"', lambda place: json.dumps(Path(place[1]).name), facts)
         made[_CARD] = about + heading + facts
     return made
 
 
-def _card(folder: Path) -> str:
-    """The card of a whole model that has none: the job that made it, its settings and its libraries."""
+def _card(folder: Path, base: str = "") -> str:
+    """The card of a model that has none: the job that made it, its settings and its libraries.
+
+    `base` is the base model of an adapter.
+    """
     note, facts = folder.parent / "started.json", {}
     if note.is_file():
         started = files.read_json(note, "give the command that made the job again")
         facts = {key: started.get(key) for key in ("name", "arguments", "commit", "libraries")}
-    return render("run/templates/whole_model_card.md.j2", facts=_without_folders(facts)) + "\n"
+    values = {"facts": _without_folders(facts), "base": base, "quoted_base": json.dumps(base)}
+    return render("run/templates/whole_model_card.md.j2", **values) + "\n"
 
 
 def _without_folders(value: Any) -> Any:

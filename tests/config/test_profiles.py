@@ -351,7 +351,9 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
     (tmp_path / "mine" / "config.json").touch()
     (tmp_path / "job" / "model").mkdir(parents=True)
     (tmp_path / "job" / "model" / "adapter_config.json").touch()
-    assert profiles.load(model="job").model == "job"
+    for same in ("job", "job/", "./job", "mine/../job"):  # by_model would take them for other models
+        found = profiles.load(model=same)
+        assert (found.model, found.run) == ("job", "by-hand/laptop-job")
     assert paths.model("mine") == tmp_path / "mine" and paths.model("yours") is None
 
 

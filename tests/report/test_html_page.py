@@ -107,9 +107,7 @@ def test_one_page_that_needs_nothing_else(run):
     assert all(source.startswith("data:image/svg+xml;charset=utf-8,<svg ") for source in sources)
     source = page.source
     for picture in sources:
-        assert picture in source and not set(picture) & set(
-            '\n"#&'
-        )  # they would end the address
+        assert picture in source and not set(picture) & set('\n"#&')  # they would end the address
         ElementTree.fromstring(unquote(picture.partition(",")[2]))
         source = source.replace(picture, "")
     assert not re.search(r"https?://|url\(|@import|<script", source)

@@ -179,3 +179,13 @@ def test_nohup_keeps_a_run_from_ending_with_its_terminal(signals):
     with pytest.raises(endings.Terminated), endings.signals_raised():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)
+
+
+def test_a_command_whose_output_is_no_longer_read_ends_without_a_word():
+    """As in `make push ... | head -3`, which ended with `error: [Errno 32] Broken pipe`."""
+    command = [sys.executable, "-m", "sepo_lib", "profiles"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=torture.REPOSITORY
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", endings.NO_READER)

@@ -24,14 +24,15 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     demonstration_files.write(paths.demonstrations(), ["kuhn"], 20, seed=1)
-    shutil.copytree(nano, tmp_path / SFT / "model")
+    shutil.copytree(nano, tmp_path / SFT / "model", ignore=shutil.ignore_patterns("README.md"))
     adapter = tmp_path / SEPO / "model"
     adapter.mkdir(parents=True)
     base = f"{SFT}/model"
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base, "r": 4}))
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
     (adapter / "training_args.bin").write_bytes(b"/a/folder/of/this/machine")
-    card = f'---\nbase_model: "{base}"\n---\nBase: `{base}`.\n\n## Data and settings\n\n{{"sft": "{base}"}}\n'
+    card = f'---\nbase_model: "{base}"\n---\nBase: `{base}`.\n\n## Data and settings\n\n'
+    card += f'{{"sft": "{base}", "sft_data": "/home/me/chats"}}\n'
     (adapter / "README.md").write_text(card)
     started = {"name": "sft/seed-1", "arguments": {"model": "/home/me/model", "steps": 2}, "commit": {}}
     (tmp_path / SFT / "started.json").write_text(json.dumps(started))
@@ -69,7 +70,7 @@ def test_a_dry_run_lists_files_sizes_and_the_card_and_asks_no_hub(root, capsys, 
     assert cli.main(["push", "--what", "demonstrations", "--to", "me/data", "--dry-run", "yes"]) == 0
     said = capsys.readouterr().out
     size = (root / "data/sft/kuhn.parquet").stat().st_size
-    assert said.startswith("dataset me/data: 2 files, ") and f"{size:,}  kuhn.parquet" in said
+    assert said.startswith("dataset me/data: 3 files, ") and f"{size:,}  kuhn.parquet" in said
     assert "pretty_name: SEPO demonstrations (expert)" in said
     assert said.endswith("Nothing was pushed, because this is a dry run.\n")
 
@@ -78,7 +79,8 @@ def test_the_demonstrations_are_pushed_with_their_card(root, hub, capsys):
     assert cli.main(["push", "--what", "demonstrations", "--to", "me/data"]) == 0
     made, uploaded = hub.asked
     assert made == {"repo_id": "me/data", "repo_type": "dataset", "private": True, "exist_ok": True}
-    files = {name: (root / "data/sft" / name).read_bytes() for name in ("README.md", "kuhn.parquet")}
+    names = ("README.md", "croissant.json", "kuhn.parquet")
+    files = {name: (root / "data/sft" / name).read_bytes() for name in names}
     assert uploaded["files"] == files and uploaded["repo_type"] == "dataset"
     assert capsys.readouterr().out.endswith("Pushed: https://hub/me/data\n")
 
@@ -94,7 +96,7 @@ def test_an_adapter_is_pushed_with_the_repository_of_its_base_model(root, hub):
     }
     _, header, text = files["README.md"].decode().split("---\n")
     assert yaml.safe_load(header) == {"base_model": "me/sft"} and "Base: `me/sft`." in text
-    assert f'{{"sft": "{SFT}/model"}}' in text  # how it was made stays as it is
+    assert f'{{"sft": "{SFT}/model", "sft_data": "chats"}}' in text  # how it was made, without folders
     assert SFT in (root / SEPO / "model/README.md").read_text()  # so does the file of the job
 
 
@@ -105,6 +107,23 @@ def test_a_whole_model_gets_a_card_that_names_no_folder_of_this_machine(root, hu
     card = files["README.md"].decode()
     assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "transformers"
     assert '"steps": 2' in card and '"model": "model"' in card and "/home/me" not in card
+
+
+@pytest.mark.parametrize(
+    "card", [None, "# Model Card for Model ID\n\n- **Developed by:** [More Information Needed]"]
+)
+def test_an_adapter_without_a_card_gets_one_that_names_its_base_model(root, hub, card):
+    """PEFT saves an adapter with a card of placeholders, which the hub would show."""
+    folder = root / "own"
+    shutil.copytree(root / SEPO / "model", folder)
+    (folder / "README.md").unlink()
+    if card:
+        (folder / "README.md").write_text(card)
+    push.prepare("own", "me/adapter", "me/sft").push()
+    _, header, text = hub.asked[1]["files"]["README.md"].decode().split("---\n")
+    assert {"library_name": "peft", "base_model": "me/sft"}.items() <= yaml.safe_load(header).items()
+    assert "AutoPeftModelForCausalLM" in text and "`me/sft`" in text and "Needed" not in text
+    assert "does not say how it was trained" in text and SFT not in text
 
 
 def test_the_card_of_a_model_that_no_job_made_claims_nothing_about_its_training(root, hub):
