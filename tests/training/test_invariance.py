@@ -55,7 +55,7 @@ def rows_not_merged(folder, monkeypatch):
     merge = sepo.merge_rows
     numbers = []
 
-    def one_row_a_decision(episodes, advantages):
+    def one_row_a_decision(episodes, advantages, weights):
         rows = []
         for episode, advantage_D in zip(episodes, advantages, strict=True):
             decisions = episode.decisions
