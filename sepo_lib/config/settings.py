@@ -139,6 +139,7 @@ class Settings:
     exploiter_baselines: tuple[str, ...]
     exploiter_game: str
     exploiter_steps: int
+    exploiter_group_steps: int
     exploiter_rollouts: int
     exploiter_kl_beta: float
     exploiter_learning_rate: float

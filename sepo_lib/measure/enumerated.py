@@ -13,6 +13,7 @@ docs/ESTIMATORS.md proves that the estimate is unbiased and measures it.
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 
 from sepo_lib import games
-from sepo_lib.games.base import Game, View, Weights
+from sepo_lib.games.base import Game, Opponent, View, Weights
 from sepo_lib.measure import kuhn_strategy, tabular
 from sepo_lib.measure.measures import option_log10_mass, parse_rate
 from sepo_lib.method import seeds
@@ -28,8 +29,9 @@ from sepo_lib.method.credit import STD_FLOOR, Credit, Estimator
 from sepo_lib.method.records import Decision, Episode
 from sepo_lib.play.engines import distributed
 from sepo_lib.play.policy import Policy, Query
-from sepo_lib.play.rollouts import Replacements
 
+#: Opponents in the place of those of whole pools: pool -> name -> opponent (`rollouts.Replacements`).
+Opponents = Mapping[str, Mapping[str, Opponent]]
 _TERMS = {"J": "objective", "u": "payoff", "e": "exploit", "c": "collusion", "x": "externality"}
 
 
@@ -67,7 +69,7 @@ def advantages(found: Slopes, answers: int | None = None) -> np.ndarray:
     return factor * found.centred_IA / visits_I[..., None]
 
 
-def against(game: Game, pools: str, met: Replacements | None) -> Game:
+def against(game: Game, pools: str, met: Opponents | None) -> Game:
     """`game` with the opponents `met` in the place of whole pools."""
     changed = copy.copy(game)
     changed.pools = {pools: {**game.pools[pools], **(met or {})}}
@@ -97,7 +99,7 @@ class Asked:
         return {state: dict(zip(view.legal, p_A, strict=True)) for (state, view), p_A in rows}
 
     def credit(
-        self, estimator: Estimator, pools: str, weights: Weights | None, met: Replacements | None
+        self, estimator: Estimator, pools: str, weights: Weights | None, met: Opponents | None
     ) -> tuple[Credit, dict[str, float]]:
         """The advantage of every answer with the weight of its information set, and measures by column.
 

@@ -52,5 +52,5 @@ def weights_of(row: Mapping[str, object]) -> dict[str, dict[str, float]]:
 
 def _is_last(table: pd.DataFrame) -> pd.Series:
     """True in the rows of the last step of a policy."""
-    keys = [key for key in RUN if key in table.columns]
+    keys = [key for key in (*RUN, "exploiter", "baseline") if key in table.columns]
     return table["step"] == table.groupby(keys, dropna=False)["step"].transform("max")

@@ -252,7 +252,7 @@ def exploiter_jobs(settings: Settings) -> list[Job]:
     recipes = [
         replace(
             _main_recipe(settings, game, "unbiased", "credited"),
-            steps=settings.exploiter_steps,
+            steps=settings.exploiter_group_steps if baseline == "group" else settings.exploiter_steps,
             name=f"exploiter/{exploiter}-{baseline}",
             exploiter=exploiter,
             baseline=baseline,

@@ -57,9 +57,11 @@ def test_a_preset_of_a_contributor_has_a_look_and_a_label(monkeypatch):
 
 def test_published_estimators_are_drawn_where_the_table_has_them(table):
     ours = ["published", "authors_current", "unbiased, margins known"]
+    ours += [estimators.ALONG_PLAY, estimators.ENUMERATED]
     added = [name for name in credit.PRESETS if name not in (*ours, "unbiased")]
     names = [*published.ELSEWHERE, *ours, *added]
     labels = [*published.ELSEWHERE, "SEPO, published", "SEPO, authors' code", "unbiased, margins known"]
+    labels += ["enumerated along play", "enumerated"]
     labels += [f"SEPO, {name}" for name in added]
     grid = figures.estimators_elsewhere(table)
     (ax,) = grid.axes_dict.values()

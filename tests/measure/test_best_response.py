@@ -19,6 +19,7 @@ from sepo_lib.measure import (
 )
 from sepo_lib.measure.best_response import BestResponse
 from sepo_lib.measure.measures import measure
+from sepo_lib.measure.rows import reported
 from sepo_lib.method import credit
 from sepo_lib.play import models, rollouts
 from sepo_lib.play.policy import Answer, load_policy
@@ -253,9 +254,10 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
     assert "baseline" not in only and only["train"]["rollouts_per_opponent"] == settings.exploiter_rollouts
     assert only["train"]["learning_rate"] == settings.of("sepo_learning_rate", "kuhn")
     new = jobs["exploiter/best_response_only-enumerated/seed-2"]
+    assert (only["train"]["steps"], new["train"]["steps"]) == (80, 200)
     assert new["baseline"] == new["labels"]["baseline"] == "enumerated"
     assert new["train"]["answers_per_set"] == new["exploiter"]["samples"] == settings.exploiter_samples
-    assert new["last_samples"] == 16384 and new["evaluation"]["episodes"] == {"kuhn": 4}
+    assert new["last_samples"] == 65536 and new["evaluation"]["episodes"] == {"kuhn": 4}
     assert only["exploiter"]["pools"] == ["train", "exploiter"] and only["train_weights"] == [0.5, 0.0, 0.0]
     assert only["labels"]["exploiter"] == "best_response_only" and only["pools"] == "paper"
     fixed = jobs["exploiter/pool-group/seed-1"]
@@ -314,6 +316,9 @@ def test_the_tables_of_the_study_hold_what_its_jobs_left(tmp_path, monkeypatch):
     reached = results.reaching(table, [0.03, 0.001]).set_index(["baseline", "limit"])
     assert reached.loc[("group", 0.03), ["seeds", "reached", "step", "seconds"]].tolist() == [2, 2, 60, 30]
     assert reached.loc[("enumerated", 0.001), "reached"] == 0
+    shorter = table[(table["baseline"] == "enumerated") | (table["step"] < 80)]
+    last = reported(shorter[shorter["stage"] == "sepo"]).groupby("baseline")["step"].unique()
+    assert last.map(list).to_dict() == {"enumerated": [80], "group": [40]}
     row, other = results.paired_exploiter(table).to_dict("records")
     assert (row["baseline"], other["baseline"]) == ("enumerated", "group")
     assert row["nashconv_sft"] == pytest.approx(1.5 / 250)
