@@ -1,7 +1,6 @@
 """docs/results.md describes every column of every table, and nothing else."""
 
 import re
-from pathlib import Path
 
 import pages
 import pytest

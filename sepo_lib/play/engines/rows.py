@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sepo_lib.play.engines.padding import pad
-
 from sepo_lib.method.records import Episode
+from sepo_lib.play.engines.padding import pad
 
 _KL_WEIGHT_ZERO = 2.0**-100  # so small that a KL term of this weight is lost in rounding
 
