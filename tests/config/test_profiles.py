@@ -360,7 +360,7 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
 def test_the_table_has_a_row_per_hyperparameter():
     table = profiles.table().set_index("hyperparameter")
     assert list(table.index) == list(profiles.hyperparameters())
-    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 96"
+    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 48"
     assert table.loc["sft_steps", "paper"] == "-"
 
 
