@@ -16,6 +16,8 @@ import pytest
 import tiny_models
 import yaml
 
+from sepo_lib.config import paths
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 #: Smaller sizes than the profile's. Whatever depends on the model is the profile's own: LoRA, the number
@@ -110,7 +112,9 @@ def kit(tmp_path_factory):
 
 
 def table(kit, kind, name):
-    return pd.read_csv(kit / "data/results" / f"paper-{kind}" / f"{name}.csv")
+    suffix = "parquet" if name in paths.PARQUET else "csv"
+    path = kit / "data/results" / f"paper-{kind}" / f"{name}.{suffix}"
+    return pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
 
 
 @pytest.mark.parametrize("kind", RUNS)

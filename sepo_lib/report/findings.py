@@ -263,6 +263,14 @@ def frontier(table: pd.DataFrame) -> list[dict]:
     ]
 
 
+#: The caption of the table `replications`.
+REPLICATIONS = (
+    "Share: part of the other strategies' demonstrations that is replaced; 0 is the SFT model of notebook "
+    "02. Payoff spread: standard deviation of a round's payoff in a train group. Equal groups: (group, "
+    "round) cells whose rollouts have the same return. Both are of the first training batch."
+)
+
+
 def replications(table: pd.DataFrame) -> list[dict]:
     """J after SFT and after each recipe of SEPO, and the change, by the share of replaced demonstrations and
     the top-p of the sampling.

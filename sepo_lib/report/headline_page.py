@@ -122,6 +122,12 @@ class Effects:
         return places
 
 
+NEGOTIATIONS = (
+    "e is in points per round; the other columns are shares of rounds, against exploiters and against train "
+    "opponents."
+)
+
+
 def effects(evaluation: pd.DataFrame) -> Effects:
     """The effects in an `evaluation.csv`; places that lack one of two arms are left out."""
     without = {"stage": "sepo", "preset": "unbiased", "arm": "reward_only"}

@@ -126,5 +126,5 @@ def test_what_cannot_be_enumerated_is_refused_in_one_sentence():
     with pytest.raises(InputError, match="The baseline of ipd cannot be enumerated"):
         profiles.load("laptop", baseline="enumerated")
     with pytest.raises(InputError, match=r"The ablation compares arms in kuhn on the pools of the main run"):
-        profiles.load("laptop", ablation_pools="paper")
+        profiles.load("laptop", ablation_games="kuhn", ablation_pools="paper")
     assert profiles.load("laptop", games="kuhn", baseline="enumerated").of("baseline", "kuhn") == "enumerated"

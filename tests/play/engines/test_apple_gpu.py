@@ -32,7 +32,10 @@ def test_the_engines_need_no_float64_on_the_device(engine, monkeypatch):
     monkeypatch.setattr(base, "WITHOUT_FLOAT64", [no_float64.DEVICE.type])
     with no_float64.Emulation():
         again, scores_again = answers(model, engine, end_ids)
-    assert again == samples and scores_again == pytest.approx(scores, abs=1e-4)  # in lines, not in trees
+    assert [one.ids for one in again] == [one.ids for one in samples]
+    for one, other in zip(again, samples, strict=True):
+        assert one.logps == pytest.approx(other.logps, abs=1e-5)  # weights in another place in memory
+    assert scores_again == pytest.approx(scores, abs=1e-4)  # in lines, not in trees
 
 
 def test_the_stand_in_refuses_what_apples_gpu_refuses():

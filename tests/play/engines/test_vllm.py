@@ -152,7 +152,7 @@ def test_the_settings_of_a_run_reach_the_engine():
     settings = profiles.load("paper", engine="vllm", vllm_memory=0.4, vllm_sleep=True)
     assert profiles.sampling(settings)["vllm"] == {"memory": 0.4, "sleep": True}
     assert "vllm" not in profiles.sampling(profiles.load("paper"))
-    _, _, policy = load_policy("nano", "float32", 0.8, 4, "vllm", {"memory": 0.4, "sleep": True})
+    _, _, policy = load_policy("nano", "float32", 0.8, 4, "vllm", vllm={"memory": 0.4, "sleep": True})
     assert (policy.engine.memory, policy.engine.sleep) == (0.4, True)
 
 
