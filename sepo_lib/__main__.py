@@ -84,7 +84,7 @@ def parser() -> Parser:
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
     text = "Simulate how often the kit's intervals contain the true value: data/results/coverage.csv."
     add("coverage", coverage, text, profile=False)
-    one = add("study-tables", study_tables, "Make the tables without a model: estimators.csv, headroom.csv.")
+    one = add("study-tables", study_tables, "Make the tables without a model: estimators, headroom.")
     one.add_argument("--games", help=f"all, or some of {all_games}, instead of the profile's games")
     one.add_argument("--groups", help="groups per opponent, instead of the profile's number")
     one = add("verify", verify, "Check the tables and figures of a run against its manifest or another run.")

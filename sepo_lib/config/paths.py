@@ -66,7 +66,7 @@ TABLES = {
 RESTORE_NOTEBOOKS = "run `git restore notebooks`"
 
 #: Tables that are too long for a text file.
-PARQUET = frozenset({"episodes", "training", "strategies"})
+PARQUET = frozenset({"episodes", "estimators", "training", "strategies"})
 
 
 def notebooks() -> Path:

@@ -11,7 +11,7 @@ docstring *is* the rule. The verdict follows from confidence intervals alone:
 Recipes of C1 to C4: `published` is the paper's (arm per_rollout), `authors_current` is that of the authors'
 current code (arm credited), and `unbiased` is the kit's (arm credited). These claims read the rows of the
 reported step on the paper's pools. C5 and C6 compare arms that differ in nothing else. E1 to E5 are about the
-estimators alone (`estimators.csv`, no model); their intervals are over simulated batches. E6 is about
+estimators alone (`estimators.parquet`, no model); their intervals are over simulated batches. E6 is about
 training against a best response, E7 about the arms in all games, E8 about what carries over between games,
 and E9 about a result of the authors.
 

@@ -1,6 +1,6 @@
 """The rules of the kit's own claims E1..E5: how much the cosine falls if one switch of `unbiased` is changed.
 
-Each rule reads `estimators.csv`. Its docstring *is* the rule.
+Each rule reads `estimators.parquet`. Its docstring *is* the rule.
 """
 
 from dataclasses import replace
@@ -21,7 +21,8 @@ def credit_matters(tables: Tables, recipe: str) -> list[Finding]:
     policies.
 
     Supported: the interval lies above zero. Not supported: no part of it does. The rows are those of
-    `estimators.csv` with G = 8, one group in a batch and no margin of exactly 0 (where J has no gradient).
+    `estimators.parquet` with G = 8, one group in a batch and no margin of exactly 0 (where J has no
+    gradient).
     """
     return _loss_of_cosine(tables, "credit", "per_rollout")
 
@@ -70,7 +71,7 @@ def _loss_of_cosine(tables: Tables, switch: str, value: str) -> list[Finding]:
     rows = rows[rows.nearest_margin != 0]
     if rows.duplicated(["game", "pools", "policy"]).any():
         raise ValueError(
-            f"estimators.csv has a setting twice for the switch {switch}; keep one row per setting."
+            f"estimators.parquet has a setting twice for the switch {switch}; keep one row per setting."
         )
     change = rows[["change", "change_low", "change_high"]].astype(float)
     if rows.empty:

@@ -16,7 +16,7 @@ Rows = list[dict[str, str]]
 
 
 def numbers(profile: str) -> str:
-    """The results in `estimators.csv` and `headroom.csv` of a profile, as Markdown.
+    """The results in `estimators.parquet` and `headroom.csv` of a profile, as Markdown.
 
     Raises FileNotFoundError for a missing table. A setting is a policy in a game with a pool set. Settings in
     which a margin is exactly 0 are left out, because J has no gradient there.
@@ -77,8 +77,8 @@ def cosines(rows: pd.DataFrame) -> Rows:
 def summary(table: pd.DataFrame, group_size: int) -> Rows:
     """Cosine of the mean of each kind of estimate with the exact gradient, over all settings.
 
-    Of `estimators.csv`, the rows with the most groups and with groups of `group_size` are used, without the
-    settings in which a margin is exactly 0. No rows for a table without rows.
+    Of `estimators.parquet`, the rows with the most groups and with groups of `group_size` are used, without
+    the settings in which a margin is exactly 0. No rows for a table without rows.
     """
     if table.empty:
         return []

@@ -174,7 +174,7 @@ def constant_penalty_cancels(tables: Tables, recipe: str) -> list[Finding]:
 
     The rule reads the rows `kind == "gradient"` of the ablation. It divides each norm by the largest
     `penalty_gradient_norm` of another arm in the same game, pools, preset and seed, unless that is zero or
-    absent. The rule also reads the rows of `estimators.csv` for the terms e, c and x and the presets
+    absent. The rule also reads the rows of `estimators.parquet` for the terms e, c and x and the presets
     published and unbiased. It divides each of these norms by the largest `estimate_norm` of another arm in
     the same setting. An identity has no sampling error, so the brackets are the range over the rows.
     Supported: in every row of arm `constant` the relative norm is at most 1e-6, and in those of the ablation

@@ -35,7 +35,7 @@ OPEN = "open"  # the grade of a table that is not judged
 RELATIVE, ABSOLUTE = 1e-6, 1e-9  # numbers that differ by less are equal within rounding
 NEGLIGIBLE = 1e-4  # a smaller part of the means is no difference: float32 numbers are rounded
 ONE, MANY, SHARE = 0.01, 0.09, 0.25  # levels of the two rules, and the share of the second
-DISJOINT = 0.05  # share of the rows of estimators.csv whose intervals may be disjoint
+DISJOINT = 0.05  # share of the rows of estimators.parquet whose intervals may be disjoint
 TIMES = ("play_seconds", "reference_seconds", "step_time")
 
 _KEYS = KEYS[1:]  # without the profile, which is a label

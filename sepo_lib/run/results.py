@@ -81,7 +81,7 @@ def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
 
 
 def write_studies(settings: Settings, jobs: list[Job]) -> dict[str, pd.DataFrame]:
-    """Write `estimators.csv` and `headroom.csv` from the finished `study_jobs`, and return both."""
+    """Write `estimators.parquet` and `headroom.csv` from the finished `study_jobs`, and return both."""
     tables = {name: collect(settings, jobs, name) for name in ("estimators", "headroom")}
     for name, table in tables.items():
         paths.write_table(table if len(table) else empty(name), settings.run, name)

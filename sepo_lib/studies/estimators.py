@@ -272,7 +272,7 @@ def estimate_terms(
 def measure(
     policy_name: str, game: Game, pools: str, groups: int, group_sizes: Sequence[int], seed: int
 ) -> pd.DataFrame:
-    """The rows of `estimators.csv` for one policy in one game: columns KEYS and MEASURES.
+    """The rows of `estimators.parquet` for one policy in one game: columns KEYS and MEASURES.
 
     `groups` groups of every size in `group_sizes` are played against every opponent, in blocks.
 
