@@ -67,7 +67,7 @@ def _claim(claim: str, decided: pd.DataFrame) -> dict:
         for row in decided.itertuples()
     ]
     runs = dict.fromkeys(decided["run"])
-    tables = [{"run": run, "name": name} for run in runs for name in rule.tables]
+    tables = [{"run": run, "file": paths.table(run, name).name} for run in runs for name in rule.tables]
     return {"name": claim, "rule": rule, "tables": tables, "revisions": revisions, "verdicts": verdicts}
 
 

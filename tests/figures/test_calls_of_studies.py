@@ -180,7 +180,7 @@ def test_labels_of_the_committed_tables_do_not_overlap_in_a_column(name):
     file = paths.table("study", figures.FIGURES[name].reads)
     if not file.exists():
         pytest.skip(f"The committed study has no {file.name} yet.")
-    table = pd.read_csv(file)
+    table = paths.read_table("study", figures.FIGURES[name].reads)
     assert overlaps(draw(name, table, width=figures.COLUMN).figure) == []
 
 

@@ -156,7 +156,6 @@ def test_the_checkpoints_of_a_run():
         "SFT": f"{jobs}/sft/seed-4",
         "SEPO, unbiased": f"{jobs}/sepo/split-paper/unbiased-credited/seed-4",
         "SEPO, published": f"{jobs}/sepo/split-paper/published-per_rollout/seed-4",
-        "SEPO, authors_current": f"{jobs}/sepo/split-paper/authors_current-credited/seed-4",
     }
     with pytest.raises(ValueError, match="no SEPO job in kuhn with seed 4"):
         recipes.checkpoints_of(settings, "kuhn", 4)

@@ -266,7 +266,7 @@ def test_the_command_makes_the_tables_without_a_model(tmp_path, monkeypatch, cap
     assert "Wrote estimators, headroom into data/results/mine/" in said
     assert set(paths.read_table("mine", "estimators").groups) == {16, 4}
     (note,) = provenance.read("mine")["remade"]  # a finished run knows the tables that replace its own
-    assert note["files"] == [f"data/results/mine/{name}.csv" for name in ("estimators", "headroom")]
+    assert note["files"] == ["data/results/mine/estimators.parquet", "data/results/mine/headroom.csv"]
     assert provenance.verify("mine") == []
     kept = re.search("The earlier file is in (runs/mine/replaced/[^/]+)/.", said)[1]
     assert (tmp_path / kept / "data/results/mine/headroom.csv").read_bytes() == earlier

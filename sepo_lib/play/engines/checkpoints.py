@@ -43,6 +43,7 @@ class Checkpoints(TrainerCallback):
         Removes what an unfinished write left. A damaged checkpoint is removed too, after a message that names
         the file; then the one before it is taken. All processes must call this, and receive the same answer.
         """
+        distributed.barrier()  # all trainers have made their folder, which the first process removes
         self.resumed = distributed.from_first(self._newest)
         return self.resumed
 
