@@ -129,7 +129,10 @@ def bars(ax) -> dict[str, list[tuple[float, float, float, float]]]:
     """The means with intervals that an Axes shows: label -> [(x, mean, low, high), ...]."""
     found: dict[str, list] = {}
     for container in ax.containers:
-        line, _, (segments,) = container.lines
+        line, _, drawn = container.lines
+        if not drawn:  # no bar: all seeds have the same value
+            continue
+        (segments,) = drawn
         (_, low), (_, high) = segments.get_segments()[0]
         found.setdefault(container.get_label(), []).append(
             (line.get_xdata()[0], line.get_ydata()[0], low, high)

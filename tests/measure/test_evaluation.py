@@ -132,7 +132,7 @@ def committed(game, columns=()):
 @pytest.mark.parametrize("game", games.GAMES)
 def test_the_committed_measures_are_those_of_the_committed_episodes(game):
     stored = {"collusion", "externality"} <= set(pq.read_schema(COMMITTED / "episodes.parquet").names)
-    table = committed(game, ["collusion", "externality"] * stored)
+    table = committed(game, ["collusion", "externality", "option_log10_mass"] * stored)
     if game in ("ipd", "split", "kuhn"):
         by_rule = pd.concat([rate.astype(float) for rate in rates(table, game)], axis=1)
         by_rule.columns = ["collusion", "externality"]
