@@ -14,6 +14,7 @@ from sepo_lib.report.verdicts import (
     SUPPORTED,
     Finding,
     Tables,
+    because,
     in_words,
     judge,
     nothing,
@@ -21,6 +22,7 @@ from sepo_lib.report.verdicts import (
 )
 
 POOLS = ("conflict", "paper")
+ARMS = ("credited", "reward_only", "per_rollout")
 
 
 def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
@@ -34,27 +36,51 @@ def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
     the number of games needs no correction; the verdicts on single games are not corrected. The rule reads
     the last step of the rows `kind == "outcome"`.
     """
-    rows = where(tables.ablation, kind="outcome", preset=recipe).sort_values("step")
-    rows = rows.drop_duplicates(["game", "pools", "arm", "seed"], keep="last")
+    rows = _last(where(tables.ablation, kind="outcome", preset=recipe))
     found = []
     for pools in POOLS:
         by_game = {
-            game.name: _of_game(where(rows, pools=pools, game=game.name), f"{pools} pools, {game.name}")
+            game.name: _of_game(own, f"{pools} pools, {game.name}")
             for game in papers_games()
+            if len(own := where(rows, pools=pools, game=game.name))
         }
-        by_game = {game: one for game, one in by_game.items() if one.verdict != NOT_RUN}
-        verdicts = {one.verdict for one in by_game.values()}
+        trained = {game: one for game, one in by_game.items() if one.verdict != NOT_RUN}
+        verdicts = {one.verdict for one in trained.values()}
         verdict = next((one for one in (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED) if one in verdicts), NOT_RUN)
-        reason = "; ".join(f"{game}: {one.verdict}" for game, one in by_game.items())
-        reason = reason or f"the arms were not trained on the {pools} pools here"
-        found += [*by_game.values(), nothing(reason, f"{pools} pools, every game", verdict)]
+        reasons = (
+            f"{game}: {one.verdict}" + ("" if game in trained else f" ({one.reason})")
+            for game, one in by_game.items()
+        )
+        reason = "; ".join(reasons) or f"the arms were not trained on the {pools} pools here"
+        found += [*trained.values(), nothing(reason, f"{pools} pools, every game", verdict)]
     return found
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step, one for each game, pool set, arm and seed.
+
+    Raises ValueError for rows of two runs: a row that occurs twice, or different last steps of the arms in
+    one game and pool set.
+    """
+    place = ["game", "pools"]
+    keys = [*place, "arm", "seed"]
+    if (again := rows.duplicated([*keys, "step"])).any():
+        twice = rows.loc[again, [*keys, "step"]].iloc[0].to_dict()
+        raise ValueError(f"ablation.csv has an outcome twice: {twice}; keep one row each.")
+    rows = rows.sort_values("step").drop_duplicates(keys, keep="last")
+    for (game, pools), own in rows.groupby(place):
+        if len(steps := own.step.unique()) > 1:
+            raise ValueError(
+                f"The arms in ablation.csv have different last steps in {game}, {pools} pools: "
+                f"{steps.tolist()}; keep the rows of one run."
+            )
+    return rows
 
 
 def _of_game(rows: pd.DataFrame, scope: str) -> Finding:
     """The verdict on one game and pool set; the measured value is the difference to `reward_only`."""
-    arms = {arm: own.set_index("seed")["safety"].astype(float) for arm, own in rows.groupby("arm")}
-    if not {"credited", "reward_only", "per_rollout"} <= set(arms):
+    arms = rows.pivot(index="seed", columns="arm", values="safety").reindex(columns=ARMS).astype(float)
+    if arms.isna().all().any():
         return nothing("an arm was not trained", scope)
     effect, credit = (
         judge((arms["credited"] - arms[arm]).dropna(), absent="no seed in common", scope=scope)
@@ -63,4 +89,9 @@ def _of_game(rows: pd.DataFrame, scope: str) -> Finding:
     ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
     verdict = next(one for one in ranking if one in (effect.verdict, credit.verdict))
     minus = f"credited - per_rollout {in_words(Interval(*credit[:3]))}: {credit.reason}"
-    return effect._replace(verdict=verdict, reason=f"credited - reward_only: {effect.reason}; {minus}")
+    lacking = int(arms.isna().any(axis=1).sum())
+    short = f"{lacking} of {len(arms)} seeds lack an arm" if lacking else ""
+    reason = because(f"credited - reward_only: {effect.reason}", minus, short)
+    if verdict == NOT_RUN:
+        return nothing("no seed in common", scope)
+    return effect._replace(verdict=verdict, reason=reason)

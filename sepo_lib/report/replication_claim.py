@@ -39,35 +39,49 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
     """
     every = tables.replication
     rows, filtered = every[every.top_p == 1], every[every.top_p < 1]
-    absent = "the replication was not run here" if every.empty else f"no SFT model or no {recipe} here"
-    share = every.share.max() if len(every) else np.nan
-    after, rise, at_zero = _after(rows, recipe, share), _rise(rows, recipe, share), _rise(rows, recipe, 0.0)
+    share = every.share[every.share > 0].max()
+    absent = f"no SFT model or no {recipe} here"
+    if np.isnan(share):
+        only = "only the main run's SFT model (share 0) here"
+        absent = "the replication was not run here" if every.empty else only
+    after, before = _after(rows, recipe, share), _before(rows, share)
+    rise, at_zero = after - before, _rise(rows, recipe, 0.0)
     note = f"share {share:g}"
     return [
-        judge(rise, absent=absent, note=note, scope="J rises"),
-        _same(after - THEIRS["sepo"], absent, note),
-        judge(
-            (rise - at_zero).dropna(),
-            absent=absent if rise.empty else f"{recipe} was not trained from the main run's SFT model",
-            note=note,
-            scope="the start matters",
+        _judged(rise, absent, note, "J rises"),
+        _same(after.reindex(rise.index) - THEIRS["sepo"], absent, note),
+        _judged(
+            rise - at_zero,
+            f"{recipe} was not trained from the main run's SFT model" if rise.notna().any() else absent,
+            note,
+            "the start matters",
         ),
-        judge(
+        _judged(
             _rise(filtered, recipe, share),
-            absent=absent if every.empty else f"no {recipe} with top-p here",
-            note=note,
-            scope="J rises with their top-p",
+            absent if np.isnan(share) else f"no {recipe} with top-p here",
+            note,
+            "J rises with their top-p",
         ),
     ]
 
 
+def _judged(values_S: pd.Series, absent: str, note: str, scope: str) -> Finding:
+    """Whether the mean over seeds is above 0; the reason says how many seeds have no value."""
+    return judge(values_S.dropna(), absent=absent, note=because(note, _lacking(values_S)), scope=scope)
+
+
+def _lacking(values_S: pd.Series) -> str:
+    lacking = int(values_S.isna().sum())
+    return f"{lacking} of {len(values_S)} seeds lack a model" if lacking else ""
+
+
 def _same(values_S: pd.Series, absent: str, note: str) -> Finding:
     """Whether the mean over seeds is 0 up to MARGIN, by its interval (or the value that all seeds have)."""
-    found = judge(values_S, absent=absent, note=note, scope="the level is theirs")
+    found = _judged(values_S, absent, note, "the level is theirs")
     low, high = (found.measured if np.isnan(end) else end for end in (found.ci_low, found.ci_high))
-    if len(values_S) < 2:
+    if values_S.count() < 2:
         return found
-    ends = f"within ±{MARGIN:.3f}"
+    ends, note = f"within ±{MARGIN:.3f}", because(note, _lacking(values_S))
     if -MARGIN <= low and high <= MARGIN:
         return found._replace(verdict=SUPPORTED, reason=because(f"the interval lies {ends}", note))
     if high < -MARGIN or low > MARGIN:
@@ -76,8 +90,8 @@ def _same(values_S: pd.Series, absent: str, note: str) -> Finding:
 
 
 def _rise(rows: pd.DataFrame, recipe: str, share: float) -> pd.Series:
-    """J after SEPO minus J after SFT from the SFT model with this share, by seed."""
-    return (_after(rows, recipe, share) - _before(rows, share)).dropna()
+    """J after SEPO minus J after SFT from the SFT model with this share, by seed; nan if one is missing."""
+    return _after(rows, recipe, share) - _before(rows, share)
 
 
 def _after(rows: pd.DataFrame, recipe: str, share: float) -> pd.Series:

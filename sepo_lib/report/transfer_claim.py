@@ -40,12 +40,15 @@ def safety_carries_over(tables: Tables, recipe: str) -> list[Finding]:
     once: safety after SEPO on all games at once, minus that after SEPO on the game alone, divided by the gain
     of the game, mean over games. Supported: its interval lies above -0.1. Not supported: no part of it does.
     (1) and (3) leave out games whose gain has an interval that does not lie above zero, because shares of
-    such a gain mean nothing. Only seeds with every model in every game count.
+    such a gain mean nothing. If that leaves out every game, or with one seed, they are inconclusive. Only
+    seeds with every model in every game count.
     """
     table = tables.transfer[(tables.transfer.trained_on == SFT) | (tables.transfer.preset == recipe)]
     names = list(dict.fromkeys(table["game"]))
     if not names or (table.trained_on == SFT).all():
         return [nothing("not trained here", scope) for scope in SCOPES]
+    if len(names) < 2:
+        return [nothing(f"no other game than {names[0]} here", scope) for scope in SCOPES]
     needed = [(one, game) for one in (SFT, *names, ALL) for game in names]
     safety = by_seed(table).reindex(columns=pd.MultiIndex.from_tuples(needed))
     complete = safety.dropna()
@@ -61,17 +64,14 @@ def safety_carries_over(tables: Tables, recipe: str) -> list[Finding]:
     lacking = len(safety) - len(complete)
     short = f"{lacking} of {len(safety)} seeds lack a model" if lacking else ""
     note = because(f"without {', '.join(open_)}, where no gain was found" if open_ else "", short)
-    absent = "no gain was found in any game" if len(complete) > 1 else "one seed"
-    return [
-        judge(_mean(shares), "above", 0.0, absent, note=note, scope=SCOPES[0]),
-        _harm(change_S, {game: MARGIN * max(0.0, value) for game, value in gain.items()}, short),
-        judge(_mean(together), "above", -MARGIN, absent, note=note, scope=SCOPES[2]),
-    ]
-
-
-def _mean(values: list[pd.Series]) -> pd.Series:
-    """The mean of Series by seed; empty without any."""
-    return sum(values) / len(values) if values else pd.Series(dtype=float)
+    if not kept:
+        absent = because("no gain was found in any game" if len(complete) > 1 else "one seed", short)
+        mean, at_once = (nothing(absent, scope, INCONCLUSIVE) for scope in (SCOPES[0], SCOPES[2]))
+    else:
+        mean = judge(sum(shares) / len(shares), "above", 0.0, note=note, scope=SCOPES[0])
+        at_once = judge(sum(together) / len(together), "above", -MARGIN, note=note, scope=SCOPES[2])
+    harm = _harm(change_S, {game: MARGIN * max(0.0, value) for game, value in gain.items()}, short)
+    return [mean, harm, at_once]
 
 
 def _harm(change_S: Mapping[tuple[str, str], pd.Series], margin: Mapping[str, float], note: str) -> Finding:

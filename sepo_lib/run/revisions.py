@@ -131,7 +131,13 @@ REVISIONS: dict[str, list[Revision]] = {
             "Written.",
             f"{BEFORE}; the units were chosen during a trial of all games at once on seed 21, when no "
             "model of a single game had been trained (docs/LOG.md)",
-        )
+        ),
+        Revision(
+            "2026-11-27",
+            "One seed, and no gain in any game, are inconclusive, as the words of all verdicts say. Before, "
+            "(1) and (3) were `not run`.",
+            BEFORE,
+        ),
     ],
     "E9": [
         Revision("2026-11-27", "Written.", BEFORE),

@@ -423,6 +423,35 @@ def test_e7_needs_both_differences_and_every_game(without, rollout, verdict):
     assert on_papers["verdict"].tolist() == ["supported"]
 
 
+def test_e7_refuses_rows_of_two_runs_and_names_what_is_missing():
+    def arms(game="ipd", **more):
+        gains = {"credited": 5.0 + ABOVE, "reward_only": 0.0, "per_rollout": -ABOVE}
+        rows = [
+            ablation_rows("outcome", arm, game=game, pools="paper", safety=np.array(SEEDS) + gain, **more)
+            for arm, gain in gains.items()
+        ]
+        return pd.concat(rows, ignore_index=True).assign(preset="unbiased")
+
+    def judged(table):
+        found = decided(ablation=table).query("claim == 'E7'").set_index("scope")
+        return found.loc["paper pools, every game"], found
+
+    whole, other = arms(), arms("kuhn")
+    every, _ = judged(pd.concat([whole, other[other["arm"] != "per_rollout"]]))
+    assert every["verdict"] == "supported"
+    assert every["reason"] == "ipd: supported; kuhn: not run (an arm was not trained)"
+    unmeasured = whole["safety"].where(whole.index > 0)
+    for short in (whole[1:], whole.assign(safety=unmeasured)):
+        _, found = judged(short)
+        assert found.loc["paper pools, ipd", "reason"].endswith(f"; 1 of {len(SEEDS)} seeds lack an arm")
+    with pytest.raises(
+        ValueError, match=r"ablation\.csv has an outcome twice: .*'arm': 'credited', 'seed': 1"
+    ):
+        judged(pd.concat([whole, whole]))
+    with pytest.raises(ValueError, match=r"different last steps in ipd, paper pools: \[7, 60\]"):
+        judged(pd.concat([whole[whole["arm"] != "credited"], arms(step=7).query("arm == 'credited'")]))
+
+
 def test_a_game_of_a_user_changes_no_claim_of_the_paper(monkeypatch):
     """A sixth game is in no claim, neither when it is only registered nor when the run has it."""
     parts = {"base": SPREAD, "sft": 5.0 + SPREAD, "sepo": 1.0 + SPREAD}

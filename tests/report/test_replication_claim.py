@@ -96,3 +96,14 @@ def test_what_is_missing_is_not_run_and_one_seed_decides_nothing():
     assert set(other["reason"][:3]) == {"no SFT model or no authors_current here"}
     with pytest.raises(ValueError, match=r"^replication.csv has a seed twice \(seeds \[1, 2, 3, 1, 2, 3\]\)"):
         decide(pd.concat([table(share_1=(1.0, 2.0))] * 2))
+
+
+def test_the_main_runs_own_sft_model_is_no_replication_and_seeds_that_lack_a_model_are_named():
+    own = decide(table(share_0=(1.0, 1.75 + SPREAD)))
+    assert set(own["verdict"]) == {"not run"}
+    assert set(own["reason"]) == {"only the main run's SFT model (share 0) here"}
+    whole = table(share_0=(1.03, 0.13 - SPREAD), share_1=(1.34, 1.74 + SPREAD))
+    for short in (whole[:-1], whole.assign(safety=whole["safety"].where(whole.index < len(whole) - 1))):
+        found = decide(short)[:3]
+        assert set(found["interval"]) == {"95% t over 2 seeds"}
+        assert found["reason"].str.endswith("; share 1; 1 of 3 seeds lack a model").all()

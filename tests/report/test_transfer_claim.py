@@ -75,7 +75,7 @@ def test_a_game_without_a_gain_has_no_shares_and_no_margin():
     assert found.loc[ALL, "verdict"] == "supported" and found.loc[MEAN, "measured"] == pytest.approx(0.5)
     assert found.loc[HARM, "verdict"] == "not supported"
     nowhere = decide(table({(game, game): 0.0 for game in GAMES}))
-    assert nowhere.loc[MEAN, "verdict"] == "not run" and "no gain" in nowhere.loc[MEAN, "reason"]
+    assert nowhere.loc[MEAN, "verdict"] == "inconclusive" and "no gain" in nowhere.loc[MEAN, "reason"]
 
 
 def test_seeds_that_lack_a_model_are_named_and_other_recipes_do_not_count():
@@ -83,7 +83,9 @@ def test_seeds_that_lack_a_model_are_named_and_other_recipes_do_not_count():
     short = whole.drop(index=whole.index[-1])
     assert "1 of 5 seeds lack a model" in decide(short).loc[MEAN, "reason"]
     alone = decide(whole[whole["seed"] == 1])
-    assert list(alone["verdict"]) == ["not run", "inconclusive", "not run"]
+    assert list(alone["verdict"]) == ["inconclusive"] * 3 and set(alone["reason"]) == {"one seed"}
+    game = decide(whole[whole["game"].eq("ipd") & whole["trained_on"].isin(["sft", "ipd", "all"])])
+    assert list(game["verdict"]) == ["not run"] * 3 and set(game["reason"]) == {"no other game than ipd here"}
     assert set(decide(table({}, preset="published"))["verdict"]) == {"not run"}
     assert set(decide(whole[whole["trained_on"] != "all"])["reason"]) == {
         "no seed has every model in every game"
