@@ -12,18 +12,21 @@ from matplotlib.patches import Rectangle
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import plain
 from sepo_lib.figures.notes import count, note
-from sepo_lib.figures.panels import single
+from sepo_lib.figures.panels import CHARACTER, single, wrapped
 from sepo_lib.figures.rows import NothingToDraw, in_order, known, need, one, ordered_games, title_of
 from sepo_lib.figures.theme import INK, WIDTH
+from sepo_lib.measure.statistics import NO_SPREAD
 from sepo_lib.measure.transfer import ALL, SFT, changes
+
+ANNOTATION = 6.5  # points: the font of the cells
 
 
 @figure(
     "What does training in one game change in the others?",
     "Safety J in the game of the column after SEPO on the game of the row, minus that of the SFT model: mean "
     "over training seeds and its 95% interval, paired by seed. Bold cells with a star have an interval "
-    "without 0. Blue is safer. The colour is the change divided by the largest change of its column. Frames "
-    "mark the game that the model was trained on.",
+    "without 0; the number of cells is not corrected for. Blue is safer. The colour is the change divided by "
+    "the largest change of its column. Frames mark the game that the model was trained on.",
     reads="transfer",
     study=True,
 )
@@ -59,24 +62,28 @@ def transfer_matrix(
     rows += [ALL] if order is None and ALL in trained else []
     cells = found.set_index(["trained_on", "game"]).reindex(pd.MultiIndex.from_product([rows, columns]))
     mean = cells["mean"].unstack().reindex(index=rows, columns=columns)
-    texts = np.array([_cell(*row) for row in cells[["mean", "low", "high"]].to_numpy()]).reshape(mean.shape)
     largest = mean.abs().max()
     names = {**{name: title_of(name) for name in (*rows, *columns)}, ALL: "all games", **(labels or {})}
-    drawn = single(ax, width=min(width, 1.8 + 1.0 * len(columns)), height=1.1 + 0.42 * len(rows))
+    wide = min(width, 1.8 + 1.0 * len(columns))
+    beside = [wrapped(names[name], 0.22 * wide, 7.5) for name in rows]
+    longest = max(len(line) for name in beside for line in name.split("\n"))
+    cell = (wide - 0.45 - longest * CHARACTER * 7.5) / len(columns)
+    narrow = cell < 13 * CHARACTER * ANNOTATION  # too narrow for an interval in one line
+    shown = [_cell(*row, narrow) for row in cells[["mean", "low", "high"]].to_numpy()]
+    high = max(0.53 if narrow else 0.42, 0.13 * max(name.count("\n") + 2 for name in beside))
+    drawn = single(ax, width=wide, height=1.1 + high * len(rows))
     ax = drawn.drawn
     sns.heatmap(
         mean / largest.where(largest > 0, 1.0),
-        annot=texts,
+        annot=np.array(shown).reshape(mean.shape),
         fmt="",
-        annot_kws={"fontsize": 6.5},
+        annot_kws={"fontsize": ANNOTATION},
         cmap=palette,
-        center=0.0,
-        vmin=-1.8,  # texts stay readable on the darkest cells
+        vmin=-1.8,  # 0 is the middle of the colours, and texts stay readable on the darkest cells
         vmax=1.8,
         cbar=False,
         linewidths=0.5,
-        xticklabels=[names[name] for name in columns],
-        yticklabels=[names[name] for name in rows],
+        yticklabels=beside,
         ax=ax,
     )
     for text in ax.texts:
@@ -88,18 +95,31 @@ def transfer_matrix(
             ax.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=INK, linewidth=1.2, clip_on=False))
     if missing := int(mean.isna().sum().sum()):
         note("Empty", f"{count(missing, 'cell')} without a seed that has both models")
+    if equal := int((cells["high"] - cells["low"] <= NO_SPREAD).sum()):
+        note("Without an interval", f"{count(equal, 'cell')} with the same change in all seeds")
     seeds = sorted(found["seeds"][found["seeds"] > 0].unique())
     note("Seeds", " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1]))))
     ax.set(xlabel=f"change of {plain(metric)} in", ylabel="trained on")
-    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
+    below = [names[name] for name in columns]
+    if max(len(word) for name in below for word in name.split()) * CHARACTER * 7.5 < cell:
+        below, turned = [wrapped(name, cell, 7.5) for name in below], {"rotation": 0}
+    else:
+        turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(np.arange(len(columns)) + 0.5, below, **turned)
     ax.tick_params(axis="y", rotation=0)
+    ax.grid(False)
     return ax
 
 
-def _cell(mean: float, low: float, high: float) -> str:
-    """The text of a cell: change and interval, and a star if the interval does not contain 0."""
+def _cell(mean: float, low: float, high: float, narrow: bool) -> str:
+    """The text of a cell: change and interval, and a star if the interval does not contain 0.
+
+    A change that is equal in all seeds has no interval. `narrow` writes the two ends below each other.
+    """
     if np.isnan(mean):
         return ""
-    if np.isnan(low):
-        return f"{mean:+.2f}"
-    return f"{mean:+.2f}\n[{low:.2f}, {high:.2f}]" + ("*" if low > 0 or high < 0 else "")
+    text = "0.00" if abs(mean) < 0.005 else f"{mean:+.2f}"
+    if np.isnan(low) or high - low <= NO_SPREAD:
+        return text
+    ends = (",\n" if narrow else ", ").join(f"{round(end, 2) + 0.0:.2f}" for end in (low, high))
+    return f"{text}\n[{ends}]" + ("*" if low > 0 or high < 0 else "")
