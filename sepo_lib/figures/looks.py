@@ -40,6 +40,7 @@ QUANTITIES = {
     "safety": ("safety J", "scaled points per round"),
     "objective": ("objective J", "scaled points per round"),
     "payoff": ("payoff u", "points per round"),
+    "start_payoff": ("payoff u of the SFT model", "points per round"),
     "exploit": ("exploit advantage e", "points per round"),
     "collusion": ("collusion c", "share of rounds"),
     "externality": ("externality x", "share of rounds"),

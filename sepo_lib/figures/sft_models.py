@@ -24,8 +24,9 @@ THEIRS = {"sft": Look("authors: SFT", INK, "s", False), "authors_current": Look(
     "Does the outcome of SEPO depend on the SFT model that it starts from?",
     "Safety after training against the payoff of the SFT model that SEPO starts from. The SFT models differ "
     "in the share of demonstrations that was replaced. Coloured marks are means over training seeds with the "
-    "error bars of both axes, dots are single seeds, and a line connects the shares in their order. Black: "
-    "the authors' model, before SEPO and after the last step of their current recipe.",
+    "error bars of both axes, dots are single seeds, and a line connects the shares in their order; the "
+    "numbers beside SFT are the shares. Black: the authors' model, before SEPO and after the last step of "
+    "their current recipe.",
     reads="replication",
     study=True,
     also=authors.load,
@@ -75,11 +76,15 @@ def replication(
         here = rows[rows["panel"] == panel_of]
         for name, look in looks.items():
             _line(panel, here[here["configuration"] == name], look, errorbar)
+        for share, own in here[here["configuration"] == "sft"].groupby("share"):
+            place = own[["start_payoff", "safety"]].mean()
+            style = {"fontsize": 6.5, "ha": "left", "va": "top", "zorder": 5}
+            box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.4}
+            panel.annotate(f"{share:g}", place, (3.5, -4), textcoords="offset points", bbox=box, **style)
         for _, own in theirs[theirs["game"].isin(here["game"])].groupby("who", sort=False):
             _model(panel, own.set_index("recipe"))
         panel.margins(0.1)
-    name, unit = QUANTITIES["payoff"]
-    under = wrapped(f"{name} of the SFT model ({unit})", figure.width - 0.5)
+    under = wrapped("{} ({})".format(*QUANTITIES["start_payoff"]), figure.width - 0.5)
     figure.labels(x=under, y=axis_label("safety"))
     entries = [handle(look, "-") for look in looks.values()]
     figure.legend(entries + ([handle(look) for look in THEIRS.values()] if len(theirs) else []))

@@ -136,7 +136,7 @@ def changes(
         both = both.sort_values("game", key=lambda game: game.map(ordered_games(both).index), kind="stable")
     found = []
     for key in both[by].itertuples(index=False, name=None):
-        one, other = (own[(own[by] == key).all(axis=1)] for own in rows)
+        one, other = (own[(own[by] == list(key)).all(axis=1)] for own in rows)
         found.append(_change(_name(dict(zip(by, key, strict=True))), one, other, metric))
     return found
 

@@ -110,12 +110,16 @@ class Effects:
     def work(self) -> dict[str, list[str]]:
         """What the penalty and the horizon do, in words -> the places in which they do it.
 
-        Where the horizon was not changed alone, all switches stand in its place.
+        Where the horizon was not changed alone, all switches stand in its place. Changes of one seed are left
+        out, because they have no interval that could decide.
         """
-        others = {one.name: _does("the other switches", one.direction) for one in self.switches}
-        others |= {one.name: _does("the horizon", one.direction) for one in self.horizon}
+        penalty, switches, horizon = (
+            [one for one in found if one.seeds > 1] for found in (self.penalty, self.switches, self.horizon)
+        )
+        others = {one.name: _does("the other switches", one.direction) for one in switches}
+        others |= {one.name: _does("the horizon", one.direction) for one in horizon}
         places: dict[str, list[str]] = {}
-        for one in self.penalty:
+        for one in penalty:
             if one.name in others:
                 what = f"{others[one.name]} and {_does('the penalty', one.direction)}"
                 places.setdefault(what, []).append(one.name)

@@ -56,3 +56,11 @@ def test_seeds_that_stand_twice_are_refused_and_models_have_panels():
         figures.replication(pd.concat([rows()] * 2))
     two = figures.replication(pd.concat([rows(), rows("smollm2")]), authors.load())
     assert len(two.axes_dict) == 2
+
+
+def test_the_shares_stand_beside_the_sft_models_and_a_single_seed_is_named_in_words():
+    made = figures.replication(rows().query("seed == 1"))
+    assert [text.get_text() for text in made.axes_dict["ipd"].texts] == ["0", "1"]
+    assert "none: one seed (payoff u of the SFT model); none: one seed (safety J)" in made.caption
+    unnamed = figures.replication(rows(), order=["authors_current"])
+    assert not unnamed.axes_dict["ipd"].texts

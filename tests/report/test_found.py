@@ -3,6 +3,8 @@
 With two seeds the half-width of a Student t interval of differences d1 and d2 is 12.706 |d1 - d2| / 2.
 """
 
+import warnings
+
 import jinja2
 import pandas as pd
 import pytest
@@ -194,6 +196,24 @@ def test_notebook_04_says_what_the_penalty_and_the_switches_do():
         "In Prisoner's dilemma with paper pools, no effect of the other switches is seen and the penalty "
         "lowers J." in " ".join(text.split())
     )
+
+
+def test_notebook_04_says_which_comparisons_have_fewer_seeds():
+    seven = pd.DataFrame({"game": "ipd", "stage": "sft", "step": 1, "seed": range(7), "safety": 0.0})
+    study = found.text("04_ablations", profiles.load("study"), **TABLES_04 | {"evaluation": seven})
+    assert "differences are paired by seed. All of these seeds were used for `unbiased` with every" in study
+    assert study.endswith("the other comparisons use the first 5 seeds.")
+    few = found.text("04_ablations", profiles.load("study"), **TABLES_04 | {"evaluation": seven[:5]})
+    assert few.endswith("differences are paired by seed.")
+
+
+def test_changes_by_two_columns_compare_without_a_warning_of_pandas():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (one,) = found.changes(
+            TABLES_04["ablation"], "safety", {"arm": "credited"}, {"arm": "reward_only"}, ["game", "pools"]
+        )
+    assert one.seeds == 2
 
 
 def test_notebook_04_leaves_out_what_the_run_lacks():

@@ -68,6 +68,19 @@ def test_the_horizon_alone_stands_in_the_place_of_all_switches():
     assert "has not trained both" in found.written("04_ablations", "headline", effects=nothing)
 
 
+def test_one_seed_decides_nothing_and_fewer_seeds_are_counted():
+    table = pd.concat(arms("ipd", "paper", UP, UP))
+    alone = headline_page.effects(table[table["seed"] == 1])
+    assert alone.work == {}
+    text = found.written("04_ablations", "headline", effects=alone)
+    assert text.endswith("pools 0.99. One seed has no interval over seeds, so these signs may be noise.")
+    fewer = headline_page.effects(table[(table["preset"] == "unbiased") | (table["seed"] < 3)])
+    text = found.written("04_ablations", "headline", effects=fewer)
+    assert "those of `published` make J (over 2 seeds) higher in" in text and "may be noise" not in text
+    every = found.written("04_ablations", "headline", effects=headline_page.effects(table))
+    assert "make J higher in" in every and "seeds" not in every
+
+
 def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     assert headline_page.sentence("study") is None
