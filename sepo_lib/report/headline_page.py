@@ -146,7 +146,7 @@ def sentence(run: str) -> str | None:
     seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else None
     if not seen or not seen.penalty:
         return None
-    return f"In `{run}`: {found.written('04_ablations', 'headline', effects=seen)}"
+    return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
 
 
 def power(rows: pd.DataFrame) -> str:

@@ -81,7 +81,7 @@ def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables
     paths.write_table(every.assign(**measured), "study", "evaluation")
     paths.write_table(pd.DataFrame(columns=["model"]), "study", "exploitability")
     text = headline_page.text("study")
-    assert "In `study`: J of `unbiased` minus J of `reward_only`" in text and "nan" not in text
+    assert "Effects in `study`. Compared with `reward_only`, which has the same" in text and "nan" not in text
     assert "finds a difference of 3.3 standard deviations" in text  # three seeds
     assert "| split | `" not in text and "| split | unbiased | 0.25" in text.split("The negotiations")[1]
     assert "kuhn" not in text.split("The negotiations")[1]
