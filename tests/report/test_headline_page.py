@@ -58,10 +58,8 @@ def test_the_horizon_alone_stands_in_the_place_of_all_switches():
     seen = headline_page.effects(table)
     assert [one.name for one in seen.penalty] == ["Prisoner's dilemma with paper pools"]
     text = found.written("04_ablations", "headline", effects=seen)
-    assert (
-        "makes J lower in Prisoner's dilemma with paper pools: Prisoner's dilemma with paper pools -1.0"
-        in text
-    )
+    assert "makes J lower in Prisoner's dilemma with paper pools. The differences are" in text
+    assert "The differences are Prisoner's dilemma with paper pools -1.00 [" in text
     assert text.endswith("pools, the horizon lowers J and no effect of the penalty is seen.")
     assert "bargaining" not in text
     nothing = headline_page.effects(pd.DataFrame())
