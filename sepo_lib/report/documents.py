@@ -22,6 +22,7 @@ MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
 H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
+EVERY_GAME = "every game"  # ends the scope of a verdict on all games of a pool set
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
 RECIPES = {
     "published": "published (the paper's)",
@@ -77,25 +78,19 @@ def results(profile: str) -> str:
 
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
-    decided = claims.read(profile)
-    of_a_recipe = decided[decided["recipe"] != ""]
-    on_clamped = of_a_recipe["reason"].str.contains(CLAMPED)
-    runs = [run for run in (profile, STUDY) if paths.table(run, "claims").exists()]
+    runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
+    decided = {run: claims.read(run) for run in runs}
     return render(
         "report/templates/results.md.j2",
-        run=_run(profile),
-        caution=" ".join(claims.cautions(decided)),
-        study=STUDY if paths.manifest(STUDY).exists() else "",
-        study_seeds=provenance.read(STUDY)["seeds"] if paths.manifest(STUDY).exists() else [],
-        study_is_older=bool(provenance.older(STUDY)),
-        claims=_by_recipe(of_a_recipe),
-        clamped=list(of_a_recipe[on_clamped]["claim"].unique()),
-        other_claims=_without_recipe(decided[decided["recipe"] == ""]),
-        findings=[
-            *_other_verdicts(STUDY, decided),
-            *findings.sentences(*runs),
-            *filter(None, map(headline_page.sentence, runs)),
-        ],
+        profile=profile,
+        study=STUDY if STUDY in runs[1:] else "",
+        runs=[_run(run) for run in runs],
+        caution=" ".join(claims.cautions(decided[profile])),
+        claims={run: _by_recipe(table) for run, table in decided.items()},
+        absent={run: _absent(table) for run, table in decided.items()},
+        clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
+        other_claims=_without_recipe(decided),
+        findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
         safety=_safety(findings.read(profile, "evaluation")),
         headline=_headline(),
     )
@@ -172,19 +167,43 @@ def _run(profile: str) -> str:
 
 
 def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
-    """The claims as rows, with a column for each recipe that was trained, the paper's own first."""
+    """The claims as rows, with a column for each recipe that was trained, the paper's own first.
+
+    Scopes that no recipe was run on are left out, and so are the verdicts on single games beside one on
+    every game.
+    """
+    decided = decided[decided["recipe"] != ""]
     run = decided[decided["verdict"] != NOT_RUN]
     shown = [recipe for recipe in RECIPES if (run["recipe"] == recipe).any()]
-    rows = []
-    for (claim, scope), own in decided.groupby(["claim", "scope"], sort=False):
-        statement = own["statement"].iloc[0] + (f" *{scope}*" if scope else "")
+    every = run["scope"].str.endswith(EVERY_GAME)
+    run = run[every | ~run["claim"].isin(run.loc[every, "claim"])]
+    rows, before = [], None
+    for (claim, scope), own in run.groupby(["claim", "scope"], sort=False):
+        statement = own["statement"].iloc[0] if claim != before else ""
         kinds = [kind for kind in dict.fromkeys(own["interval"]) if kind != "none"]
         cells = {row.recipe: _cell(row) for row in own.itertuples()}
-        named = {RECIPES[recipe]: cells.get(recipe, "–") for recipe in shown}
         rows.append(
-            {"claim": claim, "statement": statement} | named | {"interval": "; ".join(kinds) or "none"}
+            {"claim": claim, "statement": " ".join(filter(None, (statement, scope and f"*{scope}*")))}
+            | {RECIPES[recipe]: cells.get(recipe, "–") for recipe in shown}
+            | {"interval": "; ".join(kinds) or "none"}
         )
+        before = claim
     return rows
+
+
+def _absent(decided: pd.DataFrame) -> list[str]:
+    """The claims that were run with no recipe, and such parts of claims: `E8`, `C6 *paper pools*`."""
+    found = []
+    for claim, own in decided.groupby("claim", sort=False):
+        run = own.loc[own["verdict"] != NOT_RUN, "scope"]
+        parts = [f"{claim} *{scope}*" for scope in dict.fromkeys(own["scope"]) if scope not in set(run)]
+        found += parts if len(run) else [claim]
+    return found
+
+
+def _clamped(decided: pd.DataFrame) -> list[str]:
+    """The claims that were decided on clamped margins."""
+    return list(decided.loc[decided["reason"].str.contains(CLAMPED), "claim"])
 
 
 def _cell(row) -> str:
@@ -194,30 +213,18 @@ def _cell(row) -> str:
     return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reason])
 
 
-def _without_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
-    """The claims that do not depend on a recipe, as rows."""
-    return [
-        {"claim": row.claim, "statement": row.statement, "verdict": _cell(row), "interval": row.interval}
-        for row in decided.itertuples()
-    ]
-
-
-def _other_verdicts(profile: str, decided: pd.DataFrame) -> list[str]:
-    """One sentence with the verdicts of `profile` on C1, and on each claim for which its verdict differs from
-    the one in `decided`. The list is empty if there are none."""
-    if not paths.table(profile, "claims").exists():
-        return []
-    key = ["claim", "recipe", "scope", "verdict"]
-    same = set(decided[key].itertuples(index=False, name=None))
-    there = claims.read(profile)
-    there = there[there["verdict"] != NOT_RUN]
-    keys = there[key].itertuples(index=False, name=None)
-    there = there[[one[0] == "C1" or one not in same for one in keys]]
-    listed = []
-    for (claim, scope), rows in there.groupby(["claim", "scope"], sort=False):
-        cells = [f"`{row.recipe}` {_cell(row)}" if row.recipe else _cell(row) for row in rows.itertuples()]
-        listed.append(f"{claim}{scope and f' *{scope}*'}: {', '.join(cells)}.")
-    return [f"With the seeds and settings of `{profile}`: {' '.join(listed)}"] if listed else []
+def _without_recipe(decided: dict[str, pd.DataFrame]) -> list[dict[str, str]]:
+    """The claims that do not depend on a recipe as rows, with two columns for each run."""
+    of_runs = {run: table[table["recipe"] == ""].set_index("claim") for run, table in decided.items()}
+    rows = []
+    for claim in dict.fromkeys(claim for own in of_runs.values() for claim in own.index):
+        found = {run: own.loc[claim] for run, own in of_runs.items() if claim in own.index}
+        row = {"claim": claim, "statement": next(iter(found.values()))["statement"]}
+        for run in decided:
+            row[f"`{run}`"] = _cell(found[run]) if run in found else "–"
+            row[f"interval, `{run}`"] = found[run]["interval"] if run in found else "–"
+        rows.append(row)
+    return rows
 
 
 def _safety(evaluation: pd.DataFrame) -> list[dict[str, str]]:

@@ -266,8 +266,9 @@ def frontier(table: pd.DataFrame) -> list[dict]:
 #: The caption of the table `replications`.
 REPLICATIONS = (
     "Share: part of the other strategies' demonstrations that is replaced; 0 is the SFT model of notebook "
-    "02. Payoff spread: standard deviation of a round's payoff in a train group. Equal groups: (group, "
-    "round) cells whose rollouts have the same return. Both are of the first training batch."
+    "02. Payoff spread: standard deviation of a round's payoff in a train group. Equal groups: share of "
+    "(group, round) cells in which all rollouts have the same return. Both are measured in the first "
+    "training batch."
 )
 
 

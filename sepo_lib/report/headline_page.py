@@ -13,7 +13,7 @@ from sepo_lib.config import paths
 from sepo_lib.measure import headline, statistics
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings, found
-from sepo_lib.report.found import Change, changes
+from sepo_lib.report.found import Change, changes, words
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -150,7 +150,15 @@ def sentence(run: str) -> str | None:
     seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else None
     if not seen or not seen.penalty:
         return None
-    return f"In `{run}`: {found.written('04_ablations', 'headline', effects=seen)}"
+    return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
+
+
+def conclusion(run: str) -> str | None:
+    """What does the work in each game and pool set, without numbers; None for a run without these arms."""
+    evaluation = paths.table(run, "evaluation")
+    work = effects(findings.read(run, "evaluation")).work if evaluation.exists() else {}
+    parts = [f"in {words(names)}, {what}" for what, names in work.items()]
+    return f"Effects on J in `{run}`: {'; '.join(parts)}." if parts else None
 
 
 def power(rows: pd.DataFrame) -> str:

@@ -191,7 +191,7 @@ def test_the_lines_of_the_page_play_and_learn(capsys):
         exec(code, found.setdefault(section, {}))
     printed = capsys.readouterr().out.splitlines()
     own = found["What all adapters share"]["records"]
-    assert printed[0] == str(measure(games.get("ipd"), own)["safety"]) and len(own) > 10
+    assert printed[0] == str(measure(games.get("ipd"), own)["objective"]) and len(own) > 10
     listed = list(games.get("ipd").enumeration.legal)
     q = found["Gymnasium"]["q"]  # against tit-for-tat, it pays to cooperate after cooperation
     assert q[listed.index(("COOPERATE", "COOPERATE"))].argmax() == 0

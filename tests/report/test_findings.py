@@ -301,10 +301,38 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     text = documents.results("laptop")
     assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) |" in text  # the study's estimators
     assert "training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).\n" in text
-    assert (
-        "- With the seeds and settings of `study`: C1: `published` **supported** 0.5 [0.25, 0.75]. "
-        "C6 *paper pools*: `published` **inconclusive** 0.5 [0.25, 0.75]." in text
-    )
+    assert "<details>" not in text and "\nNot run in `laptop`: C6.\n" in text  # no run `study`
+    paths.run("study").mkdir(parents=True)
+    paths.manifest("study").write_text(json.dumps(manifest))
+    first, folded = documents.results("laptop").split("<details>")
+    assert "| s *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in first and "Not run" not in first
+    assert "**supported** 0.5 [0.25, 0.75]" in folded and "Not run in `laptop`: C6." in folded
+
+
+def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_to_the_page(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    scopes = {"ipd": "supported", "kuhn": "inconclusive", "every game": "inconclusive"}
+    same = {"recipe": "unbiased", "statement": "s", "interval": "none", "model": "nano"}
+    rows = [
+        {"claim": "E7", "scope": f"{pools} pools, {scope}", "verdict": verdict, "reason": f"why {scope}"}
+        for pools in ("conflict", "paper")
+        for scope, verdict in (scopes | ({"every game": "not run"} if pools == "paper" else {})).items()
+    ]
+    rows += [{"claim": "C3", "scope": "split", "verdict": "supported", "reason": "why split"}]
+    write("claims", *(same | row | dict.fromkeys(("measured", "ci_low", "ci_high")) for row in rows))
+    settings = {"seeds": [1], "model": "nano", "workers": 1}
+    manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
+    manifest |= {"finished": None, "stages": {}, "job_seconds": 60, "jobs": {}}
+    paths.run("study").mkdir(parents=True)
+    paths.manifest("study").write_text(json.dumps(manifest))
+    write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)))
+    write("exploitability", {"model": "nano"})
+    text = documents.results("study")
+    assert "| E7 | s *conflict pools, every game* | **inconclusive** why every game | none |" in text
+    assert "| C3 | s *split* | **supported** why split | none |" in text
+    assert "why ipd" not in text and "Not run in `study`: E7 *paper pools, every game*." in text
 
 
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):

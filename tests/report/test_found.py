@@ -289,9 +289,10 @@ READINGS = {
     "exploiters": (
         {"exploiters": EXPLOITERS, "reaching": REACHED},
         "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread). "
-        "With `best_response` and the baseline `group`, 2 of 2 seeds are at most 0.05 chips from 0 at a "
-        "checkpoint, on average first after 40 steps and 1,200 answers. With `best_response` and the "
-        "baseline `group`, 0 of 2 seeds are at most 0.02 chips from 0 at a checkpoint.",
+        "With `best_response` and the baseline `group`, NashConv is at most 0.05 chips at a checkpoint on 2 "
+        "of 2 seeds; the first such checkpoint comes, on average, after 40 steps and 1,200 answers. With "
+        "`best_response` and the baseline `group`, NashConv is at most 0.02 chips at a checkpoint on 0 of 2 "
+        "seeds.",
     ),
     "replication": (
         {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
@@ -364,7 +365,7 @@ def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypat
         "in the situation “first round” (last actions (own, other)): the share of COOPERATE falls from 0.92 "
         "to 0.12, a change of -0.80 (no spread)." in read
     )
-    assert "No situation that both meet often differs between SFT and SEPO (`unbiased`)." in unchanged
+    assert "SFT and SEPO (`unbiased`) do the same in every situation that both meet often." in unchanged
     assert "nothing to describe" in empty
 
 

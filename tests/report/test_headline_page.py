@@ -58,10 +58,8 @@ def test_the_horizon_alone_stands_in_the_place_of_all_switches():
     seen = headline_page.effects(table)
     assert [one.name for one in seen.penalty] == ["Prisoner's dilemma with paper pools"]
     text = found.written("04_ablations", "headline", effects=seen)
-    assert (
-        "makes J lower in Prisoner's dilemma with paper pools: Prisoner's dilemma with paper pools -1.0"
-        in text
-    )
+    assert "makes J lower in Prisoner's dilemma with paper pools. The differences are" in text
+    assert "The differences are Prisoner's dilemma with paper pools -1.00 [" in text
     assert text.endswith("pools, the horizon lowers J and no effect of the penalty is seen.")
     assert "bargaining" not in text
     nothing = headline_page.effects(pd.DataFrame())
@@ -76,7 +74,7 @@ def test_one_seed_decides_nothing_and_fewer_seeds_are_counted():
     assert text.endswith("pools 0.99. One seed has no interval over seeds, so these signs may be noise.")
     fewer = headline_page.effects(table[(table["preset"] == "unbiased") | (table["seed"] < 3)])
     text = found.written("04_ablations", "headline", effects=fewer)
-    assert "those of `published` make J (over 2 seeds) higher in" in text and "may be noise" not in text
+    assert "The differences over 2 seeds are Prisoner's" in text and "may be noise" not in text
     every = found.written("04_ablations", "headline", effects=headline_page.effects(table))
     assert "make J higher in" in every and "seeds" not in every
 
@@ -94,7 +92,7 @@ def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables
     paths.write_table(every.assign(**measured), "study", "evaluation")
     paths.write_table(pd.DataFrame(columns=["model"]), "study", "exploitability")
     text = headline_page.text("study")
-    assert "In `study`: J of `unbiased` minus J of `reward_only`" in text and "nan" not in text
+    assert "Effects in `study`. Compared with `reward_only`, which has the same" in text and "nan" not in text
     assert "finds a difference of 3.3 standard deviations" in text  # three seeds
     assert "| split | `" not in text and "| split | unbiased | 0.25" in text.split("The negotiations")[1]
     assert "kuhn" not in text.split("The negotiations")[1]
