@@ -25,7 +25,8 @@ def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
 
     The interval covers the sampling error of the answers of that seed (`nashconv_low`, `nashconv_high`), not
     other training seeds. Supported: on every seed the upper end is at most 0.02. Not supported: on at least
-    one seed the lower end is above 0.02.
+    one seed the lower end is above 0.02. With a seed that lacks the last step the claim is not supported or
+    inconclusive.
     """
     if tables.exploiters.empty:
         return [nothing("the exploiter study was not run here")]
@@ -40,7 +41,9 @@ def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
     worst = last.loc[last.nashconv_high.astype(float).idxmax()]
     found = Interval(*(float(worst[end]) for end in ("nashconv", "nashconv_low", "nashconv_high")))
     near, far = int((last.nashconv_high <= NEAR).sum()), int((last.nashconv_low > NEAR).sum())
-    verdict = SUPPORTED if near == len(last) else NOT_SUPPORTED if far else INCONCLUSIVE
-    counts = f"the upper end is at most {NEAR:g} on {near} of {len(last)} seeds"
+    seeds, lacking = rows.seed.nunique(), rows.seed.nunique() - last.nashconv_high.notna().sum()
+    verdict = SUPPORTED if near == seeds else NOT_SUPPORTED if far else INCONCLUSIVE
+    counts = f"the upper end is at most {NEAR:g} on {near} of {seeds} seeds"
     note = f"the lower end is above it on {far}" if far else ""
-    return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, because(counts, note))]
+    short = f"{lacking} of {seeds} seeds lack the last step" if lacking else ""
+    return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, because(counts, note, short))]

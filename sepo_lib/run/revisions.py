@@ -115,7 +115,14 @@ REVISIONS: dict[str, list[Revision]] = {
         PLAIN,
     ],
     **{claim: [SWITCH, WORDS, PLAIN] for claim in ("E4", "E5")},
-    "E6": [Revision("2026-11-27", "Written.", BEFORE)],
+    "E6": [
+        Revision("2026-11-27", "Written.", BEFORE),
+        Revision(
+            "2026-11-27",
+            "A seed that lacks the last step counts. Before, it was left out.",
+            "after the laptop run (not supported, as now) and before that of study; no seed lacked the last step",
+        ),
+    ],
     "E7": [
         Revision(
             "2026-11-27",

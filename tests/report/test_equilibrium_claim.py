@@ -48,3 +48,14 @@ def test_without_such_a_run_the_verdict_is_not_run():
     assert decide(older)["reason"] == "not trained against a best response with enumerated advantages here"
     with pytest.raises(ValueError, match="two rows of one seed"):
         decide(trained([0.01]), trained([0.01]))
+
+
+def test_a_seed_that_lacks_the_last_step_supports_nothing():
+    half = trained([0.01, 0.01], step=60)
+    found = decide(half, trained([0.012]))
+    assert found["verdict"] == "inconclusive"
+    assert found["reason"].endswith("on 1 of 2 seeds; 1 of 2 seeds lack the last step")
+    unmeasured = trained([0.012, 0.013])
+    unmeasured.loc[unmeasured.seed == 42, ["nashconv", "nashconv_low", "nashconv_high"]] = float("nan")
+    assert decide(unmeasured)["reason"].endswith("1 of 2 seeds lack the last step")
+    assert decide(half, trained([0.04], [0.03]))["verdict"] == "not supported"
