@@ -120,7 +120,7 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(
             "2026-11-27",
             "A seed that lacks the last step counts. Before, it was left out.",
-            "after the laptop run (not supported, as now) and before that of study; no seed lacked the last step",
+            "after the laptop run, which lacks no step, and before that of study",
         ),
     ],
     "E7": [
