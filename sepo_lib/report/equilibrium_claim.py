@@ -25,8 +25,8 @@ def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
 
     The interval covers the sampling error of the answers of that seed (`nashconv_low`, `nashconv_high`), not
     other training seeds. Supported: on every seed the upper end is at most 0.02. Not supported: on at least
-    one seed the lower end is above 0.02. With a seed that lacks the last step the claim is not supported or
-    inconclusive.
+    one seed the lower end is above 0.02; the ends are not corrected for the number of seeds. With one seed
+    alone, or with a seed that lacks the last step, the claim is not supported or inconclusive.
     """
     if tables.exploiters.empty:
         return [nothing("the exploiter study was not run here")]
@@ -42,8 +42,9 @@ def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
     found = Interval(*(float(worst[end]) for end in ("nashconv", "nashconv_low", "nashconv_high")))
     near, far = int((last.nashconv_high <= NEAR).sum()), int((last.nashconv_low > NEAR).sum())
     seeds, lacking = rows.seed.nunique(), rows.seed.nunique() - last.nashconv_high.notna().sum()
-    verdict = SUPPORTED if near == seeds else NOT_SUPPORTED if far else INCONCLUSIVE
+    verdict = SUPPORTED if near == seeds > 1 else NOT_SUPPORTED if far else INCONCLUSIVE
     counts = f"the upper end is at most {NEAR:g} on {near} of {seeds} seeds"
     note = f"the lower end is above it on {far}" if far else ""
     short = f"{lacking} of {seeds} seeds lack the last step" if lacking else ""
+    short = because("one seed" if seeds == 1 else "", short)
     return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, because(counts, note, short))]

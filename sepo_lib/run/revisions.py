@@ -122,6 +122,12 @@ REVISIONS: dict[str, list[Revision]] = {
             "A seed that lacks the last step counts. Before, it was left out.",
             "after the laptop run, which lacks no step, and before that of study",
         ),
+        Revision(
+            "2026-11-27",
+            "One seed alone supports nothing. Before, its upper end decided. Says that the ends are not "
+            "corrected for the number of seeds.",
+            "after the laptop run, which has three seeds, and before that of study",
+        ),
     ],
     "E7": [
         Revision(

@@ -59,3 +59,12 @@ def test_a_seed_that_lacks_the_last_step_supports_nothing():
     unmeasured.loc[unmeasured.seed == 42, ["nashconv", "nashconv_low", "nashconv_high"]] = float("nan")
     assert decide(unmeasured)["reason"].endswith("1 of 2 seeds lack the last step")
     assert decide(half, trained([0.04], [0.03]))["verdict"] == "not supported"
+
+
+def test_one_seed_alone_supports_nothing():
+    found = decide(trained([0.012]))
+    assert (found["verdict"], found["reason"]) == (
+        "inconclusive",
+        "the upper end is at most 0.02 on 1 of 1 seeds; one seed",
+    )
+    assert decide(trained([0.04], [0.03]))["verdict"] == "not supported"
