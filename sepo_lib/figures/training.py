@@ -88,7 +88,8 @@ def nashconv_training(
     "Does training against a best response lower NashConv?",
     "Kuhn poker, trained against the exploiters of the legend: NashConv and the exploiter pool's advantage, "
     "from the model's action probabilities (enumerated, or estimated from samples). Lines start at the SFT "
-    "models. Marks are means over training seeds, dots are single seeds. Lower is safer.",
+    "models. Marks are means over training seeds, dots are single seeds. Lower is safer. NashConv of samples "
+    "reads too high. The kit's last step is read from more answers, so a drop there is partly the reading.",
     reads="exploiters",
     study=True,
 )

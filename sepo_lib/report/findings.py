@@ -233,7 +233,7 @@ def exploiters(table: pd.DataFrame) -> list[dict]:
 
 
 def reaching(table: pd.DataFrame) -> list[dict]:
-    """What training takes until NashConv is at most 0.05 and 0.02 chips, by exploiter and baseline."""
+    """What training takes until NashConv less its bias is at most 0.05 and 0.02, by kind of training."""
     return [
         {
             "exploiter": row.exploiter,

@@ -289,10 +289,10 @@ READINGS = {
     "exploiters": (
         {"exploiters": EXPLOITERS, "reaching": REACHED},
         "is lower with `best_response`. The changes in chips per hand are `best_response` -0.25 (no spread). "
-        "With `best_response` and the baseline `group`, NashConv is at most 0.05 chips at a checkpoint on 2 "
-        "of 2 seeds; the first such checkpoint comes, on average, after 40 steps and 1,200 answers. With "
-        "`best_response` and the baseline `group`, NashConv is at most 0.02 chips at a checkpoint on 0 of 2 "
-        "seeds.",
+        "With `best_response` and the baseline `group`, NashConv less its estimated bias is at most 0.05 "
+        "chips at a checkpoint on 2 of 2 seeds; the first such checkpoint comes, on average, after 40 steps "
+        "and 1,200 answers. With `best_response` and the baseline `group`, NashConv less its estimated bias "
+        "is at most 0.02 chips at a checkpoint on 0 of 2 seeds.",
     ),
     "replication": (
         {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
