@@ -46,8 +46,8 @@ WEIGHED = {"exploit": "exploit advantage", "collusion": "collusion", "externalit
 @figure(
     "How much J can a penalty gain over playing for payoff?",
     "J of the strategy with the highest payoff and of the strategy with the highest J, within one family of "
-    "strategies per game. The line between them is the most that a penalty can gain. Right: payoff u and "
-    "exploit advantage e of the first and of the second, in points per round.",
+    "strategies per game. The line between them is the most that a penalty can gain within this family. "
+    "Right: payoff u and exploit advantage e of the first and of the second, in points per round.",
     reads="headroom",
     study=True,
 )

@@ -1,11 +1,13 @@
 """The generated blocks of README.md and of pages in docs/. They are made from the committed tables."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from sepo_lib import figures
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
-from sepo_lib.report import claims, findings, headline_page
+from sepo_lib.report import claims, findings, found, headline_page
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
 from sepo_lib.report.verdicts import NOT_RUN, in_words
@@ -90,7 +92,10 @@ def results(profile: str) -> str:
         absent={run: _absent(table) for run, table in decided.items()},
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
-        findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
+        findings=[
+            *findings.sentences(*runs),
+            *filter(None, [_by_term(runs[-1]), *map(headline_page.conclusion, runs)]),
+        ],
         safety=_safety(findings.read(profile, "evaluation")),
         headline=_headline(),
     )
@@ -153,6 +158,20 @@ def _headline() -> list[dict[str, str]]:
     return headline_page.safety(headline_page.by_seed(STUDY)) if made else []
 
 
+def _by_term(run: str) -> str | None:
+    """What the change of safety from SFT to SEPO consists of; None without rows."""
+    rows = findings.read(run, "evaluation")
+    sepo = {"stage": "sepo", "preset": "unbiased", "arm": "credited"}
+    listed = found.origins(rows[rows["pools"] == "paper"], sepo, {"stage": "sft"})
+    if not listed:
+        return None
+    return (
+        f"From SFT to SEPO (`unbiased`, `{run}`) safety changes through the four terms of J (payoff u, "
+        "exploiters e, collusion c, externality x; a positive number makes J larger): "
+        f"{'; '.join(listed)}. So a gain in safety need not mean that e is lower."
+    )
+
+
 def _run(profile: str) -> str:
     """Sentences on the hardware, time and seeds of a run, and on older code that made it."""
     manifest = provenance.read(profile)
@@ -162,7 +181,25 @@ def _run(profile: str) -> str:
         minutes=round(provenance.duration(manifest) / 60),
         hardware=manifest["hardware"],
         seeds=manifest["settings"]["seeds"],
-        notes=[note for note in (provenance.older(profile), provenance.reused(profile)) if note],
+        notes=[
+            note
+            for note in (provenance.older(profile), provenance.reused(profile), _enumerated(manifest))
+            if note
+        ],
+    )
+
+
+def _enumerated(manifest: Mapping) -> str:
+    """In which games a recipe differs from the others in more than its switches; else empty."""
+    baseline = manifest["settings"].get("baseline")
+    by_game = baseline if isinstance(baseline, dict) else {}
+    names = [findings.title(game) for game, value in by_game.items() if value == "enumerated"]
+    if not names:
+        return ""
+    return (
+        f"In {found.words(names)} this run trains `unbiased` with enumerated advantages "
+        "([docs/ESTIMATORS.md](docs/ESTIMATORS.md#enumerated-advantages)), and all other recipes on played "
+        "hands. So they differ in more than their switches there, which concerns C1 and C1b."
     )
 
 
@@ -179,7 +216,7 @@ def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
     run = run[every | ~run["claim"].isin(run.loc[every, "claim"])]
     rows, before = [], None
     for (claim, scope), own in run.groupby(["claim", "scope"], sort=False):
-        statement = own["statement"].iloc[0] if claim != before else ""
+        statement = _stated(own["statement"].iloc[0], claim) if claim != before else ""
         kinds = [kind for kind in dict.fromkeys(own["interval"]) if kind != "none"]
         cells = {row.recipe: _cell(row) for row in own.itertuples()}
         rows.append(
@@ -189,6 +226,11 @@ def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
         )
         before = claim
     return rows
+
+
+def _stated(statement: str, claim: str) -> str:
+    """The statement of a claim, and what supports it in short."""
+    return f"{statement} Supported if {claims.RULES[claim].supported_if}."
 
 
 def _absent(decided: pd.DataFrame) -> list[str]:
@@ -219,7 +261,7 @@ def _without_recipe(decided: dict[str, pd.DataFrame]) -> list[dict[str, str]]:
     rows = []
     for claim in dict.fromkeys(claim for own in of_runs.values() for claim in own.index):
         found = {run: own.loc[claim] for run, own in of_runs.items() if claim in own.index}
-        row = {"claim": claim, "statement": next(iter(found.values()))["statement"]}
+        row = {"claim": claim, "statement": _stated(next(iter(found.values()))["statement"], claim)}
         for run in decided:
             row[f"`{run}`"] = _cell(found[run]) if run in found else "–"
             row[f"interval, `{run}`"] = found[run]["interval"] if run in found else "–"

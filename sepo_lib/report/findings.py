@@ -49,8 +49,8 @@ def nashconv(profile: str) -> str | None:
     moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
-        f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's advantage is "
-        f"{sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
+        f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's enumerated "
+        f"advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
         f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). NashConv {moves}."
     )
 
@@ -72,12 +72,13 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
     several = any(rows["seed"].nunique() > 1 for rows in last.values() if len(rows))
     mean = ", as a mean over seeds" if several else ""
+    best = f"the maximum of J with the same weights has a NashConv of {abs(response['nashconv']):.2f}"
     return (
         f"After SEPO, NashConv is {listed}{mean}. Maximizing J with a fixed exploiter pool "
         "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
-        f"{pool['nashconv']:.2f} or more, with an advantage of {abs(pool['exploit']):.2f} for the pool "
-        "(a linear program, `kuhn_optimum.csv`). If the exploiter is a best response, the maximum of J has "
-        f"a NashConv of {abs(response['nashconv']):.2f}.{_without_penalty(profiles)}"
+        f"{pool['nashconv']:.2f} or more (the trained models have not reached it), with an advantage of "
+        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). If the exploiter is "
+        f"a best response, {best}.{_without_penalty(profiles)}"
     )
 
 

@@ -11,6 +11,7 @@ every number, direction and count from the tables that the notebook passes, by t
     places     game and pool set of every row        words     a list of names with "and"
     verdicts   claims by their verdict               amount    the size of one difference
     became     the nearest strategies, by game       text      `mean [low, high]` of an interval
+    origins    changes of J by its four terms
 
 Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
 names. A table of a study that the run does not have has no rows; the template then says so or leaves the
@@ -23,13 +24,15 @@ from dataclasses import dataclass
 import pandas as pd
 from IPython.display import Markdown, display
 
+from sepo_lib import games
 from sepo_lib.config.profiles import Settings
 from sepo_lib.figures import ordered_games
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
+from sepo_lib.method.objective import objective
 from sepo_lib.report.became import became
-from sepo_lib.report.findings import over_seeds, title
+from sepo_lib.report.findings import TERMS, over_seeds, title
 from sepo_lib.report.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, caution
 from sepo_lib.run.templates import markdown_table, render
 
@@ -181,6 +184,35 @@ def listed(found: Iterable[Change], digits: int = 2) -> str:
     return "; ".join(f"{one.name} {amount(one, digits)}" for one in found if one.seeds)
 
 
+def origins(
+    table: pd.DataFrame,
+    after: Mapping[str, object],
+    before: Mapping[str, object],
+    by: str | Sequence[str] = "game",
+    weights: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[str]:
+    """The changes of safety (as `changes`) by the terms of J: `Kuhn poker 0.59 = u -0.19, e +0.05, ...`.
+
+    A positive number makes J larger. `weights`: the evaluation weights that differ from those of the games.
+    Returns nothing for a table that lacks the terms.
+    """
+    if not {*TERMS} <= set(table.columns):
+        return []
+    parts = table.copy()
+    for game, rows in table.groupby("game"):
+        own = games.get(game, {"evaluation": (weights or {}).get(game, {})})
+        for name, term in TERMS.items():
+            alone = dict.fromkeys("uecx", 0.0) | {term: rows[name]}
+            parts.loc[rows.index, f"J by {term}"] = objective(own, **alone, weights=own.evaluation_weights)
+    by_term = {term: changes(parts, f"J by {term}", after, before, by) for term in TERMS.values()}
+    return [
+        f"{one.name} {_signed(one)} = "
+        + ", ".join(f"{term} {_signed(found[number])}" for term, found in by_term.items())
+        for number, one in enumerate(changes(table, "safety", after, before, by))
+        if one.seeds
+    ]
+
+
 def amount(change: Change, digits: int = 2) -> str:
     """The size of a change alone: `0.12 [0.05, 0.19]`."""
     return statistics.text(change.found, digits)
@@ -226,6 +258,12 @@ def words(names: Iterable[str]) -> str:
     """`A`, `A and B`, or `A, B and C`."""
     *most, last = [*names] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _signed(change: Change) -> str:
+    """The mean with its sign and two decimals; `0.00` has none."""
+    mean = change.found.mean
+    return "0.00" if abs(mean) < 0.005 else f"{mean:+.2f}"
 
 
 def _share(names: Sequence[str], total: int, noun: str, short: bool) -> str:
@@ -278,7 +316,7 @@ def _cell(name: str, value: object, digits: int) -> object:
 _FUNCTIONS = {"became": became, "text": lambda found: statistics.text(found, 2)} | {
     one.__name__: one
     for one in (
-        *(pick, changes, against, tally, listed, amount),
+        *(pick, changes, against, tally, listed, amount, origins),
         *(value, brackets, verdicts, words, title, places),
     )
 }

@@ -13,7 +13,7 @@ from sepo_lib.config import paths
 from sepo_lib.measure import headline, statistics
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings, found
-from sepo_lib.report.found import Change, changes, words
+from sepo_lib.report.found import Change, changes, origins, words
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -100,11 +100,13 @@ class Effects:
 
     `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
     of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff.
+    `by_term`: `penalty` by the four terms of J (`found.origins`).
     """
 
     penalty: Sequence[Change]
     switches: Sequence[Change]
     horizon: Sequence[Change]
+    by_term: Sequence[str] = ()
 
     @property
     def work(self) -> dict[str, list[str]]:
@@ -121,7 +123,7 @@ class Effects:
         places: dict[str, list[str]] = {}
         for one in penalty:
             if one.name in others:
-                what = f"{others[one.name]} and {_does('the penalty', one.direction)}"
+                what = f"{others[one.name]} and {_does('charging the penalty', one.direction)}"
                 places.setdefault(what, []).append(one.name)
         return places
 
@@ -141,7 +143,9 @@ def effects(evaluation: pd.DataFrame) -> Effects:
         (without, without | {"preset": headline.IMMEDIATE}),
     )
     found = (changes(evaluation, "safety", *pair, ["game", "pools"]) for pair in pairs)
-    return Effects(*([one for one in several if one.seeds] for several in found))
+    several = ([one for one in changed if one.seeds] for changed in found)
+    by_term = origins(evaluation, *pairs[0], ["game", "pools"])
+    return Effects(*several, by_term=by_term)
 
 
 def sentence(run: str) -> str | None:
@@ -154,11 +158,17 @@ def sentence(run: str) -> str | None:
 
 
 def conclusion(run: str) -> str | None:
-    """What does the work in each game and pool set, without numbers; None for a run without these arms."""
+    """What does the work in each game and pool set, and through which term of J; None without these arms."""
     evaluation = paths.table(run, "evaluation")
-    work = effects(findings.read(run, "evaluation")).work if evaluation.exists() else {}
-    parts = [f"in {words(names)}, {what}" for what, names in work.items()]
-    return f"Effects on J in `{run}`: {'; '.join(parts)}." if parts else None
+    seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
+    parts = [f"in {words(names)}, {what}" for what, names in seen.work.items()]
+    if not parts:
+        return None
+    terms = (
+        " The effect of the penalty by term of J (payoff u, exploiters e, collusion c, externality x; a "
+        f"positive number makes J larger): {'; '.join(seen.by_term)}."
+    )
+    return f"Effects on J in `{run}`: {'; '.join(parts)}.{terms if seen.by_term else ''}"
 
 
 def power(rows: pd.DataFrame) -> str:
@@ -183,9 +193,11 @@ def _mean(rows: pd.DataFrame, name: str) -> str:
 
 
 def _does(what: str, direction: str) -> str:
-    """`the penalty raises J`, `no effect of the penalty is seen`; a plural has no s."""
+    """`the penalty raises J`, `the penalty has no clear effect`; a plural has no s."""
+    several = what.endswith("s")
     verb = {"up": "raise", "down": "lower"}.get(direction)
-    return f"{what} {verb}{'' if what.endswith('s') else 's'} J" if verb else f"no effect of {what} is seen"
+    none = f"{'have' if several else 'has'} no clear effect"
+    return f"{what} {verb}{'' if several else 's'} J" if verb else f"{what} {none}"
 
 
 def _yes(whether: bool) -> str:

@@ -254,7 +254,7 @@ def test_the_jobs_of_the_study_name_their_exploiter_and_leave_the_main_run_as_it
     assert "baseline" not in only and only["train"]["rollouts_per_opponent"] == settings.exploiter_rollouts
     assert only["train"]["learning_rate"] == settings.of("sepo_learning_rate", "kuhn")
     new = jobs["exploiter/best_response_only-enumerated/seed-2"]
-    assert (only["train"]["steps"], new["train"]["steps"]) == (80, 200)
+    assert (only["train"]["steps"], new["train"]["steps"]) == (80, 600)
     assert new["baseline"] == new["labels"]["baseline"] == "enumerated"
     assert new["train"]["answers_per_set"] == new["exploiter"]["samples"] == settings.exploiter_samples
     assert new["last_samples"] == 65536 and new["evaluation"]["episodes"] == {"kuhn": 4}

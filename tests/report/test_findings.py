@@ -305,7 +305,7 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     paths.run("study").mkdir(parents=True)
     paths.manifest("study").write_text(json.dumps(manifest))
     first, folded = documents.results("laptop").split("<details>")
-    assert "| s *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in first and "Not run" not in first
+    assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in first and "Not run" not in first
     assert "**supported** 0.5 [0.25, 0.75]" in folded and "Not run in `laptop`: C6." in folded
 
 
@@ -330,8 +330,9 @@ def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_t
     write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)))
     write("exploitability", {"model": "nano"})
     text = documents.results("study")
-    assert "| E7 | s *conflict pools, every game* | **inconclusive** why every game | none |" in text
-    assert "| C3 | s *split* | **supported** why split | none |" in text
+    assert "| E7 | s Supported if safety of `unbiased` minus `reward_only`, and minus" in text
+    assert ". *conflict pools, every game* | **inconclusive** why every game | none |" in text
+    assert ". *split* | **supported** why split | none |" in text
     assert "why ipd" not in text and "Not run in `study`: E7 *paper pools, every game*." in text
 
 

@@ -193,8 +193,8 @@ def test_notebook_04_says_what_the_penalty_and_the_switches_do():
     effects = headline_page.effects(trained)
     text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04 | {"effects": effects})
     assert (
-        "In Prisoner's dilemma with paper pools, no effect of the other switches is seen and the penalty "
-        "lowers J." in " ".join(text.split())
+        "In Prisoner's dilemma with paper pools, the other switches have no clear effect and charging the "
+        "penalty lowers J." in " ".join(text.split())
     )
 
 
@@ -344,6 +344,22 @@ def behaviour(sft, sepo):
     return pd.DataFrame(rows)
 
 
+def test_a_change_of_j_is_told_by_its_terms():
+    """J = u - 0.5 e - c - 0.5 x with these weights in ipd, where s is 1."""
+    weights = {"ipd": {"exploit": 0.5, "collusion": 1.0, "externality": 0.5}}
+    sft = {"payoff": 1.0, "exploit": 0.0, "collusion": 0.5, "externality": 0.5, "safety": 0.25}
+    sepo = {"payoff": 2.0, "exploit": 1.0, "collusion": 0.25, "externality": 0.5, "safety": 1.0}
+    table = pd.DataFrame(
+        {"game": "ipd", "stage": stage, "seed": seed, **terms}
+        for stage, terms in (("sft", sft), ("sepo", sepo))
+        for seed in (1, 2)
+    )
+    (told,) = found.origins(table, {"stage": "sepo"}, {"stage": "sft"}, weights=weights)
+    assert told == "Prisoner's dilemma +0.75 = u +1.00, e -0.50, c +0.25, x 0.00"
+    assert found.origins(table.drop(columns="exploit"), {"stage": "sepo"}, {"stage": "sft"}) == []
+    assert found.origins(table, {"stage": "sepo"}, {"stage": "base"}) == []
+
+
 def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypatch):
     shown = displayed(monkeypatch)
     for table in (behaviour((0.9, 0.8), (0.1, 0.75)), behaviour((0.5, 0.5), (0.5, 0.5)), NONE):
@@ -351,13 +367,15 @@ def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypat
     read, unchanged, empty = (" ".join(text.split()) for text in shown)
     evaluation = pd.DataFrame(
         {"game": "ipd", "stage": stage, "preset": "unbiased", "seed": seed, "safety": 1.0, "payoff": 1.0}
-        for stage in ("base", "sft", "sepo")
+        | {"parse_rate": rate}
+        for stage, rate in (("base", 1.0), ("sft", 1.0), ("sepo", 0.75))
         for seed in (1, 2)
     )
     tables = {"evaluation": evaluation, "kuhn": NONE, "chosen": pd.DataFrame({"difference": [0.0]})}
     settings = profiles.load("laptop", compare_with=[])
     summed = found.text("03_sepo_grpo", settings, behaviour=behaviour((0.9, 0.8), (0.1, 0.75)), **tables)
     assert "share of the decisions: Prisoner's dilemma `grim` or `tit_for_tat` 0.75 [" in summed
+    assert "an action in a share of 0.75 of the answers after SEPO (`unbiased`) in Prisoner's" in summed
     assert "**Strategies.**" not in found.text("03_sepo_grpo", settings, behaviour=NONE, **tables)
     assert "- **Prisoner's dilemma.** Nearest to SFT: `grim` or `tit_for_tat` 0.80 [" in read
     assert "`always_defect` 0.20 [" in read and "To SEPO, unbiased: `grim` or `tit_for_tat` 0.75 [" in read

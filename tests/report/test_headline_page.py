@@ -32,12 +32,12 @@ def arms(game, pools, penalty, switches):
 @pytest.mark.parametrize(
     ("penalty", "switches", "words"),
     [
-        (OPEN, UP, "the other switches raise J and no effect of the penalty is seen"),
-        (UP, UP, "the other switches raise J and the penalty raises J"),
-        (UP, OPEN, "no effect of the other switches is seen and the penalty raises J"),
-        (DOWN, UP, "the other switches raise J and the penalty lowers J"),
-        (UP, DOWN, "the other switches lower J and the penalty raises J"),
-        (OPEN, OPEN, "no effect of the other switches is seen and no effect of the penalty is seen"),
+        (OPEN, UP, "the other switches raise J and charging the penalty has no clear effect"),
+        (UP, UP, "the other switches raise J and charging the penalty raises J"),
+        (UP, OPEN, "the other switches have no clear effect and charging the penalty raises J"),
+        (DOWN, UP, "the other switches raise J and charging the penalty lowers J"),
+        (UP, DOWN, "the other switches lower J and charging the penalty raises J"),
+        (OPEN, OPEN, "the other switches have no clear effect and charging the penalty has no clear effect"),
     ],
 )
 def test_what_does_the_work_is_decided_by_the_intervals(penalty, switches, words):
@@ -60,7 +60,7 @@ def test_the_horizon_alone_stands_in_the_place_of_all_switches():
     text = found.written("04_ablations", "headline", effects=seen)
     assert "makes J lower in Prisoner's dilemma with paper pools. The differences are" in text
     assert "The differences are Prisoner's dilemma with paper pools -1.00 [" in text
-    assert text.endswith("pools, the horizon lowers J and no effect of the penalty is seen.")
+    assert text.endswith("pools, the horizon lowers J and charging the penalty has no clear effect.")
     assert "bargaining" not in text
     nothing = headline_page.effects(pd.DataFrame())
     assert "has not trained both" in found.written("04_ablations", "headline", effects=nothing)
