@@ -64,6 +64,7 @@ def page(
         title=claimed.title,
         courses=_courses(theirs[theirs["game"] == claimed.name]),
         nra=_nra(theirs[theirs["game"] == claimed.name]),
+        exploited=_exploited(theirs[theirs["game"] == games.having("nashconv")[0].name]),
     )
 
 
@@ -268,6 +269,20 @@ def _courses(rows: pd.DataFrame) -> list[str]:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in points)
         lines.append(f"{who}, temperature {temperature}: {shown}")
     return lines
+
+
+def _exploited(rows: pd.DataFrame) -> list[dict[str, str]]:
+    """e of each of their models and temperatures in one game: before SEPO and at every step of it."""
+    found = []
+    for (who, temperature), own in rows.groupby(["who", "temperature"], sort=False):
+        cells = {"model": who, "temperature": str(temperature).split(" ")[0]}
+        stages = {"base model": own["stage"] == "base", "SFT": own["stage"] == "sft"}
+        stages |= {f"step {step:.0f}": own["step"] == step for step in sorted(rows["step"].dropna().unique())}
+        for stage, chosen in stages.items():
+            values = own.loc[chosen, "exploit"]
+            cells[stage] = ", ".join(f"{value + 0.0:.3f}" for value in values) or "–"
+        found.append(cells)
+    return found
 
 
 def _nra(rows: pd.DataFrame) -> dict:

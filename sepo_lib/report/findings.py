@@ -77,8 +77,8 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         f"After SEPO, NashConv is {listed}{mean}. Maximizing J with a fixed exploiter pool "
         "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
         f"{pool['nashconv']:.2f} or more (the trained models have not reached it), with an advantage of "
-        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). If the exploiter is "
-        f"a best response, {best}.{_without_penalty(profiles)}"
+        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). If the exploiter "
+        f"is a best response, {best}.{_without_penalty(profiles)}"
     )
 
 

@@ -191,3 +191,14 @@ def test_what_the_page_says_of_weights_and_of_models_that_are_stored_twice(their
     assert "69 rows of the kit's games were printed with other weights" in text
     assert "differ in J by 1.289, with settings that may differ: 0.405 (temperature: 0.8;" in text
     assert "noise" not in text
+
+
+def test_the_page_shows_e_in_kuhn_poker_before_and_after_sepo():
+    """Gemma's e is 0 without SEPO; Qwen's is 0 at one step of one generation."""
+    text = authors_page.page(
+        *[evaluation(sft=(1.0, 1.0), published=(0.0, 0.5))] * 2, pd.DataFrame(columns=["game", "preset"])
+    )
+    assert "| model | temperature | base model | SFT | step 25 | step 50 | step 75 | step 100 |" in text
+    assert "| gemma-4-e4b-it (rerun) | 0.8 | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 |" in text
+    assert "| qwen-3.5-4b (first) | 0.0 | 0.705 | 0.347 | 0.313 | 0.219 | 0.000 | 0.847 |" in text
+    assert "| qwen-3.5-4b (rerun) | 0.8 | 0.337 | 0.425, 0.431 |" in text
