@@ -193,7 +193,7 @@ def _rows_of_recipes(ax: Axes, names: Sequence[str], left: bool, inches: float) 
     if low - 0.3 * (high - low) < 0 < high + 0.3 * (high - low):
         zero_line_x(ax)
     ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), ylabel="")
-    ax.set_yticklabels(names if left else [], linespacing=0.95)
+    ax.set_yticklabels(names if left else [], linespacing=1.15)
     ax.tick_params(axis="y", length=0)
     ax.locator_params("x", nbins=5 if inches > 2 else 2)
     ax.grid(axis="y", visible=False)

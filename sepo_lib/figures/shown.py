@@ -55,7 +55,7 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     """
     with style():
         room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.05}
-        settle(figure)
+        settle(figure, _DPI)
     picture = as_png(figure, _DPI, _COLOURS, **room)
     width = round(Image.open(io.BytesIO(picture)).width * _CSS_DPI / _DPI)
     data = base64.b64encode(picture).decode()

@@ -106,10 +106,16 @@ class StyledFigure(Figure):
     savefig = styled(Figure.savefig)
 
 
-def settle(figure: Figure) -> None:
-    """Lay the figure out, once for all files that it is saved to. A figure without a layout engine stays."""
+def settle(figure: Figure, dpi: float) -> None:
+    """Lay the figure out, once for all files that it is saved to. A figure without a layout engine stays.
+
+    `dpi` is that of the PNG file: hinted letters can be wider there than at the figure's own resolution.
+    """
     if figure.get_layout_engine() is not None:
+        own = figure.dpi
+        figure.set_dpi(dpi)
         figure.draw_without_rendering()
+        figure.set_dpi(own)
         figure.set_layout_engine("none")
 
 
@@ -120,7 +126,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """
     files = [folder / f"{name}.pdf", folder / f"{name}.png"]
     with style():
-        settle(figure)
+        settle(figure, DPI)
         dates = {"CreationDate": None, "Creator": None, "Producer": None}
         paths.replace(files[0], partial(figure.savefig, format="pdf", metadata=dates))
     data = as_png(figure, DPI, COLOURS_OF_FILES)

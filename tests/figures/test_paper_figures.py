@@ -4,9 +4,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_text import overlaps
 from figure_tables import evaluation
 
 from sepo_lib import figures
+from sepo_lib.figures import theme
 from sepo_lib.measure import authors, exploitability
 from sepo_lib.measure.statistics import interval
 
@@ -135,3 +137,13 @@ def test_a_table_of_printed_results_of_ones_own():
         figures.paper_nashconv(pd.concat([bare, bare[:1]]))
     with pytest.raises(ValueError, match=r"needs the columns \['stage'\]"):
         figures.paper_nashconv(bare.drop(columns="stage"))
+
+
+def test_no_label_of_the_png_file_is_cut():
+    """Letters are wider at the resolution of the file than at that of the figure."""
+    figure = figures.paper_against_ours(evaluation(("ipd", "deal")), authors.load()).figure
+    with theme.style():
+        theme.settle(figure, theme.DPI)
+        figure.set_dpi(theme.DPI)
+        assert overlaps(figure) == []
+    plt.close(figure)
