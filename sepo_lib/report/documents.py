@@ -7,6 +7,7 @@ import pandas as pd
 from sepo_lib import figures
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
+from sepo_lib.method import credit
 from sepo_lib.report import claims, findings, found, headline_page
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
@@ -92,10 +93,9 @@ def results(profile: str) -> str:
         absent={run: _absent(table) for run, table in decided.items()},
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
-        findings=[
-            *findings.sentences(*runs),
-            *filter(None, [_by_term(runs[-1]), *map(headline_page.conclusion, runs)]),
-        ],
+        findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
+        largest=runs[-1],
+        by_term=_by_term(runs[-1]),
         safety=_safety(findings.read(profile, "evaluation")),
         headline=_headline(),
     )
@@ -158,18 +158,15 @@ def _headline() -> list[dict[str, str]]:
     return headline_page.safety(headline_page.by_seed(STUDY)) if made else []
 
 
-def _by_term(run: str) -> str | None:
-    """What the change of safety from SFT to SEPO consists of; None without rows."""
-    rows = findings.read(run, "evaluation")
-    sepo = {"stage": "sepo", "preset": "unbiased", "arm": "credited"}
-    listed = found.origins(rows[rows["pools"] == "paper"], sepo, {"stage": "sft"})
-    if not listed:
-        return None
-    return (
-        f"From SFT to SEPO (`unbiased`, `{run}`) safety changes through the four terms of J (payoff u, "
-        "exploiters e, collusion c, externality x; a positive number makes J larger): "
-        f"{'; '.join(listed)}. So a gain in safety need not mean that e is lower."
-    )
+def _by_term(run: str) -> list[dict[str, str]]:
+    """The change of safety from SFT to SEPO and its parts, for each game and recipe that was trained."""
+    rows, cells = findings.read(run, "evaluation"), []
+    for preset, label in RECIPES.items():
+        sepo = {"stage": "sepo", "preset": preset, "arm": credit.preset(preset).arm}
+        for one, parts in found.by_terms(rows[rows["pools"] == "paper"], sepo, {"stage": "sft"}):
+            named = {f"by {term}": part for term, part in parts.items()}
+            cells.append({"game": one.name, "recipe": label, "change of J": found.amount(one)} | named)
+    return sorted(cells, key=lambda row: list(dict.fromkeys(one["game"] for one in cells)).index(row["game"]))
 
 
 def _run(profile: str) -> str:

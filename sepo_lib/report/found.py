@@ -184,14 +184,14 @@ def listed(found: Iterable[Change], digits: int = 2) -> str:
     return "; ".join(f"{one.name} {amount(one, digits)}" for one in found if one.seeds)
 
 
-def origins(
+def by_terms(
     table: pd.DataFrame,
     after: Mapping[str, object],
     before: Mapping[str, object],
     by: str | Sequence[str] = "game",
     weights: Mapping[str, Mapping[str, float]] | None = None,
-) -> list[str]:
-    """The changes of safety (as `changes`) by the terms of J: `Kuhn poker 0.59 = u -0.19, e +0.05, ...`.
+) -> list[tuple[Change, dict[str, str]]]:
+    """Each change of safety (as `changes`), and its parts: term of J -> how much it adds, such as `+0.23`.
 
     A positive number makes J larger. `weights`: the evaluation weights that differ from those of the games.
     Returns nothing for a table that lacks the terms.
@@ -204,12 +204,19 @@ def origins(
         for name, term in TERMS.items():
             alone = dict.fromkeys("uecx", 0.0) | {term: rows[name]}
             parts.loc[rows.index, f"J by {term}"] = objective(own, **alone, weights=own.evaluation_weights)
-    by_term = {term: changes(parts, f"J by {term}", after, before, by) for term in TERMS.values()}
+    found = {term: changes(parts, f"J by {term}", after, before, by) for term in TERMS.values()}
     return [
-        f"{one.name} {_signed(one)} = "
-        + ", ".join(f"{term} {_signed(found[number])}" for term, found in by_term.items())
+        (one, {term: _signed(several[number]) for term, several in found.items()})
         for number, one in enumerate(changes(table, "safety", after, before, by))
         if one.seeds
+    ]
+
+
+def origins(*rows: object, **options: object) -> list[str]:
+    """`by_terms` as texts: `Kuhn poker +0.59 = u -0.19, e +0.05, c +0.73, x 0.00`."""
+    return [
+        f"{one.name} {_signed(one)} = " + ", ".join(f"{term} {part}" for term, part in parts.items())
+        for one, parts in by_terms(*rows, **options)
     ]
 
 

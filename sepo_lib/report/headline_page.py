@@ -164,11 +164,11 @@ def conclusion(run: str) -> str | None:
     parts = [f"in {words(names)}, {what}" for what, names in seen.work.items()]
     if not parts:
         return None
-    terms = (
-        " The effect of the penalty by term of J (payoff u, exploiters e, collusion c, externality x; a "
-        f"positive number makes J larger): {'; '.join(seen.by_term)}."
+    terms = f" The effect of the penalty by term of J: {'; '.join(seen.by_term)}." if seen.by_term else ""
+    return (
+        f"Effects on J in `{run}`: {'; '.join(parts)}. Each effect is judged by its own interval; "
+        f"docs/CLAIMS.md corrects for their number.{terms}"
     )
-    return f"Effects on J in `{run}`: {'; '.join(parts)}.{terms if seen.by_term else ''}"
 
 
 def power(rows: pd.DataFrame) -> str:
