@@ -153,6 +153,7 @@ def _train(settings: profiles.Settings, job: jobs.Job) -> None:
         state.wait_for_everyone()  # the main process has the lock, which the others share
         with contextlib.nullcontext() if state.is_main_process else lock.shared(run):
             _train_with_lock(settings, job, state)
+        state.wait_for_everyone()  # the others have given the lock back, so that the next job can have it
 
 
 def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialState) -> None:
