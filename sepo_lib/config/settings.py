@@ -156,6 +156,7 @@ class Settings:
     ablation_steps: PerKey[int]
     ablation_rollouts: PerKey[int]
     copy_equal_runs: bool
+    keep_variations: bool
     switches: tuple[str, ...]
     switch_game: str
     gradient_batches: int

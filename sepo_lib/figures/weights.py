@@ -46,7 +46,8 @@ WEIGHED = {"exploit": "exploit advantage", "collusion": "collusion", "externalit
 @figure(
     "How much J can a penalty gain over playing for payoff?",
     "J of the strategy with the highest payoff and of the strategy with the highest J, within one family of "
-    "strategies per game. The line between them is the most that a penalty can gain within this family. "
+    "strategies per game, and among every strategy where these are known. The line between them is the most "
+    "that a penalty can gain. "
     "Right: payoff u and exploit advantage e of the first and of the second, in points per round.",
     reads="headroom",
     study=True,
@@ -65,8 +66,8 @@ def headroom(
     """J of the strategy with the highest payoff beside the highest J, by game and pool set.
 
     The distance is the most that a penalty can gain within the family of strategies. A text shows u and e of
-    both strategies. Columns: game, best_payoff_J, best_J; optionally pools, weights, and best_payoff_u,
-    best_u, best_payoff_e, best_e for the text.
+    both strategies. Columns: game, best_payoff_J, best_J; optionally pools, weights, family (rows of `every`
+    have a line of their own), and best_payoff_u, best_u, best_payoff_e, best_e for the text.
 
     weights, pools    the rows that are drawn; None draws all
     palette, labels   colours and labels of the two strategies, `best_payoff` and `best`
@@ -82,7 +83,9 @@ def headroom(
     rows = keep(keep(rows, "weights", weights), "pools", pools)
     rows = known(known(rows, "best_J"), "best_payoff_J")
     rows = rows.assign(place=place_of(rows).str.replace("\n", ", "))
-    unique(rows, ["game", "pools", "model"], repeats=False)
+    if "family" in rows.columns:
+        rows["place"] += (", " + rows["family"] + " strategy").where(rows["family"] == "every", "")
+    unique(rows, ["game", "pools", "model", "family"], repeats=False)
     places = ordered_places(rows)
     looks = looks_of(STRATEGIES, known=STRATEGIES, palette=palette, labels=labels, name="strategy")
     narrow = width < 1.5 * COLUMN

@@ -35,7 +35,8 @@ class Optimum(NamedTuple):
     """A strategy with the highest J: `objective` J itself, `payoff` u, `exploit` e, `collusion` c.
 
     `nashconv` (chips per hand) is the lowest among all such strategies, and `strategy`, shape (4, 3) as in
-    `games.kuhn.STRATEGIES`, is the one that has it.
+    `games.kuhn.STRATEGIES`, is the one that has it. `jack_calls` is the lowest probability, among all such
+    strategies, that the second mover calls a bet with J. Such a call is dominated: J always loses.
     """
 
     objective: float
@@ -43,15 +44,19 @@ class Optimum(NamedTuple):
     exploit: float
     collusion: float
     nashconv: float
+    jack_calls: float
     strategy: np.ndarray
 
 
-def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> Optimum:
+def optimum(
+    weights: Weights, pools: str = "paper", exploiter: str = "pool", payoff_first: bool = False
+) -> Optimum:
     """The highest J of any Kuhn strategy, and the lowest NashConv (chips per hand) among the best strategies.
 
     `weights`: of J; `pools`: the pool set of u and c; `exploiter`: whether e is over that set's exploiters
-    (`pool`) or over the best response to the strategy itself (`best_response`; e is then NashConv). Raises
-    ValueError for another exploiter or pool set, RuntimeError if the solver fails.
+    (`pool`) or over the best response to the strategy itself (`best_response`; e is then NashConv). With
+    `payoff_first`, only strategies with the highest u are considered. Raises ValueError for another exploiter
+    or pool set, RuntimeError if the solver fails.
     """
     if exploiter not in EXPLOITERS:
         raise ValueError(f"There is no exploiter '{exploiter}'; choose from {', '.join(EXPLOITERS)}.")
@@ -88,9 +93,20 @@ def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> 
     equal = np.hstack([equal, np.zeros((len(equal), size - _SIZE))])
     bounds = [(0, 1)] * _SIZE + [(0, None)] * n_e + [(None, None)] * n_v
 
-    best = _solve(-j, above, limits, equal, ones, bounds)
-    almost = np.append(limits, -float(j @ best) + _TOLERANCE)
-    found = _solve(nashconv, [*above, -j], almost, equal, ones, bounds)
+    def lowest(cost: np.ndarray) -> np.ndarray:
+        """The variables with the lowest cost; from then on, only those are considered."""
+        nonlocal limits
+        found = _solve(cost, above, limits, equal, ones, bounds)
+        above.append(cost)
+        limits = np.append(limits, float(cost @ found) + _TOLERANCE)
+        return found
+
+    if payoff_first:
+        lowest(np.append(-u, np.zeros(n_e + n_v)))
+    best = lowest(-j)
+    jack = np.eye(size)[_CALL]
+    calls = _solve(jack, above, limits, equal, ones, bounds)
+    found = lowest(nashconv)
     x = found[:_SIZE]
     return Optimum(
         float(j @ best),
@@ -98,6 +114,7 @@ def optimum(weights: Weights, pools: str = "paper", exploiter: str = "pool") -> 
         float(exploit @ found),
         float(c @ x),
         max(0.0, float(nashconv @ found)),
+        float(np.clip(jack @ calls, 0.0, 1.0)),
         _behaviour(x),
     )
 
@@ -112,7 +129,7 @@ def table(
 
     `own` are the training weights of a run; None: those of the game. Columns: pools, exploiter,
     exploit_weight, collusion_weight, own (whether these are `own`), objective, payoff, exploit, collusion,
-    nashconv.
+    nashconv, jack_calls.
     """
     own = own or game_with_nashconv().train_weights
     exploit_weights = sorted({*exploit_weights, own.exploit})

@@ -179,7 +179,7 @@ def headroom(rows: pd.DataFrame) -> Rows:
         {
             "game": row.game,
             "pools": row.pools,
-            "strategies": f"{row.strategies:,}",
+            "strategies": f"{row.strategies:,.0f}" if pd.notna(row.strategies) else row.family,
             "J of the highest payoff (u, e)": (
                 f"{row.best_payoff_J:.3f} ({row.best_payoff_u:.2f}, {row.best_payoff_e:.2f})"
             ),

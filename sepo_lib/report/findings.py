@@ -77,8 +77,18 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
         f"After SEPO, NashConv is {listed}{mean}. Maximizing J with a fixed exploiter pool "
         "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
         f"{pool['nashconv']:.2f} or more (the trained models have not reached it), with an advantage of "
-        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`). If the exploiter "
-        f"is a best response, {best}.{_without_penalty(profiles)}"
+        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`).{_dominated(pool)} "
+        f"If the exploiter is a best response, {best}.{_without_penalty(profiles)}"
+    )
+
+
+def _dominated(optimum: pd.Series) -> str:
+    """That every maximizer of J calls with the lowest card, if the table says so; older ones do not."""
+    if not optimum.get("jack_calls", 0.0) > 0.005:
+        return ""
+    return (
+        " Each of them, as the second mover, also calls a bet with J, the lowest card, with probability "
+        f"{optimum['jack_calls']:.2f} or more. Such a call always loses, but a fold counts as collusion."
     )
 
 

@@ -40,6 +40,8 @@ class Recipe:
     """More columns of every row that the job writes."""
     last_samples: int | None = None
     """See `SEPOJob`; if it is set, the episodes of an evaluation are few."""
+    variation: bool = False
+    """Whether no later job or notebook reads the model (`keep_variations`)."""
 
 
 def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = None) -> Job:
@@ -80,6 +82,7 @@ def sepo_job(settings: Settings, recipe: Recipe, start: Job, copy: Job | None = 
             train_weights=list(astuple(weights)) if weights else None,
             exploiter=best_response if replaced else None,
             last_samples=recipe.last_samples,
+            tables_only=(recipe.variation and not settings.keep_variations) or None,
             same_as=same_as,
         ),
         recipe.steps,
@@ -173,6 +176,12 @@ def labels_of(settings: Settings, stage: str, seed: int, step: int, arm: str = "
         "seed": seed,
         "step": step,
     }
+
+
+def main_pairs(settings: Settings) -> list[tuple[str, str]]:
+    """Every (preset, arm) of the main run."""
+    compared = ((preset, credit.PRESETS[preset].arm) for preset in settings.compare_with)
+    return list(dict.fromkeys([(settings.preset, settings.arm), *compared]))
 
 
 def lora_arguments(settings: Settings, stage: str) -> dict | None:

@@ -157,8 +157,8 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
     """Note in the manifest of a finished run which of `files` have changed since it was last written, or are
     gone.
 
-    The note has the date, the files and the commit. The hashes and the versions of the rules are updated.
-    Returns the paths of the changed files, relative to the root.
+    The note has the date, the files and the commit. The hashes are updated, and the versions of the rules if
+    the table of claims is among `files`. Returns the paths of the changed files, relative to the root.
     """
     manifest = read(run)
     made = {paths.relative(file): files_.sha256(file) if file.exists() else None for file in files}
@@ -171,7 +171,8 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
         manifest["remade"] = [*notes, entry]
         now = manifest["sha256"] | made
         manifest["sha256"] = {name: digest for name, digest in now.items() if digest}
-        _write(run, manifest | {"rules": revisions.versions()})
+        decided = paths.relative(paths.table(run, "claims")) in made
+        _write(run, manifest | ({"rules": revisions.versions()} if decided else {}))
     return changed
 
 

@@ -34,6 +34,7 @@ from sepo_lib.run.job_arguments import (
     game_of,
     labels_of,
     lora_arguments,
+    main_pairs,
     policy_arguments,
     policy_job,
     seed_folder,
@@ -129,12 +130,10 @@ def sft_jobs(settings: Settings) -> list[Job]:
 
 def sepo_jobs(settings: Settings) -> list[Job]:
     """SEPO in every game from the SFT model of every seed: `preset` and the presets of `compare_with`."""
-    pairs = [(settings.preset, settings.arm)]
-    pairs += [(preset, credit.PRESETS[preset].arm) for preset in settings.compare_with]
     starts = sft_jobs(settings)
     return [
         sepo_job(settings, _main_recipe(settings, game, preset, arm), start)
-        for preset, arm in dict.fromkeys(pairs)
+        for preset, arm in main_pairs(settings)
         for game in settings.games
         for start in starts
     ]
@@ -198,7 +197,7 @@ def switch_jobs(settings: Settings) -> list[Job]:
     idle = switches.idle("published", game_of(settings, game), settings.of("pools", game))
     starts, main = variation_starts(settings), sepo_jobs(settings)
     recipes = [
-        _main_recipe(settings, game, preset, credit.preset(preset).arm)
+        replace(_main_recipe(settings, game, preset, credit.preset(preset).arm), variation=True)
         for preset in (f"published+{switch}" for switch in settings.switches)
         if preset not in idle
     ]
@@ -259,6 +258,7 @@ def exploiter_jobs(settings: Settings) -> list[Job]:
             train=exploiter_arguments(settings, baseline),
             labels={"exploiter": exploiter, "baseline": baseline},
             last_samples=settings.exploiter_last_samples,
+            variation=True,
         )
         for exploiter in settings.exploiters
         for baseline in settings.exploiter_baselines
@@ -285,6 +285,7 @@ def sweep_jobs(settings: Settings) -> list[Job]:
                     exploiter="pool",
                     train_weights=weights,
                     labels={"multiple": multiple, "exploit_weight": weights.exploit},
+                    variation=True,
                 )
             )
     return [sepo_job(settings, recipe, start) for recipe in recipes for start in starts]
@@ -472,9 +473,9 @@ def _ablation_size(settings: Settings, game: str, pools: str) -> tuple[int, int]
 
 def _ablation_recipe(settings: Settings, game: str, pools: str, preset: str, arm: str) -> Recipe:
     steps, size = _ablation_size(settings, game, pools)
-    recipe = _main_recipe(settings, game, preset, arm)
-    train = {"rollouts_per_opponent": size}
-    return replace(recipe, pools=pools, steps=steps, baseline="group", train=train)
+    recipe, main = _main_recipe(settings, game, preset, arm), main_pairs(settings)
+    train, variation = {"rollouts_per_opponent": size}, pools != recipe.pools or (preset, arm) not in main
+    return replace(recipe, pools=pools, steps=steps, baseline="group", train=train, variation=variation)
 
 
 def _sft_examples(settings: Settings) -> tuple[dict[str, Any], int]:

@@ -134,6 +134,7 @@ def _recipe(settings: Settings, preset: str, share: float) -> Recipe:
         settings.of("replication_steps", game),
         name=f"replication/{preset}-{share:g}",
         labels={"share": share},
+        variation=True,
     )
 
 

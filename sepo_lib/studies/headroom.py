@@ -13,11 +13,15 @@ the strategy with the highest J.
     deal      the demonstrations' experts and the pools' opponents as the policy                    9
 
 The values of `deal` are means over episodes; all others are exact.
+
+In three games the study also finds the two strategies among all that there are (`every_strategy`): those that
+remember every earlier round (ipd, split), and those that mix their actions (Kuhn, one hand at a time).
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,12 +29,13 @@ import torch
 
 from sepo_lib import games
 from sepo_lib.config.progress import Report
-from sepo_lib.games.base import OBJECTIVE_POOLS, Game
+from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Weights
 from sepo_lib.games.players import Start
-from sepo_lib.measure import job_tables, measures, tabular
+from sepo_lib.measure import job_tables, kuhn_optimum, measures, tabular
 from sepo_lib.method import objective, seeds
 from sepo_lib.play import rollouts
 from sepo_lib.play.policy import Answer, Query
+from sepo_lib.studies import every_strategy
 from sepo_lib.training import demonstrations
 
 AT_ONCE = 4096  # strategies whose values are computed together
@@ -104,10 +109,12 @@ def best(values: pd.DataFrame, objective_: pd.Series) -> tuple[int, int]:
 def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
     """`headroom.csv` for one game and pool set: a row for the training and one for the evaluation weights.
 
-    Columns: game, pools, weights, family (enumerated, scripted) and strategies (their number); the strategy,
-    J, u, e, c and x with the highest payoff (`best_payoff_...`) and with the highest J (`best_...`); `gap`,
-    the difference of the two J. `episodes` per opponent are played if there is no enumeration.
+    Columns: game, pools, weights, family (enumerated, scripted, every) and strategies (their number, none for
+    every); the strategy, J, u, e, c and x with the highest payoff (`best_payoff_...`) and with the highest J
+    (`best_...`); `gap`, the difference of the two J. `episodes` per opponent are played if there is no
+    enumeration. The rows of `every` come last.
     """
+    both = {"train": game.train_weights, "evaluation": game.evaluation_weights}
     if game.enumeration is not None:
         values, family = _enumerated(game, pools)
         family_name = "enumerated"
@@ -116,15 +123,20 @@ def measure(game: Game, pools: str, episodes: int) -> pd.DataFrame:
         scripted = scripts(game)
         values, names, family_name = _played(game, pools, scripted, episodes), list(scripted), "scripted"
     rows = []
-    for kind, weights in (("train", game.train_weights), ("evaluation", game.evaluation_weights)):
+    for kind, weights in both.items():
         j = objective.objective(game, values["u"], values["e"], values["c"], values["x"], weights)
         row = {"game": game.name, "pools": pools, "weights": kind}
         row |= {"family": family_name, "strategies": len(values)}
         for label, index in zip(("best_payoff", "best"), best(values, j), strict=True):
             row |= {f"{label}_strategy": names[index], f"{label}_J": j[index]}
             row |= {f"{label}_{term}": values[term][index] for term in tabular.TERMS}
-        rows.append(row | {"gap": row["best_J"] - row["best_payoff_J"]})
-    return pd.DataFrame(rows)
+        rows.append(row)
+    rows += [
+        {"game": game.name, "pools": pools, "weights": kind, "family": "every", "strategies": None} | found
+        for kind, found in _of_every_strategy(game, pools, both)
+    ]
+    table = pd.DataFrame(rows).astype({"strategies": "Int64"})
+    return table.assign(gap=table["best_J"] - table["best_payoff_J"])
 
 
 def run_headroom(
@@ -152,6 +164,37 @@ def _enumerated(game: Game, pools: str) -> tuple[pd.DataFrame, list[np.ndarray]]
         found = tabular.terms(game, pools, probabilities)
         parts.append(pd.DataFrame({term: value.numpy() for term, value in found.items()}))
     return pd.concat(parts, ignore_index=True), family
+
+
+def _of_every_strategy(
+    game: Game, pools: str, weights: Mapping[str, Weights]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name of the weights, and columns of `measure`, for all strategies; none if they cannot be searched."""
+    tree = None
+    if every_strategy.applies_to(game, pools):
+        try:
+            tree = every_strategy.levels(game, pools)
+        except ValueError as error:
+            print(f"headroom.csv has no row of every strategy. {error}")
+            return
+    elif "nashconv" not in game.traits:
+        return
+    for kind, own in weights.items():
+        row: dict[str, Any] = {}
+        for label, payoff_first in (("best_payoff", True), ("best", False)):
+            if tree is not None:
+                found = every_strategy.best(game, own, tree, payoff_first)
+                terms, name = found.terms, "by all earlier rounds"
+                name += f", {found.mixes} strategies mixed" if found.mixes > 1 else ""
+            else:
+                best_ = kuhn_optimum.optimum(own, pools, payoff_first=payoff_first)
+                values = (best_.payoff, best_.exploit, best_.collusion, 0.0)
+                terms = {term: round(value, 6) for term, value in zip(tabular.TERMS, values, strict=True)}
+                name = " ".join(f"{abs(p):.3g}" for p in best_.strategy.round(3).ravel())
+            row |= {f"{label}_strategy": name}
+            row |= {f"{label}_J": objective.objective(game, *terms.values(), own)}
+            row |= {f"{label}_{term}": value for term, value in terms.items()}
+        yield kind, row
 
 
 def _played(game: Game, pools: str, family: Mapping[str, Start], episodes: int) -> pd.DataFrame:

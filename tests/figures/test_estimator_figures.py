@@ -119,9 +119,11 @@ def test_the_band_of_sampling_noise_reaches_from_the_least_to_the_most_noisy_est
 
 def test_headroom_marks_both_winners(room):
     ax = figures.headroom(room)
-    row = room[room.weights == "train"].iloc[0]
+    row, every = room[room.weights == "train"].itertuples()
     drawn = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
-    assert drawn == [row.best_payoff_J, row.best_J]
+    assert drawn == [row.best_payoff_J, row.best_J, every.best_payoff_J, every.best_J]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[1] == f"{names[0]}, every strategy"
     assert ax.texts[0].get_text() == (
         f"u {row.best_payoff_u:.2f} to {row.best_u:.2f}, e {row.best_payoff_e:.2f} to {row.best_e:.2f}"
     )

@@ -224,7 +224,7 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
         rows = [kuhn("sft", seed, 0.25, 0.125) for seed in (1, 2)]
         rows += [kuhn("sepo", seed, after, 0.0) for seed in (1, 2)]
         write("exploitability", *rows, kuhn("sepo", 3, 9.0, 9.0) | {"reported": False}, profile=profile)
-    optimum = {"pools": "paper", "own": True, "exploit": 0.0}
+    optimum = {"pools": "paper", "own": True, "exploit": 0.0, "jack_calls": 0.5}
     optima = [
         optimum | {"exploiter": name, "nashconv": n} for name, n in (("pool", 0.72), ("best_response", 0))
     ]
@@ -235,6 +235,7 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
     _, why = findings.sentences("study")
     assert why.startswith("After SEPO, NashConv is 0.50 (`study`)") and "0.72 or more" in why
+    assert "with J, the lowest card, with probability 0.50 or more" in why
 
 
 @pytest.mark.parametrize(

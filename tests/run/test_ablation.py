@@ -126,6 +126,27 @@ def test_a_constant_penalty_takes_over_the_run_that_it_would_have_been(monkeypat
     assert (job_tables.collect([folder], "training")["arm"] == "constant").all()
 
 
+def test_without_keep_variations_only_what_nothing_reads_is_deleted(monkeypatch):
+    """The study keeps the models of its main run, also those that its ablation takes over."""
+    settings = profiles.load("study", games="split", seeds="1")
+    main, arms = recipes.sepo_jobs(settings), recipes.ablation_jobs(settings)
+    assert not any("tables_only" in job.arguments for job in main)
+    others = [job for job in arms if job.name not in {own.name for own in main}]
+    assert others and all(job.arguments["tables_only"] for job in others)
+    kept = recipes.ablation_jobs(profiles.load("study", games="split", seeds="1", keep_variations=True))
+    assert not any("tables_only" in job.arguments for job in kept)
+
+    (constant,) = [job for job in others if job.arguments["labels"]["arm"] == "constant"][:1]
+    reward = next(job for job in others if job.name == constant.arguments["same_as"]["name"])
+    leave(reward, difference=0.0)
+    source = paths.job("by-hand/study", reward.name)
+    job_tables.save({"episodes": pd.DataFrame([{"seed": 1}])}, source, "00030")
+    finish("by-hand/study", reward, {}, 0.0)
+    assert run(constant) is None
+    left = sorted(file.name for file in paths.job("by-hand/study", constant.name).glob("*.parquet"))
+    assert left == ["evaluation-00030.parquet", "training-log.parquet"]
+
+
 def test_the_same_estimator_under_two_names_is_trained_once(monkeypatch):
     """In the dilemma s is 1: `published+credit` and the credited arm of `published` are authors_current."""
     settings = profiles.load("study", games="ipd", seeds="1")

@@ -11,7 +11,7 @@ from sepo_lib import __main__ as cli
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import DamagedError
 from sepo_lib.report import publishing
-from sepo_lib.run import provenance
+from sepo_lib.run import provenance, revisions
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -71,6 +71,15 @@ def test_what_was_made_again_is_dated_and_vouched_for(run):
     (entry,) = provenance.read("smoke")["remade"]  # one note a day
     files = ["data/results/smoke/evaluation.csv", "data/results/smoke/sft.csv"]
     assert entry["files"] == files and set(entry) == {"date", "files", "commit"}
+
+
+def test_the_rules_of_a_run_are_those_that_decided_its_claims(run):
+    path = paths.manifest("smoke")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rules": {"C1": 0}}))
+    for name, rules in (("sft", {"C1": 0}), ("claims", revisions.versions())):
+        paths.write_table(pd.DataFrame([{"seed": 7}]), "smoke", name)
+        assert provenance.remade("smoke", [paths.table("smoke", name)])
+        assert provenance.read("smoke")["rules"] == rules
 
 
 def test_hardware_tells_which_instructions_round(run):

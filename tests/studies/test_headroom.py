@@ -65,4 +65,4 @@ def test_the_job_leaves_its_table(tmp_path):
     ]
     headroom.run_headroom(tmp_path, lambda step, metrics: None, **jobs[1].arguments)
     table = pd.read_parquet(tmp_path / "headroom-log.parquet")
-    assert set(table.profile) == {"smoke"} and (table.strategies == 4096).all()
+    assert set(table.profile) == {"smoke"} and set(table.strategies.dropna()) == {4096}

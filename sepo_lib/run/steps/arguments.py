@@ -89,6 +89,8 @@ class SEPOJob(PolicyJob):
     """Answers at every information set after the last step; None: as many as at the other checkpoints."""
     evaluate_start: bool | None = None
     """Whether the SFT model is evaluated as well, with this job's sampling; its rows have the step 0."""
+    tables_only: bool | None = None
+    """Whether the finished job keeps only its tables: no model, no checkpoints and no episodes."""
     same_as: dict | None = None
     """A job whose results are copied if it trains the same model: its `name`, `work`, and `proven`.
 

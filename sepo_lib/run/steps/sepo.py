@@ -1,5 +1,6 @@
 """The job of SEPO training."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     """Train with SEPO from an SFT model and evaluate at every checkpoint. Arguments: `SEPOJob`.
 
     Writes model/, training-log.parquet and the evaluations; if the results of another job are copied
-    (`same_as`), its tables alone.
+    (`same_as`), its tables alone. With `tables_only` the tables are all that is left at the end.
     """
     job = SEPOJob(**arguments)
     distributed.barrier()  # the first process has prepared the folder
     if job.same_as and _copy_results(folder, job.same_as, job.labels):
         report(job.labels["step"], {})
+        if job.tables_only:
+            _keep_tables(folder)
         return {"shared_with": job.same_as["name"]}
     sft_model = paths.other_job(folder, job.sft_job) / "model"
     progress.doing("loading the SFT model")
@@ -78,6 +81,8 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     labels = {"game": ALL if also else job.game, "pools": job.pools, **job.labels}
     log = records.log(rows, labels | weight_columns(None if also else job.weights.get(job.game)))
     job_tables.save({"training": log}, folder, "log")
+    if job.tables_only:
+        _keep_tables(folder)
     return {"objective": rows[-1]["objective"]}
 
 
@@ -86,6 +91,14 @@ def _after_the_last_step(job: SEPOJob) -> SEPOJob:
     reading = job.evaluation["reading"]
     samples = job.last_samples or reading["samples"]
     return replace(job, evaluation=job.evaluation | {"reading": reading | {"samples": samples}})
+
+
+def _keep_tables(folder: Path) -> None:
+    """Delete the model, the checkpoints and the episodes of a job, which are nearly all of its size."""
+    for part in ("model", "trainer"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for file in folder.glob("episodes-*.parquet"):
+        file.unlink()
 
 
 def _copy_results(folder: Path, same_as: dict, labels: dict) -> bool:
