@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from sepo_lib import figures
+from sepo_lib import figures, games
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.method import credit
-from sepo_lib.report import claims, findings, found, headline_page
+from sepo_lib.report import became, claims, findings, found, headline_page
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
 from sepo_lib.report.verdicts import NOT_RUN, in_words
@@ -25,6 +25,7 @@ MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
 H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
+LIKE = 0.5  # a policy is like a known strategy if it agrees with it in this share of its decisions
 EVERY_GAME = "every game"  # ends the scope of a verdict on all games of a pool set
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
 RECIPES = {
@@ -96,8 +97,9 @@ def results(profile: str) -> str:
         findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
         largest=runs[-1],
         by_term=_by_term(runs[-1]),
-        safety=_safety(findings.read(profile, "evaluation")),
-        headline=_headline(),
+        became=_became(profile),
+        safety=_with_highest(_safety(findings.read(profile, "evaluation")), profile),
+        headline=_with_highest(_headline(), STUDY),
     )
 
 
@@ -167,6 +169,31 @@ def _by_term(run: str) -> list[dict[str, str]]:
             named = {f"by {term}": part for term, part in parts.items()}
             cells.append({"game": one.name, "recipe": label, "change of J": found.amount(one)} | named)
     return sorted(cells, key=lambda row: list(dict.fromkeys(one["game"] for one in cells)).index(row["game"]))
+
+
+def _became(profile: str) -> list[dict[str, str]]:
+    """The known strategy that is nearest to the policy of every stage, by game; empty without the table."""
+    table = findings.read(profile, "behaviour") if paths.table(profile, "behaviour").exists() else []
+    rows = became.became(table, provenance.read(profile)["settings"]["preset"]) if len(table) else []
+    return [
+        {"game": games.get(one.game).short_title}
+        | {policy: _nearest(*near[0]) for policy, near in one.nearest.items() if near}
+        for one in rows
+    ]
+
+
+def _nearest(name: str, found: statistics.Interval) -> str:
+    """The nearest strategy with its agreement; below LIKE the policy is like none of them."""
+    shown = f"`{name.replace(' or ', '` or `')}` {found.mean:.2f}"
+    return shown if found.mean >= LIKE else f"like none ({shown})"
+
+
+def _with_highest(rows: list[dict[str, str]], run: str) -> list[dict[str, str]]:
+    """The rows, by game and pools (else the paper's), with the highest J there is in the last column."""
+    highest = findings.highest(run)
+    if not highest:
+        return rows
+    return [row | {"highest J": highest.get((row["game"], row.get("pools", "paper")), "–")} for row in rows]
 
 
 def _run(profile: str) -> str:

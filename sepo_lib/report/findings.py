@@ -155,6 +155,20 @@ def read(profile: str, name: str) -> pd.DataFrame:
     return provenance.own_rows(profile, figures.read_or_empty(profile, name))
 
 
+def highest(profile: str) -> dict[tuple[str, str], str]:
+    """(game, pool set) -> the highest J with the evaluation weights; empty if the run has no headroom.csv.
+
+    Where only some strategies are known, it is a lower bound, followed by "or more".
+    """
+    if not paths.table(profile, "headroom").exists():
+        return {}
+    rows = read(profile, "headroom").query("weights == 'evaluation'")
+    found = {}
+    for place, own in rows.groupby(["game", "pools"]):
+        found[place] = f"{own['best_J'].max():.3f}" + ("" if "every" in set(own["family"]) else " or more")
+    return found
+
+
 def measures(evaluation: pd.DataFrame) -> list[dict]:
     """J's terms, parse rate and safety by game and stage, on the paper's pools."""
     rows = figures.configured(evaluation[evaluation["pools"] == "paper"])

@@ -299,8 +299,13 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert "| reward_only |" not in documents.results("laptop")
     write("evaluation", *(evaluated(seed, "sepo", 0.5, model="nano") for seed in (1, 2)))
     write("exploitability", {"model": "nano"})
+    room = [("paper", "enumerated", 1.5), ("paper", "every", 1.75), ("conflict", "enumerated", 2.5)]
+    room = [dict(zip(("pools", "family", "best_J"), row, strict=True)) for row in room]
+    write("headroom", *({"game": "ipd", "weights": "evaluation", "model": "nano"} | row for row in room))
+    write("headroom", *({"game": "ipd", "weights": "train"} | row for row in room), profile="laptop")
+    assert findings.highest("study") == {("ipd", "paper"): "1.750", ("ipd", "conflict"): "2.500 or more"}
     text = documents.results("laptop")
-    assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) |" in text  # the study's estimators
+    assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |" in text  # the study's estimators
     assert "training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).\n" in text
     assert "<details>" not in text and "\nNot run in `laptop`: C6.\n" in text  # no run `study`
     paths.run("study").mkdir(parents=True)
