@@ -259,6 +259,25 @@ def test_a_line_of_progress():
     progress.finished = True
     assert headless.line("x", progress, 372.0) == "x  elapsed 6:12"
     assert headless.line("[1/6] 00_base_model", None, 3700.0) == "[1/6] 00_base_model  elapsed 1:01:40"
+    assert headless.line("x", progress, 372.0, "Cross-play") == "x  elapsed 6:12  section “Cross-play”"
+    progress.finished = False
+    assert "Cross-play" not in headless.line("x", progress, 372.0, "Cross-play")
+
+
+def test_the_section_of_a_notebook_is_the_heading_above_the_cell_that_runs():
+    def cell(kind, source="", status=None):
+        metadata = {"papermill": {"status": status}} if status else {}
+        return {"cell_type": kind, "source": [source], "metadata": metadata}
+
+    head = [
+        cell("code", status="completed"),
+        cell("markdown", "# One\n\ntext\n"),
+        cell("code", "# no heading"),
+    ]
+    assert headless.section([*head, cell("code", status="running"), cell("markdown", "## Two")]) == "One"
+    two = [cell("markdown", "text\n## Two\n# not Three in the middle"), cell("code", status="running")]
+    assert headless.section([*head, *two]) == "not Three in the middle"
+    assert headless.section(head) == "" and headless.section([cell("code", status="running")]) == ""
 
 
 def test_profiles_are_printed_with_their_reasons(capsys):

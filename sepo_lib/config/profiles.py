@@ -204,6 +204,8 @@ def sampling(settings: Settings) -> dict:
     names = ("dtype", "temperature", "max_new_tokens", "engine")
     vllm = {"memory": settings.vllm_memory, "sleep": settings.vllm_sleep}
     found = {name: getattr(settings, name) for name in names}
+    if settings.full_finetuning and settings.dtype == "auto":
+        found["dtype"] = "float32"  # a step of bfloat16 weights rounds most of an update away
     return found | ({"vllm": vllm} if settings.engine == "vllm" else {})
 
 
@@ -297,6 +299,11 @@ def _complete(values: Mapping[str, Any]) -> None:
             f"{values['workers']} jobs at a time (workers) cannot each give vLLM {values['vllm_memory']} of "
             "the GPU's memory (vllm_memory); together they may take 1."
         )
+    if values["full_finetuning"] and values["dtype"] == "bfloat16":
+        raise InputError(
+            "full_finetuning trains the weights in their own format, and bfloat16 rounds most of an update "
+            "away; set dtype to float32, or full_finetuning to false (LoRA)."
+        )
     if values["checkpoint_every"] % values["exploiter_refresh"]:
         raise InputError(
             f"checkpoint_every ({values['checkpoint_every']}) must be a multiple of exploiter_refresh "
@@ -349,7 +356,7 @@ def _model(model: Any) -> str:
         )
     if folder:
         return os.path.normpath(text)  # models/x/ and ./models/x are the model models/x
-    if text in MODELS or hub.ID.fullmatch(text):
+    if text in MODELS or (hub.ID.fullmatch(text) and not text.startswith("runs/")):
         return text
     if made := re.match(r"(?:.*/)?runs/([^/]+)/checkpoints/", text):
         make = {DEFAULT: ""}.get(made[1], f" PROFILE={made[1]}" if made[1] in names() else f" RUN={made[1]}")

@@ -1,7 +1,10 @@
 """The check of a game: its prompts, parser, opponents and strategies, in play with a random player."""
 
 import contextlib
+import traceback
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,9 @@ MOST_WORDS = 65
 EPISODES = 20
 #: The methods of a game that return one number from 0 to 1 per round.
 RATES = ("collusion", "externality")
+
+_KIT = Path(__file__).resolve().parents[1]
+_OF_A_ROUND = {one.name for one in fields(Round)}
 
 
 def check(game: Game) -> pd.DataFrame:
@@ -109,4 +115,15 @@ def _explained(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error).partition("\n")[0].rstrip(".")
-        raise InputError(f"{what} stops with {type(error).__name__}: {text}.") from error
+        missing = isinstance(error, AttributeError) and error.name in _OF_A_ROUND
+        if missing and not isinstance(error.obj, Round):
+            text += f"; each round must be a Round, not a {type(error.obj).__name__}"
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_outside(frame.filename)]
+        line = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        raise InputError(f"{what} stops with {type(error).__name__}: {text}{line}.") from error
+
+
+def _is_outside(file: str) -> bool:
+    """Whether a source file is neither the kit's nor a library's: a user's game."""
+    path = Path(file)
+    return _KIT not in path.parents and "site-packages" not in path.parts and path.is_file()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,9 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sepo_lib.config import disk, paths
 from sepo_lib.config.settings import Settings, spell
@@ -210,7 +211,7 @@ def progress(run: str, label: str) -> Iterator[None]:
     def watch() -> None:
         say(label)
         while not over.wait(TERMINAL_INTERVAL if terminal else FILE_INTERVAL):
-            say(line(label, read(), time.monotonic() - begun))
+            say(line(label, read(), time.monotonic() - begun, _Executed.section))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -225,10 +226,12 @@ def progress(run: str, label: str) -> Iterator[None]:
         say(f"{label}  {outcome} {clock(time.monotonic() - begun)}", last=True)
 
 
-def line(label: str, progress: Progress | None, elapsed: float) -> str:
+def line(label: str, progress: Progress | None, elapsed: float, section: str = "") -> str:
     """One line of progress. While a stage of jobs runs it has all parts:
 
     [4/7] 03_sepo_grpo  12/30 jobs  step 740/1800  elapsed 6:12  left about 8:40  sft/seed-11: step 4 of 60
+
+    While none runs, it names the `section` of the notebook.
     """
     parts = [label]
     if progress is not None and not progress.finished:
@@ -239,7 +242,21 @@ def line(label: str, progress: Progress | None, elapsed: float) -> str:
         parts.append(f"left about {clock(progress.left)}")
     if progress is not None and not progress.finished:
         parts += filter(None, [progress.note, progress.now])
+    elif section:
+        parts.append(f"section “{section}”")
     return "  ".join(parts)
+
+
+def section(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The heading above the cell that runs; empty if none runs, or above the first heading."""
+    heading = ""
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            found = re.findall(r"^#+ (.+)$", "".join(cell["source"]), re.MULTILINE)
+            heading = found[-1] if found else heading
+        elif cell["metadata"].get("papermill", {}).get("status") == "running":
+            return heading
+    return ""
 
 
 def folder(path: Path) -> str:
@@ -275,9 +292,13 @@ def _reason(error: Exception) -> str:
 
 
 class _Executed:
-    """Where papermill writes an executed notebook: in one step, and without the folders of this machine."""
+    """Where papermill writes an executed notebook: in one step, and without the folders of this machine.
+
+    It writes at the start of every cell, so that `section` is the heading above the cell that runs.
+    """
 
     scheme = "executed:"
+    section: ClassVar[str] = ""
 
     @classmethod
     def write(cls, text: str, path: str) -> None:
@@ -285,6 +306,7 @@ class _Executed:
         content = json.loads(text)
         for key in ("input_path", "output_path"):
             content["metadata"].get("papermill", {}).pop(key, None)
+        cls.section = section(content["cells"])
         target = Path(path.removeprefix(cls.scheme))
         paths.replace_text(target, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 

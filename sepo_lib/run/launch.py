@@ -12,18 +12,20 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from accelerate import PartialState
 
 from sepo_lib import games
 from sepo_lib.config import caches, disk, paths, profiles
 from sepo_lib.config.command_line import Parser, whole
-from sepo_lib.config.errors import Explained, InputError
+from sepo_lib.config.errors import Explained, InputError, MissingError
 from sepo_lib.config.settings import known
 from sepo_lib.method import credit
 from sepo_lib.play import models
 from sepo_lib.run import endings, jobs, lock, recipes, runs
+from sepo_lib.run.events import Progress
 from sepo_lib.run.job import finished
 from sepo_lib.run.steps.sepo import run_sepo
 from sepo_lib.run.steps.sft import run_sft
@@ -85,9 +87,15 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
         every, wanted = _sepo_jobs(settings), _wanted(settings, options)
     found = [job for job in every if all(_of(job, key) == value for key, value in wanted.items())]
     if not found:
-        names = ", ".join(dict.fromkeys(job.name for job in every))
+        near = [job for job in every if _of(job, "seed") == options.seed] or every
+        near = [job for job in near if job.arguments.get("game") == options.game] or near
+        names = ", ".join(dict.fromkeys(job.name for job in near))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        raise InputError(f"The run has no {_TITLES[options.stage]} job with {asked}; it has {names}.")
+        raise InputError(
+            f"The run has no {_TITLES[options.stage]} job with {asked}; it has {names}. Its seeds, presets "
+            "and arms are hyperparameters: seeds, preset, compare_with, switches, ablation_arms "
+            "(sepo_lib/config/profiles.yaml)."
+        )
     return settings, found[0]
 
 
@@ -126,7 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings, job = find(parser().parse_args(arguments))
         if start := job.arguments.get("sft_job"):
             needed = [one for one in recipes.sft_jobs(settings) if one.name == start]
-            recipes.require(settings, needed, "02_sft")
+            try:
+                recipes.require(settings, needed, "02_sft")
+            except MissingError as error:
+                raise MissingError(f"{error} Or train the SFT model alone: --stage sft.") from None
     except (ValueError, OSError) as error:
         print(f"error: {disk.explain(error) or error}", file=sys.stderr)
         return 2
@@ -162,11 +173,27 @@ def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialS
     if done:
         state.print(f"{job.name} was finished before.")
     elif state.is_main_process:
-        print(f"{job.name}: {job.steps} steps in {state.num_processes} processes on {state.device.type}.")
-        jobs.run([job], settings.run, _TITLES[stage], here=True)
+        number = state.num_processes
+        where = f"{number} process{'es' if number > 1 else ''} on {state.device.type}"
+        folder = paths.relative(paths.job(settings.run, job.name))
+        print(f"{job.name}: {job.steps} steps in {where}. Folder: {folder}/", flush=True)
+        jobs.run([job], settings.run, _TITLES[stage], watch=_teller(sys.stderr), here=True)
         print(f"Done: {job.name}", flush=True)
     else:
         _STAGES[stage](paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
+
+
+def _teller(stream: TextIO) -> Callable[[Progress], None]:
+    """What prints each new step to `stream`; all else that is printed during a job goes to its log."""
+    told = ""
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if progress.now not in ("", told):
+            told = progress.now
+            print(told, file=stream, flush=True)
+
+    return tell
 
 
 if __name__ == "__main__":

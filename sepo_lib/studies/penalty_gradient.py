@@ -135,7 +135,7 @@ def penalty_advantages(episodes: Sequence[Episode], game: Game, arm: str) -> lis
 
 
 def policy_gradient(model, episodes, advantages, temperature: float) -> torch.Tensor:
-    """The gradient of (1 / G) sum over decisions of A log pi (see `sepo.merge_rows`) with respect to all
+    """The gradient of (1 / G) sum over decisions of A log pi (see `rows.merge_rows`) with respect to all
     parameters that are trained: one float32 vector on the CPU, projected if it is longer than LARGEST."""
     rows = [row for row in sepo.merge_rows(episodes, advantages) if row.advantage]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

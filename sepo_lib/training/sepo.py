@@ -210,7 +210,8 @@ class SEPOTrainer(RowLoss, distributed.OneDevice, GRPOTrainer):
         self.policy.engine.release_memory()
         self.model.train()
         played = time.perf_counter()
-        # 3. Merge: equal (prompt, answer) rows become one; sorted by length, as micro-batches then pad less.
+        # 3. Merge: equal (prompt, answer) rows become one; sorted by length, so that parts pad less. (TRL
+        #    shuffles the rows before it cuts them into `micro_batches`, if that is set.)
         rows = merge_rows(self.last_episodes, assigned.advantages, assigned.weights)
         rows.sort(key=lambda row: len(row.prompt_ids) + len(row.completion_ids))
         # 4. Split: every process takes an equal share, which divides into micro-batches.

@@ -258,6 +258,10 @@ def test_supervised_fine_tuning_takes_the_games_of_the_profile_whichever_are_ask
         ({"seeds": ["1", 1]}, "The seed 1 is given twice"),
         ({"games": "kuhn,ipd,kuhn"}, "The game kuhn is given twice"),
         ({"games": ","}, "At least one of the games is needed."),
+        (
+            {"model": "runs/nope"},
+            "There is no model 'runs/nope'; choose nano, smollm2, an existing folder, or",
+        ),
         ({"model": "gpt"}, "There is no model 'gpt'; choose nano, smollm2, an existing folder, or a hub id"),
         ({"seeds": "1,x"}, "A seed must be a whole number, at least 0 and at most 4294967295, not 'x'."),
         (
@@ -446,3 +450,13 @@ def test_every_evaluation_is_long_enough_for_cross_play(name):
     for game in settings.games:
         episodes = settings.of("evaluation_episodes", game)
         assert episodes >= 4 and episodes % 2 == 0
+
+
+def test_all_weights_are_trained_in_a_format_that_can_hold_a_step():
+    """bfloat16 keeps three digits, and a step of training changes the fourth."""
+    both = {"model": "data/models/nano", "full_finetuning": True}
+    assert profiles.sampling(profiles.load("gpu", **both, dtype="auto"))["dtype"] == "float32"
+    assert profiles.sampling(profiles.load("gpu", dtype="auto"))["dtype"] == "auto"
+    assert profiles.sampling(profiles.load("gpu", dtype="bfloat16"))["dtype"] == "bfloat16"
+    with pytest.raises(ValueError, match="bfloat16 rounds most of an update away; set dtype to float32"):
+        profiles.load("gpu", **both, dtype="bfloat16")

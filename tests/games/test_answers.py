@@ -45,6 +45,12 @@ LEGAL = {
 }
 GAME = {**GAMES, "own": OWN}
 
+
+def _is_of_the_kit(game):
+    """Not so a game of SEPO_GAMES, which has no committed demonstrations (CONTRIBUTING.md)."""
+    return type(game).__module__.startswith("sepo_lib.")
+
+
 WORDS = "they last round share points because trust value high never bet I so but not half one 2 10".split()
 NOUNS = ["answer", "action", "choice", "decision", "response", "move", "play", "bid", "demand", "offer"]
 LABELS = [
@@ -361,7 +367,7 @@ def test_an_action_is_read_as_its_game_spells_it():
     assert [OWN.parse(f"So.\n{OWN.spell(action)}", odd) for action in odd] == list(odd)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", [name for name, game in GAMES.items() if _is_of_the_kit(game)])
 def test_the_answers_of_the_committed_demonstrations_are_read(name):
     legal = {"deal": [legal_demands((4, 4, 4))], "kuhn": [("PASS", "BET", "FOLD", "CALL")]}
     folder = Path(__file__).parents[2] / "data" / "sft"

@@ -44,6 +44,10 @@ def with_opponent(rule):
     return {"pools": {"paper": {**SMALL["paper"], "collusive": {"odd": stateless(rule, "Odd.")}}}}
 
 
+def tuples(self, rng):
+    return self.simultaneous(ACTIONS, lambda actions: (actions, (1.0, 1.0)))
+
+
 def blank(view, rng):
     return COOPERATE, " "
 
@@ -62,6 +66,8 @@ def short(view, rng):
         ({"parse": lambda self, reply, legal: None}, "variant cannot parse its own text of the action"),
         ({"collusion": lambda self, rounds: [2.0] * 8}, "`collusion` must return one number from 0 to 1"),
         ({"externality": lambda self, rounds: []}, "`externality` must return one number from 0 to 1"),
+        ({"situation": lambda self, view: view.card}, "has no attribute 'card' (test_game_check.py, line "),
+        ({"play": tuples}, "; each round must be a Round, not a tuple"),
         (with_opponent(lambda view, rng: "JUMP"), "against 'odd' (collusive pool) stops with ValueError"),
         (with_opponent(lambda view, rng: random.choice(ACTIONS)), "differs when it is repeated"),
         ({"experts": {"blank": (1.0, blank)}}, "The strategy 'blank' of variant against 'tit_for_tat'"),

@@ -127,7 +127,10 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys, m
     assert launch.main([*RUN, "--game", "split", "--seed", "5"]) == 2
     said = capsys.readouterr().err
     assert "no SEPO job with game split, pools paper, preset unbiased, seed 5, arm credited" in said
-    assert SEPO in said
+    assert SEPO in said and "Its seeds, presets and arms are hyperparameters: seeds, preset, " in said
+    assert launch.main([*RUN, *ASKED, "--preset", "published+horizon"]) == 2
+    listed = capsys.readouterr().err.partition("it has ")[2].partition(". Its")[0].split(", ")
+    assert listed and all("/split-" in name and name.endswith("/seed-3") for name in listed)
     assert launch.main([*RUN, "--stage", "sft", "--seed", "5"]) == 2
     assert "no SFT job with seed 5; it has sft/seed-3, sft/seed-4." in capsys.readouterr().err
     for arguments, sentence in (
@@ -159,4 +162,6 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys, m
     monkeypatch.delenv("ACCELERATE_USE_FSDP")
     shutil.rmtree(paths.checkpoints(MADE))
     assert launch.main([*RUN, *ASKED]) == 2
-    assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Run notebooks/00_base_model.ipynb first, then 02_sft" in said
+    assert said.endswith("Or train the SFT model alone: --stage sft.\n") and said.count("\n") == 1
