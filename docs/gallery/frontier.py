@@ -1,4 +1,4 @@
-"""Does a larger weight λe trade payoff for a lower exploit advantage?
+"""Does a larger weight le trade payoff for a lower exploit advantage?
 
 Five multiples of a weight in two games, three seeds.
 """

@@ -57,7 +57,7 @@ QUANTITIES = {
     "loss": ("loss on the answer", "nats per token"),
 }
 #: Weight of J -> its symbol.
-WEIGHTS = {"exploit": "λe", "collusion": "λc", "externality": "λx"}
+WEIGHTS = {"exploit": "le", "collusion": "lc", "externality": "lx"}
 
 
 def plain(name: Any) -> str:

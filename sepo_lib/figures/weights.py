@@ -182,9 +182,9 @@ def weight_sensitivity(
 
 
 @figure(
-    "Does a larger weight λe trade payoff for a lower exploit advantage?",
+    "Does a larger weight le trade payoff for a lower exploit advantage?",
     "Payoff against exploit advantage of policies that were trained with multiples of the game's own weight "
-    "λe. Marks are means over training seeds, crosses are the error bars of both means; a grey line connects "
+    "le. Marks are means over training seeds, crosses are the error bars of both means; a grey line connects "
     "the multiples in their order. Up and to the left is better.",
     reads="sweep",
     study=True,
@@ -228,7 +228,7 @@ def frontier(
     unique(rows, ["game", "pools", "model", hue])
     values = list(hue_order or in_turn(rows[hue].unique()))
     multiples = hue == "multiple" and all(isinstance(value, Real) for value in values)
-    names = {v: f"λe × {v:g}" if multiples else str(v) for v in values} | (labels or {})
+    names = {v: f"le × {v:g}" if multiples else str(v) for v in values} | (labels or {})
     looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
     looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}
     rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.1))

@@ -41,7 +41,7 @@ def test_the_frontier_has_a_point_for_every_weight():
     )
     ax = figures.frontier(table).axes_dict["kuhn"]
     for m in (0.0, 0.5, 2.0):
-        (bar,) = (bar for bar in ax.containers if bar.get_label() == f"λe × {m:g}")
+        (bar,) = (bar for bar in ax.containers if bar.get_label() == f"le × {m:g}")
         rows = table[table.multiple == m]
         assert np.ravel(bar.lines[0].get_data()) == pytest.approx([rows.exploit.mean(), rows.payoff.mean()])
 
