@@ -44,7 +44,7 @@ def run(profile: str) -> list[str]:
         changed = provenance.remade(profile, [*filter(Path.exists, tables), *drawn])
         if paths.report(profile).exists():
             html_page.build(profile)
-            unchanged.seal(profile)
+            unchanged.reseal(profile, paths.report(profile))
     return changed
 
 

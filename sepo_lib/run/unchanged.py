@@ -56,6 +56,13 @@ def seal(settings: Settings) -> None:
         provenance.add(run, made_from=then, files=left)
 
 
+def reseal(run: str, file: Path) -> None:
+    """Update the hash of a file that a finished run left and that was made again from its tables."""
+    left = provenance.read(run).get("files", {})
+    if (name := paths.relative(file)) in left:
+        provenance.add(run, files=left | {name: files.sha256(file)})
+
+
 def changes(settings: Settings) -> list[str] | None:
     """What has changed since the run was finished, one clause each; None if there is no finished run.
 

@@ -12,7 +12,7 @@ import pytest
 from uniform_play import KEYS, played
 
 from sepo_lib import figures, games
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import files, paths, profiles
 from sepo_lib.measure import evaluation, job_tables, measures, statistics
 from sepo_lib.report import remeasure
 from sepo_lib.run import job as job_
@@ -271,3 +271,22 @@ def test_the_notebook_that_only_draws_does_not_wait_for_torch():
     check = "import sys; print(*{'torch', 'transformers', 'trl', 'pyspiel'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", f"{needed}\n{check}"], capture_output=True, text=True)
     assert ran.returncode == 0 and not ran.stdout.strip(), ran.stdout + ran.stderr
+
+
+def test_the_manifest_vouches_for_all_that_was_made_again(monkeypatch):
+    """Also for the report, which is made after the tables."""
+    provenance.start(profiles.load("smoke", run="smoke"))
+    paths.write_table(pd.DataFrame([{"seed": 1, "loss": 1.0, "step": 9}]), "smoke", "sft")
+    paths.report("smoke").write_text("old")
+    provenance.finish("smoke")
+    left = {paths.relative(paths.report("smoke")): "0", "runs/smoke/notebooks/02_sft.ipynb": "1"}
+    provenance.add("smoke", files=left)
+    monkeypatch.setattr(remeasure, "TABLES", {"sft": lambda run: pd.DataFrame([{"seed": 1, "step": 1}])})
+    monkeypatch.setattr(remeasure.figures, "draw_all", lambda run: [])
+    monkeypatch.setattr(
+        remeasure.html_page, "build", lambda run: paths.replace_text(paths.report(run), "new")
+    )
+    assert remeasure.run("smoke") == ["data/results/smoke/sft.csv"]
+    made = provenance.read("smoke")["files"]
+    assert made == left | {"runs/smoke/report.html": files.sha256(paths.report("smoke"))}
+    assert provenance.verify("smoke") == []
