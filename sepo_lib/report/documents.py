@@ -84,10 +84,13 @@ def results(profile: str) -> str:
     """
     runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
     decided = {run: claims.read(run) for run in runs}
+    first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
     return render(
         "report/templates/results.md.j2",
         profile=profile,
         study=STUDY if STUDY in runs[1:] else "",
+        first=first,
+        second=next((run for run in runs if run != first), ""),
         runs=[_run(run) for run in runs],
         caution=" ".join(claims.cautions(decided[profile])),
         claims={run: _by_recipe(table) for run, table in decided.items()},
@@ -95,8 +98,7 @@ def results(profile: str) -> str:
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
         findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
-        largest=runs[-1],
-        by_term=_by_term(runs[-1]),
+        by_term=_by_term(first),
         became=_became(profile),
         safety=_with_highest(_safety(findings.read(profile, "evaluation")), profile),
         headline=_with_highest(_headline(), STUDY),

@@ -313,6 +313,10 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     first, folded = documents.results("laptop").split("<details>")
     assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in first and "Not run" not in first
     assert "**supported** 0.5 [0.25, 0.75]" in folded and "Not run in `laptop`: C6." in folded
+    monkeypatch.setattr(documents.provenance, "older", lambda run: "Older." if run == "study" else None)
+    first, folded = documents.results("laptop").split("<details>")
+    assert "in `laptop`. Brackets" in first and "Not run in `laptop`: C6." in first
+    assert folded.startswith("\n<summary>The same in <code>study</code>, made by older code</summary>")
 
 
 def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_to_the_page(
