@@ -27,7 +27,8 @@ def test_no_committed_file_is_large_and_all_of_them_are_small():
     sizes = {name: file.stat().st_size for name, file in tracked().items()}
     assert len(sizes) > 500
     assert {name: size for name, size in sizes.items() if size > 3 * MB} == {}
-    assert sum(sizes.values()) < 25 * MB
+    carried = sizes.get("runs/study/jobs.tar.xz", 0)  # until the study is finished (CONTRIBUTING.md)
+    assert sum(sizes.values()) - carried < 25 * MB
 
 
 def test_the_version_is_that_of_pyproject_everywhere():
