@@ -74,7 +74,7 @@ PAPER: dict[str, Mapping[str, Opponent]] = {
     },
     "shift": {name: axelrod_player(strategy) for name, strategy in SHIFT_STRATEGIES.items()},
 }
-# A train pool in which the highest payoff and the highest J differ (docs/method.md, "Headroom").
+# A train pool that leaves a penalty more to gain than the paper's (docs/method.md, "Headroom").
 CONFLICT_TRAIN: dict[str, Opponent] = {
     "tit_for_tat": _TIT_FOR_TAT,
     "very_generous_tit_for_tat": axelrod_player(

@@ -1,6 +1,7 @@
 """The check of a game: its prompts, parser, opponents and strategies, in play with a random player."""
 
 import contextlib
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from dataclasses import fields
@@ -126,4 +127,5 @@ def _explained(what: str) -> Iterator[None]:
 def _is_outside(file: str) -> bool:
     """Whether a source file is neither the kit's nor a library's: a user's game."""
     path = Path(file)
-    return _KIT not in path.parents and "site-packages" not in path.parts and path.is_file()
+    libraries = (_KIT, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")))
+    return path.is_file() and not {*libraries} & {*path.parents}

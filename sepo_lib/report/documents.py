@@ -192,7 +192,7 @@ def _nearest(name: str, found: statistics.Interval) -> str:
 
 def _with_highest(rows: list[dict[str, str]], run: str) -> list[dict[str, str]]:
     """The rows, by game and pools (else the paper's), with the highest J there is in the last column."""
-    highest = findings.highest(run)
+    highest = findings.highest(*dict.fromkeys((run, PROFILE)))
     if not highest:
         return rows
     return [row | {"highest J": highest.get((row["game"], row.get("pools", "paper")), "–")} for row in rows]

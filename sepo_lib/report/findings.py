@@ -155,17 +155,21 @@ def read(profile: str, name: str) -> pd.DataFrame:
     return provenance.own_rows(profile, figures.read_or_empty(profile, name))
 
 
-def highest(profile: str) -> dict[tuple[str, str], str]:
-    """(game, pool set) -> the highest J with the evaluation weights; empty if the run has no headroom.csv.
+def highest(*profiles: str) -> dict[tuple[str, str], str]:
+    """(game, pool set) -> the highest J with the evaluation weights, by headroom.csv of several runs.
 
-    Where only some strategies are known, it is a lower bound, followed by "or more".
+    No model is involved, so that the runs agree, but an older one may know fewer strategies. Runs without the
+    table, or with evaluation weights of their own, are left out. Where only some strategies are known, the
+    value is a lower bound, followed by "or more"; if they were played, it is also rounded by "about".
     """
-    if not paths.table(profile, "headroom").exists():
-        return {}
-    rows = read(profile, "headroom").query("weights == 'evaluation'")
+    tables = [read(profile, "headroom") for profile in profiles if paths.table(profile, "headroom").exists()]
+    tables = [table for table in tables if "evaluation_weights" not in table]
+    rows = pd.concat(tables) if tables else pd.DataFrame()
     found = {}
-    for place, own in rows.groupby(["game", "pools"]):
-        found[place] = f"{own['best_J'].max():.3f}" + ("" if "every" in set(own["family"]) else " or more")
+    for place, own in rows.query("weights == 'evaluation'").groupby(["game", "pools"]) if len(rows) else ():
+        families, most = set(own["family"]), f"{own['best_J'].max():.3f}"
+        about = "about " if families == {"scripted"} else ""
+        found[place] = most if "every" in families else f"{about}{most} or more"
     return found
 
 

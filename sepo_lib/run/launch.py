@@ -87,13 +87,19 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
         every, wanted = _sepo_jobs(settings), _wanted(settings, options)
     found = [job for job in every if all(_of(job, key) == value for key, value in wanted.items())]
     if not found:
-        near = [job for job in every if _of(job, "seed") == options.seed] or every
-        near = [job for job in near if job.arguments.get("game") == options.game] or near
-        names = ", ".join(dict.fromkeys(job.name for job in near))
         asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        seeds = dict.fromkeys(_of(job, "seed") for job in every)
+        if options.seed not in seeds:
+            listed = ", ".join(map(str, seeds))
+            raise InputError(
+                f"The run has no {_TITLES[options.stage]} job with {asked}; its seeds are {listed} (--seeds)."
+            )
+        near = [job for job in every if _of(job, "seed") == options.seed]
+        near = [job for job in near if job.arguments.get("game") == options.game] or near
         raise InputError(
-            f"The run has no {_TITLES[options.stage]} job with {asked}; it has {names}. Its seeds, presets "
-            "and arms are hyperparameters: seeds, preset, compare_with, switches, ablation_arms "
+            f"The run has no {_TITLES[options.stage]} job with {asked}; it has "
+            f"{', '.join(dict.fromkeys(job.name for job in near))}. What it trains is set by preset, arm, "
+            "compare_with, switches and the hyperparameters that begin with ablation "
             "(sepo_lib/config/profiles.yaml)."
         )
     return settings, found[0]
@@ -176,7 +182,9 @@ def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialS
         number = state.num_processes
         where = f"{number} process{'es' if number > 1 else ''} on {state.device.type}"
         folder = paths.relative(paths.job(settings.run, job.name))
-        print(f"{job.name}: {job.steps} steps in {where}. Folder: {folder}/", flush=True)
+        deletes = job.arguments.get("tables_only")
+        kept = " At the end only its tables are kept (keep_variations)." if deletes else ""
+        print(f"{job.name}: {job.steps} steps in {where}. Folder: {folder}/{kept}", flush=True)
         jobs.run([job], settings.run, _TITLES[stage], watch=_teller(sys.stderr), here=True)
         print(f"Done: {job.name}", flush=True)
     else:

@@ -21,9 +21,13 @@ from sepo_lib.games.base import OBJECTIVE_POOLS, Game, Round, Weights
 from sepo_lib.measure import tabular
 from sepo_lib.method import objective
 
-TIE = 1e-9  # values closer than this are the same
+TIE = 1e-9  # values closer than this are the same, if they are reached with certainty
 MOST_HISTORIES = 50_000  # in a round; ipd has 16,384 before its last
 MOST_STRATEGIES = 200  # that column generation may need; it needs about ten
+
+
+class TooManyHistories(ValueError):
+    """A game has more histories than are searched."""
 
 
 class Best(NamedTuple):
@@ -41,10 +45,11 @@ class Level:
     `from_E` is the history, `action_E` the own action, and `to_E` the history in the next level (-1 after the
     last round). `values_EV` is what the edge adds to u, c, x and the margin of every exploiter (points or
     rates per round). It contains the probability that opponents play along, so the quantities of a strategy
-    are sums over the edges that it takes.
+    are sums over the edges that it takes. `reach_H` is the part of this probability that is due to the train
+    opponents, for each history; values of u shrink with it.
     """
 
-    histories: int
+    reach_H: np.ndarray
     from_E: np.ndarray
     action_E: np.ndarray
     to_E: np.ndarray
@@ -52,23 +57,23 @@ class Level:
 
 
 def applies_to(game: Game, pools: str) -> bool:
-    """Whether `best` can be asked for: no chance moves, and both players act once a round, at once."""
-    if game.enumeration is None or game.seats > 1:
+    """Whether `levels` can be built: there is no chance, and both act at once, with the same choices always."""
+    if game.enumeration is None or game.seats > 1 or len(set(game.enumeration.legal.values())) > 1:
         return False
-    pool = game.pool(pools, "train")
-    branches = list(game.enumeration.branches(game, next(iter(pool.values())), ()))
-    return len({branch.decisions[0][0] for branch in branches}) == 1 and all(
-        len(branch.decisions) == 1 for branch in branches
-    )
+    opponent = next(iter(game.pool(pools, "train").values()))
+    branches = list(game.enumeration.branches(game, opponent, ()))
+    simultaneous = all(len(branch.decisions) == 1 for branch in branches)
+    return simultaneous and len({branch.decisions[0][0] for branch in branches}) == 1
 
 
 def levels(game: Game, pools: str) -> list[Level]:
     """The tree of all histories of `game` against the opponents of a pool set, round by round.
 
-    Raises ValueError with more than MOST_HISTORIES in a round.
+    Raises TooManyHistories with more than MOST_HISTORIES in a round.
     """
     (actions,) = set(game.enumeration.legal.values())
     met = [(pool, opponent) for pool in OBJECTIVE_POOLS for opponent in game.pool(pools, pool).values()]
+    is_train_O = np.array([pool == "train" for pool, _ in met])
     shares = _shares(game, pools)
     nodes: list[tuple[tuple[Round, ...], np.ndarray]] = [((), np.ones(len(met)))]
     found = []
@@ -90,7 +95,7 @@ def levels(game: Game, pools: str) -> list[Level]:
         last = number == game.rounds - 1
         found.append(
             Level(
-                len(nodes),
+                np.array([reach_O[is_train_O].mean() for _, reach_O in nodes]),
                 np.array([key[0] for key in edges]),
                 np.array([key[1] for key in edges]),
                 np.full(len(edges), -1) if last else np.arange(len(edges)),
@@ -99,7 +104,7 @@ def levels(game: Game, pools: str) -> list[Level]:
         )
         nodes = [tuple(child) for child in children.values()]
         if not last and len(nodes) > MOST_HISTORIES:
-            raise ValueError(
+            raise TooManyHistories(
                 f"{game.name} has {len(nodes):,} histories of {number + 1} rounds, and at most "
                 f"{MOST_HISTORIES:,} are searched."
             )
@@ -114,12 +119,12 @@ def best(game: Game, weights: Weights, tree: Sequence[Level], payoff_first: bool
     """
     factor, exploiters = tabular.coefficients(game, weights), tree[0].values_EV.shape[1] - 3
     linear, charge = np.array([factor["u"], factor["c"], factor["x"]]), -factor["e"] / exploiters
-    barred = [np.zeros((level.histories, 1 + level.action_E.max())) for level in tree]
+    barred = [np.zeros((len(level.reach_H), 1 + level.action_E.max())) for level in tree]
     if payoff_first:
         only_u = np.eye(3 + exploiters)[0]
         barred = [
-            np.where(q < q.max(axis=1, keepdims=True) - TIE, -np.inf, 0.0)
-            for q in _gains(tree, barred, only_u)
+            np.where(gain < (gain.max(axis=1) - TIE * level.reach_H)[:, None], -np.inf, 0.0)
+            for level, gain in zip(tree, _gains(tree, barred, only_u), strict=True)
         ]
     known, prices = [], np.zeros(exploiters)
     for _ in range(MOST_STRATEGIES):

@@ -174,7 +174,7 @@ def _of_every_strategy(
     if every_strategy.applies_to(game, pools):
         try:
             tree = every_strategy.levels(game, pools)
-        except ValueError as error:
+        except every_strategy.TooManyHistories as error:
             print(f"headroom.csv has no row of every strategy. {error}")
             return
     elif "nashconv" not in game.traits:
@@ -189,7 +189,7 @@ def _of_every_strategy(
             else:
                 best_ = kuhn_optimum.optimum(own, pools, payoff_first=payoff_first)
                 values = (best_.payoff, best_.exploit, best_.collusion, 0.0)
-                terms = {term: round(value, 6) for term, value in zip(tabular.TERMS, values, strict=True)}
+                terms = {term: round(value, 9) for term, value in zip(tabular.TERMS, values, strict=True)}
                 name = " ".join(f"{abs(p):.3g}" for p in best_.strategy.round(3).ravel())
             row |= {f"{label}_strategy": name}
             row |= {f"{label}_J": objective.objective(game, *terms.values(), own)}

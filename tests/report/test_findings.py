@@ -303,6 +303,9 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     room = [dict(zip(("pools", "family", "best_J"), row, strict=True)) for row in room]
     write("headroom", *({"game": "ipd", "weights": "evaluation", "model": "nano"} | row for row in room))
     write("headroom", *({"game": "ipd", "weights": "train"} | row for row in room), profile="laptop")
+    played = {"game": "deal", "pools": "paper", "weights": "evaluation", "family": "scripted", "best_J": 0.5}
+    write("headroom", played, profile="other")
+    assert findings.highest("other", "nothing") == {("deal", "paper"): "about 0.500 or more"}
     assert findings.highest("study") == {("ipd", "paper"): "1.750", ("ipd", "conflict"): "2.500 or more"}
     text = documents.results("laptop")
     assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |" in text  # the study's estimators

@@ -1,6 +1,7 @@
 """The highest J of any strategy: against a linear program over all pure strategies of a short game."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,26 @@ def test_mixing_can_be_better_than_every_pure_strategy():
     found = every_strategy.best(game, Weights(1.0, 3.0, 0.0), every_strategy.levels(game, "paper"))
     assert found.objective == pytest.approx(2.9) and found.mixes == 2
     assert found.terms["u"] == pytest.approx(3.2) and found.terms["e"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_small_loss_at_a_rare_history_is_still_a_loss():
+    """Against a train opponent that nearly always cooperates, always defecting has the highest u, and nothing
+    else has: a history of eight defections of the opponent is as rare as 1e-13."""
+
+    class Rare(IPD):
+        pools = {  # noqa: RUF012
+            "paper": IPD.pools["paper"]
+            | {"train": {"p": replace(IPD.pools["paper"]["train"]["random"], odds=lambda theirs, own: 0.97)}}
+        }
+
+    game = Rare()
+    tree = every_strategy.levels(game, "paper")
+    found = every_strategy.best(game, Weights(0.0, 0.0, 1.8), tree, payoff_first=True)
+    x_train = 0.97 / 6 + 0.03 * 2 / 3  # defecting against C and D
+    x_alternator = (1 / 6 + 2 / 3) / 2
+    x = (x_train + 2 / 3 + x_alternator) / 3  # always_defect answers with D in every round
+    assert found.terms["u"] == pytest.approx(0.97 * 5 + 0.03)
+    assert found.objective == pytest.approx(0.97 * 5 + 0.03 - 1.8 * x)
 
 
 def test_it_applies_where_both_act_once_a_round_without_chance():
