@@ -57,7 +57,7 @@ class Level:
 
 
 def applies_to(game: Game, pools: str) -> bool:
-    """Whether `levels` can be built: there is no chance, and both act at once, with the same choices always."""
+    """Whether `levels` can be built: there is no chance, and both act at once, always with equal choices."""
     if game.enumeration is None or game.seats > 1 or len(set(game.enumeration.legal.values())) > 1:
         return False
     opponent = next(iter(game.pool(pools, "train").values()))
