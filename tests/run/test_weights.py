@@ -119,8 +119,10 @@ def test_the_studies_without_a_model_take_the_weights_of_the_run(tmp_path):
     run = settings(train_weights={"ipd": {"exploit": 0.0, "collusion": 0.0, "externality": 0.0}})
     jobs = {job.name: job.arguments for job in recipes.study_jobs(run)}
     headroom.run_headroom(tmp_path, lambda *a: None, **jobs["headroom/ipd-paper"])
-    table = pd.read_parquet(tmp_path / "headroom-log.parquet").set_index("weights")
-    train = table.loc["train"]
+    table = pd.read_parquet(tmp_path / "headroom-log.parquet").set_index(["weights", "family"])
+    train, every = table.loc["train", "enumerated"], table.loc["train", "every"]
+    assert every["best_J"] == pytest.approx(games.get("ipd").scale * every["best_payoff_u"])
+    assert every["gap"] == pytest.approx(0.0, abs=1e-9)
     assert train["best_J"] == pytest.approx(games.get("ipd").scale * train["best_u"]) and train["gap"] == 0
     assert json.loads(train["train_weights"])["exploit"] == 0.0
     arguments = next(a for name, a in jobs.items() if name.startswith("estimators/ipd-paper/"))
