@@ -127,12 +127,14 @@ def test_a_job_that_the_run_has_not_is_named_beside_those_it_has(root, capsys, m
     assert launch.main([*RUN, "--game", "split", "--seed", "5"]) == 2
     said = capsys.readouterr().err
     assert "no SEPO job with game split, pools paper, preset unbiased, seed 5, arm credited" in said
-    assert SEPO in said and "Its seeds, presets and arms are hyperparameters: seeds, preset, " in said
+    assert said.endswith("arm credited; its seeds are 3, 4 (--seeds).\n")
     assert launch.main([*RUN, *ASKED, "--preset", "published+horizon"]) == 2
-    listed = capsys.readouterr().err.partition("it has ")[2].partition(". Its")[0].split(", ")
+    said = capsys.readouterr().err
+    assert SEPO in said and "What it trains is set by preset, arm, compare_with, switches and" in said
+    listed = said.partition("it has ")[2].partition(". What")[0].split(", ")
     assert listed and all("/split-" in name and name.endswith("/seed-3") for name in listed)
     assert launch.main([*RUN, "--stage", "sft", "--seed", "5"]) == 2
-    assert "no SFT job with seed 5; it has sft/seed-3, sft/seed-4." in capsys.readouterr().err
+    assert "no SFT job with seed 5; its seeds are 3, 4 (--seeds)." in capsys.readouterr().err
     for arguments, sentence in (
         ([*RUN, "--game", "nonsense", "--seed", "4"], "There is no game 'nonsense'; choose from ipd, "),
         (
