@@ -22,7 +22,9 @@ EPISODES = 20
 #: The methods of a game that return one number from 0 to 1 per round.
 RATES = ("collusion", "externality")
 
-_KIT = Path(__file__).resolve().parents[1]
+#: The folders of the kit and of libraries; a source elsewhere is a user's game.
+_LIBRARIES = {Path(__file__).resolve().parents[1]}
+_LIBRARIES |= {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
 _OF_A_ROUND = {one.name for one in fields(Round)}
 
 
@@ -127,5 +129,4 @@ def _explained(what: str) -> Iterator[None]:
 def _is_outside(file: str) -> bool:
     """Whether a source file is neither the kit's nor a library's: a user's game."""
     path = Path(file)
-    libraries = (_KIT, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")))
-    return path.is_file() and not {*libraries} & {*path.parents}
+    return path.is_file() and _LIBRARIES.isdisjoint(path.parents)
