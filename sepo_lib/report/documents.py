@@ -85,10 +85,12 @@ def results(profile: str) -> str:
     runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
     decided = {run: claims.read(run) for run in runs}
     first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
+    became_in = first if paths.table(first, "behaviour").exists() else profile
+    safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
         "report/templates/results.md.j2",
         profile=profile,
-        study=STUDY if STUDY in runs[1:] else "",
+        study=STUDY,
         first=first,
         second=next((run for run in runs if run != first), ""),
         runs=[_run(run) for run in runs],
@@ -97,11 +99,14 @@ def results(profile: str) -> str:
         absent={run: _absent(table) for run, table in decided.items()},
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
-        findings=[*findings.sentences(*runs), *filter(None, map(headline_page.conclusion, runs))],
+        findings=findings.sentences(*runs),
+        effects=headline_page.effect_rows(STUDY) if STUDY in runs else [],
         by_term=_by_term(first),
-        became=_became(profile),
-        safety=_with_highest(_safety(findings.read(profile, "evaluation")), profile),
-        headline=_with_highest(_headline(), STUDY),
+        became_in=became_in,
+        became=_became(became_in),
+        safety=safety,
+        headline=_with_highest(_headline(), STUDY) if STUDY in runs else [],
+        highest=any("highest J" in row for row in safety),
     )
 
 

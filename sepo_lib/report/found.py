@@ -213,11 +213,15 @@ def by_terms(
 
 
 def origins(*rows: object, **options: object) -> list[str]:
-    """`by_terms` as texts: `Kuhn poker +0.59 = u -0.19, e +0.05, c +0.73, x 0.00`."""
-    return [
-        f"{one.name} {_signed(one)} = " + ", ".join(f"{term} {part}" for term, part in parts.items())
-        for one, parts in by_terms(*rows, **options)
-    ]
+    """`by_terms` as texts (`origin`)."""
+    return [origin(*one) for one in by_terms(*rows, **options)]
+
+
+def origin(change: Change, parts: Mapping[str, str]) -> str:
+    """One result of `by_terms` as text: `Kuhn poker +0.59 = u -0.19, e +0.05, c +0.73, x 0.00`."""
+    return f"{change.name} {_signed(change)} = " + ", ".join(
+        f"{term} {part}" for term, part in parts.items()
+    )
 
 
 def amount(change: Change, digits: int = 2) -> str:

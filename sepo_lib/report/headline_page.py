@@ -13,7 +13,7 @@ from sepo_lib.config import paths
 from sepo_lib.measure import headline, statistics
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings, found
-from sepo_lib.report.found import Change, changes, origins, words
+from sepo_lib.report.found import Change, by_terms, changes
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -100,13 +100,18 @@ class Effects:
 
     `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
     of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff.
-    `by_term`: `penalty` by the four terms of J (`found.origins`).
+    `parts`: `penalty` by the four terms of J (`found.by_terms`).
     """
 
     penalty: Sequence[Change]
     switches: Sequence[Change]
     horizon: Sequence[Change]
-    by_term: Sequence[str] = ()
+    parts: Sequence[tuple[Change, dict[str, str]]] = ()
+
+    @property
+    def by_term(self) -> list[str]:
+        """`parts` as texts."""
+        return [found.origin(*one) for one in self.parts]
 
     @property
     def work(self) -> dict[str, list[str]]:
@@ -144,8 +149,7 @@ def effects(evaluation: pd.DataFrame) -> Effects:
     )
     found = (changes(evaluation, "safety", *pair, ["game", "pools"]) for pair in pairs)
     several = ([one for one in changed if one.seeds] for changed in found)
-    by_term = origins(evaluation, *pairs[0], ["game", "pools"])
-    return Effects(*several, by_term=by_term)
+    return Effects(*several, parts=by_terms(evaluation, *pairs[0], ["game", "pools"]))
 
 
 def sentence(run: str) -> str | None:
@@ -157,18 +161,24 @@ def sentence(run: str) -> str | None:
     return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
 
 
-def conclusion(run: str) -> str | None:
-    """What does the work in each game and pool set, and through which term of J; None without these arms."""
+def effect_rows(run: str) -> Rows:
+    """The effects in a run by game and pool set, those of the penalty also by term of J.
+
+    Empty for a run without these arms, or of one seed.
+    """
     evaluation = paths.table(run, "evaluation")
     seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
-    parts = [f"in {words(names)}, {what}" for what, names in seen.work.items()]
-    if not parts:
-        return None
-    terms = f" The effect of the penalty by term of J: {'; '.join(seen.by_term)}." if seen.by_term else ""
-    return (
-        f"Effects on J in `{run}`: {'; '.join(parts)}. Each effect is judged by its own interval; "
-        f"docs/CLAIMS.md corrects for their number.{terms}"
-    )
+    if not seen.work:
+        return []
+    terms = {one.name: {f"by {term}": part for term, part in parts.items()} for one, parts in seen.parts}
+    others = {"the other switches": seen.switches, "the horizon alone": seen.horizon}
+    sizes = {label: {one.name: found.amount(one) for one in several} for label, several in others.items()}
+    return [
+        {"game and pools": one.name, "charging the penalty": found.amount(one)}
+        | terms.get(one.name, {})
+        | {label: size.get(one.name, "–") for label, size in sizes.items() if size}
+        for one in seen.penalty
+    ]
 
 
 def power(rows: pd.DataFrame) -> str:

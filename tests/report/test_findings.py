@@ -308,18 +308,21 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert findings.highest("other", "nothing") == {("deal", "paper"): "about 0.500 or more"}
     assert findings.highest("study") == {("ipd", "paper"): "1.750", ("ipd", "conflict"): "2.500 or more"}
     text = documents.results("laptop")
-    assert "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |" in text  # the study's estimators
-    assert "training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).\n" in text
+    assert text.endswith("training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).")
     assert "<details>" not in text and "\nNot run in `laptop`: C6.\n" in text  # no run `study`
     paths.run("study").mkdir(parents=True)
     paths.manifest("study").write_text(json.dumps(manifest))
-    first, folded = documents.results("laptop").split("<details>")
-    assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in first and "Not run" not in first
-    assert "**supported** 0.5 [0.25, 0.75]" in folded and "Not run in `laptop`: C6." in folded
+    of_study = "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |"
+    first, stages, verdicts = documents.results("laptop").split("<details>")
+    assert of_study in first and "](figures/study/headline.png)" in first
+    assert stages.startswith("\n<summary>Safety by stage in <code>laptop</code>") and "base model" in stages
+    assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in stages and "Not run" not in stages
+    assert "**supported** 0.5 [0.25, 0.75]" in verdicts and "Not run in `laptop`: C6." in verdicts
     monkeypatch.setattr(documents.provenance, "older", lambda run: "Older." if run == "study" else None)
-    first, folded = documents.results("laptop").split("<details>")
-    assert "in `laptop`. Brackets" in first and "Not run in `laptop`: C6." in first
-    assert folded.startswith("\n<summary>The same in <code>study</code>, made by older code</summary>")
+    first, estimators, verdicts = documents.results("laptop").split("<details>")
+    assert "](figures/laptop/safety_by_stage.png)" in first and of_study in estimators
+    assert "in `laptop`. Brackets" in estimators and "Not run in `laptop`: C6." in estimators
+    assert verdicts.startswith("\n<summary>The same in <code>study</code>, made by older code</summary>")
 
 
 def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_to_the_page(

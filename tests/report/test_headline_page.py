@@ -98,6 +98,27 @@ def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables
     assert "kuhn" not in text.split("The negotiations")[1]
 
 
+def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch):
+    """In the dilemma s is 1: a payoff that is higher by 1 with the penalty makes J higher by 1."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    assert headline_page.effect_rows("study") == []
+    plain, penalized, published = arms("ipd", "paper", UP, 2 * UP)
+    terms = {"exploit": 0.5, "collusion": 0.0, "externality": 0.0, "reported": True}
+    immediate = rows(headline.IMMEDIATE, "reward_only", "ipd", "paper", OPEN)
+    table = pd.concat([plain, penalized.assign(payoff=1.0), published, immediate]).fillna({"payoff": 0.0})
+    paths.write_table(table.assign(**terms), "study", "evaluation")
+    (row,) = headline_page.effect_rows("study")
+    assert row.pop("the horizon alone").startswith("0.00 [")
+    assert row == {
+        "game and pools": "Prisoner's dilemma with paper pools",
+        "charging the penalty": "1.00 [0.98, 1.02]",
+        **{"by u": "+1.00", "by e": "0.00", "by c": "0.00", "by x": "0.00"},
+        "the other switches": "2.00 [1.95, 2.05]",
+    }
+    paths.write_table(table.assign(**terms).query("seed == 1"), "study", "evaluation")
+    assert headline_page.effect_rows("study") == []  # one seed decides nothing
+
+
 def test_the_negotiations_show_breakdowns_beside_e():
     table = rows("unbiased", "credited", "deal", "paper", UP, estimator="unbiased", exploit=0.25)
     table = table.assign(margin=0.0, worst_margin=0.5 + NOISE)
