@@ -219,9 +219,7 @@ def origins(*rows: object, **options: object) -> list[str]:
 
 def origin(change: Change, parts: Mapping[str, str]) -> str:
     """One result of `by_terms` as text: `Kuhn poker +0.59 = u -0.19, e +0.05, c +0.73, x 0.00`."""
-    return f"{change.name} {_signed(change)} = " + ", ".join(
-        f"{term} {part}" for term, part in parts.items()
-    )
+    return f"{change.name} {_signed(change)} = " + ", ".join(f"{term} {part}" for term, part in parts.items())
 
 
 def amount(change: Change, digits: int = 2) -> str:
