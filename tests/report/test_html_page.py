@@ -133,6 +133,28 @@ def test_figures_are_svg_with_text_a_caption_and_a_number(run):
     assert "<strong>Figure 1.</strong> What to see: <code>J</code> of &lt;script&gt;" in page.source
 
 
+def test_a_figure_says_nothing_twice_and_refers_to_what_it_has(run):
+    """Repeated styles are classes, equal markers are one, and no group is without an effect."""
+    for source in built().of("img", "src"):
+        text = unquote(source.partition(",")[2])
+        root = ElementTree.fromstring(text)
+        every = list(root.iter())
+        names = [one.get("id") for one in every if one.get("id")]
+        assert set(re.findall(r"#(?![0-9a-f]{6}\b)([\w-]+)", text)) == set(names)
+        assert len(names) == len(set(names))
+        classes = {one.get("class") for one in every if one.get("class")}
+        assert set(re.findall(r"\.(s\d+)\{", text)) == classes != set()
+        styles = [one.get("style") for one in every if one.get("style")]
+        assert len(styles) == len(set(styles))
+        assert [one for one in every if one.tag.endswith("}g") and not one.attrib] == []
+        markers = [
+            tuple(one.attrib[name] for name in one.attrib if name != "id")
+            for one in every
+            if one.tag.endswith("}path") and one.get("id")
+        ]
+        assert len(markers) == len(set(markers)) > 0
+
+
 def test_it_says_what_the_tables_say(run):
     page = built()
     for words in (
