@@ -128,7 +128,7 @@ reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
 	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
-study: env  ## Run the large studies behind docs/ESTIMATORS.md (about six hours; stop and go on at any time)
+study: env  ## Run the large studies behind docs/ESTIMATORS.md (about four and a half hours; stop and go on at any time)
 	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
 	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
 	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"

@@ -33,7 +33,8 @@ def sentences(*profiles: str) -> list[str]:
     """
     profiles = tuple(dict.fromkeys(profiles))
     kuhn = [nashconv(profile) for profile in profiles]
-    found = [*kuhn, nashconv_reason(profiles) if any(kuhn) else None, *map(breakdowns, profiles)]
+    reason = nashconv_reason(profiles) if any(kuhn) else None
+    found = [*kuhn, reason, *map(equilibrium, profiles), *map(breakdowns, profiles)]
     return [sentence for sentence in found if sentence]
 
 
@@ -89,6 +90,25 @@ def _dominated(optimum: pd.Series) -> str:
     return (
         " Each of them, as the second mover, also calls a bet with J, the lowest card, with probability "
         f"{optimum['jack_calls']:.2f} or more. Such a call always loses, but a fold counts as collusion."
+    )
+
+
+def equilibrium(profile: str) -> str | None:
+    """NashConv in Kuhn poker after training against a best response alone, by baseline."""
+    if not paths.table(profile, "exploiters").exists():
+        return None
+    rows = results.paired_exploiter(read(profile, "exploiters"))
+    rows = rows[rows["exploiter"] == "best_response_only"] if len(rows) else rows
+    if rows.empty:
+        return None
+    ways = {"enumerated": "enumerated advantages", "group": "the advantages of played groups"}
+    reached = " and ".join(
+        f"{text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high))} with {ways[row.baseline]}"
+        for row in rows.itertuples(False)
+    )
+    return (
+        f"Trained against a best response alone (`{profile}`, {rows['seeds'].min()} seeds), the model ends "
+        f"with a NashConv of {reached} in Kuhn poker; after SFT it was {rows['nashconv_sft'].mean():.3f}."
     )
 
 

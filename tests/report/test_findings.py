@@ -352,6 +352,32 @@ def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_t
     assert "why ipd" not in text and "Not run in `study`: E7 *paper pools, every game*." in text
 
 
+def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    assert findings.equilibrium("study") is None
+    same = {"exploiter": "best_response_only", "model": "nano"}
+    ends = {"enumerated": (0.25, 0.25), "group": (0.5, 0.5)}
+    write(
+        "exploiters",
+        *(
+            same | {"baseline": baseline, "seed": seed} | row
+            for baseline, values in ends.items()
+            for seed, value in enumerate(values)
+            for row in (
+                {"stage": "sft", "step": 0, "nashconv": 1.0},
+                {"stage": "sepo", "step": 9, "nashconv": value},
+            )
+        ),
+        same
+        | {"exploiter": "pool", "baseline": "group", "seed": 0, "stage": "sepo", "step": 9, "nashconv": 0.75},
+    )
+    assert findings.equilibrium("study") == (
+        "Trained against a best response alone (`study`, 2 seeds), the model ends with a NashConv of "
+        "0.250 (no spread) with enumerated advantages and 0.500 (no spread) with the advantages of played "
+        "groups in Kuhn poker; after SFT it was 1.000."
+    )
+
+
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     rows = [
