@@ -221,10 +221,10 @@ def grow(figure: Figure, inches: float) -> None:
 def name_categories(ax: Axes, labels: Sequence[str], width: float) -> None:
     """Write the names of the places 0, 1, 2 ... of an x axis that is `width` inches wide.
 
-    Names are wrapped if all their words fit below their place, else they are turned. A name of more than 24
+    Names are wrapped if all their words fit below their place, else they are turned. A name of more than 28
     characters is shortened.
     """
-    labels = shortened(list(labels), 24)
+    labels = shortened(list(labels), 28)
     room = width / max(1, len(labels))
     fits = max(len(word) for label in labels for word in label.split() or [""]) * CHARACTER * 7.2 < room
     if fits:

@@ -2,11 +2,15 @@
 
 import itertools
 
+import numpy as np
 from matplotlib.text import Text
 
 
 def texts(figure):
-    """(text, bounding box in pixels) of every visible text of a figure, after it is drawn."""
+    """(text, bounding box in pixels, corners in pixels) of every visible text of a figure, after it is drawn.
+
+    The corners are those of the turned rectangle of a turned text.
+    """
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     found = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
@@ -25,22 +29,49 @@ def texts(figure):
         for text in ax.findobj(Text)
         if text.axes is ax and text not in _legend_texts(ax)
     }
-    return [(t.get_text(), t.get_window_extent(renderer)) for t in found if id(t) not in hidden]
+    return [
+        (t.get_text(), t.get_window_extent(renderer), _corners(t, renderer))
+        for t in found
+        if id(t) not in hidden
+    ]
+
+
+def _corners(text, renderer):
+    box, angle = text.get_window_extent(renderer), text.get_rotation()
+    text.set_rotation(0)
+    level = text.get_window_extent(renderer)
+    text.set_rotation(angle)
+    across, up = (
+        size / 2 * np.array([np.cos(turn), np.sin(turn)])
+        for size, turn in ((level.width, np.radians(angle)), (level.height, np.radians(angle + 90)))
+    )
+    middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+    return np.array([middle + one * across + two * up for one, two in ((1, 1), (1, -1), (-1, -1), (-1, 1))])
+
+
+def _overlap(one, two):
+    """By how many pixels two rectangles overlap in the direction in which they overlap least."""
+    depths = []
+    for corners in (one, two):
+        for end in (1, 3):
+            side = corners[end] - corners[0]
+            length = np.linalg.norm(side)
+            if length:
+                along = [rectangle @ side / length for rectangle in (one, two)]
+                depths.append(min(a.max() for a in along) - max(a.min() for a in along))
+    return min(depths)
 
 
 def overlaps(figure, slack=1.0):
-    """Pairs of texts whose boxes overlap by more than `slack` pixels in both directions, and texts that
-    leave the figure by more than `slack` pixels."""
-    boxes, page = texts(figure), figure.bbox
+    """Pairs of texts that overlap by more than `slack` pixels in every direction, and texts that leave the
+    figure by more than `slack` pixels."""
+    drawn, page = texts(figure), figure.bbox
     pairs = [
-        (a, b)
-        for (a, one), (b, two) in itertools.combinations(boxes, 2)
-        if min(one.x1, two.x1) - max(one.x0, two.x0) > slack
-        and min(one.y1, two.y1) - max(one.y0, two.y0) > slack
+        (a, b) for (a, _, one), (b, _, two) in itertools.combinations(drawn, 2) if _overlap(one, two) > slack
     ]
     outside = [
         (text, "outside of the figure")
-        for text, box in boxes
+        for text, box, _ in drawn
         if box.x0 < page.x0 - slack
         or box.y0 < page.y0 - slack
         or box.x1 > page.x1 + slack
