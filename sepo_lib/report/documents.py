@@ -101,6 +101,7 @@ def results(profile: str) -> str:
         other_claims=_without_recipe(decided),
         findings=findings.sentences(*runs),
         effects=headline_page.effect_rows(STUDY) if STUDY in runs else [],
+        in_short=headline_page.in_short(STUDY) if STUDY in runs else None,
         by_term=_by_term(first),
         became_in=became_in,
         became=_became(became_in),

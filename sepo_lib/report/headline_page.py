@@ -152,11 +152,16 @@ def effects(evaluation: pd.DataFrame) -> Effects:
     return Effects(*several, parts=by_terms(evaluation, *pairs[0], ["game", "pools"]))
 
 
+def _effects_of(run: str) -> Effects:
+    """The `effects` in a run; none without its table."""
+    evaluation = paths.table(run, "evaluation")
+    return effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
+
+
 def sentence(run: str) -> str | None:
     """What the penalty does, and what the other switches do; None for a run without these arms."""
-    evaluation = paths.table(run, "evaluation")
-    seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else None
-    if not seen or not seen.penalty:
+    seen = _effects_of(run)
+    if not seen.penalty:
         return None
     return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
 
@@ -166,8 +171,7 @@ def effect_rows(run: str) -> Rows:
 
     Empty for a run without these arms, or of one seed.
     """
-    evaluation = paths.table(run, "evaluation")
-    seen = effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
+    seen = _effects_of(run)
     if not seen.work:
         return []
     terms = {one.name: {f"by {term}": part for term, part in parts.items()} for one, parts in seen.parts}
@@ -179,6 +183,20 @@ def effect_rows(run: str) -> Rows:
         | {label: size.get(one.name, "–") for label, size in sizes.items() if size}
         for one in seen.penalty
     ]
+
+
+def in_short(run: str) -> str | None:
+    """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty."""
+    seen = _effects_of(run)
+    if not seen.work:
+        return None
+    penalty, switches = (
+        found.tally(several, "higher", "lower", "settings") for several in (seen.penalty, seen.switches)
+    )
+    return (
+        f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}. Without any "
+        f"penalty, the switches of `unbiased` instead of the paper's make J {switches}."
+    )
 
 
 def power(rows: pd.DataFrame) -> str:

@@ -109,6 +109,11 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     paths.write_table(table.assign(**terms), "study", "evaluation")
     (row,) = headline_page.effect_rows("study")
     assert row.pop("the horizon alone").startswith("0.00 [")
+    assert headline_page.in_short("study") == (
+        "Charging the penalty to the episodes that cause it, instead of none, makes J higher in Prisoner's "
+        "dilemma with paper pools. Without any penalty, the switches of `unbiased` instead of the paper's "
+        "make J higher in Prisoner's dilemma with paper pools."
+    )
     assert row == {
         "game and pools": "Prisoner's dilemma with paper pools",
         "charging the penalty": "1.00 [0.98, 1.02]",
@@ -117,6 +122,7 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     }
     paths.write_table(table.assign(**terms).query("seed == 1"), "study", "evaluation")
     assert headline_page.effect_rows("study") == []  # one seed decides nothing
+    assert headline_page.in_short("study") is None
 
 
 def test_the_negotiations_show_breakdowns_beside_e():
