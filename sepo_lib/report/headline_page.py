@@ -194,8 +194,8 @@ def in_short(run: str) -> str | None:
         found.tally(several, "higher", "lower", "settings") for several in (seen.penalty, seen.switches)
     )
     return (
-        f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}. Without any "
-        f"penalty, the switches of `unbiased` instead of the paper's make J {switches}."
+        f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}. Without "
+        f"any penalty, the switches of `unbiased` instead of the paper's make J {switches}."
     )
 
 
