@@ -279,13 +279,19 @@ def _where(run: str) -> None:
 
 
 def figures(options: argparse.Namespace) -> int:
-    """Draw the figures of a run again; those that are no longer drawn are moved aside."""
+    """Draw the figures of a run again; those that are no longer drawn are moved aside.
+
+    The manifest of a finished run notes those that have changed.
+    """
     profile = _existing(options)
-    with lock.held(profile, "make figures"), replaced.keeping(paths.run(profile), [paths.figures(profile)]):
+    written = [paths.figures(profile), paths.manifest(profile)]
+    with lock.held(profile, "make figures"), replaced.keeping(paths.run(profile), written):
         from sepo_lib import figures as drawing
 
         files = drawing.draw_all(profile)
-        replaced.drop(paths.figures(profile), files)
+        dropped = replaced.drop(paths.figures(profile), files)
+        if paths.manifest(profile).exists() and provenance.read(profile)["finished"]:
+            provenance.remade(profile, [*files, *dropped])
     print(f"{len(files)} files in {headless.folder(paths.figures(profile))}")
     return 0
 

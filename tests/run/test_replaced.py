@@ -138,6 +138,23 @@ def test_figures_keeps_the_earlier_ones(monkeypatch, capsys):
     assert "1 files in figures/smoke/" in capsys.readouterr().out
 
 
+def test_figures_that_are_drawn_again_are_noted_in_the_manifest(monkeypatch):
+    """So `make verify` finds what the command has drawn, and says from which commit it is."""
+    old, same, drawn = (
+        write(paths.figures("smoke") / f"{name}.png", name) for name in ("old", "same", "drawn")
+    )
+    provenance.start(profiles.load("smoke", run="smoke"))
+    for file in (old, same, drawn):
+        os.utime(file)
+    provenance.finish("smoke")
+    monkeypatch.setattr("sepo_lib.figures.draw_all", lambda run: [same, write(drawn, "with longer names")])
+    assert cli.main(["figures", "--profile", "smoke"]) == 0
+    manifest = provenance.read("smoke")
+    assert manifest["remade"][0]["files"] == ["figures/smoke/drawn.png", "figures/smoke/old.png"]
+    assert sorted(manifest["sha256"]) == ["figures/smoke/drawn.png", "figures/smoke/same.png"]
+    assert provenance.verify("smoke") == []
+
+
 def test_a_new_nano_replaces_the_shipped_one_which_is_kept():
     settings = profiles.load("smoke", run="smoke")
     made = paths.job("smoke", "pretrain")
