@@ -86,6 +86,7 @@ def results(profile: str) -> str:
     decided = {run: claims.read(run) for run in runs}
     first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
     became_in = first if paths.table(first, "behaviour").exists() else profile
+    effects = headline_page.effects_of(STUDY)
     safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
         "report/templates/results.md.j2",
@@ -100,8 +101,8 @@ def results(profile: str) -> str:
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
         findings=findings.sentences(*runs),
-        effects=headline_page.effect_rows(STUDY) if STUDY in runs else [],
-        in_short=headline_page.in_short(STUDY) if STUDY in runs else None,
+        effects=headline_page.effect_rows(effects) if STUDY in runs else [],
+        in_short=headline_page.in_short(effects) if STUDY in runs else None,
         by_term=_by_term(first),
         became_in=became_in,
         became=_became(became_in),

@@ -152,7 +152,7 @@ def effects(evaluation: pd.DataFrame) -> Effects:
     return Effects(*several, parts=by_terms(evaluation, *pairs[0], ["game", "pools"]))
 
 
-def _effects_of(run: str) -> Effects:
+def effects_of(run: str) -> Effects:
     """The `effects` in a run; none without its table."""
     evaluation = paths.table(run, "evaluation")
     return effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
@@ -160,18 +160,17 @@ def _effects_of(run: str) -> Effects:
 
 def sentence(run: str) -> str | None:
     """What the penalty does, and what the other switches do; None for a run without these arms."""
-    seen = _effects_of(run)
+    seen = effects_of(run)
     if not seen.penalty:
         return None
     return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
 
 
-def effect_rows(run: str) -> Rows:
-    """The effects in a run by game and pool set, those of the penalty also by term of J.
+def effect_rows(seen: Effects) -> Rows:
+    """The effects by game and pool set, those of the penalty also by term of J.
 
     Empty for a run without these arms, or of one seed.
     """
-    seen = _effects_of(run)
     if not seen.work:
         return []
     terms = {one.name: {f"by {term}": part for term, part in parts.items()} for one, parts in seen.parts}
@@ -185,18 +184,16 @@ def effect_rows(run: str) -> Rows:
     ]
 
 
-def in_short(run: str) -> str | None:
+def in_short(seen: Effects) -> str | None:
     """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty."""
-    seen = _effects_of(run)
     if not seen.work:
         return None
-    penalty, switches = (
-        found.tally(several, "higher", "lower", "settings") for several in (seen.penalty, seen.switches)
-    )
-    return (
-        f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}. Without "
-        f"any penalty, the switches of `unbiased` instead of the paper's make J {switches}."
-    )
+    penalty = found.tally(seen.penalty, "higher", "lower", "settings")
+    text = f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}."
+    if not seen.switches:
+        return text
+    switches = found.tally(seen.switches, "higher", "lower", "settings")
+    return f"{text} Without any penalty, the switches of `unbiased` instead of the paper's make J {switches}."
 
 
 def power(rows: pd.DataFrame) -> str:

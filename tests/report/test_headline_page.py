@@ -101,15 +101,15 @@ def test_a_run_without_the_arms_has_no_sentence_and_one_with_them_has_the_tables
 def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch):
     """In the dilemma s is 1: a payoff that is higher by 1 with the penalty makes J higher by 1."""
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    assert headline_page.effect_rows("study") == []
+    assert headline_page.effect_rows(headline_page.effects_of("study")) == []
     plain, penalized, published = arms("ipd", "paper", UP, 2 * UP)
     terms = {"exploit": 0.5, "collusion": 0.0, "externality": 0.0, "reported": True}
     immediate = rows(headline.IMMEDIATE, "reward_only", "ipd", "paper", OPEN)
     table = pd.concat([plain, penalized.assign(payoff=1.0), published, immediate]).fillna({"payoff": 0.0})
     paths.write_table(table.assign(**terms), "study", "evaluation")
-    (row,) = headline_page.effect_rows("study")
+    (row,) = headline_page.effect_rows(headline_page.effects_of("study"))
     assert row.pop("the horizon alone").startswith("0.00 [")
-    assert headline_page.in_short("study") == (
+    assert headline_page.in_short(headline_page.effects_of("study")) == (
         "Charging the penalty to the episodes that cause it, instead of none, makes J higher in Prisoner's "
         "dilemma with paper pools. Without any penalty, the switches of `unbiased` instead of the paper's "
         "make J higher in Prisoner's dilemma with paper pools."
@@ -120,9 +120,14 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
         **{"by u": "+1.00", "by e": "0.00", "by c": "0.00", "by x": "0.00"},
         "the other switches": "2.00 [1.95, 2.05]",
     }
+    alone = headline_page.effects(table.assign(**terms).query("preset != 'published'").reset_index())
+    assert headline_page.in_short(alone).endswith(
+        "dilemma with paper pools."
+    )  # the horizon, not all switches
+    assert "Without any penalty" not in headline_page.in_short(alone)
     paths.write_table(table.assign(**terms).query("seed == 1"), "study", "evaluation")
-    assert headline_page.effect_rows("study") == []  # one seed decides nothing
-    assert headline_page.in_short("study") is None
+    assert headline_page.effect_rows(headline_page.effects_of("study")) == []  # one seed decides nothing
+    assert headline_page.in_short(headline_page.effects_of("study")) is None
 
 
 def test_the_negotiations_show_breakdowns_beside_e():
