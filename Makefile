@@ -7,7 +7,7 @@
 PROFILE ?=#         smoke, laptop, smollm2, gpu, study or paper (sepo_lib/config/profiles.yaml); laptop by default
 MODEL   ?=#         nano, smollm2, a folder, or a hub id such as org/name
 SEEDS   ?=#         training seeds, such as 11,12,13
-GAMES   ?=#         games, such as ipd,kuhn; all by default
+GAMES   ?=#         games, such as ipd,kuhn, or all; by default those of the profile
 STEPS   ?=#         training steps of SFT and SEPO
 SFT_DATA ?=#        a file or folder of chat examples for SFT, in the place of the demonstrations (docs/data.md)
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
