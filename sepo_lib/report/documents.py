@@ -25,6 +25,7 @@ MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
 H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
+WIDEST = 80  # characters of a part of a reason in README; docs/CLAIMS.md has the longer ones
 LIKE = 0.5  # a policy is like a known strategy if it agrees with it in this share of its decisions
 EVERY_GAME = "every game"  # ends the scope of a verdict on all games of a pool set
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
@@ -282,9 +283,13 @@ def _clamped(decided: pd.DataFrame) -> list[str]:
 
 
 def _cell(row) -> str:
-    """A verdict and the measured value; also the reason if there is no interval over seeds."""
+    """A verdict and the measured value; also the reason if there is no interval over seeds.
+
+    A list that would fill the cell, such as the twenty pairs of E8, stands in docs/CLAIMS.md only.
+    """
     found = in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high))
-    reason = [row.reason] if row.interval.startswith("count") or found == "–" else []
+    given = row.interval.startswith("count") or found == "–"
+    reason = [part for part in row.reason.split("; ") if given and len(part) <= WIDEST]
     return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reason])
 
 

@@ -103,3 +103,8 @@ def test_the_errors_of_the_faq_are_those_of_the_code():
 def test_every_page_can_be_reached_from_the_readme():
     linked = {page.name for page in pages.PAGES if page.name in read(pages.REPOSITORY / "README.md")}
     assert {page.name for page in pages.PAGES} - linked == {"README.md", "index.md"}
+
+
+def test_no_cell_of_a_table_in_the_readme_is_a_page():
+    lines = [line for line in read(pages.REPOSITORY / "README.md").splitlines() if line.startswith("|")]
+    assert [cell for line in lines for cell in line.split("|") if len(cell) > 300] == []
