@@ -98,7 +98,8 @@ def test_choices_are_those_of_the_code_that_uses_them():
 def test_every_profile_loads_with_a_value_for_every_game(name):
     settings = profiles.load(name)
     assert settings.profile == name
-    assert settings.study_games == settings.games == (("ipd", "split", "kuhn") if name == "smollm2" else GAMES)
+    expected = ("ipd", "split", "kuhn") if name == "smollm2" else GAMES
+    assert settings.study_games == settings.games == expected
     assert profiles.load(name, games="all").games == GAMES
     for game in GAMES:
         assert settings.of("rollouts_per_opponent", game) >= 2
