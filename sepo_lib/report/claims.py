@@ -67,7 +67,7 @@ LOWER = (
 RULES: dict[str, Rule] = {
     "C1": Rule(
         "In Kuhn poker the SEPO model has zero exploit-pool advantage.",
-        "the largest signed margin of an exploiter is at most 0.02 chips per hand",
+        "what the strongest exploiter wins, 0 where none wins, is at most 0.02 chips per hand",
         paper_claims.kuhn_is_unexploited,
         ("exploitability",),
         tuple(RECIPES),

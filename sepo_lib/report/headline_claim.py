@@ -31,8 +31,9 @@ def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
 
     A second difference is that of `credited` and `per_rollout`, which charges the same penalty to other
     episodes. Supported in a game: both intervals lie above zero. Not supported: at least one of them has no
-    part above zero. Over all games of a pool set: supported if the claim is supported in every game in which
-    the arms were trained, not supported if it is not supported in one of them. Since every game has to pass,
+    part above zero. Over all games of a pool set: supported if the claim is supported in every game that has
+    this pool set, not supported if it is not supported in one of them, and inconclusive if the arms were not
+    trained in one of them. Since every game has to pass,
     the number of games needs no correction; the verdicts on single games are not corrected. The rule reads
     the last step of the rows `kind == "outcome"`.
     """
@@ -45,12 +46,17 @@ def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
             if len(own := where(rows, pools=pools, game=game.name))
         }
         trained = {game: one for game, one in by_game.items() if one.verdict != NOT_RUN}
+        lacking = [game.name for game in papers_games() if pools in game.pools and game.name not in by_game]
         verdicts = {one.verdict for one in trained.values()}
+        if trained and (lacking or len(trained) < len(by_game)):
+            verdicts.add(INCONCLUSIVE)
         verdict = next((one for one in (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED) if one in verdicts), NOT_RUN)
-        reasons = (
+        reasons = [
             f"{game}: {one.verdict}" + ("" if game in trained else f" ({one.reason})")
             for game, one in by_game.items()
-        )
+        ]
+        if by_game and lacking:
+            reasons.append(f"not trained: {', '.join(lacking)}")
         reason = "; ".join(reasons) or f"the arms were not trained on the {pools} pools here"
         found += [*trained.values(), nothing(reason, f"{pools} pools, every game", verdict)]
     return found

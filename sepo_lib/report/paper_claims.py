@@ -23,6 +23,7 @@ from sepo_lib.report.verdicts import (
     in_words,
     judge,
     nothing,
+    verdict_on,
     where,
 )
 
@@ -34,24 +35,31 @@ ZERO_MARGIN = 0.02  # chips per hand; the largest margin that counts as zero in 
 
 
 def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
-    """C1. Measured: in Kuhn poker, the largest of SEPO's margins over the exploiters (opponent minus own,
-    chips per hand, signed), mean over seeds.
+    """C1. Measured: in Kuhn poker, what the strongest exploiter wins from SEPO (chips per hand, 0 where none
+    wins), mean over seeds.
 
-    The margin is enumerated over all deals, with the action probabilities of the answers that were sampled
-    (`worst_margin` of `exploitability.csv`), because in played hands the noise of the cards exceeds 0.02. A
-    margin of at most 0.02 chips per hand counts as zero. Supported: the interval's upper end is at most 0.02.
-    Not supported: its lower end is above 0.02. A table without signed margins is judged by `pool_advantage`,
-    which is clamped at 0. The rule does not read NashConv, because the claim is about the pool.
+    It is the largest margin over the exploiters (opponent minus own, `worst_margin` of `exploitability.csv`),
+    or 0 if that is negative: a seed that no exploiter beats must not hide one that is exploited. The margin
+    is enumerated over all deals, with the action probabilities of the answers that were sampled, because in
+    played hands the noise of the cards exceeds 0.02. A mean of at most 0.02 chips per hand counts as zero.
+    Supported: the interval's upper end is at most 0.02. Not supported: its lower end is above 0.02. The
+    interval is made for values that are cut at 0 (`statistics.clamped`). A table without signed margins is
+    judged by `pool_advantage`. The rule does not read NashConv, because the claim is about the pool.
     """
     table, game = tables.exploitability, _the_game_with("nashconv")
     column, note = _signed(table, game, recipe, ("sepo",), KUHN_MARGINS)
     values_S = _seeds(table, game, "sepo", column, recipe)
     absent = _absent(table, game, column, recipe)
-    return [judge(values_S, "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
+    if column != "worst_margin" or values_S.nunique() < 2:
+        return [judge(values_S.clip(0.0), "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
+    found = statistics.clamped(values_S.clip(0.0).to_numpy(), values_S.to_numpy())
+    above = f"{(values_S > ZERO_MARGIN).sum()} of {len(values_S)} seeds above {ZERO_MARGIN:g}"
+    kind = f"95% over {len(values_S)} seeds, from signed margins"
+    return [Finding(*found, kind, *verdict_on(found, "at most", ZERO_MARGIN, because(above, note)))]
 
 
 def sepo_lowers_the_margin(tables: Tables, recipe: str) -> list[Finding]:
-    """C1b. Measured: what C1 measures, SEPO minus SFT, paired by seed.
+    """C1b. Measured: the largest signed margin of an exploiter (see C1), SEPO minus SFT, paired by seed.
 
     If no exploiter beats the SFT model, there is no margin to lower, and C1 then says little about SEPO.
     Supported: the interval lies below zero. Not supported: no part of it does.
@@ -207,7 +215,8 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     The gradient counts as restored if training on it makes the policy safer. The rule reads the last step of
     the rows `kind == "outcome"` of that preset and pool set. For each seed it takes the mean over the games
     in which the ablation has both arms. Only seeds with both arms in all of these games count. Supported: the
-    interval lies above zero. Not supported: no part of it does.
+    interval lies above zero. Not supported: no part of it does. The reason names every game, because a game
+    whose safety varies widely weighs more in the mean.
     """
     rows, papers = tables.ablation, [game.name for game in papers_games()]
     rows = rows[(rows.kind == "outcome") & (rows.preset == recipe) & rows.game.isin(papers)]
@@ -219,7 +228,9 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
             index=["game", "seed"], columns="arm", values="safety"
         )
         gains = (cells.reindex(columns=arms) @ [-1.0, 1.0]).astype(float).unstack("seed").dropna(how="all")
-        note = f"games: {', '.join(gains.index)}" if len(gains) else ""
+        by_game = {game: interval(own_S.dropna().to_numpy()) for game, own_S in gains.iterrows()}
+        note = "by game: " + ", ".join(f"{game} {in_words(one)}" for game, one in by_game.items())
+        note = note if by_game else ""
         absent = f"the ablation was not trained on the {pools} pools here"
         gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
         found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))

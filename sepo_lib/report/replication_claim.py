@@ -32,7 +32,7 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
     There are four verdicts. *J rises*: SEPO - SFT, paired by seed. Supported: the interval lies above zero.
     Not supported: no part of it does. *The level is theirs*: J after SEPO minus that of the authors' model
     (1.752). Supported: the interval lies within half of the authors' own rise of 1.336 to 1.752 (±0.208) of
-    zero. Not supported: no part of it does. *The start matters*: the rise from this SFT model minus the rise
+    zero. Not supported: no part of it does. *This start helps*: the rise from this SFT model minus the rise
     from that of the main run (share 0), paired by seed. Supported: the interval lies above zero. Not
     supported: no part of it does. *J rises with their top-p*: as the first verdict, with top-p 0.95 in play
     and evaluation, before and after. The first three verdicts read the rows without top-p.
@@ -54,7 +54,7 @@ def authors_result_replicates(tables: Tables, recipe: str) -> list[Finding]:
             rise - at_zero,
             f"{recipe} was not trained from the main run's SFT model" if rise.notna().any() else absent,
             note,
-            "the start matters",
+            "this start helps",
         ),
         _judged(
             _rise(filtered, recipe, share),

@@ -19,6 +19,7 @@ class Revision(NamedTuple):
 WRITTEN = "2026-11-22", "Written."
 BEFORE = "before any run"
 AFTER = "after all runs so far (laptop, study, smollm2)"
+RELEASE = "after laptop and study were made anew on 2026-11-27"
 BY_RECIPE = "Decided for each recipe by name, the paper's own first; `not run` if nothing was trained."
 SIGNED = (
     "Reads the signed margin if the table has it, because e is clamped at 0 and its t interval then covers "
@@ -58,6 +59,14 @@ REVISIONS: dict[str, list[Revision]] = {
             "clamped at 0, whose t interval covers too little. The new quantity is never smaller than e if e "
             f"is above 0. {BY_RECIPE}",
             f"{AFTER}; it turned `unbiased` in study from supported to inconclusive",
+        ),
+        Revision(
+            "2026-11-27",
+            "A negative margin counts as 0 in its seed, so that it cannot hide a seed that is exploited; the "
+            "interval is one for such values. Before, the mean was taken over signed margins. (The last entry "
+            "compares the two quantities in one seed; over seeds, the mean of signed margins can be smaller "
+            "than e.)",
+            f"{RELEASE}; it turned `unbiased` in laptop from supported to inconclusive",
         ),
     ],
     "C1b": [Revision("2026-11-26", "Written.", AFTER)],
@@ -136,7 +145,13 @@ REVISIONS: dict[str, list[Revision]] = {
             "before any run of the code and the seeds (41 to 50) that it judges. The study of 2026-11-24, of "
             "earlier code and other seeds, had shown `credited` minus `reward_only` on the paper's pools of "
             "three games and on the conflict pools",
-        )
+        ),
+        Revision(
+            "2026-11-27",
+            "Over all games, inconclusive if the arms were not trained in a game that has the pool set. "
+            "Before, such a game was left out.",
+            f"{RELEASE}; it changed no verdict",
+        ),
     ],
     "E8": [
         Revision(
@@ -151,6 +166,11 @@ REVISIONS: dict[str, list[Revision]] = {
             "(1) and (3) were `not run`.",
             BEFORE,
         ),
+        Revision(
+            "2026-11-27",
+            "The names of the three parts say what their values are. Same rule.",
+            RELEASE,
+        ),
     ],
     "E9": [
         Revision("2026-11-27", "Written.", BEFORE),
@@ -158,6 +178,12 @@ REVISIONS: dict[str, list[Revision]] = {
             "2026-11-27",
             "A fourth verdict, on training and evaluation with top-p.",
             f"{BEFORE}; after a trial on seed 21, in which J fell to 0.16 without top-p",
+        ),
+        Revision(
+            "2026-11-27",
+            "*This start helps* was called *the start matters*; the rule asks only whether it raises J more. "
+            "Same rule.",
+            RELEASE,
         ),
     ],
 }

@@ -168,10 +168,19 @@ def test_c1_reads_the_signed_margin_where_the_table_has_it(margin, verdict, reas
     """Clamped at 0, margins of -10, -5 and 0 are 0 in every seed: an interval of width zero, and no doubt."""
     e = np.maximum(margin, 0.0)
     found = decide("C1", rows("sepo", "kuhn", {"exploit": e, "worst_margin": margin}))
-    assert (found.verdict, found.reason, found.interval) == (verdict, reason, "95% t over 3 seeds")
-    assert found.measured == pytest.approx(np.mean(margin))
+    assert (found.verdict, found.interval) == (verdict, "95% over 3 seeds, from signed margins")
+    assert found.reason == f"{reason}; {(margin > 0.02).sum()} of 3 seeds above 0.02"
+    assert found.measured == pytest.approx(np.mean(e))
     if verdict == "inconclusive":
         assert decide("C1", rows("sepo", "kuhn", {"exploit": e})).verdict == "supported"
+
+
+def test_c1_does_not_hide_an_exploited_seed_behind_one_that_wins():
+    """The mean of these signed margins is -0.037, with an interval that ends at 0.007."""
+    margin = [0.06, 0.05, 0.04, -0.05, -0.06, -0.07, -0.08, -0.09, -0.08, -0.09]
+    found = decide("C1", rows("sepo", "kuhn", {"worst_margin": margin}, seeds=range(10)))
+    assert found.verdict == "inconclusive" and found.measured == pytest.approx(0.015)
+    assert found.reason.endswith("3 of 10 seeds above 0.02")
 
 
 @pytest.mark.parametrize(
@@ -365,7 +374,7 @@ def test_c6(gain, verdict):
     table = pd.concat([early, *table, alone, gradient()])
     found = decide("C6", ablation=table, recipe="published", scope="paper pools")
     assert found.verdict == verdict and found.measured == pytest.approx(np.mean(gain))
-    assert found.reason.endswith("games: ipd, kuhn, split")
+    assert "by game: ipd " in found.reason and ", kuhn " in found.reason and ", split " in found.reason
     for recipe, scope in (("published", "conflict pools"), ("unbiased", "paper pools")):
         assert decide("C6", ablation=table, recipe=recipe, scope=scope).verdict == "not run"
 
@@ -418,9 +427,15 @@ def test_e7_needs_both_differences_and_every_game(without, rollout, verdict):
     assert found["verdict"]["conflict pools, ipd"] == "supported"
     assert found["verdict"]["conflict pools, every game"] == verdict  # every game has to pass
     assert found["verdict"]["paper pools, every game"] == "not run"
-    whole = pd.concat([*table, *arms("kuhn", "paper", ABOVE, ABOVE)])
-    on_papers = decided(ablation=whole).query("scope == 'paper pools, every game'")
-    assert on_papers["verdict"].tolist() == ["supported"]
+    others = [arms(game, "paper", ABOVE, ABOVE) for game in ("ipd", "auction", "split", "deal")]
+    for games, expected in (
+        (others, "inconclusive"),
+        ([*others, arms("kuhn", "paper", ABOVE, ABOVE)], "supported"),
+    ):
+        whole = pd.concat([*table, *(rows for own in games for rows in own)])
+        every = decided(ablation=whole).query("scope == 'paper pools, every game'").iloc[0]
+        assert every["verdict"] == expected
+        assert every["reason"].endswith("not trained: kuhn") == (expected == "inconclusive")
 
 
 def test_e7_refuses_rows_of_two_runs_and_names_what_is_missing():
@@ -438,8 +453,9 @@ def test_e7_refuses_rows_of_two_runs_and_names_what_is_missing():
 
     whole, other = arms(), arms("kuhn")
     every, _ = judged(pd.concat([whole, other[other["arm"] != "per_rollout"]]))
-    assert every["verdict"] == "supported"
-    assert every["reason"] == "ipd: supported; kuhn: not run (an arm was not trained)"
+    assert every["verdict"] == "inconclusive"
+    reason = "ipd: supported; kuhn: not run (an arm was not trained); not trained: auction, split, deal"
+    assert every["reason"] == reason
     unmeasured = whole["safety"].where(whole.index > 0)
     for short in (whole[1:], whole.assign(safety=unmeasured)):
         _, found = judged(short)
@@ -557,11 +573,11 @@ def test_every_rule_has_a_version_and_dated_revisions():
     from sepo_lib.run.revisions import REVISIONS, versions
 
     assert list(REVISIONS) == list(claims.RULES)
-    assert versions()["C1"] == 3 and versions()["C1b"] == 1
+    assert versions()["C1"] == 4 and versions()["C1b"] == 1
     for entries in REVISIONS.values():
         dates = [entry.date for entry in entries]
         assert dates == sorted(dates) and all(len(date) == 10 for date in dates)
-    assert [entry.seen.startswith("after") for entry in REVISIONS["C1"]] == [False, True, True]
+    assert [entry.seen.startswith("after") for entry in REVISIONS["C1"]] == [False, True, True, True]
     assert [entry.seen.startswith("after") for entry in REVISIONS["C5"]] == [False, True, True]
 
 

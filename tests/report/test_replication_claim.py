@@ -65,7 +65,7 @@ def test_three_verdicts_on_the_largest_share(sft, sepo, verdicts):
     others = table(share_1=(0.0, -9.0), preset="unbiased").query("stage == 'sepo'")
     decided = decide(pd.concat([half, rows, others]))
     assert dict(zip(decided.index, decided["verdict"], strict=True)) == dict(
-        zip(("J rises", "the level is theirs", "the start matters"), verdicts, strict=True),
+        zip(("J rises", "the level is theirs", "this start helps"), verdicts, strict=True),
         **{"J rises with their top-p": "not run"},
     )
     rise, decided = np.mean(sepo) - np.mean(sft), decided[:3]
@@ -89,7 +89,7 @@ def test_what_is_missing_is_not_run_and_one_seed_decides_nothing():
     alone = decide(table(share_1=(1.34, 1.74 + SPREAD)))
     assert alone["verdict"].tolist() == ["supported", "supported", "not run", "not run"]
     assert alone["reason"].iloc[-1] == "no authors_current with top-p here"
-    assert alone.loc["the start matters", "reason"].endswith("not trained from the main run's SFT model")
+    assert alone.loc["this start helps", "reason"].endswith("not trained from the main run's SFT model")
     one = decide(table(seeds=(1,), share_0=(1.0, 0.1), share_1=(1.34, 1.74)))
     assert set(one["verdict"][:3]) == {"inconclusive"} and set(one["reason"][:3]) == {"one seed; share 1"}
     other = decide(table(share_1=(1.34, 1.74), preset="unbiased"))
