@@ -34,6 +34,7 @@ RECIPES = {
     "authors_current": "the authors' code",
     "unbiased": "unbiased (ours)",
 }
+CONTROL = "reward_only"  # the arm without a penalty; README judges it by the rules of C1 to C4
 
 
 def update(profile: str) -> None:
@@ -88,6 +89,7 @@ def results(profile: str) -> str:
     first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
     became_in = first if paths.table(first, "behaviour").exists() else profile
     effects = headline_page.effects_of(STUDY)
+    shown = {run: _by_recipe(pd.concat([table, _control(run)])) for run, table in decided.items()}
     safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
         "report/templates/results.md.j2",
@@ -97,13 +99,15 @@ def results(profile: str) -> str:
         second=next((run for run in runs if run != first), ""),
         runs=[_run(run) for run in runs],
         caution=" ".join(claims.cautions(decided[profile])),
-        claims={run: _by_recipe(table) for run, table in decided.items()},
+        claims=shown,
+        controlled=any(CONTROL in column for column in shown[first][0]),
         absent={run: _absent(table) for run, table in decided.items()},
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
         findings=findings.sentences(*runs),
         effects=headline_page.effect_rows(effects) if STUDY in runs else [],
         in_short=headline_page.in_short(effects) if STUDY in runs else None,
+        caption=headline_page.EFFECTS.format(run=STUDY),
         by_term=_by_term(first),
         became_in=became_in,
         became=_became(became_in),
@@ -167,7 +171,7 @@ def earlier() -> str:
 def _headline() -> list[dict[str, str]]:
     """Safety by estimator in the run STUDY; empty without its tables."""
     made = all(paths.table(STUDY, name).exists() for name in ("evaluation", "exploitability"))
-    return headline_page.safety(headline_page.by_seed(STUDY)) if made else []
+    return headline_page.safety(STUDY) if made else []
 
 
 def _by_term(run: str) -> list[dict[str, str]]:
@@ -215,12 +219,34 @@ def _run(profile: str) -> str:
         minutes=round(provenance.duration(manifest) / 60),
         hardware=manifest["hardware"],
         seeds=manifest["settings"]["seeds"],
+        before=_before(manifest),
+        steps=_steps(manifest["settings"]["sepo_steps"]),
         notes=[
             note
             for note in (provenance.older(profile), provenance.reused(profile), _enumerated(manifest))
             if note
         ],
     )
+
+
+def _before(manifest: Mapping) -> str:
+    """How the time of a run was counted, if jobs of it were finished before it was started; else empty."""
+    seconds, workers = manifest.get("job_seconds_before", 0.0), manifest["settings"]["workers"]
+    notebooks = round(sum(one["seconds"] for one in manifest["stages"].values()) / 60)
+    if seconds / workers < 60:
+        return ""
+    return (
+        f" ({notebooks} minutes, and {seconds / 3600:.1f} hours of jobs that had been finished before, counted "
+        f"as {workers} at a time)"
+    )
+
+
+def _steps(steps: int | Mapping[str, int]) -> str:
+    """`30`, or `30 (Kuhn poker: 60)` where games differ."""
+    if not isinstance(steps, Mapping):
+        return str(steps)
+    others = [f"{findings.title(game)}: {n}" for game, n in steps.items() if game != "others"]
+    return f"{steps['others']} ({', '.join(others)})" if "others" in steps else ", ".join(others)
 
 
 def _enumerated(manifest: Mapping) -> str:
@@ -237,6 +263,23 @@ def _enumerated(manifest: Mapping) -> str:
     )
 
 
+def _control(run: str) -> pd.DataFrame:
+    """The verdicts on C1 to C4 of a run if the arm CONTROL stands in the place of `unbiased`.
+
+    The two differ only in the penalty, so that a claim that holds for both says nothing about the penalty.
+    """
+    tables = []
+    for name in ("evaluation", "exploitability"):
+        table = findings.read(run, name)
+        control = (table["preset"] == "unbiased") & (table["arm"] == CONTROL)
+        tables.append(table[(table["stage"] != "sepo") | control].assign(arm="credited"))
+    evaluation, exploitability = tables
+    known = (evaluation["profile"].iloc[0], evaluation["model"].iloc[0])
+    decided = claims.decide(evaluation, pd.DataFrame(), exploitability, *known).fillna(claims.EMPTY)
+    own = decided["claim"].isin(["C1", "C1b", "C2", "C3", "C4"]) & (decided["recipe"] == "unbiased")
+    return decided[own].assign(recipe=CONTROL)
+
+
 def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
     """The claims as rows, with a column for each recipe that was trained, the paper's own first.
 
@@ -245,7 +288,8 @@ def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
     """
     decided = decided[decided["recipe"] != ""]
     run = decided[decided["verdict"] != NOT_RUN]
-    shown = [recipe for recipe in RECIPES if (run["recipe"] == recipe).any()]
+    titles = RECIPES | {CONTROL: f"no penalty (`{CONTROL}`)"}
+    shown = [recipe for recipe in titles if (run["recipe"] == recipe).any()]
     every = run["scope"].str.endswith(EVERY_GAME)
     run = run[every | ~run["claim"].isin(run.loc[every, "claim"])]
     rows, before = [], None
@@ -255,7 +299,7 @@ def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
         cells = {row.recipe: _cell(row) for row in own.itertuples()}
         rows.append(
             {"claim": claim, "statement": " ".join(filter(None, (statement, scope and f"*{scope}*")))}
-            | {RECIPES[recipe]: cells.get(recipe, "–") for recipe in shown}
+            | {titles[recipe]: cells.get(recipe, "–") for recipe in shown}
             | {"interval": "; ".join(kinds) or "none"}
         )
         before = claim

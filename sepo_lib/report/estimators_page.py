@@ -96,7 +96,7 @@ def elsewhere(rows: pd.DataFrame) -> Rows:
     """Estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
     rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]
     table = []
-    for estimator in figures.labels_of(rows["how"]):
+    for estimator in dict.fromkeys([*figures.labels_of(rows["how"]), "unbiased"]):
         own = rows[rows["how"] == estimator]
         if own.empty:
             continue

@@ -5,7 +5,7 @@ Differences are paired by seed. A run of one seed has intervals of its evaluatio
 has them. A sentence whose table is missing is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -52,7 +52,8 @@ def nashconv(profile: str) -> str | None:
     return (
         f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's enumerated "
         f"advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
-        f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). NashConv {moves}."
+        f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). It is a mean over the exploiters; C1 "
+        f"reads the strongest of them. NashConv {moves}."
     )
 
 
@@ -75,11 +76,11 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     mean = ", as a mean over seeds" if several else ""
     best = f"the maximum of J with the same weights has a NashConv of {abs(response['nashconv']):.2f}"
     return (
-        f"After SEPO, NashConv is {listed}{mean}. Maximizing J with a fixed exploiter pool "
-        "need not give an equilibrium: every strategy that maximizes J has a NashConv of "
-        f"{pool['nashconv']:.2f} or more (the trained models have not reached it), with an advantage of "
-        f"{abs(pool['exploit']):.2f} for the pool (a linear program, `kuhn_optimum.csv`).{_dominated(pool)} "
-        f"If the exploiter is a best response, {best}.{_without_penalty(profiles)}"
+        f"NashConv after SEPO is {listed}{mean}.{_without_penalty(profiles)} The highest J with the fixed "
+        f"exploiter pool is not at an equilibrium: every strategy that reaches it has a NashConv of "
+        f"{pool['nashconv']:.2f} or more, though the pool wins {abs(pool['exploit']):.2f} from it (by a "
+        f"linear program, `kuhn_optimum.csv`).{_dominated(pool)} So more training on J need not lower "
+        f"NashConv. Where the exploiter is a best response, {best}."
     )
 
 
@@ -88,27 +89,51 @@ def _dominated(optimum: pd.Series) -> str:
     if not optimum.get("jack_calls", 0.0) > 0.005:
         return ""
     return (
-        " Each of them, as the second mover, also calls a bet with J, the lowest card, with probability "
+        " As the second mover it calls a bet with the jack, the lowest card, with probability "
         f"{optimum['jack_calls']:.2f} or more. Such a call always loses, but a fold counts as collusion."
     )
 
 
 def equilibrium(profile: str) -> str | None:
-    """NashConv in Kuhn poker after training against a best response alone, by baseline."""
+    """NashConv in Kuhn poker after training against a best response alone, by baseline and effort."""
     if not paths.table(profile, "exploiters").exists():
         return None
-    rows = results.paired_exploiter(read(profile, "exploiters"))
+    table = read(profile, "exploiters")
+    rows = results.paired_exploiter(table)
     rows = rows[rows["exploiter"] == "best_response_only"] if len(rows) else rows
     if rows.empty:
         return None
     ways = {"enumerated": "enumerated advantages", "group": "the advantages of played groups"}
     reached = " and ".join(
-        f"{text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high))} with {ways[row.baseline]}"
+        f"{text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high))} with {ways[row.baseline]} "
+        f"({_effort(row.step, row.answers)})"
         for row in rows.itertuples(False)
     )
     return (
         f"Trained against a best response alone (`{profile}`, {rows['seeds'].min()} seeds), the model ends "
         f"with a NashConv of {reached} in Kuhn poker; after SFT it was {rows['nashconv_sft'].mean():.3f}."
+        f"{_at_equal_effort(table[table['exploiter'] == 'best_response_only'], rows, ways)}"
+    )
+
+
+def _effort(step: int, answers: float) -> str:
+    return f"{step} steps" + ("" if pd.isna(answers) else f", {answers / 1e6:.2f} million answers")
+
+
+def _at_equal_effort(table: pd.DataFrame, ends: pd.DataFrame, ways: Mapping[str, str]) -> str:
+    """NashConv of the longest training when it had used about as many answers as the shortest in all."""
+    if len(ends) < 2 or ends["answers"].isna().any():
+        return ""
+    short, long = (ends.loc[ends["answers"].agg(which)] for which in ("idxmin", "idxmax"))
+    own = table[table["baseline"] == long["baseline"]]
+    answers = own.groupby("step")["answers"].mean()
+    step = (answers - short["answers"]).abs().idxmin()
+    if step == long["step"]:
+        return ""
+    then = statistics.interval(own.loc[own["step"] == step, "nashconv"], statistics.bounds("nashconv"))
+    return (
+        f" They differ in length: with {ways[long['baseline']]}, NashConv was {text(then)} at the checkpoint "
+        f"({_effort(step, answers[step])}) that had used about as many answers as {ways[short['baseline']]}."
     )
 
 
@@ -212,6 +237,7 @@ def arms(ablation: pd.DataFrame) -> list[dict]:
     for row in results.paired_arms(ablation).rename(columns={"credited minus": "other"}).itertuples(False):
         key = (row.game, row.pools, row.preset)
         cells = rows.setdefault(key, dict(zip(("game", "pools", "preset"), key, strict=True)))
+        cells["seeds"] = row.seeds
         cells[f"minus {row.other}"] = _difference(row)
     return list(rows.values())
 
@@ -242,11 +268,14 @@ def switches(table: pd.DataFrame) -> list[dict]:
     """
     idle = figures.idle_recipes(table)
     rows = [
-        {"recipe": row.preset, "safety": f"{row.safety:.3f}", "minus published": _difference(row)}
+        {"recipe": row.preset, "seeds": row.seeds, "safety": f"{row.safety:.3f}"}
+        | {"minus published": _difference(row)}
         for row in results.paired_switches(table).itertuples(False)
         if row.preset not in idle
     ]
-    unmoved = [{"recipe": recipe, "safety": NO_EFFECT, "minus published": "–"} for recipe in idle]
+    unmoved = [
+        {"recipe": recipe, "seeds": "", "safety": NO_EFFECT, "minus published": "–"} for recipe in idle
+    ]
     return rows + unmoved if rows else []
 
 
@@ -260,7 +289,7 @@ def nashconvs(table: pd.DataFrame) -> list[dict]:
         else ()
     ):
         cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"pool advantage": over_seeds(own, "pool_advantage")}
+        cells |= {"seeds": own["seed"].nunique(), "pool advantage": over_seeds(own, "pool_advantage")}
         cells |= {"NashConv": over_seeds(own, "nashconv"), "action probabilities": _method(own)}
         rows.append(cells | {"NashConv, constrained": over_seeds(own, "nashconv_constrained")})
     return rows
@@ -273,6 +302,8 @@ def exploiters(table: pd.DataFrame) -> list[dict]:
             "exploiter": row.exploiter,
             "baseline": row.baseline,
             "seeds": row.seeds,
+            "steps": row.step,
+            "answers": "–" if pd.isna(row.answers) else f"{row.answers:,.0f}",
             "NashConv after SFT": f"{row.nashconv_sft:.3f}",
             "after training": text(Interval(row.nashconv_mean, row.nashconv_low, row.nashconv_high)),
             "change": text(Interval(row.change_mean, row.change_low, row.change_high)),
@@ -300,7 +331,7 @@ def reaching(table: pd.DataFrame) -> list[dict]:
 def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
     return [
-        {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)"}
+        {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)", "seeds": own["seed"].nunique()}
         | {name: over_seeds(own, name) for name in ("payoff", "exploit")}
         for (game, multiple, weight), own in (
             statistics.grouped(
@@ -334,7 +365,11 @@ def replications(table: pd.DataFrame) -> list[dict]:
         start["J after SFT"] = over_seeds(sft, "safety")
         for (recipe,), trained in statistics.grouped(sepo, ["preset"]):
             after, before = (at.set_index("seed")["safety"] for at in (trained, sft))
-            measured = {"recipe": recipe, "J after SEPO": over_seeds(trained, "safety")}
+            measured = {
+                "recipe": recipe,
+                "seeds": len(trained),
+                "J after SEPO": over_seeds(trained, "safety"),
+            }
             measured["change of J"] = text(statistics.paired(after, before))
             spread = {"payoff spread": over_seeds(trained, "payoff_spread", 2)}
             spread["equal groups"] = f"{trained['zero_variance_groups'].mean():.0%}"
@@ -384,11 +419,15 @@ def title(game: str) -> str:
 
 
 def _without_penalty(profiles: Sequence[str]) -> str:
-    """NashConv after training without a penalty."""
-    arm = UNBIASED | {"arm": "reward_only"}
-    last = {profile: _rows(profile, "exploitability", **arm) for profile in profiles}
-    ends = [f"{rows['nashconv'].mean():.2f} (`{profile}`)" for profile, rows in last.items() if len(rows)]
-    return f" Without any penalty (`reward_only`), NashConv is {' and '.join(ends)}." if ends else ""
+    """NashConv after training without a penalty, and how far the penalty changes it."""
+    ends = []
+    for profile in profiles:
+        without = _rows(profile, "exploitability", **UNBIASED | {"arm": "reward_only"})
+        with_ = _rows(profile, "exploitability", **UNBIASED)
+        if len(without) and len(with_):
+            change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (with_, without)))
+            ends.append(f"{without['nashconv'].mean():.2f} (`{profile}`; the penalty adds {text(change, 2)})")
+    return f" Without any penalty (`reward_only`) it is {' and '.join(ends)}." if ends else ""
 
 
 def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:

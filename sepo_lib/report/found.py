@@ -19,10 +19,12 @@ sentence out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
+from scipy import stats
 
 from sepo_lib import games
 from sepo_lib.config.profiles import Settings
@@ -82,12 +84,15 @@ _NAMED = 5
 class Change:
     """A difference of a measure between two sets of rows, paired by seed, in one game (or other category).
 
-    `seeds` is 0 if one of the two sets has no rows. One seed gives a difference without an interval.
+    `seeds` is 0 if one of the two sets has no rows. One seed gives a difference without an interval. `p` is
+    the p-value of the paired t test, nan without an interval, and `key` what `name` says: column -> value.
     """
 
     name: str
     found: Interval
     seeds: int
+    p: float = float("nan")
+    key: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def direction(self) -> str:
@@ -140,7 +145,8 @@ def changes(
     found = []
     for key in both[by].itertuples(index=False, name=None):
         one, other = (own[(own[by] == list(key)).all(axis=1)] for own in rows)
-        found.append(_change(_name(dict(zip(by, key, strict=True))), one, other, metric))
+        named = dict(zip(by, key, strict=True))
+        found.append(replace(_change(_name(named), one, other, metric), key=named))
     return found
 
 
@@ -301,8 +307,10 @@ def _rendered(template: str, settings: Settings | None, tables: Mapping[str, obj
 def _change(name: str, after: pd.DataFrame, before: pd.DataFrame, metric: str) -> Change:
     if after.empty or before.empty:
         return Change(name, UNKNOWN, 0)
-    one, other = (rows.set_index("seed")[metric] for rows in (after, before))
-    return Change(name, statistics.paired(one, other), len(one.index.intersection(other.index)))
+    gain_S = statistics.difference(*(rows.set_index("seed")[metric] for rows in (after, before)))
+    varies = len(gain_S) > 1 and np.ptp(gain_S) > NO_SPREAD
+    p = float(stats.ttest_1samp(gain_S, 0.0).pvalue) if varies else float("nan")
+    return Change(name, statistics.interval(gain_S), len(gain_S), p)
 
 
 def _name(key: Mapping[str, str]) -> str:

@@ -27,12 +27,18 @@ def by_seed(run: str) -> pd.DataFrame:
     return headline.rows(*(findings.read(run, name) for name in ("evaluation", "exploitability")))
 
 
-def safety(rows: pd.DataFrame) -> Rows:
-    """Safety by game and pool set (rows) and estimator (columns); "–" for one that was not trained."""
+def safety(run: str) -> Rows:
+    """Safety after SFT and after training, by game and pool set (rows) and estimator (columns).
+
+    A dash stands for what was not trained or measured. Raises as `findings.read` does.
+    """
+    evaluation = findings.read(run, "evaluation")
+    start = evaluation[evaluation["stage"] == "sft"]
     return [
         {"game": game, "pools": pools}
+        | {"SFT": _cell(start[(start["game"] == game) & (start["pools"] == pools)], "safety")}
         | {name: _cell(here[here["estimator"] == name], "safety") for name in headline.ESTIMATORS}
-        for (game, pools), here in rows.groupby(["game", "pools"], sort=False)
+        for (game, pools), here in by_seed(run).groupby(["game", "pools"], sort=False)
     ]
 
 
@@ -41,6 +47,7 @@ def measures(rows: pd.DataFrame) -> Rows:
     return [
         {"game": game, "pools": pools, "estimator": name, "safety": _cell(own, "safety")}
         | {label: _mean(own, column) for column, label in MEASURES.items()}
+        | ({"parse rate": f"{own['parse_rate'].mean():.0%}"} if "parse_rate" in own else {})
         for (game, pools), here in rows.groupby(["game", "pools"], sort=False)
         for name in headline.ESTIMATORS
         if len(own := here[here["estimator"] == name])
@@ -86,11 +93,13 @@ def text(run: str) -> str:
         run=run,
         older=provenance.older(run),
         power=power(rows),
-        safety=safety(rows),
+        safety=safety(run),
         contrasts=contrasts(rows),
         measures=measures(rows),
         negotiations=negotiations(rows),
-        sentence=sentence(run),
+        in_short=in_short(seen := effects_of(run)),
+        effects=effect_rows(seen),
+        caption=EFFECTS.format(run=run),
     )
 
 
@@ -99,13 +108,14 @@ class Effects:
     """Differences of safety after training by game and pool set, paired by seed.
 
     `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
-    of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff.
-    `parts`: `penalty` by the four terms of J (`found.by_terms`).
+    of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff. `authors`:
+    `unbiased` minus `authors_current`. `parts`: `penalty` by the four terms of J (`found.by_terms`).
     """
 
     penalty: Sequence[Change]
     switches: Sequence[Change]
     horizon: Sequence[Change]
+    authors: Sequence[Change] = ()
     parts: Sequence[tuple[Change, dict[str, str]]] = ()
 
     @property
@@ -133,6 +143,7 @@ class Effects:
         return places
 
 
+#: The caption of `negotiations`.
 NEGOTIATIONS = (
     "e is in points per round; the other columns are shares of rounds, against exploiters and against train "
     "opponents."
@@ -146,6 +157,7 @@ def effects(evaluation: pd.DataFrame) -> Effects:
         (without | {"arm": "credited"}, without),
         (without, without | {"preset": "published"}),
         (without, without | {"preset": headline.IMMEDIATE}),
+        (without | {"arm": "credited"}, without | {"arm": "credited", "preset": "authors_current"}),
     )
     found = (changes(evaluation, "safety", *pair, ["game", "pools"]) for pair in pairs)
     several = ([one for one in changed if one.seeds] for changed in found)
@@ -158,29 +170,35 @@ def effects_of(run: str) -> Effects:
     return effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
 
 
-def sentence(run: str) -> str | None:
-    """What the penalty does, and what the other switches do; None for a run without these arms."""
-    seen = effects_of(run)
-    if not seen.penalty:
-        return None
-    return f"Effects in `{run}`. {found.written('04_ablations', 'headline', effects=seen)}"
+#: The caption of `effect_rows`.
+EFFECTS = (
+    "What raises J in `{run}`? *Penalty*: `unbiased` minus `reward_only`, also by the four terms of J "
+    "(payoff u, exploiters e, collusion c, externality x; a positive number makes J larger). *Other "
+    "switches*: `reward_only` with the horizon, scale and weights of `unbiased`, minus `reward_only` with "
+    "those of `published`. *Horizon*: `reward_only` minus the same with the immediate payoff. *Authors' "
+    "code*: `unbiased` minus `authors_current`. Intervals are 95% t intervals over seeds, paired, and not "
+    "corrected for their number."
+)
 
 
 def effect_rows(seen: Effects) -> Rows:
-    """The effects by game and pool set, those of the penalty also by term of J.
+    """The effects by game and pool set, the paper's pools first; those of the penalty also by term of J.
 
     Empty for a run without these arms, or of one seed.
     """
     if not seen.work:
         return []
     terms = {one.name: {f"by {term}": part for term, part in parts.items()} for one, parts in seen.parts}
-    others = {"the other switches": seen.switches, "the horizon alone": seen.horizon}
-    sizes = {label: {one.name: found.amount(one) for one in several} for label, several in others.items()}
+    others = {"other switches": seen.switches, "horizon": seen.horizon, "authors' code": seen.authors}
+    sizes = {
+        f"{label}{_by_seeds(several)}": {one.name: found.amount(one) for one in several}
+        for label, several in others.items()
+    }
     return [
-        {"game and pools": one.name, "charging the penalty": found.amount(one)}
+        {**one.key, f"penalty{_by_seeds(seen.penalty)}": found.amount(one)}
         | terms.get(one.name, {})
         | {label: size.get(one.name, "–") for label, size in sizes.items() if size}
-        for one in seen.penalty
+        for one in sorted(seen.penalty, key=lambda one: one.key["pools"] != "paper")
     ]
 
 
@@ -189,11 +207,55 @@ def in_short(seen: Effects) -> str | None:
     if not seen.work:
         return None
     penalty = found.tally(seen.penalty, "higher", "lower", "settings")
-    text = f"Charging the penalty to the episodes that cause it, instead of none, makes J {penalty}."
-    if not seen.switches:
+    text = (
+        "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J "
+        f"{penalty}.{_largest_part(seen)}"
+    )
+    tested = f"{_corrected(seen.penalty)} of these effects of the penalty"
+    if seen.switches:
+        switches = found.tally(seen.switches, "higher", "lower", "settings")
+        text += " Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J "
+        text += f"{switches}."
+        tested += f" and {_corrected(seen.switches)} of those of the switches"
+    if len(seen.penalty) < 2:
         return text
-    switches = found.tally(seen.switches, "higher", "lower", "settings")
-    return f"{text} Without any penalty, the switches of `unbiased` instead of the paper's make J {switches}."
+    return (
+        f"{text} After Holm's correction over the {len(seen.penalty)} settings, {tested} still exclude zero. "
+        "(A setting is a game with a pool set.)"
+    )
+
+
+def _corrected(several: Sequence[Change]) -> int:
+    """How many changes have a p-value below 0.05 after Holm's correction over all of them."""
+    p_values = [one.p for one in several if not pd.isna(one.p)]
+    return int((statistics.holm(p_values) < 0.05).sum()) if p_values else 0
+
+
+def _largest_part(seen: Effects) -> str:
+    """Which term of J makes the largest part of the gain by the penalty, in how many settings."""
+    raised = [
+        max(parts, key=lambda term: float(parts[term])) for one, parts in seen.parts if one.direction == "up"
+    ]
+    counted = [f"{_TERMS[term]} in {raised.count(term)}" for term in _TERMS if term in raised]
+    counted[:1] = [f"{first} settings" if len(raised) > 1 else first for first in counted[:1]]
+    if not counted:
+        return ""
+    less = "" if set(raised) == {"e"} else ", so a higher J need not mean a model that is less exploited"
+    return f" The largest part of the gain comes from {found.words(counted)}{less}."
+
+
+_TERMS = {
+    "u": "u (payoff)",
+    "e": "e (exploiters)",
+    "c": "c (collusion; in Kuhn poker, folding)",
+    "x": "x (externality)",
+}
+
+
+def _by_seeds(several: Sequence[Change]) -> str:
+    """` (10 seeds)`, ` (5 to 10 seeds)`; empty without changes."""
+    counts = sorted({one.seeds for one in several})
+    return f" ({' to '.join(map(str, counts[:: max(len(counts) - 1, 1)]))} seeds)" if counts else ""
 
 
 def power(rows: pd.DataFrame) -> str:

@@ -248,8 +248,9 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
 def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
     """NashConv after the last step, and minus that of SFT, by exploiter and baseline (`exploiter_table`).
 
-    Columns: exploiter, baseline (`group` in older tables), seeds, nashconv_sft (mean), then mean, low and
-    high over seeds of nashconv (after the last step) and of change (paired). One seed alone is left out.
+    Columns: exploiter, baseline (`group` in older tables), seeds, step (the last) and answers (until then,
+    mean; nan in older tables), nashconv_sft (mean), then mean, low and high over seeds of nashconv (after the
+    last step) and of change (paired). One seed alone is left out.
     """
     rows = []
     table = table if "baseline" in table else table.assign(baseline="group")
@@ -261,7 +262,9 @@ def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
             difference = statistics.paired(last["nashconv"], first["nashconv"])
             rows.append(
                 dict(zip(("exploiter", "baseline"), kind, strict=True))
-                | {"seeds": len(last), "nashconv_sft": first["nashconv"].mean()}
+                | {"seeds": len(last), "step": last["step"].max()}
+                | {"answers": last["answers"].mean() if "answers" in last else float("nan")}
+                | {"nashconv_sft": first["nashconv"].mean()}
                 | {f"nashconv_{end}": value for end, value in after._asdict().items()}
                 | {f"change_{end}": value for end, value in difference._asdict().items()}
             )
@@ -291,8 +294,9 @@ def paired_arms(ablation: pd.DataFrame) -> pd.DataFrame:
         safety_S = _safety_by_seed(compared, ["arm"])
         for arm, values_S in safety_S.items():
             if arm != "credited" and "credited" in safety_S and len(values_S) > 1:
-                known = dict(zip(group, keys, strict=True)) | {"credited minus": arm}
-                rows.append(known | statistics.paired(safety_S["credited"], values_S)._asdict())
+                gain_S = statistics.difference(safety_S["credited"], values_S)
+                known = dict(zip(group, keys, strict=True)) | {"credited minus": arm, "seeds": len(gain_S)}
+                rows.append(known | statistics.interval(gain_S)._asdict())
     return pd.DataFrame(rows)
 
 

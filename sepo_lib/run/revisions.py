@@ -63,9 +63,8 @@ REVISIONS: dict[str, list[Revision]] = {
         Revision(
             "2026-11-27",
             "A negative margin counts as 0 in its seed, so that it cannot hide a seed that is exploited; the "
-            "interval is one for such values. Before, the mean was taken over signed margins. (The last entry "
-            "compares the two quantities in one seed; over seeds, the mean of signed margins can be smaller "
-            "than e.)",
+            "interval is one for such values. Before, the mean was taken over signed margins, and could be "
+            "smaller than e, although it never is in a single seed.",
             f"{RELEASE}; it turned `unbiased` in laptop from supported to inconclusive",
         ),
     ],
