@@ -49,6 +49,7 @@ def page(
     theirs = load()
     table = side_by_side(evaluation, theirs)
     changes, verdicts = directions(table, ours(evaluation))
+    beside = [(row["game"], row["change"]) for row in changes if row["J: same?"] != "not trained"]
     claimed = games.having("multi_issue")[0]  # the game of the paper's claim C4
     return render(
         "report/templates/authors.md.j2",
@@ -57,6 +58,8 @@ def page(
         run=evaluation["profile"].iloc[0],
         changes=changes,
         counts=[{"measure": TERMS[name], "verdicts": verdicts[name]} for name in MEASURES],
+        smallest=min((abs(float(row["J, theirs"])) for row in changes), default=np.nan),
+        reused=max(map(beside.count, beside), default=0),
         temperature=TEMPERATURE,
         credited=_credited(table, study, switches, other_starts),
         compared=[_shown(row) for row in table.to_dict("records")],
@@ -166,6 +169,7 @@ def _credited(
         sft = own[own["recipe"] == "sft"]
         change = theirs.loc["authors_current", "safety"] - theirs.loc["sft", "safety"]
         difference = _paired(own, "sft", name, "safety")
+        starts, all_fall = _starts(game, other_starts)
         shown = (("sft", "SFT"), (name, f"`{name}`"), ("unbiased", "`unbiased`"))
         found.append(
             {
@@ -183,7 +187,8 @@ def _credited(
                 ],
                 "difference": text(difference) if difference else "",
                 "verdict": _verdict(change, difference),
-                "starts": _starts(game, other_starts),
+                "starts": starts,
+                "all_fall": all_fall,
                 "sft_payoffs": (theirs.loc["sft", "payoff"], sft["payoff"].mean()),
                 "stage": STAGES["published"],
                 "ends": _ends("published", last[last["game"] == game]),
@@ -192,20 +197,22 @@ def _credited(
     return found
 
 
-def _starts(game: str, table: pd.DataFrame | None) -> list[str]:
-    """J before and after the authors' current recipe, by SFT model of the replication in one game."""
-    lines = []
+def _starts(game: str, table: pd.DataFrame | None) -> tuple[list[str], bool]:
+    """J before and after the authors' current recipe, by SFT model of the replication in one game; and
+    whether the interval of the change lies below 0 for every one."""
+    lines, falls = [], []
     rows = pd.DataFrame() if table is None or table.empty else table[table["game"] == game]
     for (share, top_p), own in rows.groupby(["share", "top_p"], sort=False) if len(rows) else ():
         sft = own[own["stage"] == "sft"].set_index("seed")
         sepo = own[own["preset"] == "authors_current"].set_index("seed")
         if len(sft) and len(sepo):
-            change = text(statistics.paired(sepo["safety"], sft["safety"]))
+            change = statistics.paired(sepo["safety"], sft["safety"])
+            falls.append(change.high < 0)
             before, after = (text(statistics.spread(rows, "safety")) for rows in (sft, sepo))
             u = f"{sft['payoff'].mean():.2f}"
             how = f"{share:.0%} replaced" + (f" and top-p {top_p:g}" if top_p < 1 else "")
-            lines.append(f"{how}: u {u} after SFT; J {before} to {after}, change {change}")
-    return lines
+            lines.append(f"{how}: u {u} after SFT; J {before} to {after}, change {text(change)}")
+    return lines, bool(falls) and all(falls)
 
 
 def _ends(recipe: str, rows: pd.DataFrame) -> list[str]:

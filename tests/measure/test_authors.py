@@ -138,6 +138,8 @@ def test_the_sentences_follow_the_tables():
     assert "-1.249" in lines[1] and "-1.050 [" in lines[1]
     assert "`published+credit` minus SFT is -0.550 [" in text  # +- 0.635: two seeds
     assert "Our interval contains 0, so the comparison is open." in text
+    # Three of their models change from base to SFT in this game; the smallest change is -0.306.
+    assert "(the smallest of J is 0.306)" in text and "stands beside up to 3 of theirs" in text
     steady = down.assign(safety=down.safety.round())
     turned = turned.assign(safety=0.5)
     assert "does not replicate" in authors_page.page(steady, steady, turned)
@@ -153,6 +155,9 @@ def test_the_sentences_follow_the_tables():
     tested = authors_page.page(steady, steady, turned, starts)
     assert "which has not been tested" not in tested
     assert ("50% replaced: u 2.70 after SFT; J 1.000 to 0.250, change -0.750 (no spread).") in tested
+    assert "J falls from each of these SFT models" in tested
+    rising = starts.assign(safety=starts["safety"].where(starts["stage"] == "sft", 1.5))
+    assert "J falls from each" not in authors_page.page(steady, steady, turned, rising)
     assert "payoff 10.927, e 0.141, printed safety 2.187" in text
     assert "base model +0.078" in text and "qwen-3.5-4b (first) SFT +0.118" in text
 
