@@ -220,7 +220,7 @@ def _run(profile: str) -> str:
         hardware=manifest["hardware"],
         seeds=manifest["settings"]["seeds"],
         before=_before(manifest),
-        steps=_steps(manifest["settings"]["sepo_steps"]),
+        steps=_steps(manifest["settings"].get("sepo_steps", "")),
         notes=[
             note
             for note in (provenance.older(profile), provenance.reused(profile), _enumerated(manifest))
@@ -236,12 +236,12 @@ def _before(manifest: Mapping) -> str:
     if seconds / workers < 60:
         return ""
     return (
-        f" ({notebooks} minutes, and {seconds / 3600:.1f} hours of jobs that had been finished before, counted "
-        f"as {workers} at a time)"
+        f" ({notebooks} minutes, and {seconds / 3600:.1f} hours of jobs that had been finished before, "
+        f"counted as {workers} at a time)"
     )
 
 
-def _steps(steps: int | Mapping[str, int]) -> str:
+def _steps(steps: int | str | Mapping[str, int]) -> str:
     """`30`, or `30 (Kuhn poker: 60)` where games differ."""
     if not isinstance(steps, Mapping):
         return str(steps)
@@ -268,12 +268,17 @@ def _control(run: str) -> pd.DataFrame:
 
     The two differ only in the penalty, so that a claim that holds for both says nothing about the penalty.
     """
+    if not all(paths.table(run, name).exists() for name in ("evaluation", "exploitability")):
+        return pd.DataFrame()
     tables = []
     for name in ("evaluation", "exploitability"):
         table = findings.read(run, name)
+        table = table.reindex(columns=dict.fromkeys([*table.columns, *claims.NEEDS[name]]))
         control = (table["preset"] == "unbiased") & (table["arm"] == CONTROL)
         tables.append(table[(table["stage"] != "sepo") | control].assign(arm="credited"))
     evaluation, exploitability = tables
+    if (evaluation["stage"] != "sepo").all():
+        return pd.DataFrame()
     known = (evaluation["profile"].iloc[0], evaluation["model"].iloc[0])
     decided = claims.decide(evaluation, pd.DataFrame(), exploitability, *known).fillna(claims.EMPTY)
     own = decided["claim"].isin(["C1", "C1b", "C2", "C3", "C4"]) & (decided["recipe"] == "unbiased")

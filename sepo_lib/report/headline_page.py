@@ -186,7 +186,7 @@ def effect_rows(seen: Effects) -> Rows:
 
     Empty for a run without these arms, or of one seed.
     """
-    if not seen.work:
+    if not any(one.seeds > 1 for one in seen.penalty):
         return []
     terms = {one.name: {f"by {term}": part for term, part in parts.items()} for one, parts in seen.parts}
     others = {"other switches": seen.switches, "horizon": seen.horizon, "authors' code": seen.authors}
@@ -204,7 +204,7 @@ def effect_rows(seen: Effects) -> Rows:
 
 def in_short(seen: Effects) -> str | None:
     """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty."""
-    if not seen.work:
+    if not any(one.seeds > 1 for one in seen.penalty):
         return None
     penalty = found.tally(seen.penalty, "higher", "lower", "settings")
     text = (

@@ -88,11 +88,11 @@ def test_a_table_without_rows_leaves_no_heading(tmp_path, monkeypatch):
     paths.write_table(pd.DataFrame({"seed": [2, 1]}), "smoke", "evaluation")
     for name in ("ablation", "switches", "exploitability", "exploiters"):
         paths.write_table(results.empty(name), "smoke", name)
-    sweep = {"game": "ipd", "multiple": 2.0, "exploit_weight": 4.8, "payoff": 2.5, "exploit": 0.0}
+    sweep = {"game": "ipd", "multiple": 2.0, "exploit_weight": 4.8, "seed": 1, "payoff": 2.5, "exploit": 0.0}
     paths.write_table(pd.DataFrame([sweep]), "smoke", "sweep")
     text = findings.outcomes("smoke")
-    assert "training seeds 1, 2, with" in text and text.count("| --- ") == 4
-    assert text.endswith("| ipd | 4.8 (2 times) | 2.500 | 0.000 |")
+    assert "training seeds 1, 2, with" in text and text.count("| --- ") == 5
+    assert text.endswith("| ipd | 4.8 (2 times) | 1 | 2.500 | 0.000 |")
 
 
 def test_a_replication_has_a_row_for_every_share_and_recipe():
@@ -115,7 +115,7 @@ def test_a_replication_has_a_row_for_every_share_and_recipe():
             "u after SFT": "2.500 (no spread)",
             "J after SFT": "1.500 [-4.853, 7.853]",
         },
-        **{"recipe": "published", "J after SEPO": "0.750 [-5.603, 7.103]"},
+        **{"recipe": "published", "seeds": 2, "J after SEPO": "0.750 [-5.603, 7.103]"},
         **{"change of J": "-0.750 (no spread)", "payoff spread": "1.25 (no spread)", "equal groups": "50%"},
     }
     assert (second["recipe"], second["change of J"]) == ("unbiased", "1.000 (no spread)")
@@ -234,8 +234,13 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
     assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
     _, why = findings.sentences("study")
-    assert why.startswith("After SEPO, NashConv is 0.50 (`study`)") and "0.72 or more" in why
-    assert "with J, the lowest card, with probability 0.50 or more" in why
+    assert why.startswith("NashConv after SEPO is 0.50 (`study`), as a mean over seeds. The highest J")
+    assert "0.72 or more" in why and "the jack, the lowest card, with probability 0.50 or more" in why
+    arms = (("sft", {}, 0.25), ("sepo", {}, 0.5), ("sepo", {"arm": "reward_only"}, 0.75))
+    rows = [kuhn(stage, seed, n, 0.0, **arm) for stage, arm, n in arms for seed in (1, 2)]
+    write("exploitability", *rows)
+    _, why = findings.sentences("study")
+    assert "`reward_only`) it is 0.75 (`study`; the penalty adds -0.25 (no spread)). The highest J" in why
 
 
 @pytest.mark.parametrize(
@@ -312,12 +317,21 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert "<details>" not in text and "\nNot run in `laptop`: C6.\n" in text  # no run `study`
     paths.run("study").mkdir(parents=True)
     paths.manifest("study").write_text(json.dumps(manifest))
-    of_study = "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |"
+    of_study = "| ipd | paper | – | – | – | – | – | – | 0.50 (no spread) | 1.750 |"
     first, stages, verdicts = documents.results("laptop").split("<details>")
     assert of_study in first and "](figures/study/headline.png)" in first
     assert stages.startswith("\n<summary>Safety by stage in <code>laptop</code>") and "base model" in stages
     assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in stages and "Not run" not in stages
     assert "**supported** 0.5 [0.25, 0.75]" in verdicts and "Not run in `laptop`: C6." in verdicts
+    assert "no penalty (" not in first
+    stages = (("base", 0.0, {}), ("sepo", 0.5, {}), ("sepo", 0.25, {"arm": "reward_only"}))
+    rows = [evaluated(s, stage, s * J, model="nano") | more for stage, J, more in stages for s in (1, 2)]
+    write("evaluation", *rows)
+    write("exploitability", kuhn("sft", 1, 0.25, 0.0, model="nano"))
+    controlled = documents.results("study")
+    assert "| no penalty (`reward_only`) | interval |" in controlled and "says nothing about" in controlled
+    assert "0 [0, 5]; open: ipd; not run: auction, split, deal, kuhn |" in controlled  # C2, without a penalty
+    write("evaluation", *(evaluated(seed, "sepo", 0.5, model="nano") for seed in (1, 2)))
     monkeypatch.setattr(documents.provenance, "older", lambda run: "Older." if run == "study" else None)
     first, estimators, verdicts = documents.results("laptop").split("<details>")
     assert "](figures/laptop/safety_by_stage.png)" in first and of_study in estimators
@@ -356,7 +370,8 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     assert findings.equilibrium("study") is None
     same = {"exploiter": "best_response_only", "model": "nano"}
-    ends = {"enumerated": (0.25, 0.25), "group": (0.5, 0.5)}
+    ends, length = {"enumerated": (0.25, 0.25), "group": (0.5, 0.5)}, {"enumerated": 9, "group": 5}
+    answers = {"enumerated": 4e6, "group": 1.25e6}
     write(
         "exploiters",
         *(
@@ -364,8 +379,9 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
             for baseline, values in ends.items()
             for seed, value in enumerate(values)
             for row in (
-                {"stage": "sft", "step": 0, "nashconv": 1.0},
-                {"stage": "sepo", "step": 9, "nashconv": value},
+                {"stage": "sft", "step": 0, "nashconv": 1.0, "answers": 0.0},
+                {"stage": "sepo", "step": 4, "nashconv": 0.75, "answers": 1e6},
+                {"stage": "sepo", "step": length[baseline], "nashconv": value, "answers": answers[baseline]},
             )
         ),
         same
@@ -373,8 +389,11 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
     )
     assert findings.equilibrium("study") == (
         "Trained against a best response alone (`study`, 2 seeds), the model ends with a NashConv of "
-        "0.250 (no spread) with enumerated advantages and 0.500 (no spread) with the advantages of played "
-        "groups in Kuhn poker; after SFT it was 1.000."
+        "0.250 (no spread) with enumerated advantages (9 steps, 4.00 million answers) and 0.500 (no spread) "
+        "with the advantages of played groups (5 steps, 1.25 million answers) in Kuhn poker; after SFT it "
+        "was 1.000. They differ in length: with enumerated advantages, NashConv was 0.750 (no spread) at the "
+        "checkpoint (4 steps, 1.00 million answers) that had used about as many answers as the advantages of "
+        "played groups."
     )
 
 
