@@ -325,9 +325,10 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert "**supported** 0.5 [0.25, 0.75]" in verdicts and "Not run in `laptop`: C6." in verdicts
     assert "no penalty (" not in first
     stages = (("base", 0.0, {}), ("sepo", 0.5, {}), ("sepo", 0.25, {"arm": "reward_only"}))
-    rows = [evaluated(s, stage, s * J, model="nano") | more for stage, J, more in stages for s in (1, 2)]
+    own = {"model": "nano", "profile": "study"}
+    rows = [evaluated(s, stage, s * J, **own) | more for stage, J, more in stages for s in (1, 2)]
     write("evaluation", *rows)
-    write("exploitability", kuhn("sft", 1, 0.25, 0.0, model="nano"))
+    write("exploitability", kuhn("sft", 1, 0.25, 0.0, **own))
     controlled = documents.results("study")
     assert "| no penalty (`reward_only`) | interval |" in controlled and "says nothing about" in controlled
     assert "0 [0, 5]; open: ipd; not run: auction, split, deal, kuhn |" in controlled  # C2, without a penalty
