@@ -45,14 +45,21 @@ def idle(decided: pd.DataFrame) -> list[str]:
 
 
 def counts(decided: pd.DataFrame) -> list[dict]:
-    """How many verdicts there are of each kind, by recipe; a row without a recipe counts the others."""
+    """How many verdicts there are of each kind, by recipe; a row without a recipe counts the others.
+
+    Only claims that are decided for all recipes count for a recipe, so that the rows can be compared.
+    """
+    shared = [claim for claim, rule in claims.RULES.items() if set(rule.recipes) == set(RECIPES)]
+    decided = decided[decided["claim"].isin(shared) | (decided["recipe"] == "")]
     names = [*(name for name in RECIPES if name in set(decided["recipe"])), ""]
     names += [name for name in decided["recipe"].unique() if name not in names]
     rows = []
     for name in names:
         own = decided.loc[decided["recipe"] == name, "verdict"]
         if len(own):
-            label = RECIPES.get(name, name) or "the estimator alone"
+            label = (
+                f"{RECIPES.get(name, name)}, {shared[0]} to {shared[-1]}" if name else "the estimator alone"
+            )
             rows.append({"recipe": label} | {verdict: int((own == verdict).sum()) for verdict in MARKS})
     return rows
 
