@@ -6,7 +6,7 @@ categories are drawn in black, in grey, or in shades of one colour that no stage
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from sepo_lib.config import paths
@@ -140,9 +141,39 @@ def as_png(figure: Figure, dpi: int, colours: int, **options) -> bytes:
     file, smaller = io.BytesIO(), io.BytesIO()
     with style():
         figure.savefig(file, format="png", dpi=dpi, **options)
-    picture = Image.open(file).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    drawn = [
+        mpl.colors.to_rgb(colour)
+        for line in figure.findobj(Line2D)
+        for colour in (line.get_color(), line.get_markerfacecolor())
+        if not mpl.colors.same_color(colour, "none")
+    ]
+    picture = _with_palette(np.asarray(Image.open(file).convert("RGB")), colours, drawn)
     picture.save(smaller, format="png", optimize=True, dpi=(dpi, dpi))
     return smaller.getvalue()
+
+
+def _with_palette(picture: np.ndarray, colours: int, exact: Sequence[tuple[float, ...]]) -> Image.Image:
+    """The picture (height, width, 3; bytes) with a palette of `colours` colours.
+
+    Half of the palette are colours of the picture as they are: those of `exact` (RGB, 0 to 1), which a
+    palette of averages would mix where their marks are small, and then the most frequent ones.
+    """
+    places = np.array([1 << 16, 1 << 8, 1])
+    codes, code_of, counts = np.unique(picture @ places, return_inverse=True, return_counts=True)
+    wanted = np.isin(codes, np.round(255 * np.reshape(exact, (-1, 3))).astype(int) @ places)
+    kept = np.lexsort((-counts, ~wanted))[: colours // 2]
+    palette = picture.reshape(-1, 3)[np.unique(code_of, return_index=True)[1][kept]]
+    entry_of_code = np.full(len(codes), -1)
+    entry_of_code[kept] = np.arange(len(kept))
+    entries = entry_of_code[code_of.ravel()]
+    if (others := entries < 0).any():
+        rest = Image.fromarray(picture.reshape(1, -1, 3)[:, others])
+        rest = rest.quantize(colours - len(kept), dither=Image.Dither.NONE)
+        entries[others] = np.asarray(rest).ravel() + len(kept)
+        palette = np.append(palette, rest.getpalette())
+    made = Image.frombytes("P", picture.shape[1::-1], entries.astype(np.uint8).tobytes())
+    made.putpalette(palette.ravel().tolist())
+    return made
 
 
 def as_svg(figure: Figure) -> str:

@@ -43,6 +43,20 @@ def test_a_figure_is_shown_small_with_its_texts_and_closed(displayed):
     assert width <= 720
 
 
+def test_the_picture_keeps_the_colours_of_all_looks_apart(displayed):
+    looks = [*figures.CONFIGURATIONS.values(), *figures.ARMS.values()]
+    axes = plt.figure(figsize=(7, 5)).subplots(3, 3)
+    for number, ax in enumerate(axes.flat):  # many greys and blends of colours, and small marks
+        ax.imshow([[0, 1], [2, 3]], interpolation="bicubic", cmap="viridis", extent=(0, 1, 0, 1))
+        for place, look in enumerate(looks if number == 4 else []):
+            style = {"color": look.colour, "mfc": look.face, "ms": 4}
+            ax.plot(2 + place, 0.5, look.marker, **style)
+    shown.show(axes[1, 1].figure)
+    colours = Image.open(io.BytesIO(picture(displayed[0]))).convert("RGB").getcolors(256)
+    found = {"#{:02x}{:02x}{:02x}".format(*colour) for _, colour in colours}
+    assert {look.colour for look in looks} <= found and len(found) <= 48
+
+
 def test_the_alt_text_is_the_caption_or_what_stands_at_the_axes(displayed):
     ax = plt.figure().add_subplot()
     ax.set(title="Kuhn poker", xlabel="training step", ylabel="objective J")
