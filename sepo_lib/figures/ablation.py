@@ -136,9 +136,10 @@ def switch_outcomes(
 
 @figure(
     "Does the penalty reach the gradient of the policy?",
-    "Norm of the penalty's gradient by arm, and its cosine with that gradient of the credited arm. A norm of "
-    "0 means that the penalty does not train the policy; it then has no cosine. Colours show the arm. Marks "
-    "are means over training seeds, dots are single seeds.",
+    "Norm of the penalty's gradient by arm, and its cosine with that gradient of the credited arm. Both are "
+    "those of one batch, as means over batches. A norm of 0 means that the penalty does not train the "
+    "policy; it then has no cosine. Colours show the arm. Marks are means over training seeds, dots are "
+    "single seeds.",
     reads="ablation",
 )
 def penalty_gradient(
@@ -254,7 +255,9 @@ def _by_arm(
                 mark = other._replace(colour=colour, label=label)
                 dots.mark_row(panel, shift - y, own, metric, mark, errorbar)
     _finish(figure, names, rows)
-    if hue:
+    if by_arm and hue and len(looks) == 1:  # a legend of one black mark says nothing of the colours
+        note("Preset", ", ".join(map(str, looks)))
+    elif hue:
         figure.legend([handle(look) for look in (dots.black(looks) if by_arm else looks.values())])
     return figure.drawn
 

@@ -41,7 +41,7 @@ def grid_of_metrics(
     titles = {place: wrapped(place.replace("\n", ", "), inside) for place in places}
     label, title = (0.14 * max(1 + text.count("\n") for text in group.values()) for group in (texts, titles))
     below = columns == len(metrics)  # one label below all panels of a metric is enough
-    size.default = LINE * lines + 0.36 + title + (0 if below else label)
+    size.default = LINE * lines + 0.56 + title + (0 if below else label)
     keys = [(metric, place) for place in places for metric in metrics]
     figure = panels(keys, ax=ax, size=size, name="(metric, place)", columns=columns)
     for (metric, place), panel in figure.axes.items():

@@ -15,7 +15,7 @@ import pandas as pd
 from sepo_lib.config import paths
 from sepo_lib.figures.checks import checked
 from sepo_lib.figures.notes import noting, sentences
-from sepo_lib.figures.panels import grow, wrapped
+from sepo_lib.figures.panels import grow, keep_margin, wrapped
 from sepo_lib.figures.rows import NothingToDraw, ordered_games
 from sepo_lib.figures.theme import StyledFigure, save, style
 
@@ -65,6 +65,7 @@ def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callab
                     title = wrapped(question, made.figure.get_figwidth() - 0.2, 9.0)
                     grow(made.figure, 0.17 * (1 + title.count("\n")))
                     made.figure.suptitle(title, fontsize=9)
+                    keep_margin(made.figure)
                     made.figure.__class__ = StyledFigure
             made.caption = " ".join(filter(None, (caption, sentences(notes))))
             return made

@@ -45,7 +45,13 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     values = rows[metric].to_numpy(dtype=float)
     _check_range(values, metric)
     if errorbar == "ci":
-        note("Error bars", kind(rows, metric) + (f" ({quantity(metric)})" if len(rows) == 1 else ""))
+        made = kind(rows, metric)
+        note("Error bars", made + (f" ({quantity(metric)})" if len(rows) == 1 else ""))
+        if "signed margin" in made:
+            note(
+                f"Intervals of the {quantity(metric)}",
+                "they come from signed margins; the lower end may be 0",
+            )
         return spread(rows, metric)
     mean = float(values.mean())
     if errorbar is None:

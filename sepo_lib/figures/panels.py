@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from sepo_lib.figures.theme import COLUMN, WIDTH
 
 LEAST = 1.45  # inches: the smallest width of a panel
+PADDING = {"w_pad": 0.05, "h_pad": 0.05}  # inches around each panel
+MARGIN = 0.04  # inches at the edges of a figure, besides the padding of the layout
 CHARACTER = 0.0085  # inches: the mean width of a character, by points of the font
 
 
@@ -147,7 +149,7 @@ class Panels:
         columns = math.ceil(len(handles) / lines)
         grow(self.figure, line * (lines + bool(title)))
         self.figure.legend(
-            loc="outside lower center", ncols=columns, columnspacing=1.3, borderaxespad=0.2, **look
+            loc="outside lower center", ncols=columns, columnspacing=1.3, borderaxespad=0.4, **look
         )
 
     @property
@@ -194,7 +196,7 @@ def panels(
         aspect=aspect,
         **{"sharex": False, "sharey": False, **sharing},
     )
-    grid.figure.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
+    grid.figure.set_layout_engine("constrained", **PADDING)
     axes = dict(zip(values, grid.axes.flat, strict=True))
     for one in axes.values():
         one.set_title("")
@@ -208,7 +210,8 @@ def single(ax: Axes | None, *, width: float, height: float, least: float | None 
     """One Axes: that of the caller, or a new one in a figure of `width` by `height` inches."""
     if ax is not None:
         return Panels({None: ax}, ax, ax.figure.figure, own=False)
-    figure, made = plt.subplots(figsize=(width, height), layout="constrained")
+    figure, made = plt.subplots(figsize=(width, height))
+    figure.set_layout_engine("constrained", **PADDING)
     sns.despine(ax=made)
     return Panels({None: made}, made, figure, own=True)
 
@@ -216,6 +219,16 @@ def single(ax: Axes | None, *, width: float, height: float, least: float | None 
 def grow(figure: Figure, inches: float) -> None:
     """Make a figure higher, so that a title or legend takes no room from its panels."""
     figure.set_figheight(figure.get_figheight() + inches)
+
+
+def keep_margin(figure: Figure) -> None:
+    """Keep the texts of a figure of constrained layout `MARGIN` away from its left, right and lower edge.
+
+    Pages and notebooks may cut what stands at the very edge. The height of the figure must be final.
+    """
+    grow(figure, MARGIN)
+    x, y = MARGIN / figure.get_figwidth(), MARGIN / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(x, y, 1 - 2 * x, 1 - y))
 
 
 def name_categories(ax: Axes, labels: Sequence[str], width: float) -> None:

@@ -48,9 +48,9 @@ SIDES = {False: "the authors' models", True: "ours"}
 @figure(
     "Do the authors' models and ours move the same way from base to SFT to SEPO?",
     "J of the authors' models (left) and of ours (right), computed with the same weights. A line follows one "
-    "model from base to SFT to each of its recipes; right is safer. Every panel has its own scale: compare "
-    "the directions of the lines, not their positions. The authors store one model each, without an "
-    "interval.",
+    "model from base to SFT to each of its recipes; right is safer. Every panel has its own scale, and the "
+    "two panels of one game differ in theirs: compare the directions of the lines, not their positions. The "
+    "authors store one model each, without an interval.",
     reads="evaluation",
     also=authors.load,
 )
@@ -97,7 +97,8 @@ def paper_against_ours(
             f"those of {ordered_games(theirs)}."
         )
     if alone := in_turn(set(rows["game"]) - set(compared["game"])):
-        note("Left out", f"game = {', '.join(map(str, alone))}, without a comparable row of the authors")
+        missing = ", ".join(map(title_of, alone))
+        note("Left out", f"{missing}, without a comparable row of the authors")
     if alone := in_turn(set(theirs["game"]) - set(compared["game"])):
         note("Left out", f"game = {', '.join(map(str, alone))} of the authors, without a row of ours")
     compared = in_order(in_order(compared, "recipe", order), "who", hue_order)
@@ -114,7 +115,7 @@ def paper_against_ours(
     )
     games = ordered_games(compared)
     values = [(game, ours) for game in games for ours in SIDES]
-    size = Size(height, aspect, 2, width, default=0.6 + 0.3 * len(recipes), most=3.5)
+    size = Size(height, aspect, 2, width, default=0.6 + 0.36 * len(recipes), most=3.5)
     figure = panels(values, size=size, name="game and side")
     for (game, ours), ax in figure.axes.items():
         here = compared[(compared["game"] == game) & (compared["ours"] == ours)]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, Palette, axis_label, looks_of
+from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, Palette, axis_label, looks_of, run_look
 from sepo_lib.figures.marks import Errorbar
 from sepo_lib.figures.panels import Size, panels, wrapped
 from sepo_lib.figures.rows import (
@@ -27,14 +27,18 @@ from sepo_lib.figures.theme import WIDTH, Look
 from sepo_lib.measure.headline import ESTIMATORS
 
 START = "sft"  # the model from which all estimators train
+WITHOUT = "reward_only, published"  # the switches of `published` without a penalty
+#: Estimator -> its preset and its arm.
+DRAWN = {**ESTIMATORS, WITHOUT: ("published", "reward_only")}
 LABELS = {START: "SFT (the start)", "authors_current": "authors' current"}
 
 
 @figure(
     "Where does the penalty make the policy safer, and where do the other switches?",
-    "Safety J after training with six estimators of its gradient, by game and pool set. Reward only, "
-    "constant, per rollout and unbiased differ only in the actions to which a penalty is charged. Each panel "
-    "has its own scale. Marks are means over training seeds, dots are single seeds.",
+    "Safety J after training with different estimators of its gradient, by game and pool set. Reward only, "
+    "constant, per rollout and unbiased differ only in the actions to which a penalty is charged, and so do "
+    "“reward only, published” and published. Each panel has its own scale. Marks are means over training "
+    "seeds, dots are single seeds.",
     reads="evaluation",
 )
 def headline(
@@ -56,7 +60,7 @@ def headline(
 
     Columns: game, estimator, `metric`; optionally pools, seed and model. Any estimator is drawn. In a table
     without the column `estimator`, such as `evaluation.csv`, the columns stage, preset and arm tell it
-    (`measure.headline.ESTIMATORS`); rows of SFT show where training began. The panels are found as
+    (`DRAWN`); rows of SFT show where training began. The panels are found as
     `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set
     or a list of them, and None draws all. The other options are those of `ablation_outcomes`.
 
@@ -73,33 +77,36 @@ def headline(
     places, size = ordered_places(rows), Size(height, aspect, col_wrap, width)
     high, wide = size.panel(size.columns(len(places)))
     texts = [*places, axis_label(metric)]
-    lines = [wrapped(text, high * wide - 0.25).count("\n") + 1 for text in texts]
-    size.default = 0.14 * (max(lines[:-1]) + lines[-1]) + dots.LINE * 1.6 * len(looks) + 0.3
+    names = [look.label for look in looks.values()]
+    room = dots.label_width(names, wide * high * size.columns(len(places))) / size.columns(len(places)) + 0.1
+    lines = [wrapped(text, high * wide - room).count("\n") + 1 for text in texts]
+    size.default = 0.14 * (max(lines[:-1]) + lines[-1]) + dots.LINE * 1.6 * len(looks) + 0.4
     drawn = panels(places, ax=ax, size=size, name="game and pools")
     for place, panel in drawn.axes.items():
         for y, (name, look) in enumerate(looks.items()):
             own = rows[(rows["place"] == place) & (rows["estimator"] == name)]
             dots.mark_row(panel, -y, own, metric, look, errorbar)
+            if own.empty:
+                dots.say(panel, -y, "not trained")
         dots.frame([panel], drawn.width)
-    dots.name_rows(drawn, {-y: look.label for y, look in enumerate(looks.values())})
-    drawn.titles(lambda place: place)
-    drawn.labels(x=wrapped(axis_label(metric), drawn.width))
+    dots.name_rows(drawn, {-y: name for y, name in enumerate(names)})
+    drawn.titles(str, room)
+    drawn.labels(x=wrapped(axis_label(metric), drawn.width - room))
     return drawn.drawn
 
 
 def _looks() -> dict[str, Look]:
     """Estimator -> its look, in the order of the rows."""
-    names = [START, *ESTIMATORS]
-    return {
-        name: ARMS[name] if name in ARMS else CONFIGURATIONS[name]._replace(label=LABELS.get(name, name))
-        for name in names
-    }
+    named = {name: look._replace(label=LABELS.get(name, name)) for name, look in CONFIGURATIONS.items()}
+    looks = {**named, **ARMS, WITHOUT: run_look(*reversed(DRAWN[WITHOUT]))}
+    order = ("reward_only", "constant", "per_rollout", "authors_current", WITHOUT, "published", "unbiased")
+    return {name: looks[name] for name in (START, *order)}
 
 
 def _named(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The reported rows of SFT and of the estimators, with the column `estimator`."""
     table = reported(evaluation)
-    names = {("sepo", *recipe): name for name, recipe in ESTIMATORS.items()}
+    names = {("sepo", *recipe): name for name, recipe in DRAWN.items()}
     keys = zip(table["stage"], table["preset"], table["arm"], strict=True)
     named = [START if key[0] == "sft" else names.get(key) for key in keys]
     table = table.assign(estimator=named).dropna(subset="estimator")

@@ -54,7 +54,7 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     What stands between backticks in the caption becomes code.
     """
     with style():
-        room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.05}
+        room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.1}
         settle(figure, _DPI)
     picture = as_png(figure, _DPI, _COLOURS, **room)
     width = round(Image.open(io.BytesIO(picture)).width * _CSS_DPI / _DPI)

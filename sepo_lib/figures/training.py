@@ -372,6 +372,8 @@ def _by_step(
             mark_seeds(panel, 0, first, metric, CONFIGURATIONS["sft"], -last / 60, errorbar=errorbar)
         zero_line(panel)
         panel.margins(y=0.1)
+    if len(looks) > 1:
+        note("Places", "the marks of one step stand side by side around this step")
     drawn = [CONFIGURATIONS["sft"]] if len(starts) and common else []
     return _finish(figure, trained, [*drawn, *looks.values()], "training step")
 

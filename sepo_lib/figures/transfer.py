@@ -71,7 +71,7 @@ def transfer_matrix(
     narrow = cell < 13 * CHARACTER * ANNOTATION  # too narrow for an interval in one line
     shown = [_cell(*row, narrow) for row in cells[["mean", "low", "high"]].to_numpy()]
     high = max(0.53 if narrow else 0.42, 0.13 * max(name.count("\n") + 2 for name in beside))
-    drawn = single(ax, width=wide, height=1.1 + high * len(rows))
+    drawn = single(ax, width=wide, height=1.25 + high * len(rows))
     ax = drawn.drawn
     sns.heatmap(
         mean / largest.where(largest > 0, 1.0),
@@ -99,7 +99,8 @@ def transfer_matrix(
         note("Without an interval", f"{count(equal, 'cell')} with the same change in all seeds")
     seeds = sorted(found["seeds"][found["seeds"] > 0].unique())
     note("Seeds", " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1]))))
-    ax.set(xlabel=f"change of {plain(metric)} in", ylabel="trained on")
+    star = "\n* the interval does not contain 0" if any(text.endswith("*") for text in shown) else ""
+    ax.set(xlabel=f"change of {plain(metric)} in{star}", ylabel="trained on")
     below = [names[name] for name in columns]
     if max(len(word) for name in below for word in name.split()) * CHARACTER * 7.5 < cell:
         below, turned = [wrapped(name, cell, 7.5) for name in below], {"rotation": 0}

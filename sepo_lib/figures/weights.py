@@ -102,6 +102,10 @@ def headroom(
             ax.plot(row[f"{strategy}_J"], y, look.marker, **mark)
         text = _both(row, "\n" if narrow else ", ")
         ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=6.5)
+    if set(both) & set(rows.columns):
+        heading = "payoff u, exploit e:" + ("\n" if narrow else " ") + "○ to ◆"
+        where = {"xycoords": ("axes fraction", "data"), "va": "bottom"}
+        ax.annotate(heading, (1.02, 0.5), fontsize=6.5, **where)
     zero_line_x(ax)
     ax.set_yticks([-y for y in range(len(places))], names, fontsize=7)
     ax.set(xlabel=axis_label("objective").replace("objective ", ""), ylim=(0.5 - len(places), 0.5))

@@ -62,22 +62,42 @@ def _overlap(one, two):
     return min(depths)
 
 
+#: Inches between a text and the left, lower and right edge of the figure; a page may cut what is nearer.
+EDGES = (0.06, 0.05, 0.035)
+
+
 def overlaps(figure, slack=1.0):
-    """Pairs of texts that overlap by more than `slack` pixels in every direction, and texts that leave the
-    figure by more than `slack` pixels."""
-    drawn, page = texts(figure), figure.bbox
+    """Pairs of texts that overlap by more than `slack` pixels in every direction, names of rows that touch
+    (`_touching`), and texts that stand nearer to an edge of the figure than `EDGES`."""
+    drawn = texts(figure)  # which lays the figure out
+    left, lower, right = (edge * figure.dpi for edge in EDGES)
     pairs = [
         (a, b) for (a, _, one), (b, _, two) in itertools.combinations(drawn, 2) if _overlap(one, two) > slack
     ]
     outside = [
-        (text, "outside of the figure")
+        (text, "at the edge of the figure")
         for text, box, _ in drawn
-        if box.x0 < page.x0 - slack
-        or box.y0 < page.y0 - slack
-        or box.x1 > page.x1 + slack
-        or box.y1 > page.y1 + slack
+        if box.x0 < left or box.y0 < lower or box.x1 > figure.bbox.x1 - right or box.y1 > figure.bbox.y1
     ]
-    return pairs + outside
+    return pairs + _touching(figure) + outside
+
+
+def _touching(figure):
+    """Pairs of neighbouring labels of a y axis with less than a pixel between them.
+
+    Where one has two lines, four pixels stand between them, so that each line is seen to belong to its label.
+    """
+    found = []
+    for ax in figure.axes:
+        labels = [label for label in ax.get_yticklabels() if label.get_text() and label.get_visible()]
+        boxes = sorted((label.get_window_extent().y0, label.get_window_extent().y1) for label in labels)
+        least = 4.0 if any("\n" in label.get_text() for label in labels) else 1.0
+        found += [
+            (f"rows of {ax.get_title()}", f"{below:.1f} pixels apart")
+            for below in (high[0] - low[1] for low, high in itertools.pairwise(boxes))
+            if below < least
+        ]
+    return found
 
 
 def _legend_texts(ax):

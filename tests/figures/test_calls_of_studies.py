@@ -268,3 +268,36 @@ def test_any_column_can_be_the_hue_of_the_frontier():
     grid = figures.frontier(table, hue="method", hue_order=["b", "a"], labels={"a": "first"})
     labels = [bar.get_label() for bar in grid.axes_dict["stag hunt"].containers]
     assert labels == ["b", "first"]
+
+
+def test_the_headline_names_what_was_not_trained_and_shows_published_without_a_penalty():
+    recipes = [("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only")]
+    table = pd.DataFrame(
+        [
+            {"stage": "sepo", "preset": preset, "arm": arm, "game": game, "seed": seed, "safety": seed + n}
+            for game in ("hawk-dove", "stag hunt")
+            for n, (preset, arm) in enumerate(recipes[: 3 if game == "stag hunt" else 2])
+            for seed in SEEDS
+        ]
+    )
+    grid = figures.headline(table)
+    texts = {game: [text.get_text() for text in ax.texts] for game, ax in grid.axes_dict.items()}
+    assert texts == {"hawk-dove": ["not trained"], "stag hunt": []}
+    drawn = {game: set(across(ax)) for game, ax in grid.axes_dict.items()}
+    assert drawn["stag hunt"] - drawn["hawk-dove"] == {"reward only, published"}
+
+
+def test_one_preset_needs_no_legend_and_e_says_where_its_intervals_come_from():
+    one = ARMS.assign(preset="unbiased", margin=-1.0 + 0.1 * ARMS["seed"], worst_margin=0.1 * ARMS["seed"])
+    grid = figures.ablation_outcomes(one)
+    assert not grid.figure.legends and "Preset: unbiased." in grid.caption
+    words = "Intervals of the exploit advantage e: they come from signed margins; the lower end may be 0."
+    assert words in grid.caption
+    assert "signed margins" not in figures.ablation_outcomes(ARMS).caption
+
+
+def test_the_numbers_beside_the_headroom_have_a_heading():
+    both = {f"{name}_{value}": 1.0 for name in ("best_payoff", "best") for value in "ue"}
+    first, *_, last = figures.headroom(ROOM.assign(**both)).texts
+    assert last.get_text() == "payoff u, exploit e: ○ to ◆" and first.get_text() == "u 1.00, e 1.00"
+    assert not any("○" in text.get_text() for text in figures.headroom(ROOM).texts)

@@ -27,7 +27,7 @@ def test_paper_against_ours_shows_every_compared_value():
     grid = figures.paper_against_ours(table, paper)
     sides = [(game, ours) for game in ("ipd", "deal") for ours in (False, True)]
     assert list(grid.axes_dict) == sides  # in Kuhn no row of the authors is compared
-    assert "game = kuhn, without a comparable row of the authors" in grid.caption
+    assert "Kuhn poker, without a comparable row of the authors" in grid.caption
     assert "102 rows of the authors that cannot be compared" in grid.caption
     data = authors.side_by_side(figures.configured(table), paper)
     rows = [key for key in authors.STAGES if key in set(data.recipe)]

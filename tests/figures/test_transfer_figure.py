@@ -47,6 +47,7 @@ def test_no_text_leaves_its_cell_and_no_names_overlap_at_any_width(width):
 def test_ends_stand_below_each_other_where_the_cells_are_narrow():
     wide, narrow = (figures.transfer_matrix(matrix(), width=width) for width in (7.1, 3.3))
     assert wide.texts[0].get_text().count("\n") == 1 and narrow.texts[0].get_text().count("\n") == 2
+    assert wide.get_xlabel().endswith("\n* the interval does not contain 0")
     assert wide.texts[0].get_text().endswith("]*") and "number of cells is not corrected for" in wide.caption
 
 
