@@ -91,7 +91,7 @@ def headroom(
     narrow = width < 1.5 * COLUMN
     names = [wrapped(place, 1.15, 7) if narrow else place for place in places]
     row_height = 0.15 + 0.12 * max(2 * narrow, *(1 + name.count("\n") for name in names))
-    tall = height or 0.55 + row_height * len(places)
+    tall = height or 0.7 + row_height * len(places)
     figure = single(ax, width=width, height=tall)
     ax = figure.drawn
     for row in rows.to_dict("records"):
