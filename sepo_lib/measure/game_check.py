@@ -3,9 +3,10 @@
 import contextlib
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ def check(game: Game) -> pd.DataFrame:
 
     Columns: pools, pool, opponent, description; then the means of a random player against this opponent:
     payoff and other_payoff (points per round), collusion and externality (rates from 0 to 1). Raises
-    InputError, one sentence, for the first fault.
+    InputError, one sentence, for the first fault. It cannot see whether the rules state the right payoffs.
     """
     rules = game.rules()
     if len(rules.split()) > MOST_WORDS:
@@ -52,6 +53,23 @@ def check(game: Game) -> pd.DataFrame:
                 for expert, (_, strategy) in {**game.experts, **game.naive}.items():
                     _demonstrate(game, strategy, opponent, f"The strategy '{expert}' {met}")
     return pd.DataFrame(rows)
+
+
+def longest_answer(game: Game, tokens_of: Callable[[str], Any]) -> tuple[int, str]:
+    """The longest answer of the experts in one episode against every opponent of the pool set `paper`.
+
+    Returns its number of tokens, the end of the answer included, and its text. `tokens_of` turns a text into
+    a list of tokens, such as `tokenizer.tokenize`. A model that imitates an answer of more than
+    `max_new_tokens` tokens is cut off before the action. Raises InputError as `check` does.
+    """
+    met = [opponent for pool in game.pools["paper"].values() for opponent in pool.values()]
+    answers = {
+        answer
+        for expert, (_, strategy) in game.experts.items()
+        for opponent in met
+        for answer in _demonstrate(game, strategy, opponent, f"The strategy '{expert}' of {game.name}")
+    }
+    return max((len(tokens_of(answer)) + 1, answer) for answer in answers)
 
 
 def _random_play(game: Game, opponent: Opponent, what: str) -> dict[str, float]:
@@ -73,7 +91,7 @@ def _random_play(game: Game, opponent: Opponent, what: str) -> dict[str, float]:
         rates = {name: [getattr(game, name)(rounds) for rounds in played] for name in RATES}
     for name, rate_ET in rates.items():
         for rate_T in rate_ET:
-            if len(rate_T) != game.rounds or not all(0 <= rate <= 1 for rate in rate_T):
+            if not _are_rates(rate_T, game.rounds):
                 raise InputError(
                     f"{what}: `{name}` must return one number from 0 to 1 for each of the {game.rounds} "
                     f"rounds, not {rate_T}."
@@ -81,6 +99,13 @@ def _random_play(game: Game, opponent: Opponent, what: str) -> dict[str, float]:
     payoff = np.mean([one.payoffs for rounds in played for one in rounds], axis=0)
     means = {"payoff": float(payoff[0]), "other_payoff": float(payoff[1])}
     return means | {name: float(np.mean(rate_ET)) for name, rate_ET in rates.items()}
+
+
+def _are_rates(rate_T: Any, rounds: int) -> bool:
+    try:
+        return len(rate_T) == rounds and all(0 <= rate <= 1 for rate in rate_T)
+    except TypeError:  # no list, or a list of something else than numbers
+        return False
 
 
 def _check_prompt(game: Game, view: View) -> None:
@@ -95,18 +120,24 @@ def _check_prompt(game: Game, view: View) -> None:
             raise InputError(f"{game.name} cannot parse its own text of the action {action!r}.")
 
 
-def _demonstrate(game: Game, strategy: Strategy, opponent: Opponent, what: str) -> None:
-    """Play one episode of a strategy; `what` begins the sentence of an error."""
+def _demonstrate(game: Game, strategy: Strategy, opponent: Opponent, what: str) -> list[str]:
+    """Play one episode of a strategy and return its answers; `what` begins the sentence of an error."""
     rng = generator(0, game.name)
+    answers = []
 
     def act(view: View) -> Action:
-        action, reason = strategy(view, rng)
+        chosen = strategy(view, rng)
+        if not isinstance(chosen, tuple | list) or len(chosen) != 2:
+            raise InputError(f"{what} must return an action and its reason, not {chosen!r}.")
+        action, reason = chosen
         if not isinstance(reason, str) or not reason.strip():
             raise InputError(f"{what} must give its reason as text, not {reason!r}.")
+        answers.append(f"{reason}\n{game.spell(action)}")
         return action
 
     with _explained(what):
         play_out(game.play(rng), {0: act, 1: opponent(rng)})
+    return answers
 
 
 @contextlib.contextmanager

@@ -68,10 +68,12 @@ def short(view, rng):
         ({"externality": lambda self, rounds: []}, "`externality` must return one number from 0 to 1"),
         ({"situation": lambda self, view: view.card}, "has no attribute 'card' (test_game_check.py, line "),
         ({"play": tuples}, "; each round must be a Round, not a tuple"),
+        ({"collusion": lambda self, rounds: 0.5}, "one number from 0 to 1 for each of the 8 rounds, not 0.5"),
+        ({"externality": lambda self, rounds: ["no"] * 8}, "`externality` must return one number"),
         (with_opponent(lambda view, rng: "JUMP"), "against 'odd' (collusive pool) stops with ValueError"),
         (with_opponent(lambda view, rng: random.choice(ACTIONS)), "differs when it is repeated"),
         ({"experts": {"blank": (1.0, blank)}}, "The strategy 'blank' of variant against 'tit_for_tat'"),
-        ({"experts": {"short": (1.0, short)}}, "The strategy 'short' of variant against 'tit_for_tat'"),
+        ({"experts": {"short": (1.0, short)}}, "must return an action and its reason, not 'COOPERATE'"),
     ],
 )
 def test_a_fault_is_named_in_one_sentence(changes, reason):
@@ -79,3 +81,14 @@ def test_a_fault_is_named_in_one_sentence(changes, reason):
         game_check.check(variant(**changes))
     sentence = str(error.value)
     assert reason in sentence and sentence.endswith((".", ".'.")) and "\n" not in sentence
+
+
+def test_the_longest_answer_by_hand():
+    """Twelve words of a reason that only a defection brings out, the action, and the end of the answer."""
+
+    def wordy(view, rng):
+        return COOPERATE, "word " * 12 if "DEFECT" in view.theirs else "Yes."
+
+    game = variant(pools=SMALL, experts={"wordy": (1.0, wordy)})
+    tokens, answer = game_check.longest_answer(game, str.split)
+    assert tokens == 14 and answer.startswith("word ") and answer.endswith(f"\n{COOPERATE}")
