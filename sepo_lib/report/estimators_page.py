@@ -92,6 +92,27 @@ def summary(table: pd.DataFrame, group_size: int) -> Rows:
     ]
 
 
+def lowest(table: pd.DataFrame, group_size: int) -> dict[str, str]:
+    """Where `published` with one switch of `unbiased` has the lowest cosine, over the settings of `summary`.
+
+    Keys: switch, game, pools, policy, cosine, and `own`, the cosine of `published` itself there. Empty for a
+    table without rows.
+    """
+    if table.empty:
+        return {}
+    rows = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
+    rows = rows[(rows["group_size"] == group_size) & (rows["term"] == "J") & (rows["groups_per_batch"] == 1)]
+    rows = rows[rows["how"] == "published"]
+    arm = credit.preset("unbiased").arm
+    other = (rows["switch"] == "credit") & (rows["arm"] != arm)  # every arm is measured
+    changed = rows[(rows["switch"] != estimators.OWN) & ~other]
+    least = changed.loc[changed["cosine"].idxmin()]
+    place = ["game", "pools", "policy"]
+    own = _own(rows).set_index(place)["cosine"][tuple(least[place])]
+    words = {name: str(least[name]) for name in ("switch", *place)}
+    return words | {"cosine": f"{least['cosine']:.2f}", "own": f"{own:.2f}"}
+
+
 def elsewhere(rows: pd.DataFrame) -> Rows:
     """Estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
     rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]

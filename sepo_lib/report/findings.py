@@ -261,6 +261,20 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
     return rows
 
 
+def noisy_references(ablation: pd.DataFrame) -> list[str]:
+    """The games in which the penalty's gradient under `credited` cannot be told from noise.
+
+    There the interval of its signal-to-noise ratio over seeds reaches 0, or there is no interval.
+    """
+    table = ablation.query("kind == 'gradient' and arm == 'credited'") if len(ablation) else ablation
+    table = table.dropna(subset="signal_to_noise") if len(table) else table
+    return [
+        game
+        for (game, _), own in (statistics.grouped(table, ["game", "pools"]) if len(table) else ())
+        if not statistics.interval(own["signal_to_noise"]).low > 0
+    ]
+
+
 def switches(table: pd.DataFrame) -> list[dict]:
     """Safety of `unbiased` and of `published` with one switch changed, and each minus that of `published`.
 

@@ -34,7 +34,7 @@ def beside(means: pd.DataFrame, run: str) -> pd.DataFrame:
 
 
 def random_player(game: str, pools: str, episodes: int = EPISODES) -> dict[str, float]:
-    """The measures of a player that draws each legal action with the same probability (`measures.measure`)."""
+    """`measures.measure` of a player that draws each legal action with the same probability."""
     played = games.get(game)
     plans = rollouts.plan(played, pools, dict.fromkeys(OBJECTIVE_POOLS, episodes), seed=0)
     return measures.measure(played, rollouts.play(_Random(), plans))
