@@ -47,9 +47,12 @@ class _Random:
         return [Answer(any_legal(query.view, seeds.generator(query.seed))) for query in queries]
 
 
-def of_study(claim: str) -> str:
-    """How the committed run STUDY decided a claim, in one sentence; empty without its table."""
-    if not paths.table(STUDY, "claims").exists():
+def of_study(claim: str, run: str) -> str:
+    """How the committed run STUDY decided a claim, in one sentence.
+
+    Empty without its table, and in a `run` of that name, whose claims are decided later.
+    """
+    if run == STUDY or not paths.table(STUDY, "claims").exists():
         return ""
     rows = paths.read_table(STUDY, "claims")
     rows = rows[rows["claim"] == claim]
