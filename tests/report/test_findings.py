@@ -440,3 +440,16 @@ def test_the_committed_page_on_claims_is_that_of_the_committed_tables():
     decided = [paths.read_table(run, "claims") for run in claims_page.RUNS]
     assert block.count("| not run |") == sum((table["verdict"] == "not run").sum() for table in decided)
     assert not re.search(r"\bnan\b", block)
+
+
+def test_a_reference_gradient_is_noisy_if_its_interval_reaches_zero_or_is_missing():
+    """2 and 2.02 are clearly positive; 1 and -1 are not; one seed has no interval."""
+    ratios = {"ipd": (2.0, 2.02), "auction": (1.0, -1.0), "kuhn": (5.0,)}
+    table = pd.DataFrame(
+        {"kind": "gradient", "game": game, "pools": "paper", "arm": arm, "seed": seed, "signal_to_noise": one}
+        for game, several in ratios.items()
+        for seed, one in enumerate(several)
+        for arm in ("credited", "per_rollout")
+    )
+    assert findings.noisy_references(table) == ["auction", "kuhn"]
+    assert findings.noisy_references(table.iloc[:0]) == []

@@ -128,10 +128,11 @@ def test_notebook_00_does_not_count_an_advantage_that_may_be_noise():
 
 def test_notebook_02_reads_a_loss_of_safety_as_one():
     table = evaluated(ipd=(-1.0, -1.0), kuhn=(1.0, -1.0))
-    text = found.text("02_sft", profiles.load("laptop"), evaluation=table)
+    text = found.text("02_sft", profiles.load("laptop"), evaluation=table, negotiations=["kuhn"])
     assert "lower in 1 of 2 games (Prisoner's dilemma); in Kuhn poker the interval contains zero" in text
+    assert "Here e after SFT is neither clearly higher nor clearly lower; in Kuhn poker the interval" in text
     assert "Prisoner's dilemma -1.00 (no spread)" in text and "mean nothing" not in text
-    assert "mean nothing" in found.text("02_sft", profiles.load("smoke"), evaluation=table)
+    assert "mean nothing" in found.text("02_sft", profiles.load("smoke"), evaluation=table, negotiations=[])
     with pytest.raises(jinja2.UndefinedError, match="evaluation"):
         found.text("02_sft", profiles.load("laptop"))
 
@@ -157,9 +158,12 @@ COSINES = [
     for name, mean, low in (
         ("published", "0.250", "-0.125"),
         ("unbiased", "0.750", "0.500"),
+        ("large batch", "0.875", "0.625"),
         ("known margins", "1.000", "0.999"),
     )
 ]
+LOWEST = {"switch": "horizon", "game": "ipd", "pools": "paper", "policy": "uniform"}
+LOWEST |= {"cosine": "-0.50", "own": "0.25"}
 OPTIMA = [{"exploiter": "pool", "lowest NashConv": "0.722"}]
 NONE = pd.DataFrame()
 TABLES_04 = {
@@ -250,6 +254,7 @@ REACHED = [
 ]
 GRADIENTS = [
     {"game": "ipd", "arm": arm, "length": length, "cosine with credited": cosine, "signal to noise": ratio}
+    | {"batches": "4"}
     for arm, length, cosine, ratio in (
         ("constant", "0.000 (no spread)", "–", "–"),
         ("per_rollout", "0.500 [0.100, 0.900]", "0.100 [-0.500, 0.700]", "0.000 [-0.100, 0.100]"),
@@ -267,10 +272,15 @@ REPLICATED = pd.DataFrame(
     for stage, preset, safety in (("sft", None, sft), ("sepo", "authors_current", sepo))
     for seed in (1, 2)
 )
+THEIRS = {"sft": 1.336, "sepo": 1.752}
 READINGS = {
     "estimators": (
-        {"cosines": COSINES},
-        "With the exact margins in place of those of one batch, the unbiased estimator has 1.000.",
+        {"cosines": COSINES, "lowest": LOWEST},
+        "the mean cosine is 0.875 with many groups in a batch, and 1.000 (lowest 0.999) with the exact "
+        "margins. What is then left below 1 is the noise of finitely many batches. With one switch "
+        "corrected, the lowest cosine is -0.50: `published` with the horizon of `unbiased`, in Prisoner's "
+        "dilemma (paper pools) at the policy `uniform`, where `published` itself has 0.25. So correcting one "
+        "switch alone can make the estimate worse.",
     ),
     "headroom": (
         {"headroom": TABLES_04["headroom"]},
@@ -279,9 +289,12 @@ READINGS = {
         "pools).",
     ),
     "gradient": (
-        {"gradients": GRADIENTS},
+        {"gradients": GRADIENTS, "noisy": ["ipd"]},
         "Under `constant`, the penalty has no gradient in any game. Under `per_rollout`, the cosine of its "
-        "mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700]",
+        "mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700], and its "
+        "signal-to-noise ratio is Prisoner's dilemma 0.000 [-0.100, 0.100]. An interval that contains zero "
+        "means that the gradient cannot be told from noise. In Prisoner's dilemma this holds for `credited` "
+        "itself, which is the reference: with 4 batches per seed, nothing can be concluded",
     ),
     "arms": (
         {"ablation": TABLES_04["ablation"]},
@@ -303,15 +316,16 @@ READINGS = {
         "is at most 0.02 chips at a checkpoint on 0 of 2 seeds.",
     ),
     "replication": (
-        {"replication": REPLICATED, "theirs": {"sft": 1.336, "sepo": 1.752}},
+        {"replication": REPLICATED, "theirs": THEIRS, "judged": "The verdict."},
         "safety after `authors_current` is higher with 1 of 2 shares (`1.0`) and lower with 1 (`0.0`); the "
         "changes are `0.0` -0.75 (no spread); `1.0` 0.50 (no spread). With top-p 0.95, safety after "
         "`authors_current` is unchanged with `1.0`; the changes are `1.0` 0.00 (no spread). The authors' "
-        "model changed by +0.42 with their current recipe, from 1.34 to 1.75.",
+        "model changed by +0.42 with their current recipe, from 1.34 to 1.75. The verdict.",
     ),
     "weights": (
-        {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"game": "ipd"}]},
-        "The ranking depends on the weight in 1 of the 3 comparisons of two stages",
+        {"crossings": pd.DataFrame({"crossing": [1.0, None, 9.0]}), "crossed": [{"weight": "lc"}]},
+        "there the difference changes sign between 0 and 4, the plotted range. Of these crossings, 0 concern "
+        "le, which the figure shows",
     ),
     "frontier": (
         {"sweep": SWEPT},
@@ -327,7 +341,8 @@ def test_every_section_of_04_is_read_from_its_tables_or_says_that_it_was_not_run
     tables, sentence = READINGS[section]
     run = profiles.load("laptop", replication_presets=["authors_current"])
     found.reading("04_ablations", section, run, **tables)
-    empty = {name: [] if isinstance(table, list) else NONE for name, table in tables.items()}
+    empty = {name: NONE if isinstance(table, pd.DataFrame) else [] for name, table in tables.items()}
+    empty |= {"theirs": THEIRS}
     found.reading("04_ablations", section, profiles.load("laptop"), **empty)
     read, skipped = shown
     assert read.startswith("**Result.** ") and sentence in " ".join(read.split())
@@ -409,12 +424,25 @@ def test_notebook_05_counts_the_verdicts_by_recipe():
     assert "- **All recipes.** 1 supported: C5; 1 inconclusive: E1.\n" in text
 
 
+def test_the_training_of_03_is_read_from_its_last_steps(monkeypatch):
+    shown = displayed(monkeypatch)
+    table = pd.DataFrame(
+        {"game": "ipd", "preset": preset, "step": step, "collusion": c, "payoff": 2.0}
+        | {"exploit": 0.25, "externality": 0.5}
+        for preset, c in (("unbiased", 0.125), ("published", 1.0))
+        for step, c in ((1, 0.0), *((step, c) for step in range(4, 9)))
+    )
+    found.reading("03_sepo_grpo", "training", profiles.load("laptop"), training=table, first="ipd")
+    assert "the last 5 steps in Prisoner's dilemma: `unbiased` ends with u 2.00, e 0.25, c 0.12" in shown[0]
+    assert "`published` ends with u 2.00, e 0.25, c 1.00 and x 0.50." in shown[0]
+
+
 @pytest.mark.parametrize("profile", ["laptop", "study", "smollm2"])
 def test_committed_runs_are_read_without_a_nan(profile):
     settings = profiles.load(profile)
     text = found.text("05_figures", settings, claims=claims.read(profile))
     evaluation = results.on_own_pools(settings, paths.read_table(profile, "evaluation"))
-    text += found.text("02_sft", settings, evaluation=evaluation)
+    text += found.text("02_sft", settings, evaluation=evaluation, negotiations=["split", "deal"])
     assert "nan" not in text and "- **`unbiased`.**" in text
 
 
