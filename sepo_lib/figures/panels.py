@@ -226,6 +226,8 @@ def keep_margin(figure: Figure) -> None:
 
     Pages and notebooks may cut what stands at the very edge. The height of the figure must be final.
     """
+    if figure.get_layout_engine() is None:
+        return
     grow(figure, MARGIN)
     x, y = MARGIN / figure.get_figwidth(), MARGIN / figure.get_figheight()
     figure.get_layout_engine().set(rect=(x, y, 1 - 2 * x, 1 - y))

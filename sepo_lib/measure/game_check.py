@@ -62,6 +62,8 @@ def longest_answer(game: Game, tokens_of: Callable[[str], Any]) -> tuple[int, st
     a list of tokens, such as `tokenizer.tokenize`. A model that imitates an answer of more than
     `max_new_tokens` tokens is cut off before the action. Raises InputError as `check` does.
     """
+    if "paper" not in game.pools or not game.experts:
+        raise InputError(f"{game.name} needs opponents in the pool set `paper`, and experts that meet them.")
     met = [opponent for pool in game.pools["paper"].values() for opponent in pool.values()]
     answers = {
         answer
@@ -104,7 +106,7 @@ def _random_play(game: Game, opponent: Opponent, what: str) -> dict[str, float]:
 def _are_rates(rate_T: Any, rounds: int) -> bool:
     try:
         return len(rate_T) == rounds and all(0 <= rate <= 1 for rate in rate_T)
-    except TypeError:  # no list, or a list of something else than numbers
+    except (TypeError, ValueError):  # no list, or a list of something else than numbers
         return False
 
 

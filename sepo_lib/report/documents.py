@@ -100,13 +100,13 @@ def results(profile: str) -> str:
         runs=[_run(run) for run in runs],
         caution=" ".join(claims.cautions(decided[profile])),
         claims=shown,
-        controlled=any(CONTROL in column for column in shown[first][0]),
+        controlled=any(CONTROL in column for row in shown[first][:1] for column in row),
         absent={run: _absent(table) for run, table in decided.items()},
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
         other_claims=_without_recipe(decided),
         findings=findings.sentences(*runs),
         effects=headline_page.effect_rows(effects) if STUDY in runs else [],
-        in_short=headline_page.in_short(effects) if STUDY in runs else None,
+        in_short=_in_short(effects) if STUDY in runs else None,
         caption=headline_page.EFFECTS.format(run=STUDY),
         by_term=_by_term(first),
         became_in=became_in,
@@ -172,6 +172,14 @@ def _headline() -> list[dict[str, str]]:
     """Safety by estimator in the run STUDY; empty without its tables."""
     made = all(paths.table(STUDY, name).exists() for name in ("evaluation", "exploitability"))
     return headline_page.safety(STUDY) if made else []
+
+
+def _in_short(effects: headline_page.Effects) -> str | None:
+    """`headline_page.in_short` of the run STUDY, with the correction over all differences if it has them."""
+    made = paths.table(STUDY, "exploitability").exists()
+    return headline_page.in_short(
+        effects, headline_page.contrasts(headline_page.by_seed(STUDY)) if made else ()
+    )
 
 
 def _by_term(run: str) -> list[dict[str, str]]:

@@ -96,7 +96,7 @@ def lowest(table: pd.DataFrame, group_size: int) -> dict[str, str]:
     """Where `published` with one switch of `unbiased` has the lowest cosine, over the settings of `summary`.
 
     Keys: switch, game, pools, policy, cosine, and `own`, the cosine of `published` itself there. Empty for a
-    table without rows.
+    table without such rows.
     """
     if table.empty:
         return {}
@@ -106,6 +106,8 @@ def lowest(table: pd.DataFrame, group_size: int) -> dict[str, str]:
     arm = credit.preset("unbiased").arm
     other = (rows["switch"] == "credit") & (rows["arm"] != arm)  # every arm is measured
     changed = rows[(rows["switch"] != estimators.OWN) & ~other]
+    if changed.empty:
+        return {}
     least = changed.loc[changed["cosine"].idxmin()]
     place = ["game", "pools", "policy"]
     own = _own(rows).set_index(place)["cosine"][tuple(least[place])]

@@ -47,20 +47,22 @@ def nashconv(profile: str) -> str | None:
     before, after = (f"{rows['nashconv'].mean():.3f}" for rows in (sft, sepo))
     open_ = change.low <= 0 <= change.high and change.low < change.high
     verb = "changes" if open_ else "rises" if change.mean > 0 else "falls"
+    strongest = " It is a mean over the exploiters; C1 reads the strongest of them."
+    strongest = strongest if "worst_margin" in sepo else ""
     moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
         f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's enumerated "
         f"advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
-        f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`). It is a mean over the exploiters; C1 "
-        f"reads the strongest of them. NashConv {moves}."
+        f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`).{strongest} NashConv {moves}."
     )
 
 
 def nashconv_reason(profiles: Sequence[str]) -> str | None:
     """Why a policy that no exploiter of the pool beats can be far from the equilibrium.
 
-    Returns None if a run ends with less than half of the NashConv that every maximizer of J has.
+    Returns None if a run ends with at most half of the NashConv that every maximizer of J has, or if there
+    is a maximizer of J that is an equilibrium.
     """
     optima = _rows(profiles[0], "kuhn_optimum", own=True)
     optima = optima.set_index("exploiter") if len(optima) else optima
@@ -69,7 +71,7 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     pool, response = optima.loc["pool"], optima.loc["best_response"]
     last = {profile: _rows(profile, "exploitability", **UNBIASED) for profile in profiles}
     ends = {profile: rows["nashconv"].mean() for profile, rows in last.items() if len(rows)}
-    if not ends or min(ends.values()) <= pool["nashconv"] / 2:
+    if not ends or pool["nashconv"] < 0.005 or min(ends.values()) <= pool["nashconv"] / 2:
         return None
     listed = " and ".join(f"{value:.2f} (`{profile}`)" for profile, value in ends.items())
     several = any(rows["seed"].nunique() > 1 for rows in last.values() if len(rows))
@@ -121,19 +123,26 @@ def _effort(step: int, answers: float) -> str:
 
 
 def _at_equal_effort(table: pd.DataFrame, ends: pd.DataFrame, ways: Mapping[str, str]) -> str:
-    """NashConv of the longest training when it had used about as many answers as the shortest in all."""
+    """NashConv of the longest training when it had used about as many answers as the shortest in all.
+
+    Empty if no checkpoint has that number of answers within a quarter.
+    """
     if len(ends) < 2 or ends["answers"].isna().any():
         return ""
     short, long = (ends.loc[ends["answers"].agg(which)] for which in ("idxmin", "idxmax"))
     own = table[table["baseline"] == long["baseline"]]
     answers = own.groupby("step")["answers"].mean()
     step = (answers - short["answers"]).abs().idxmin()
-    if step == long["step"]:
+    if step == long["step"] or abs(answers[step] / short["answers"] - 1) > 0.25:
         return ""
-    then = statistics.interval(own.loc[own["step"] == step, "nashconv"], statistics.bounds("nashconv"))
+    at = own[own["step"] == step].set_index("seed")["nashconv"]
+    last = table[(table["baseline"] == short["baseline"]) & (table["step"] == short["step"])]
+    then = statistics.interval(at, statistics.bounds("nashconv"))
+    change = statistics.paired(at, last.set_index("seed")["nashconv"])
     return (
         f" They differ in length: with {ways[long['baseline']]}, NashConv was {text(then)} at the checkpoint "
-        f"({_effort(step, answers[step])}) that had used about as many answers as {ways[short['baseline']]}."
+        f"({_effort(step, answers[step])}) that had used about as many answers as {ways[short['baseline']]}. "
+        f"The difference there is {text(change)}."
     )
 
 
@@ -268,11 +277,12 @@ def noisy_references(ablation: pd.DataFrame) -> list[str]:
     """
     table = ablation.query("kind == 'gradient' and arm == 'credited'") if len(ablation) else ablation
     table = table.dropna(subset="signal_to_noise") if len(table) else table
-    return [
+    noisy = (
         game
         for (game, _), own in (statistics.grouped(table, ["game", "pools"]) if len(table) else ())
         if not statistics.interval(own["signal_to_noise"]).low > 0
-    ]
+    )
+    return list(dict.fromkeys(noisy))
 
 
 def switches(table: pd.DataFrame) -> list[dict]:
@@ -433,14 +443,17 @@ def title(game: str) -> str:
 
 
 def _without_penalty(profiles: Sequence[str]) -> str:
-    """NashConv after training without a penalty, and how far the penalty changes it."""
+    """NashConv after training without a penalty, and how far the penalty changes it; seeds of both arms."""
     ends = []
     for profile in profiles:
         without = _rows(profile, "exploitability", **UNBIASED | {"arm": "reward_only"})
         with_ = _rows(profile, "exploitability", **UNBIASED)
-        if len(without) and len(with_):
+        if len(without) and len(with_) and set(without["seed"]) & set(with_["seed"]):
+            without = without[without["seed"].isin(with_["seed"])]
             change = statistics.paired(*(rows.set_index("seed")["nashconv"] for rows in (with_, without)))
-            ends.append(f"{without['nashconv'].mean():.2f} (`{profile}`; the penalty adds {text(change, 2)})")
+            ends.append(
+                f"{without['nashconv'].mean():.2f} (`{profile}`; the penalty changes it by {text(change, 2)})"
+            )
     return f" Without any penalty (`reward_only`) it is {' and '.join(ends)}." if ends else ""
 
 

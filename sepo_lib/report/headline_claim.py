@@ -33,9 +33,8 @@ def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
     episodes. Supported in a game: both intervals lie above zero. Not supported: at least one of them has no
     part above zero. Over all games of a pool set: supported if the claim is supported in every game that has
     this pool set, not supported if it is not supported in one of them, and inconclusive if the arms were not
-    trained in one of them. Since every game has to pass,
-    the number of games needs no correction; the verdicts on single games are not corrected. The rule reads
-    the last step of the rows `kind == "outcome"`.
+    trained in one of them. Since every game has to pass, the number of games needs no correction; the
+    verdicts on single games are not corrected. The rule reads the last step of the rows `kind == "outcome"`.
     """
     rows = _last(where(tables.ablation, kind="outcome", preset=recipe))
     found = []

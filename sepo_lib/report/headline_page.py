@@ -3,7 +3,7 @@
 Everything is made of `evaluation.csv` and `exploitability.csv` of a run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -94,10 +94,10 @@ def text(run: str) -> str:
         older=provenance.older(run),
         power=power(rows),
         safety=safety(run),
-        contrasts=contrasts(rows),
+        contrasts=(every := contrasts(rows)),
         measures=measures(rows),
         negotiations=negotiations(rows),
-        in_short=in_short(seen := effects_of(run)),
+        in_short=in_short(seen := effects_of(run), every),
         effects=effect_rows(seen),
         caption=EFFECTS.format(run=run),
     )
@@ -202,46 +202,60 @@ def effect_rows(seen: Effects) -> Rows:
     ]
 
 
-def in_short(seen: Effects) -> str | None:
-    """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty."""
-    if not any(one.seeds > 1 for one in seen.penalty):
+def in_short(seen: Effects, every: Rows = ()) -> str | None:
+    """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty.
+
+    `every`: the rows of `contrasts`, to say what remains after the correction over all of them.
+    """
+    penalty, switches = (
+        [one for one in several if one.seeds > 1] for several in (seen.penalty, seen.switches)
+    )
+    if not penalty:
         return None
-    penalty = found.tally(seen.penalty, "higher", "lower", "settings")
+    higher = found.tally(penalty, "higher", "lower", "settings")
     text = (
         "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J "
-        f"{penalty}.{_largest_part(seen)}"
+        f"{higher}{_by_seeds(penalty)}.{_largest_part(seen)}"
     )
-    tested = f"{_corrected(seen.penalty)} of these effects of the penalty"
-    if seen.switches:
-        switches = found.tally(seen.switches, "higher", "lower", "settings")
+    if switches:
+        higher = found.tally(switches, "higher", "lower", "settings")
         text += " Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J "
-        text += f"{switches}."
-        tested += f" and {_corrected(seen.switches)} of those of the switches"
-    if len(seen.penalty) < 2:
+        text += f"{higher}{_by_seeds(switches)}."
+    if len(penalty) < 2:
         return text
-    return (
-        f"{text} After Holm's correction over the {len(seen.penalty)} settings, {tested} still exclude zero. "
-        "(A setting is a game with a pool set.)"
-    )
+    left = found.words(_corrected({"the penalty": penalty, "the switches": switches}))
+    text += f" After Holm's correction over these {len(penalty) + len(switches)} effects, {left} still "
+    text += "exclude zero"
+    if of_penalty := [row for row in every if row["estimator"] == "unbiased"]:
+        remain = sum(row["after Holm"] == "yes" for row in of_penalty)
+        text += f"; over all {len(every)} differences to `{headline.REFERENCE}` (docs/ESTIMATORS.md), "
+        text += f"{remain} of the penalty do"
+    return f"{text}. (A setting is a game with a pool set.)"
 
 
-def _corrected(several: Sequence[Change]) -> int:
-    """How many changes have a p-value below 0.05 after Holm's correction over all of them."""
-    p_values = [one.p for one in several if not pd.isna(one.p)]
-    return int((statistics.holm(p_values) < 0.05).sum()) if p_values else 0
+def _corrected(kinds: Mapping[str, Sequence[Change]]) -> list[str]:
+    """`5 of the penalty`: how many changes of each kind have p < 0.05 after Holm's correction over all.
+
+    A change without a p-value (equal in all seeds) is no test.
+    """
+    tested = [(kind, one.p) for kind, several in kinds.items() for one in several if not pd.isna(one.p)]
+    clear = statistics.holm([p for _, p in tested]) < 0.05 if tested else []
+    kept = [kind for (kind, _), excludes in zip(tested, clear, strict=True) if excludes]
+    return [f"{kept.count(kind)} of {kind}" for kind, several in kinds.items() if several]
 
 
 def _largest_part(seen: Effects) -> str:
-    """Which term of J makes the largest part of the gain by the penalty, in how many settings."""
-    raised = [
-        max(parts, key=lambda term: float(parts[term])) for one, parts in seen.parts if one.direction == "up"
-    ]
-    counted = [f"{_TERMS[term]} in {raised.count(term)}" for term in _TERMS if term in raised]
-    counted[:1] = [f"{first} settings" if len(raised) > 1 else first for first in counted[:1]]
-    if not counted:
+    """Which term of J makes the largest part of the gain by the penalty, and in how many settings."""
+    gains = [parts for one, parts in seen.parts if one.seeds > 1 and one.direction == "up"]
+    raised = [max(parts, key=lambda term: float(parts[term])) for parts in gains]
+    terms = [term for term in _TERMS if term in raised]
+    if not terms:
         return ""
-    less = "" if set(raised) == {"e"} else ", so a higher J need not mean a model that is less exploited"
-    return f" The largest part of the gain comes from {found.words(counted)}{less}."
+    less = "" if terms == ["e"] else ", so a higher J need not mean a model that is less exploited"
+    counted = [f"{_TERMS[term]} in {raised.count(term)}" for term in terms]
+    counted[0] += " setting" if raised.count(terms[0]) == 1 else " settings"
+    places = found.words(counted) if len(terms) > 1 else _TERMS[terms[0]]
+    return f" The largest part of the gain comes from {places}{less}."
 
 
 _TERMS = {
@@ -255,7 +269,8 @@ _TERMS = {
 def _by_seeds(several: Sequence[Change]) -> str:
     """` (10 seeds)`, ` (5 to 10 seeds)`; empty without changes."""
     counts = sorted({one.seeds for one in several})
-    return f" ({' to '.join(map(str, counts[:: max(len(counts) - 1, 1)]))} seeds)" if counts else ""
+    ends = " to ".join(map(str, counts[:: max(len(counts) - 1, 1)]))
+    return f" ({ends} seed{'' if ends == '1' else 's'})" if counts else ""
 
 
 def power(rows: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sepo_lib import games
 from sepo_lib.measure import statistics
-from sepo_lib.measure.statistics import Interval, interval
+from sepo_lib.measure.statistics import NO_SPREAD, Interval, interval
 from sepo_lib.report.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,
@@ -50,7 +50,7 @@ def kuhn_is_unexploited(tables: Tables, recipe: str) -> list[Finding]:
     column, note = _signed(table, game, recipe, ("sepo",), KUHN_MARGINS)
     values_S = _seeds(table, game, "sepo", column, recipe)
     absent = _absent(table, game, column, recipe)
-    if column != "worst_margin" or values_S.nunique() < 2:
+    if column != "worst_margin" or len(values_S) < 2 or np.ptp(values_S) <= NO_SPREAD:
         return [judge(values_S.clip(0.0), "at most", ZERO_MARGIN, absent, statistics.bounds(column), note)]
     found = statistics.clamped(values_S.clip(0.0).to_numpy(), values_S.to_numpy())
     above = f"{(values_S > ZERO_MARGIN).sum()} of {len(values_S)} seeds above {ZERO_MARGIN:g}"
@@ -228,13 +228,19 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
             index=["game", "seed"], columns="arm", values="safety"
         )
         gains = (cells.reindex(columns=arms) @ [-1.0, 1.0]).astype(float).unstack("seed").dropna(how="all")
-        by_game = {game: interval(own_S.dropna().to_numpy()) for game, own_S in gains.iterrows()}
+        by_game = {game: _shown(own_S.dropna().to_numpy()) for game, own_S in gains.iterrows()}
         note = "by game: " + ", ".join(f"{game} {in_words(one)}" for game, one in by_game.items())
         note = note if by_game else ""
         absent = f"the ablation was not trained on the {pools} pools here"
         gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
         found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))
     return found
+
+
+def _shown(values_S: np.ndarray) -> Interval:
+    """The t interval of the mean; no ends if the values are equal in all seeds."""
+    found = interval(values_S)
+    return found if np.ptp(values_S) > NO_SPREAD else Interval(found.mean, np.nan, np.nan)
 
 
 def papers_games() -> list[games.Game]:

@@ -56,4 +56,6 @@ def of_study(claim: str, run: str) -> str:
         return ""
     rows = paths.read_table(STUDY, "claims")
     rows = rows[rows["claim"] == claim]
+    if rows.empty:
+        return ""
     return f"In the run `{STUDY}`, the verdicts on claim {claim} are: {found.verdicts(rows)}."

@@ -89,7 +89,7 @@ def _harm(change_S: Mapping[tuple[str, str], pd.Series], margin: Mapping[str, fl
         corrected = interval(change.to_numpy(), confidence=1 - 0.05 / len(change_S))
         kind = "unharmed" if found.low > -margin[game] else "open"
         kind = "worse" if corrected.high < -margin[game] else kind
-        below += kind == "open" and found.high < 0.0
+        below += kind == "open" and found.high < 0.0 <= corrected.high
         groups[kind].append(f"{own} to {game} {in_words(found)}")
     worse, possible = len(groups["worse"]), len(groups["worse"]) + len(groups["open"])
     verdict = SUPPORTED if not possible else NOT_SUPPORTED if worse else INCONCLUSIVE

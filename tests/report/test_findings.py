@@ -240,7 +240,10 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     rows = [kuhn(stage, seed, n, 0.0, **arm) for stage, arm, n in arms for seed in (1, 2)]
     write("exploitability", *rows)
     _, why = findings.sentences("study")
-    assert "`reward_only`) it is 0.75 (`study`; the penalty adds -0.25 (no spread)). The highest J" in why
+    assert (
+        "`reward_only`) it is 0.75 (`study`; the penalty changes it by -0.25 (no spread)). The highest J"
+        in why
+    )
 
 
 @pytest.mark.parametrize(
@@ -394,8 +397,11 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
         "with the advantages of played groups (5 steps, 1.25 million answers) in Kuhn poker; after SFT it "
         "was 1.000. They differ in length: with enumerated advantages, NashConv was 0.750 (no spread) at the "
         "checkpoint (4 steps, 1.00 million answers) that had used about as many answers as the advantages of "
-        "played groups."
+        "played groups. The difference there is 0.250 (no spread)."
     )
+    far = paths.read_table("study", "exploiters").replace({"answers": {1e6: 2e6}})  # 60% more than 1.25e6
+    paths.write_table(far, "study", "exploiters")
+    assert "They differ in length" not in findings.equilibrium("study")
 
 
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
@@ -428,6 +434,22 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     assert "not trading" not in findings.sentences("study")[0]
     write("evaluation", *[{k: v for k, v in row.items() if k != "exploiter_externality"} for row in rows])
     assert findings.sentences("study") == []
+
+
+def test_the_committed_readme_is_that_of_the_committed_tables():
+    readme = (paths.root() / "README.md").read_text(encoding="utf-8")
+    block = readme.split(documents.BEGIN + "\n")[1].split("\n" + documents.END)[0]
+    assert block == documents.results("laptop")
+
+
+def test_the_time_and_the_steps_of_a_run_are_told_with_their_parts():
+    stages = {"03": {"seconds": 600.0}, "04": {"seconds": 120.0}}
+    manifest = {"settings": {"workers": 2}, "stages": stages, "job_seconds_before": 7200.0}
+    found = " (12 minutes, and 2.0 hours of jobs that had been finished before, counted as 2 at a time)"
+    assert documents._before(manifest) == found
+    assert documents._before({**manifest, "job_seconds_before": 60.0}) == ""
+    assert documents._steps({"others": 30, "kuhn": 60}) == "30 (Kuhn poker: 60)"
+    assert documents._steps(30) == "30"
 
 
 def test_the_committed_page_on_claims_is_that_of_the_committed_tables():

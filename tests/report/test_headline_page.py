@@ -110,9 +110,10 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     assert row.pop("horizon (3 seeds)").startswith("0.00 [")
     assert headline_page.in_short(headline_page.effects_of("study")) == (
         "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J higher in "
-        "Prisoner's dilemma with paper pools. The largest part of the gain comes from u (payoff) in 1, so a "
-        "higher J need not mean a model that is less exploited. Without a penalty, the other switches of "
-        "`unbiased` (horizon, scale, weights) make J higher in Prisoner's dilemma with paper pools."
+        "Prisoner's dilemma with paper pools (3 seeds). The largest part of the gain comes from u (payoff), so "
+        "a higher J need not mean a model that is less exploited. Without a penalty, the other switches of "
+        "`unbiased` (horizon, scale, weights) make J higher in Prisoner's dilemma with paper pools (3 "
+        "seeds)."
     )
     assert row == {
         "game": "ipd",
@@ -127,6 +128,20 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     paths.write_table(table.assign(**terms).query("seed == 1"), "study", "evaluation")
     assert headline_page.effect_rows(headline_page.effects_of("study")) == []  # one seed decides nothing
     assert headline_page.in_short(headline_page.effects_of("study")) is None
+
+
+def test_effects_are_counted_after_holms_correction_over_all_of_them():
+    """Alone, p = 0.02 would pass; as the third of four it is multiplied by 2. One seed is no test."""
+    maybe = np.array([1.0, 1.2, 0.7])
+    table = pd.concat([*arms("ipd", "paper", maybe, OPEN), *arms("kuhn", "conflict", UP, OPEN)])
+    one = pd.concat(arms("split", "paper", UP, UP)).query("seed == 1")
+    text = headline_page.in_short(headline_page.effects(pd.concat([table, one])))
+    assert "makes J higher in both settings (3 seeds)." in text
+    assert "over these 4 effects, 1 of the penalty and 0 of the switches still exclude zero. (A" in text
+    every = [{"estimator": "unbiased", "after Holm": answer} for answer in ("yes", "no")]
+    every.append({"estimator": "published", "after Holm": "yes"})
+    strict = headline_page.in_short(headline_page.effects(table), every)
+    assert "; over all 3 differences to `reward_only` (docs/ESTIMATORS.md), 1 of the penalty do. (A" in strict
 
 
 def test_the_negotiations_show_breakdowns_beside_e():

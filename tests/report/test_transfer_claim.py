@@ -66,6 +66,8 @@ def test_every_verdict_is_reached(changes, spread, scope, verdict):
     if changes == HARMED:
         kind = "worse: ipd to kuhn -0.5" if verdict == "not supported" else "open: ipd to kuhn -0.5"
         assert kind in found["reason"] and "5 of 6 pairs are unharmed" in found["reason"]
+        lost = "1 of 1 open pairs lose safety before the correction"
+        assert (lost in found["reason"]) == (verdict == "inconclusive")
 
 
 def test_a_game_without_a_gain_has_no_shares_and_no_margin():
