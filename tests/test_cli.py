@@ -97,7 +97,7 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, nano, m
     assert manifest["seeds"] == [5, 6] and manifest["finished"]
     assert manifest["stages"]["00_one"]["attempts"] == 1
     assert list(manifest["sha256"]) == [f"data/results/{run}/claims.csv"]
-    assert manifest["rules"]["C1"] == 3  # the versions of the rules that decided
+    assert manifest["rules"]["C1"] == 4  # the versions of the rules that decided
     assert str(root) not in json.dumps(manifest)
     assert manifest["model"]["name"] == "nano" and re.fullmatch(r"[0-9a-f]{64}", manifest["model"]["sha256"])
     again = ["reproduce", "--profile", "smoke", "--seeds", "5,6"]

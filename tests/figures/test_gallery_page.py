@@ -132,7 +132,10 @@ def test_the_call_on_a_table_of_the_kit_draws(name, monkeypatch):
 def test_notebook_05_has_every_figure_of_a_run_under_its_question():
     cells = nbformat.read(pages.REPOSITORY / "notebooks" / "05_figures.ipynb", as_version=4).cells
     sources = [cell.source for cell in cells]
-    after = {source.removeprefix("### "): sources[at + 1] for at, source in enumerate(sources[:-1])}
+    after = {
+        source.partition("\n")[0].removeprefix("### "): sources[at + 1]
+        for at, source in enumerate(sources[:-1])
+    }
     for name, entry in figures.FIGURES.items():
         if entry.reads:
             assert f"figures.{name}(" in after[entry.question] and "alt=" in after[entry.question]

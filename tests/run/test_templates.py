@@ -19,7 +19,7 @@ def test_html_is_escaped_and_markdown_is_not():
         templates.code_spans("<p> & `a<b`") == "&lt;p&gt; &amp; <code>a&lt;b</code>"
     )  # see also the report's tests
     hardware = {"cores": 2, "processor": "<chip>", "accelerator": "none"}
-    run = {"profile": "p", "minutes": 1, "seeds": [1], "notes": ["It is old."]}
+    run = {"profile": "p", "minutes": 1, "before": "", "seeds": [1], "steps": "", "notes": ["It is old."]}
     text = templates.render("report/templates/run.md.j2", hardware=hardware, **run)
     assert "(<chip>, accelerator: none), with the training seed 1. It is old." in text
 
