@@ -300,13 +300,17 @@ def test_a_run_that_goes_on_adds_up_its_time(root):
         folder.mkdir(parents=True)
         (folder / "done.json").write_text(json.dumps({"seconds": seconds}))
     os.utime(paths.checkpoints("smoke") / "base/seed-1/done.json", (0, 0))
+    copied = paths.checkpoints("smoke") / "sepo/seed-1"  # its files are as young as the copy
+    copied.mkdir(parents=True)
+    (copied / "done.json").write_text(json.dumps({"seconds": 2.0, "finished": "2026-01-01T00:00:00+00:00"}))
     provenance.finish("smoke")
     manifest = provenance.read("smoke")
-    assert provenance.seconds_of_jobs(manifest) == {"base/seed-1": 1.5, "sft/seed-1": 4.25}
+    seconds = {"base/seed-1": 1.5, "sepo/seed-1": 2.0, "sft/seed-1": 4.25}
+    assert provenance.seconds_of_jobs(manifest) == seconds
     assert provenance.seconds_of_jobs({"jobs": {"a": 1.5}}) == {"a": 1.5}  # of an older run
-    assert provenance.read("smoke")["job_seconds"] == 5.8  # to a tenth
-    assert provenance.read("smoke")["job_seconds_before"] == 1.5  # done before the run, in no notebook's time
-    assert provenance.seconds(settings) == 15.0 + 1.5 / settings.workers
+    assert provenance.read("smoke")["job_seconds"] == 7.8  # to a tenth
+    assert provenance.read("smoke")["job_seconds_before"] == 3.5  # done before the run, in no notebook's time
+    assert provenance.seconds(settings) == 15.0 + 3.5 / settings.workers
     assert provenance.start(settings)["stages"] == {}  # the one before has finished
 
 
