@@ -436,12 +436,6 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     assert findings.sentences("study") == []
 
 
-def test_the_committed_readme_is_that_of_the_committed_tables():
-    readme = (paths.root() / "README.md").read_text(encoding="utf-8")
-    block = readme.split(documents.BEGIN + "\n")[1].split("\n" + documents.END)[0]
-    assert block == documents.results("laptop")
-
-
 def test_the_time_and_the_steps_of_a_run_are_told_with_their_parts():
     stages = {"03": {"seconds": 600.0}, "04": {"seconds": 120.0}}
     manifest = {"settings": {"workers": 2}, "stages": stages, "job_seconds_before": 7200.0}
