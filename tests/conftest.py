@@ -10,14 +10,23 @@ from pathlib import Path
 import pytest
 
 LONGEST = "test_notebooks.py"  # its notebooks run one after the other
+#: The files that take longest, in the order in which they begin.
+LONG = [
+    LONGEST,
+    "test_paper_profile.py",
+    "test_invariance.py",
+    "test_sepo.py",
+    "test_endings.py",
+    "test_jobs.py",
+]
 #: Folders and files with the tests that run models. They run on a CPU as well.
 ON_DEVICE = ("play", "training", "measure", "studies/test_gradient.py", "bench")
 TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the notebooks; mark what runs models."""
-    items.sort(key=lambda item: item.path.name != LONGEST)
+    """Begin with the longest files; mark what runs models."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     for item in items:
         inside = (item.path.is_relative_to(TESTS / name) for name in ON_DEVICE)
         if any(inside) or item.get_closest_marker("cuda"):
