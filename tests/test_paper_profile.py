@@ -28,7 +28,7 @@ SIZES = {
     "demonstrations_per_game": 60,
     "enumeration_nodes": 40,
     "estimator_group_sizes": [4],
-    "estimator_groups": 8,
+    "estimator_groups": 16,
     "evaluation_episodes": 4,
     "gradient_batches": 2,
     "headroom_episodes": 4,
