@@ -14,7 +14,7 @@ from PIL import Image
 
 from sepo_lib.figures.gallery import caption_of
 from sepo_lib.figures.rows import NothingToDraw
-from sepo_lib.figures.theme import as_png, is_laid_out, settle, style
+from sepo_lib.figures.theme import as_png, settle, style
 
 _DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
@@ -54,7 +54,7 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     What stands between backticks in the caption becomes code.
     """
     with style():
-        room = {} if is_laid_out(figure) else {"bbox_inches": "tight", "pad_inches": 0.1}
+        room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.1}
         settle(figure, _DPI)
     picture = as_png(figure, _DPI, _COLOURS, **room)
     width = round(Image.open(io.BytesIO(picture)).width * _CSS_DPI / _DPI)

@@ -6,7 +6,6 @@ categories are drawn in black, in grey, or in shades of one colour that no stage
 
 import contextlib
 import io
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
@@ -112,7 +111,6 @@ def settle(figure: Figure, dpi: float) -> None:
     """Lay the figure out, once for all files that it is saved to. A figure without a layout engine stays.
 
     `dpi` is that of the PNG file: hinted letters can be wider there than at the figure's own resolution.
-    Afterwards the figure has no engine, not even a placeholder, for which every `savefig` would draw twice.
     """
     if figure.get_layout_engine() is not None:
         own = figure.dpi
@@ -120,17 +118,6 @@ def settle(figure: Figure, dpi: float) -> None:
         figure.draw_without_rendering()
         figure.set_dpi(own)
         figure.set_layout_engine("none")
-        with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-            figure.set_layout_engine(None)
-        _LAID_OUT.add(figure)
-
-
-def is_laid_out(figure: Figure) -> bool:
-    """Whether the figure has a layout engine, or had one until `settle`."""
-    return figure.get_layout_engine() is not None or figure in _LAID_OUT
-
-
-_LAID_OUT: weakref.WeakSet[Figure] = weakref.WeakSet()
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
