@@ -107,10 +107,14 @@ class StyledFigure(Figure):
     savefig = styled(Figure.savefig)
 
 
+_OFF = 3.3e-8  # so that round figures such as 1/128 are not rounded up in one run and down in the next
+
+
 def settle(figure: Figure, dpi: float) -> None:
     """Lay the figure out, once for all files that it is saved to. A figure without a layout engine stays.
 
-    `dpi` is that of the PNG file: hinted letters can be wider there than at the figure's own resolution.
+    `dpi` is that of the PNG file: hinted letters can be wider there than at the figure's own resolution. The
+    positions of the panels are rounded, because the last digits of the layout's solver vary from run to run.
     """
     if figure.get_layout_engine() is not None:
         own = figure.dpi
@@ -118,6 +122,10 @@ def settle(figure: Figure, dpi: float) -> None:
         figure.draw_without_rendering()
         figure.set_dpi(own)
         figure.set_layout_engine("none")
+        for panel in figure.axes:
+            for which in ("original", "active"):
+                bounds = panel.get_position(original=which == "original").bounds
+                panel.set_position([round(value + _OFF, 6) for value in bounds], which=which)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

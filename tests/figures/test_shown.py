@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sepo_lib import figures
-from sepo_lib.figures import shown
+from sepo_lib.figures import shown, theme
 
 
 @pytest.fixture
@@ -89,3 +89,12 @@ def test_a_figure_without_rows_says_why_and_other_errors_are_raised(capsys):
     assert capsys.readouterr().out == "This run has no such figure. The table is empty.\n"
     with pytest.raises(ValueError, match="needs the columns"), shown.or_reason():
         figures.safety_by_stage(pd.DataFrame({"game": ["a game"]}))
+
+
+def test_the_panels_of_a_saved_figure_have_rounded_places():
+    """The solver of the layout varies in the last digits, which once changed a file of the same figure."""
+    figure, _ = plt.subplots(2, 3, layout="constrained")
+    theme.settle(figure, 200)
+    bounds = [value for panel in figure.axes for value in panel.get_position().bounds]
+    assert bounds == [round(value, 6) for value in bounds] and len(set(bounds)) > 4
+    plt.close(figure)
