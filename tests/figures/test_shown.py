@@ -96,5 +96,5 @@ def test_the_panels_of_a_saved_figure_have_rounded_places():
     figure, _ = plt.subplots(2, 3, layout="constrained")
     theme.settle(figure, 200)
     bounds = [value for panel in figure.axes for value in panel.get_position().bounds]
-    assert bounds == [round(value, 6) for value in bounds] and len(set(bounds)) > 4
+    assert bounds == pytest.approx([round(value, 6) for value in bounds], abs=1e-12) and len(set(bounds)) > 4
     plt.close(figure)
