@@ -170,7 +170,7 @@ def _with_palette(picture: np.ndarray, colours: int, exact: Sequence[tuple[float
     codes, code_of, counts = np.unique(picture @ places, return_inverse=True, return_counts=True)
     wanted = np.isin(codes, np.round(255 * np.reshape(exact, (-1, 3))).astype(int) @ places)
     kept = np.lexsort((-counts, ~wanted))[: colours // 2]
-    palette = picture.reshape(-1, 3)[np.unique(code_of, return_index=True)[1][kept]]
+    palette = codes[kept, None] // places % 256
     entry_of_code = np.full(len(codes), -1)
     entry_of_code[kept] = np.arange(len(kept))
     entries = entry_of_code[code_of.ravel()]

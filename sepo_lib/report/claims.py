@@ -163,6 +163,9 @@ RULES: dict[str, Rule] = {
     ),
 }
 
+#: The claims that are decided for every recipe.
+SHARED = [name for name, rule in RULES.items() if set(rule.recipes) == set(RECIPES)]
+
 #: Table -> the columns that the rules need.
 NEEDS = {
     "evaluation": "profile model game pools stage arm preset seed reported exploit safety nra".split(),

@@ -89,6 +89,7 @@ def results(profile: str) -> str:
     first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
     became_in = first if paths.table(first, "behaviour").exists() else profile
     effects = headline_page.effects_of(STUDY)
+    by_estimator = _by_estimator() if STUDY in runs else None
     shown = {run: _by_recipe(pd.concat([table, _control(run)])) for run, table in decided.items()}
     safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
@@ -106,13 +107,13 @@ def results(profile: str) -> str:
         other_claims=_without_recipe(decided),
         findings=findings.sentences(*runs),
         effects=headline_page.effect_rows(effects) if STUDY in runs else [],
-        in_short=_in_short(effects) if STUDY in runs else None,
+        in_short=_in_short(effects, by_estimator) if STUDY in runs else None,
         caption=headline_page.EFFECTS.format(run=STUDY),
         by_term=_by_term(first),
         became_in=became_in,
         became=_became(became_in),
         safety=safety,
-        headline=_with_highest(_headline(), STUDY) if STUDY in runs else [],
+        headline=_with_highest(_headline(by_estimator), STUDY),
         highest=any("highest J" in row for row in safety),
     )
 
@@ -168,18 +169,20 @@ def earlier() -> str:
     )
 
 
-def _headline() -> list[dict[str, str]]:
-    """Safety by estimator in the run STUDY; empty without its tables."""
+def _by_estimator() -> pd.DataFrame | None:
+    """`headline_page.by_seed` of the run STUDY; None without its tables."""
     made = all(paths.table(STUDY, name).exists() for name in ("evaluation", "exploitability"))
-    return headline_page.safety(STUDY) if made else []
+    return headline_page.by_seed(STUDY) if made else None
 
 
-def _in_short(effects: headline_page.Effects) -> str | None:
+def _headline(rows: pd.DataFrame | None) -> list[dict[str, str]]:
+    """Safety by estimator in the run STUDY, from `_by_estimator`."""
+    return [] if rows is None else headline_page.safety(rows, findings.read(STUDY, "evaluation"))
+
+
+def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> str | None:
     """`headline_page.in_short` of the run STUDY, with the correction over all differences if it has them."""
-    made = paths.table(STUDY, "exploitability").exists()
-    return headline_page.in_short(
-        effects, headline_page.contrasts(headline_page.by_seed(STUDY)) if made else ()
-    )
+    return headline_page.in_short(effects, () if rows is None else headline_page.contrasts(rows))
 
 
 def _by_term(run: str) -> list[dict[str, str]]:
@@ -289,7 +292,7 @@ def _control(run: str) -> pd.DataFrame:
         return pd.DataFrame()
     known = (evaluation["profile"].iloc[0], evaluation["model"].iloc[0])
     decided = claims.decide(evaluation, pd.DataFrame(), exploitability, *known).fillna(claims.EMPTY)
-    own = decided["claim"].isin(["C1", "C1b", "C2", "C3", "C4"]) & (decided["recipe"] == "unbiased")
+    own = decided["claim"].isin(claims.SHARED) & (decided["recipe"] == "unbiased")
     return decided[own].assign(recipe=CONTROL)
 
 

@@ -82,8 +82,7 @@ def summary(table: pd.DataFrame, group_size: int) -> Rows:
     """
     if table.empty:
         return []
-    rows = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
-    own = _own(rows[(rows["group_size"] == group_size) & (rows["term"] == "J")])
+    own = _own(_settings(table, group_size))
     return [
         {"estimator": name, "settings": len(cosines), "mean cosine": f"{cosines.mean():.3f}"}
         | {"lowest": f"{cosines.min():.3f}", f"{EXACT} or more": int((cosines >= EXACT).sum())}
@@ -100,9 +99,8 @@ def lowest(table: pd.DataFrame, group_size: int) -> dict[str, str]:
     """
     if table.empty:
         return {}
-    rows = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
-    rows = rows[(rows["group_size"] == group_size) & (rows["term"] == "J") & (rows["groups_per_batch"] == 1)]
-    rows = rows[rows["how"] == "published"]
+    rows = _settings(table, group_size)
+    rows = rows[(rows["groups_per_batch"] == 1) & (rows["how"] == "published")]
     arm = credit.preset("unbiased").arm
     other = (rows["switch"] == "credit") & (rows["arm"] != arm)  # every arm is measured
     changed = rows[(rows["switch"] != estimators.OWN) & ~other]
@@ -113,6 +111,12 @@ def lowest(table: pd.DataFrame, group_size: int) -> dict[str, str]:
     own = _own(rows).set_index(place)["cosine"][tuple(least[place])]
     words = {name: str(least[name]) for name in ("switch", *place)}
     return words | {"cosine": f"{least['cosine']:.2f}", "own": f"{own:.2f}"}
+
+
+def _settings(table: pd.DataFrame, group_size: int) -> pd.DataFrame:
+    """The rows of J with the most groups and this group size, without settings with a margin of exactly 0."""
+    rows = table[(table["groups"] == table["groups"].max()) & (table["nearest_margin"] != 0)]
+    return rows[(rows["group_size"] == group_size) & (rows["term"] == "J")]
 
 
 def elsewhere(rows: pd.DataFrame) -> Rows:

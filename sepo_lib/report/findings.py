@@ -101,8 +101,8 @@ def equilibrium(profile: str) -> str | None:
     if not paths.table(profile, "exploiters").exists():
         return None
     table = read(profile, "exploiters")
+    table = table[table["exploiter"] == "best_response_only"]
     rows = results.paired_exploiter(table)
-    rows = rows[rows["exploiter"] == "best_response_only"] if len(rows) else rows
     if rows.empty:
         return None
     ways = {"enumerated": "enumerated advantages", "group": "the advantages of played groups"}
@@ -114,7 +114,7 @@ def equilibrium(profile: str) -> str | None:
     return (
         f"Trained against a best response alone (`{profile}`, {rows['seeds'].min()} seeds), the model ends "
         f"with a NashConv of {reached} in Kuhn poker; after SFT it was {rows['nashconv_sft'].mean():.3f}."
-        f"{_at_equal_effort(table[table['exploiter'] == 'best_response_only'], rows, ways)}"
+        f"{_at_equal_effort(table, rows, ways)}"
     )
 
 

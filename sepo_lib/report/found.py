@@ -32,6 +32,7 @@ from sepo_lib.figures import ordered_games
 from sepo_lib.measure import statistics
 from sepo_lib.measure.rows import reported
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval
+from sepo_lib.method import credit
 from sepo_lib.method.objective import objective
 from sepo_lib.report.became import became
 from sepo_lib.report.findings import TERMS, over_seeds, title
@@ -46,12 +47,12 @@ def show(notebook: str, settings: Settings, **tables: object) -> None:
 
 def reading(notebook: str, section: str, settings: Settings, **tables: object) -> None:
     """Display what the results of one section of a notebook say, in a sentence or two."""
-    display(Markdown(f"**Result.** {_rendered(f'{notebook}/{section}', settings, tables)}"))
+    display(Markdown(f"**Result.** {written(notebook, section, settings, **tables)}"))
 
 
-def written(notebook: str, section: str, **tables: object) -> str:
-    """The sentences of `reading`, for a document of a run whose tables have rows."""
-    return _rendered(f"{notebook}/{section}", None, tables)
+def written(notebook: str, section: str, settings: Settings | None = None, **tables: object) -> str:
+    """The sentences of `reading`. Only those on a table without rows need `settings`."""
+    return _rendered(f"{notebook}/{section}", settings, tables)
 
 
 def table(rows: Sequence[Mapping[str, object]] | pd.DataFrame, note: str = "", digits: int = 3) -> None:
@@ -330,7 +331,11 @@ def _cell(name: str, value: object, digits: int) -> object:
     return "–" if value is None or value == "" else value
 
 
-_FUNCTIONS = {"became": became, "text": lambda found: statistics.text(found, 2)} | {
+_FUNCTIONS = {
+    "became": became,
+    "text": lambda found: statistics.text(found, 2),
+    "all_switches": list(credit.FIELD_OF_SWITCH),
+} | {
     one.__name__: one
     for one in (
         *(pick, changes, against, tally, listed, amount, origins),

@@ -27,18 +27,18 @@ def by_seed(run: str) -> pd.DataFrame:
     return headline.rows(*(findings.read(run, name) for name in ("evaluation", "exploitability")))
 
 
-def safety(run: str) -> Rows:
+def safety(rows: pd.DataFrame, evaluation: pd.DataFrame) -> Rows:
     """Safety after SFT and after training, by game and pool set (rows) and estimator (columns).
 
-    A dash stands for what was not trained or measured. Raises as `findings.read` does.
+    `rows` are those of `by_seed`; SFT is read from `evaluation`. A dash stands for what was not trained or
+    measured.
     """
-    evaluation = findings.read(run, "evaluation")
     start = evaluation[evaluation["stage"] == "sft"]
     return [
         {"game": game, "pools": pools}
         | {"SFT": _cell(start[(start["game"] == game) & (start["pools"] == pools)], "safety")}
         | {name: _cell(here[here["estimator"] == name], "safety") for name in headline.ESTIMATORS}
-        for (game, pools), here in by_seed(run).groupby(["game", "pools"], sort=False)
+        for (game, pools), here in rows.groupby(["game", "pools"], sort=False)
     ]
 
 
@@ -93,7 +93,7 @@ def text(run: str) -> str:
         run=run,
         older=provenance.older(run),
         power=power(rows),
-        safety=safety(run),
+        safety=safety(rows, findings.read(run, "evaluation")),
         contrasts=(every := contrasts(rows)),
         measures=measures(rows),
         negotiations=negotiations(rows),

@@ -8,7 +8,9 @@ import pytest
 
 from sepo_lib.games import GAMES
 from sepo_lib.games.split import Split
+from sepo_lib.measure import statistics
 from sepo_lib.report import claims
+from sepo_lib.report.verdicts import in_words
 
 SEEDS = (11, 12, 13)
 SPREAD = np.array([-0.01, 0.0, 0.01])  # over three seeds: half an interval is .0248
@@ -374,7 +376,8 @@ def test_c6(gain, verdict):
     table = pd.concat([early, *table, alone, gradient()])
     found = decide("C6", ablation=table, recipe="published", scope="paper pools")
     assert found.verdict == verdict and found.measured == pytest.approx(np.mean(gain))
-    assert "by game: ipd " in found.reason and ", kuhn " in found.reason and ", split " in found.reason
+    each = [f"{game} {in_words(statistics.interval(part * gain))}" for game, part in sorted(places)]
+    assert found.reason.endswith(f"by game: {', '.join(each)}")
     for recipe, scope in (("published", "conflict pools"), ("unbiased", "paper pools")):
         assert decide("C6", ablation=table, recipe=recipe, scope=scope).verdict == "not run"
 

@@ -49,17 +49,15 @@ def counts(decided: pd.DataFrame) -> list[dict]:
 
     Only claims that are decided for all recipes count for a recipe, so that the rows can be compared.
     """
-    shared = [claim for claim, rule in claims.RULES.items() if set(rule.recipes) == set(RECIPES)]
-    decided = decided[decided["claim"].isin(shared) | (decided["recipe"] == "")]
+    decided = decided[decided["claim"].isin(claims.SHARED) | (decided["recipe"] == "")]
     names = [*(name for name in RECIPES if name in set(decided["recipe"])), ""]
     names += [name for name in decided["recipe"].unique() if name not in names]
     rows = []
     for name in names:
         own = decided.loc[decided["recipe"] == name, "verdict"]
         if len(own):
-            label = (
-                f"{RECIPES.get(name, name)}, {shared[0]} to {shared[-1]}" if name else "the estimator alone"
-            )
+            which = f"{claims.SHARED[0]} to {claims.SHARED[-1]}"
+            label = f"{RECIPES.get(name, name)}, {which}" if name else "the estimator alone"
             rows.append({"recipe": label} | {verdict: int((own == verdict).sum()) for verdict in MARKS})
     return rows
 
