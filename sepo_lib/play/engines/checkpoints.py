@@ -72,6 +72,7 @@ class Checkpoints(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         """Keep the last checkpoint alone, to save space."""
+        distributed.barrier()  # all trainers have listed `unfinished`, which the first process removes
         if state.is_world_process_zero:
             self._remove(self._all()[1:])
             shutil.rmtree(unfinished(self.folder), ignore_errors=True)

@@ -34,7 +34,7 @@ def run_sepo(folder: Path, report: Report, **arguments: Any) -> dict:
     distributed.barrier()  # the first process has prepared the folder
     if job.same_as and _copy_results(folder, job.same_as, job.labels):
         report(job.labels["step"], {})
-        if job.tables_only:
+        if job.tables_only and distributed.rank() == 0:
             _keep_tables(folder)
         return {"shared_with": job.same_as["name"]}
     sft_model = paths.other_job(folder, job.sft_job) / "model"
