@@ -1,7 +1,7 @@
 """What the processes of test_distributed run: the launcher of an SFT job, then that of a SEPO job.
 
-The rows of the SEPO job are kept as JSON, of every process. All processes but the first are slow when they list
-the checkpoints at the end of a training, so that the first one could remove the folder before.
+The rows of the SEPO job are kept as JSON, of every process. All processes but the first are slow to list the
+checkpoints at the end of a training, so that the first one could remove the folder before.
 """
 
 import json

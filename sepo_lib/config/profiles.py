@@ -304,11 +304,12 @@ def _complete(values: Mapping[str, Any]) -> None:
             "full_finetuning trains the weights in their own format, and bfloat16 rounds most of an update "
             "away; set dtype to float32, or full_finetuning to false (LoRA)."
         )
-    if values["checkpoint_every"] % values["exploiter_refresh"]:
-        raise InputError(
-            f"checkpoint_every ({values['checkpoint_every']}) must be a multiple of exploiter_refresh "
-            f"({values['exploiter_refresh']})."
-        )
+    between, refresh = values["checkpoint_every"], values["exploiter_refresh"]
+    for steps in between.values() if isinstance(between, Mapping) else [between]:
+        if steps % refresh:
+            raise InputError(
+                f"checkpoint_every ({steps}) must be a multiple of exploiter_refresh ({refresh})."
+            )
     for strategy in values["replication_strategies"]:
         game = values["replication_game"]
         known(f"expert of {game} called", strategy, domains.get(game).experts)

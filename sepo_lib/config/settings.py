@@ -121,7 +121,7 @@ class Settings:
     vllm_sleep: bool
     micro_batches: int | None
     gradient_checkpointing: str
-    checkpoint_every: int
+    checkpoint_every: PerKey[int]
 
     # Evaluation
     evaluation_episodes: PerKey[int]

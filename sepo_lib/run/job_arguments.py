@@ -101,7 +101,7 @@ def train_arguments(settings: Settings, game: str, steps: int, seed: int) -> dic
         "kl_beta": settings.of("kl_beta", game),
         "clip": settings.clip,
         "max_grad_norm": settings.max_grad_norm,
-        "checkpoint_every": settings.checkpoint_every,
+        "checkpoint_every": settings.of("checkpoint_every", game),
         "micro_batches": settings.micro_batches,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "seed": seed,

@@ -123,7 +123,7 @@ def test_a_run_has_a_name_that_keeps_it_apart_from_the_committed_runs():
         ({"games": "kuhn,auction"}, "laptop-auction-kuhn"),
         ({"games": "kuhn,deal,split,ipd,auction", "seeds": "13,12,11", "model": "nano"}, "laptop"),
         ({"steps": 30}, "laptop-steps-30"),
-        ({"sepo_steps": {"kuhn": 60, "others": 30}, "sft_steps": 250}, "laptop"),
+        ({"sepo_steps": {"kuhn": 60, "deal": 30, "others": 20}, "sft_steps": 250}, "laptop"),
         ({"steps": 250}, "laptop-sepo-steps-250"),  # the profile has 250 steps of SFT
         ({"model": "Qwen/Qwen3-0.6B"}, "laptop-qwen-qwen3-0-6b"),
         ({"kl_beta": 0.2, "estimator_groups": 40}, "laptop-kl-beta-0-2-estimator-groups-40"),
@@ -209,7 +209,7 @@ def test_values_come_from_the_profile_the_model_and_the_game():
     laptop, paper = profiles.load("laptop"), profiles.load("paper")
     assert (laptop.of("sepo_steps", "kuhn"), laptop.of("sepo_steps", "ipd"), paper.sepo_steps) == (
         60,
-        30,
+        20,
         100,
     )
     assert (
@@ -365,7 +365,7 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
 def test_the_table_has_a_row_per_hyperparameter():
     table = profiles.table().set_index("hyperparameter")
     assert list(table.index) == list(profiles.hyperparameters())
-    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 48"
+    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 24"
     assert table.loc["sft_steps", "paper"] == "-"
 
 

@@ -143,6 +143,10 @@ def test_a_weight_that_cannot_be_used_is_refused(name, weight):
         ),
         ({"exploiter_refresh": 2}, "checkpoint_every (1) must be a multiple of exploiter_refresh (2)."),
         (
+            {"exploiter_refresh": 5, "checkpoint_every": {"others": 10, "kuhn": 12}},
+            "checkpoint_every (12) must be a multiple of exploiter_refresh (5).",
+        ),
+        (
             {"estimator_groups": 81},
             "The number of groups must be a multiple of 40, or an even number below 80",
         ),
