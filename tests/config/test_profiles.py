@@ -220,7 +220,7 @@ def test_values_come_from_the_profile_the_model_and_the_game():
     assert laptop.of("lora_dropout", "sft") == 0.05
     other = profiles.load("laptop", model="org/name")
     assert (
-        other.of("sepo_steps", "ipd") == 30
+        other.of("sepo_steps", "ipd") == 20
         and not other.full_finetuning
         and other.of("sepo_learning_rate", "ipd") == 1e-5
     )
@@ -365,7 +365,7 @@ def test_a_folder_is_a_model(tmp_path, monkeypatch):
 def test_the_table_has_a_row_per_hyperparameter():
     table = profiles.table().set_index("hyperparameter")
     assert list(table.index) == list(profiles.hyperparameters())
-    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 24"
+    assert table.loc["rollouts_per_opponent", "laptop"] == "8; kuhn 48"
     assert table.loc["sft_steps", "paper"] == "-"
 
 

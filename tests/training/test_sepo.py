@@ -166,16 +166,19 @@ def weights(model):
 
 def test_in_kuhn_the_clamp_is_given_enumerated_margins(tmp_path, monkeypatch):
     given = []
-    assign = credit.assign
+
+    class Seen(Exception):
+        pass
 
     def watched(episodes, game, how, weights, means):
         given.append((means, kuhn_strategy.mean_margins(game, "paper", episodes)))
-        return assign(episodes, game, how, weights, means)
+        raise Seen
 
     monkeypatch.setattr(credit, "assign", watched)
-    train(tmp_path / "ipd")
-    train(tmp_path / "kuhn", game=games.get("kuhn"))
-    train(tmp_path / "response", game=games.get("kuhn"), exploiter=BestResponse(1, 4))
+    kuhn = games.get("kuhn")
+    for number, changes in enumerate(({}, {"game": kuhn}, {"game": kuhn, "exploiter": BestResponse(1, 4)})):
+        with pytest.raises(Seen):
+            train(tmp_path / str(number), **changes)
     assert given[0][0] == {}  # what the prisoner's dilemma prompts show is no state of an enumeration
     assert set(given[1][0]) == {"value_bettor", "always_bet"} and given[1][0] == given[1][1]
     assert set(given[2][0]) == {"best_response"} and given[2][0]["best_response"] > 0
