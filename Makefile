@@ -133,10 +133,11 @@ study: env  ## Run the large studies behind docs/ESTIMATORS.md (about four and a
 	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
 	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
-test: env  ## Check style and import contracts, then run the tests (one of them checks types)
+test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
 	@$(PYTHON) -m ruff format --check $(CODE)
 	@$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache --no-logo
+	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 torture: env  ## Kill runs at random moments, resume them, and compare all results (KILLS=14)

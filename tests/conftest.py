@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads of several processes hinder each other
+
 LONGEST = "test_notebooks.py"  # its notebooks run one after the other
 #: The files that take longest, in the order in which they begin.
 LONG = [
