@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SUPPORTED = (
@@ -90,9 +91,12 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
     torch, rest = parts(lock.read_text(encoding="utf-8"))
     print(f"Installing the packages of {lock.name} with {'uv' if uv else 'pip'}, once ...", flush=True)
     try:
-        if torch:
-            _install_torch(python, uv, torch)
-        _install_locked(python, uv, rest)
+        with ThreadPoolExecutor() as pool:  # both at once: pip unpacks with one core
+            both = [pool.submit(_install_locked, python, uv, rest)]
+            if torch:
+                both.append(pool.submit(_install_torch, python, uv, torch))
+        for part in both:
+            part.result()
         if kit:
             _run([*_installer(python, uv), "--no-deps", "--no-build-isolation", "-e", "."])
     except SetupError:
@@ -159,12 +163,12 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
             return
         if offered:
             print("No index has the CPU build. The default build is installed: 2.7 GB with CUDA.", flush=True)
-    _install_locked(python, uv, locked)
+    _install_locked(python, uv, locked, "torch.lock")
 
 
-def _install_locked(python: Path, uv: str | None, locked: str) -> None:
-    """Install a part of the lock. It names every package, so none is searched for."""
-    file = python.parents[1] / "part.lock"
+def _install_locked(python: Path, uv: str | None, locked: str, name: str = "part.lock") -> None:
+    """Install a part of the lock. It names every package, so none is searched for. `name` is of a file."""
+    file = python.parents[1] / name
     file.write_text(locked, encoding="utf-8")
     _run([*_installer(python, uv), "--no-deps", "--require-hashes", "-r", str(file)])
     file.unlink()
