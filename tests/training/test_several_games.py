@@ -54,7 +54,7 @@ def test_a_training_on_two_games_that_was_stopped_continues_exactly(tmp_path):
 
     def trained(folder, evaluate=lambda step: None):
         model, tokenizer, policy = load_policy("nano", "float32", 0.8, 16)
-        config = configuration(steps=2, also=ALSO)
+        config = configuration(game=games.get("split"), steps=2, also=ALSO)
         sepo.train(model, tokenizer, policy.engine, folder, config, lambda step, metrics: None, evaluate)
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
