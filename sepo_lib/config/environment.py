@@ -167,7 +167,10 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
 
 
 def _install_locked(python: Path, uv: str | None, locked: str, name: str = "part.lock") -> None:
-    """Install a part of the lock. It names every package, so none is searched for. `name` is of a file."""
+    """Install a part of the lock, which the installer reads from the file `name` in the environment.
+
+    It names every package, so none is searched for.
+    """
     file = python.parents[1] / name
     file.write_text(locked, encoding="utf-8")
     _run([*_installer(python, uv), "--no-deps", "--require-hashes", "-r", str(file)])

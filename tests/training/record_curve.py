@@ -1,6 +1,7 @@
 """The reference curve of test_invariance.py: a few SEPO steps of nano in the split game.
 
-    python tests/training/record_curve.py
+    python tests/training/record_curve.py                          records reference_curve.json
+    accelerate launch ... tests/training/record_curve.py FILE      writes the curve of several processes
 
 Record it again only after a change that is meant to move the update, and say so in the commit.
 """
@@ -11,11 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from accelerate import PartialState
+
 sys.path[:0] = [str(Path(__file__).resolve().parents[number]) for number in (2, 1)]
 
 from trainers import configuration  # noqa: E402
 
 from sepo_lib import games  # noqa: E402
+from sepo_lib.play.engines import distributed, parts  # noqa: E402
 from sepo_lib.play.policy import load_policy  # noqa: E402
 from sepo_lib.training import sepo  # noqa: E402
 
@@ -34,12 +38,19 @@ def curve(folder, engine="shared_prefix", evaluate=lambda step: None, **changes)
     return [{column: row[column] for column in COLUMNS} for row in log]
 
 
-def main():
+def main(file=None):
+    if file:
+        PartialState(cpu=True)
+    parts._CPU = 400  # tokens: several parts in every process
     with tempfile.TemporaryDirectory() as folder:
-        found = curve(Path(folder))
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    REFERENCE.write_text(json.dumps({"versions": versions, "curve": found}, indent=1) + "\n")
+        found = curve(Path(folder), micro_batches=None if file else 1)
+        if file and distributed.rank() == 0:
+            Path(file).write_text(json.dumps(found))
+        distributed.barrier()
+    if not file:
+        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+        REFERENCE.write_text(json.dumps({"versions": versions, "curve": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

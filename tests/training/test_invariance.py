@@ -1,10 +1,13 @@
 """Settings that must train alike, each against one committed curve (see record_curve.py).
 
 They change how a step is computed and not what it computes: the curves agree but for rounding. The last
-test shows that the comparison notices a change of the update. Two processes: tests/play/test_distributed.py.
+test shows that the comparison notices a change of the update.
 """
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import record_curve
@@ -83,6 +86,16 @@ def resumed(folder, monkeypatch):
     return curve
 
 
+def two_processes(folder, monkeypatch):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    command += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    command += [record_curve.__file__, str(folder / "curve.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "curve.json").read_text())
+
+
 SETTINGS = (
     plain,
     micro_batches,
@@ -92,6 +105,7 @@ SETTINGS = (
     parts_by_memory,
     rows_not_merged,
     resumed,
+    two_processes,
 )
 
 
