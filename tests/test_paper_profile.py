@@ -4,6 +4,7 @@ Each model goes through every stage, and each notebook up to 04 runs with one of
 stage's jobs alone. A notebook is most of the time, and what it adds to the jobs is the same for all models.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -11,12 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import tiny_models
 import yaml
 
+from sepo_lib import figures
 from sepo_lib.config import paths
+from sepo_lib.figures import gallery
+from sepo_lib.report import claims
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -147,3 +152,12 @@ def test_the_settings_that_depend_on_the_model_are_those_of_the_profile():
 
 def test_the_ablation_has_gradients_and_outcomes(kit):
     assert set(table(kit, "qwen-wrapper", "ablation")["kind"]) == {"gradient", "outcome"}
+
+
+def test_claims_are_decided_and_figures_are_drawn(kit, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(kit))
+    run = "paper-qwen-wrapper"
+    tables = {name: figures.read_or_empty(run, name) for name in claims.NEEDS}
+    assert len(claims.decide(**tables, profile="paper", model="models/qwen-wrapper"))
+    assert len(list(itertools.islice(gallery.drawn(run), 6))) > 5
+    plt.close("all")
