@@ -13,7 +13,7 @@ SFT_DATA ?=#        a file or folder of chat examples for SFT, in the place of t
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REPORT_TO ?=#       tensorboard, wandb or trackio: where the trainers send their metrics; none by default
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
-EXECUTOR  ?=#       processes on this machine (the default), or dask: workers on others (docs/scaling.md)
+EXECUTOR  ?=#       processes (the default); notebook: one job at a time in its process; dask (docs/scaling.md)
 SCHEDULER ?=#       EXECUTOR=dask: the address of the scheduler, such as tcp://host:8786
 JOBS_PER_GPU ?=#    jobs at a time on each GPU of this machine; by default the setting workers
 AGAINST ?=#         verify: the run to compare with

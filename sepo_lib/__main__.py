@@ -76,7 +76,7 @@ def parser() -> Parser:
     one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
     one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
     one.add_argument("--report-to", help=f"{', '.join(tracking.TRACKERS)}: trackers of the trainers' metrics")
-    one.add_argument("--executor", help=f"where jobs run: {' or '.join(executors.EXECUTORS)}")
+    one.add_argument("--executor", help=f"where jobs run: {', '.join(executors.EXECUTORS)}")
     one.add_argument("--scheduler", help="the address of a Dask scheduler, such as tcp://host:8786")
     one.add_argument("--jobs-per-gpu", help="jobs at a time on each GPU of this machine")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")

@@ -172,7 +172,10 @@ def test_an_option_that_is_given_twice_or_cut_short_is_refused(command, option, 
         ("audit notebooks --out table", "OUT must be a .csv file in a folder that exists, not 'table'."),
         ("push --what notebooks --to me", "TO must be a repository on the hub, such as org/name, not 'me'."),
         ("push --dry-run maybe", "DRY_RUN must be yes or no, not 'maybe'."),
-        ("reproduce --executor slurm", "There is no executor 'slurm'; choose from processes, dask."),
+        (
+            "reproduce --executor slurm",
+            "There is no executor 'slurm'; choose from processes, notebook, dask.",
+        ),
         ("reproduce --scheduler tcp://a:1", "SCHEDULER=tcp://a:1 needs EXECUTOR=dask."),
         ("reproduce --jobs-per-gpu 0", "JOBS_PER_GPU must be a whole number from 1 to 1024, not '0'."),
         (

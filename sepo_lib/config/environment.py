@@ -31,6 +31,9 @@ SUPPORTED = (
 #: The packages of the lock that only the default build of torch for Linux needs.
 CUDA = ("nvidia-", "cuda-", "triton")
 
+#: How many processes of pip install at the same time. Each one loads and unpacks one package after the other.
+AT_ONCE = 4
+
 #: Where a driver of NVIDIA leaves its traces.
 _DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/nvidia-smi")
 
@@ -88,14 +91,17 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
         print(f"Making {folder} with Python {platform.python_version()} ...", flush=True)
         _create(folder, uv)
     unfinished.touch()
-    torch, rest = parts(lock.read_text(encoding="utf-8"))
+    torch, *rest = parts(lock.read_text(encoding="utf-8"), 1 if uv else AT_ONCE)
     print(f"Installing the packages of {lock.name} with {'uv' if uv else 'pip'}, once ...", flush=True)
     try:
-        with ThreadPoolExecutor() as pool:  # both at once: pip unpacks with one core
-            both = [pool.submit(_install_locked, python, uv, rest)]
+        with ThreadPoolExecutor(len(rest) + 1) as pool:
+            installed = [
+                pool.submit(_install_locked, python, uv, part, f"part-{number}.lock")
+                for number, part in enumerate(rest, start=1)
+            ]
             if torch:
-                both.append(pool.submit(_install_torch, python, uv, torch))
-        for part in both:
+                installed.append(pool.submit(_install_torch, python, uv, torch))
+        for part in installed:
             part.result()
         if kit:
             _run([*_installer(python, uv), "--no-deps", "--no-build-isolation", "-e", "."])
@@ -107,11 +113,12 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
     print("The environment is ready.")
 
 
-def parts(lock: str) -> tuple[str, str]:
-    """A lock as two: torch with the packages that only its default build needs, and all others."""
+def parts(lock: str, number: int) -> list[str]:
+    """The lock in parts: torch with what only its default build needs, and `number` parts with the rest."""
     blocks = re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)[1:]
     torch = [block for block in blocks if block.startswith(("torch==", *CUDA))]
-    return "".join(torch), "".join(block for block in blocks if block not in torch)
+    others = [block for block in blocks if block not in torch]
+    return ["".join(torch), *("".join(others[first::number]) for first in range(number))]
 
 
 def has_nvidia() -> bool:
@@ -166,7 +173,7 @@ def _install_torch(python: Path, uv: str | None, locked: str) -> None:
     _install_locked(python, uv, locked, "torch.lock")
 
 
-def _install_locked(python: Path, uv: str | None, locked: str, name: str = "part.lock") -> None:
+def _install_locked(python: Path, uv: str | None, locked: str, name: str) -> None:
     """Install a part of the lock, which the installer reads from the file `name` in the environment.
 
     It names every package, so none is searched for.

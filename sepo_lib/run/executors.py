@@ -1,4 +1,4 @@
-"""Where the jobs of a stage run: in this process, in worker processes of this machine, or on Dask workers.
+"""Where the jobs of a stage run: in worker processes of this machine, in this process, or on Dask workers.
 
 The choice changes no result. The command `reproduce` takes it from its options and passes it on to the
 notebooks' kernels in the environment. For notebooks that are run by hand, set these variables beforehand.
@@ -22,8 +22,8 @@ from sepo_lib.run.job import Job, Stage, execute
 
 #: The environment variables of the options EXECUTOR, SCHEDULER and JOBS_PER_GPU.
 EXECUTOR, SCHEDULER, JOBS_PER_GPU = "SEPO_EXECUTOR", "SEPO_SCHEDULER", "SEPO_JOBS_PER_GPU"
-#: The values of EXECUTOR: worker processes on this machine (the default), or workers of Dask.
-EXECUTORS = ("processes", "dask")
+#: The values of EXECUTOR: worker processes on this machine (the default), this process, or workers of Dask.
+EXECUTORS = ("processes", "notebook", "dask")
 #: Most jobs on one GPU.
 MOST_PER_GPU = 1024
 
@@ -55,7 +55,9 @@ def at_once(jobs: int, workers: int) -> int | None:
 
     Raises InputError as `check` does.
     """
-    return None if _scheduler() else _at_once(jobs, workers, cards.visible())
+    if _scheduler():
+        return None
+    return 1 if os.environ.get(EXECUTOR) == "notebook" else _at_once(jobs, workers, cards.visible())
 
 
 def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
@@ -112,6 +114,10 @@ def _check(chosen: dict[str, str]) -> None:
     if executor != "dask":
         if scheduler:
             raise InputError(f"SCHEDULER={in_brief(scheduler)} needs EXECUTOR=dask.")
+        if per_gpu and executor == "notebook":
+            raise InputError(
+                "JOBS_PER_GPU is an option of EXECUTOR=processes; a notebook runs one job at a time."
+            )
         if per_gpu and not (re.fullmatch("[0-9]{1,4}", per_gpu) and 1 <= int(per_gpu) <= MOST_PER_GPU):
             raise InputError(
                 f"JOBS_PER_GPU must be a whole number from 1 to {MOST_PER_GPU}, not '{in_brief(per_gpu)}'."

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shlex
@@ -115,13 +116,22 @@ def test_the_lock_pins_what_the_project_declares_and_conda_uses_it():
 
 
 def test_torch_is_apart_from_the_rest_of_the_lock():
-    torch, rest = environment.parts((REPOSITORY / "requirements.lock").read_text())
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    torch, rest = environment.parts(lock, 1)
     names = [re.split("==", block)[0] for block in re.findall(r"^\w[\w.-]*==", torch, re.MULTILINE)]
     assert "torch" in names and len(names) > 15
     cuda = [pin for name, (pin, _) in pins("requirements.lock").items() if name in names and name != "torch"]
     apple = {"sys_platform": "darwin", "platform_machine": "arm64"}
     assert not any(pin.marker is None or pin.marker.evaluate(apple) for pin in cuda)
     assert "nvidia" not in re.sub("#.*", "", rest) and "numpy==" in rest
+
+
+def test_the_parts_of_a_lock_have_each_package_once():
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    parts = environment.parts(lock, 4)
+    whole, *apart = (re.findall(r"^\w[\w.-]*==.*", text, re.MULTILINE) for text in (lock, *parts))
+    assert len(apart) == 5 and all(len(names) > 15 for names in apart)
+    assert sorted(itertools.chain(*apart)) == sorted(whole)
 
 
 LINUX = {"system": "Linux", "machine": "x86_64", "libc": ("glibc", "2.28"), "version": (3, 11)}
@@ -162,7 +172,7 @@ FAKE_UV = """#!/bin/sh
 echo "$@" >> {log}
 case "$1 $*" in
   "venv "*) rm -rf .venv; mkdir -p .venv/bin; ln -s {python} .venv/bin/python;;
-  *part.lock*) cp .venv/part.lock installed.lock; {then};;
+  *part-1.lock*) cp .venv/part-1.lock installed.lock; {then};;
 esac
 """
 
@@ -198,7 +208,7 @@ def test_a_machine_without_a_gpu_gets_the_cpu_build_and_locked_hashes(setup):
     assert done.returncode == 0, done.stderr
     assert [line for line in lines if line.startswith("venv") and "--seed" in line]
     assert [line for line in lines if "--no-deps --torch-backend=cpu torch==2.13.0" in line]
-    assert [line for line in lines if "--no-deps --require-hashes -r .venv/part.lock" in line]
+    assert [line for line in lines if "--no-deps --require-hashes -r .venv/part-1.lock" in line]
     installed = (folder / "installed.lock").read_text()
     assert "numpy==" in installed and not re.search("^(torch|nvidia)", installed, re.MULTILINE)
     assert lines[-1].endswith("-e .")

@@ -1,5 +1,6 @@
 """Where jobs run: worker processes of this machine, spread over its GPUs."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -79,6 +80,12 @@ def test_every_worker_sees_one_gpu_and_those_of_the_next_stage_are_the_same(monk
     assert seen("a", "four")[0][0] == "3,GPU-77ff"  # alone: in this process
 
 
+def test_the_notebook_runs_all_its_jobs_in_its_own_process(monkeypatch):
+    monkeypatch.setenv(cards.VISIBLE, "3,4")
+    monkeypatch.setenv(executors.EXECUTOR, "notebook")
+    assert seen("ab", workers=2) == [("3,4", os.getpid())] * 2
+
+
 @pytest.mark.parametrize(
     ("number", "setting", "visible", "per_gpu", "at_once"),
     [
@@ -109,10 +116,15 @@ def test_the_number_of_workers(number, setting, visible, per_gpu, at_once, monke
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("cluster", "", ""), "There is no executor 'cluster'; choose from processes, dask."),
+        (("cluster", "", ""), "There is no executor 'cluster'; choose from processes, notebook, dask."),
         (("dask", "", ""), "EXECUTOR=dask needs SCHEDULER, the address of a Dask scheduler such as "),
         (("", "tcp://a:1", ""), "SCHEDULER=tcp://a:1 needs EXECUTOR=dask."),
         (("dask", "tcp://a:1", "2"), "JOBS_PER_GPU is an option of EXECUTOR=processes; a Dask worker runs "),
+        (
+            ("notebook", "", "2"),
+            "JOBS_PER_GPU is an option of EXECUTOR=processes; a notebook runs one job at a time.",
+        ),
+        (("notebook", "tcp://a:1", ""), "SCHEDULER=tcp://a:1 needs EXECUTOR=dask."),
         (("processes", "", "0"), "JOBS_PER_GPU must be a whole number from 1 to 1024, not '0'."),
         (("", "", "two"), "JOBS_PER_GPU must be a whole number from 1 to 1024, not 'two'."),
     ],
