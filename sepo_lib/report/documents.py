@@ -186,14 +186,16 @@ def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> str 
 
 
 def _by_term(run: str) -> list[dict[str, str]]:
-    """The change of safety from SFT to SEPO and its parts, for each game and recipe that was trained."""
+    """The change of safety from SFT to SEPO and its parts, by game, recipe and pools, the paper's first."""
     rows, cells = findings.read(run, "evaluation"), []
     for preset, label in RECIPES.items():
         sepo = {"stage": "sepo", "preset": preset, "arm": credit.preset(preset).arm}
-        for one, parts in found.by_terms(rows[rows["pools"] == "paper"], sepo, {"stage": "sft"}):
-            named = {f"by {term}": part for term, part in parts.items()}
-            cells.append({"game": one.name, "recipe": label, "change of J": found.amount(one)} | named)
-    return sorted(cells, key=lambda row: list(dict.fromkeys(one["game"] for one in cells)).index(row["game"]))
+        for one, parts in found.by_terms(rows, sepo, {"stage": "sft"}, ["game", "pools"]):
+            if one.seeds:
+                named = {f"by {term}": part for term, part in parts.items()}
+                cells.append({**one.key, "recipe": label, "change of J": found.amount(one)} | named)
+    order = list(dict.fromkeys(row["game"] for row in cells))
+    return sorted(cells, key=lambda row: (row["pools"] != "paper", order.index(row["game"])))
 
 
 def _became(profile: str) -> list[dict[str, str]]:

@@ -52,8 +52,8 @@ def nashconv(profile: str) -> str | None:
     moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
-        f"In Kuhn poker (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's enumerated "
-        f"advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
+        f"In Kuhn poker on the paper pools (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's "
+        f"enumerated advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
         f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`).{strongest} NashConv {moves}."
     )
 

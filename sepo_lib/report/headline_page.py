@@ -109,7 +109,8 @@ class Effects:
 
     `penalty`: `unbiased` minus `reward_only`. `switches`: `reward_only` minus the same arm with the switches
     of `published`. `horizon`: `reward_only` minus the same arm with the immediate payoff. `authors`:
-    `unbiased` minus `authors_current`. `parts`: `penalty` by the four terms of J (`found.by_terms`).
+    `unbiased` minus `authors_current`. `parts`: `penalty` by the four terms of J (`found.by_terms`). `shift`:
+    `unbiased` minus `reward_only` in the payoff against the shift pool.
     """
 
     penalty: Sequence[Change]
@@ -117,6 +118,7 @@ class Effects:
     horizon: Sequence[Change]
     authors: Sequence[Change] = ()
     parts: Sequence[tuple[Change, dict[str, str]]] = ()
+    shift: Sequence[Change] = ()
 
     @property
     def by_term(self) -> list[str]:
@@ -161,7 +163,12 @@ def effects(evaluation: pd.DataFrame) -> Effects:
     )
     found = (changes(evaluation, "safety", *pair, ["game", "pools"]) for pair in pairs)
     several = ([one for one in changed if one.seeds] for changed in found)
-    return Effects(*several, parts=by_terms(evaluation, *pairs[0], ["game", "pools"]))
+    shift = (
+        changes(evaluation, "shift_payoff", *pairs[0], ["game", "pools"])
+        if "shift_payoff" in evaluation
+        else ()
+    )
+    return Effects(*several, parts=by_terms(evaluation, *pairs[0], ["game", "pools"]), shift=shift)
 
 
 def effects_of(run: str) -> Effects:
@@ -221,10 +228,14 @@ def in_short(seen: Effects, every: Rows = ()) -> str | None:
         higher = found.tally(switches, "higher", "lower", "settings")
         text += " Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J "
         text += f"{higher}{_by_seeds(switches)}."
+    if shift := [one for one in seen.shift if one.seeds > 1]:
+        higher = found.tally(shift, "higher", "lower", "settings")
+        text += " Against opponents that no training meets (the shift pool), the penalty makes the payoff "
+        text += f"{higher}{_by_seeds(shift)}. No exploiters are held out of training."
     if len(penalty) < 2:
         return text
     left = found.words(_corrected({"the penalty": penalty, "the switches": switches}))
-    text += f" After Holm's correction over these {len(penalty) + len(switches)} effects, {left} still "
+    text += f" After Holm's correction over the {len(penalty) + len(switches)} effects on J, {left} still "
     text += "exclude zero"
     if of_penalty := [row for row in every if row["estimator"] == "unbiased"]:
         remain = sum(row["after Holm"] == "yes" for row in of_penalty)

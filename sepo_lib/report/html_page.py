@@ -51,6 +51,9 @@ def build(profile: str) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
         groups = pictures.pictures(pictures.drawn(profile, model))
     stages, kinds = stage_rows(evaluation)
+    on_papers_pools = set(
+        _configurations(evaluation[evaluation["pools"] == "paper"])
+    )  # as the claims C1 to C4
     made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
@@ -66,7 +69,7 @@ def build(profile: str) -> Path:
         counts=verdict_cards.counts(decided),
         idle=verdict_cards.idle(decided),
         recipes=RECIPES,
-        trained=[name for name in RECIPES if name in set(_configurations(evaluation))],
+        trained=[name for name in RECIPES if name in on_papers_pools],
         enumerated=paths.table(profile, "exploitability").exists()
         and len(findings.read(profile, "exploitability")),
         findings=highlights.highlights(profile, evaluation, decided),

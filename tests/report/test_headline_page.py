@@ -137,11 +137,21 @@ def test_effects_are_counted_after_holms_correction_over_all_of_them():
     one = pd.concat(arms("split", "paper", UP, UP)).query("seed == 1")
     text = headline_page.in_short(headline_page.effects(pd.concat([table, one])))
     assert "makes J higher in both settings (3 seeds)." in text
-    assert "over these 4 effects, 1 of the penalty and 0 of the switches still exclude zero. (A" in text
+    assert "over the 4 effects on J, 1 of the penalty and 0 of the switches still exclude zero. (A" in text
     every = [{"estimator": "unbiased", "after Holm": answer} for answer in ("yes", "no")]
     every.append({"estimator": "published", "after Holm": "yes"})
     strict = headline_page.in_short(headline_page.effects(table), every)
     assert "; over all 3 differences to `reward_only` (docs/ESTIMATORS.md), 1 of the penalty do. (A" in strict
+
+
+def test_the_payoff_against_the_shift_pool_has_its_own_sentence():
+    table = pd.concat(arms("ipd", "paper", UP, UP))
+    assert "shift" not in headline_page.in_short(headline_page.effects(table))
+    text = headline_page.in_short(headline_page.effects(table.assign(shift_payoff=-table["safety"])))
+    assert (
+        "(the shift pool), the penalty makes the payoff lower in Prisoner's dilemma with paper pools (3 "
+        in text
+    )
 
 
 def test_the_negotiations_show_breakdowns_beside_e():

@@ -216,7 +216,10 @@ def test_the_parse_rate_is_that_of_each_recipe():
 
 def test_parts_that_are_not_there_are_named(run):
     page = built()
-    assert "This run trained unbiased ." in page.said and "comes from played hands" not in page.said
+    assert (
+        "On the paper's pools, this run trained unbiased ." in page.said
+        and "comes from played hands" not in page.said
+    )
     for words in (
         "This run kept no episodes",
         "There is nothing to compare",
