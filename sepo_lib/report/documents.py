@@ -249,8 +249,8 @@ def _before(manifest: Mapping) -> str:
     if seconds / workers < 60:
         return ""
     return (
-        f" ({notebooks} minutes, and {seconds / 3600:.1f} hours of jobs that had been finished before, "
-        f"counted as {workers} at a time)"
+        f" ({notebooks} in its last sitting, and before that jobs of {seconds / 3600:.1f} hours, "
+        f"{workers} at a time)"
     )
 
 

@@ -439,7 +439,7 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
 def test_the_time_and_the_steps_of_a_run_are_told_with_their_parts():
     stages = {"03": {"seconds": 600.0}, "04": {"seconds": 120.0}}
     manifest = {"settings": {"workers": 2}, "stages": stages, "job_seconds_before": 7200.0}
-    found = " (12 minutes, and 2.0 hours of jobs that had been finished before, counted as 2 at a time)"
+    found = " (12 in its last sitting, and before that jobs of 2.0 hours, 2 at a time)"
     assert documents._before(manifest) == found
     assert documents._before({**manifest, "job_seconds_before": 60.0}) == ""
     assert documents._steps({"others": 30, "kuhn": 60}) == "30 (Kuhn poker: 60)"
