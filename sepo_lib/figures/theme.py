@@ -121,8 +121,7 @@ def settle(figure: Figure, dpi: float) -> None:
         figure.set_dpi(dpi)
         figure.draw_without_rendering()
         figure.set_dpi(own)
-        with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-            figure.set_layout_engine(None)  # after "none", `savefig` would draw every figure twice
+        figure.set_layout_engine("none")
         for panel in figure.axes:
             for which in ("original", "active"):
                 bounds = panel.get_position(original=which == "original").bounds
