@@ -185,7 +185,7 @@ clean:  ## Remove what runs have made, except what git holds
 
 help:  ## Show this list
 	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [RUN=] [REUSE=yes] \
-	[REPORT_TO=] [EXECUTOR=dask SCHEDULER=] [JOBS_PER_GPU=]'
+	[REPORT_TO=] [EXECUTOR=notebook] [EXECUTOR=dask SCHEDULER=] [JOBS_PER_GPU=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A supported Python, which makes the environment (sepo_lib/config/environment.py). Where none is found, uv brings one.

@@ -289,20 +289,20 @@ def test_the_measures_of_the_run_are_those_of_its_record(here):
         assert both[name].to_list() == pytest.approx(both[f"{name}_again"].to_list(), abs=1e-12, nan_ok=True)
 
 
-def test_one_game_in_two_processes_gives_the_rows_of_the_whole_run(here):
-    """The run had all games and one process. Kuhn poker was the last game of each job."""
+def test_two_games_and_one_seed_in_two_processes_give_the_rows_of_the_whole_run(here):
+    """The run had all games, two seeds and one process. Kuhn poker was the last game of each job."""
     from sepo_lib.config import profiles
     from sepo_lib.run import compare, jobs, recipes, results
 
-    settings = profiles.load("smoke", games="kuhn", compare_with=[], run="part")
+    settings = profiles.load("smoke", games="auction,kuhn", seeds="12", compare_with=[], run="part")
     shutil.copytree(paths.run("smoke") / "sft", recipes.demonstrations_folder(settings))
     for stage in (recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs):
         jobs.run(stage(settings), settings.run, "part", workers=2)
     results.write_tables(settings)
     for name in ("evaluation", "training", "sft", "exploitability", "strategies", "episodes"):
         mine, whole = (paths.read_table(run, name) for run in ("part", "smoke"))
-        whole = whole[whole["preset"].fillna("").isin(["", "unbiased"])]
-        whole = whole.query("game == 'kuhn'") if "game" in whole else whole
+        whole = whole[(whole["seed"] == 12) & whole["preset"].fillna("").isin(["", "unbiased"])]
+        whole = whole[whole["game"].isin(settings.games)] if "game" in whole else whole
         keys = list(compare.IDENTITY[name])
         both = mine.merge(whole, on=keys, suffixes=("", "_whole"), validate="one_to_one")
         assert len(both) == len(mine) == len(whole), name

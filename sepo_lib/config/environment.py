@@ -91,6 +91,9 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
         print(f"Making {folder} with Python {platform.python_version()} ...", flush=True)
         _create(folder, uv)
     unfinished.touch()
+    (folder / lock.name).unlink(
+        missing_ok=True
+    )  # if one part fails, others may already have changed packages
     torch, *rest = parts(lock.read_text(encoding="utf-8"), 1 if uv else AT_ONCE)
     print(f"Installing the packages of {lock.name} with {'uv' if uv else 'pip'}, once ...", flush=True)
     try:
@@ -106,7 +109,7 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
         if kit:
             _run([*_installer(python, uv), "--no-deps", "--no-build-isolation", "-e", "."])
     except SetupError:
-        unfinished.unlink()  # what is installed is whole: the installers fail before they copy files
+        unfinished.unlink()  # every package is whole: the installers fail before they copy files
         raise
     shutil.copyfile(lock, folder / lock.name)
     unfinished.unlink()

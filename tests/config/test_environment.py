@@ -232,6 +232,9 @@ def test_a_failed_installation_is_one_sentence_and_nothing_counts_as_installed(s
     assert "run the same command again" in done.stderr and len(done.stderr.splitlines()) == 1
     _, lines, _ = setup()
     assert not [line for line in lines if line.startswith("venv")]
+    assert (folder / ".venv/requirements.lock").exists()
+    setup(then="exit 2")  # of several parts, one may have been installed: an older lock does not count either
+    assert not (folder / ".venv/requirements.lock").exists()
 
 
 def make(folder, *arguments, **more):

@@ -132,10 +132,11 @@ def test_a_process_ends_with_the_one_that_started_it(code, said, tmp_path):
 
 @pytest.fixture
 def signals():
-    """The handlers of before, in the end. A shell lets commands in the background ignore SIGINT; not here."""
+    """The handlers of before, in the end. A command in the background ignores SIGINT, nohup SIGHUP; not here."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
