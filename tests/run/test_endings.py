@@ -132,7 +132,7 @@ def test_a_process_ends_with_the_one_that_started_it(code, said, tmp_path):
 
 @pytest.fixture
 def signals():
-    """The handlers of before, in the end. Shells and nohup may let a command ignore these signals; not here."""
+    """The handlers of before, in the end. A shell or nohup may let a command ignore signals; not here."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGINT, signal.default_int_handler)
