@@ -91,9 +91,8 @@ def make(folder: Path, lock: Path, kit: bool) -> None:
         print(f"Making {folder} with Python {platform.python_version()} ...", flush=True)
         _create(folder, uv)
     unfinished.touch()
-    (folder / lock.name).unlink(
-        missing_ok=True
-    )  # if one part fails, others may already have changed packages
+    # If one part fails, others may have changed packages already.
+    (folder / lock.name).unlink(missing_ok=True)
     torch, *rest = parts(lock.read_text(encoding="utf-8"), 1 if uv else AT_ONCE)
     print(f"Installing the packages of {lock.name} with {'uv' if uv else 'pip'}, once ...", flush=True)
     try:

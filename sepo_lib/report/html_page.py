@@ -51,9 +51,7 @@ def build(profile: str) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
         groups = pictures.pictures(pictures.drawn(profile, model))
     stages, kinds = stage_rows(evaluation)
-    on_papers_pools = set(
-        _configurations(evaluation[evaluation["pools"] == "paper"])
-    )  # as the claims C1 to C4
+    on_papers_pools = set(_configurations(evaluation[evaluation["pools"] == "paper"]))  # as C1 to C4
     made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
