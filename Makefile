@@ -10,6 +10,7 @@ SEEDS   ?=#         training seeds, such as 11,12,13
 GAMES   ?=#         games, such as ipd,kuhn, or all; by default those of the profile
 STEPS   ?=#         training steps of SFT and SEPO
 SFT_DATA ?=#        a file or folder of chat examples for SFT, in the place of the demonstrations (docs/data.md)
+SET     ?=#         other hyperparameters, such as "sft_learning_rate=2e-4 sepo_steps.kuhn=60" (python -m sepo_lib profiles)
 RUN     ?=#         the name of the run; by default it is made of the profile and the options above
 REPORT_TO ?=#       tensorboard, wandb or trackio: where the trainers send their metrics; none by default
 REUSE   ?=#         yes: use finished jobs of older code or libraries, and say so in the results
@@ -32,10 +33,11 @@ DRY_RUN ?=#         push: yes lists what would be pushed, and pushes nothing
 
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
 
-override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS SFT_DATA RUN REUSE REPORT_TO EXECUTOR SCHEDULER JOBS_PER_GPU
+override OF_RUNS := PROFILE MODEL SEEDS GAMES STEPS SFT_DATA SET RUN REUSE REPORT_TO EXECUTOR SCHEDULER JOBS_PER_GPU
 override OPTIONS := $(OF_RUNS) AGAINST KILLS DATA OUT WHAT TO BASE DRY_RUN
 
 USES_reproduce := $(OF_RUNS)
+USES_train     := $(OF_RUNS)
 USES_study     := $(filter-out PROFILE,$(OF_RUNS))
 USES_torture   := PROFILE GAMES KILLS
 USES_lab       := LAB
@@ -121,17 +123,22 @@ DOCS := .cache/docs
 # ----------------------------------------------------------------------------------------- targets
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce study test torture lab figures notebooks document verify remeasure bench audit push docs lock clean
+.PHONY: help env reproduce train study test torture lab figures notebooks document verify remeasure bench audit push docs lock clean
+
+MORE = --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --set="$$SET" --reuse="$$REUSE" \
+       --report-to="$$REPORT_TO" --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
 	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
-	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
+	  $(MORE)
+
+train: env  ## SFT and SEPO alone: prints what the model learned and where it is
+	@$(KIT) train --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
+	  $(MORE)
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (about four and a half hours; stop and go on at any time)
 	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --reuse="$$REUSE" --report-to="$$REPORT_TO" \
-	  --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
+	  $(MORE)
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)

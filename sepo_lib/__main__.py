@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sepo_lib import games
-from sepo_lib.config import bundled, caches, disk, files, paths, profiles, tracking
+from sepo_lib.config import bundled, caches, changes, disk, paths, profiles, tracking
 from sepo_lib.config.command_line import Parser, filled, whole
-from sepo_lib.config.errors import Explained, InputError, MissingError
-from sepo_lib.config.settings import known, plain
+from sepo_lib.config.errors import Explained, InputError
+from sepo_lib.config.settings import known
 from sepo_lib.run import (
     endings,
     executors,
@@ -68,17 +68,24 @@ def parser() -> Parser:
             )
         return one
 
-    one = add("reproduce", reproduce, "Run every notebook and write tables, figures and a report.")
-    one.add_argument("--model", help=models)
-    one.add_argument("--seeds", help="training seeds, such as 11,12,13")
-    one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
-    one.add_argument("--steps", help="training steps of SFT and SEPO")
-    one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
-    one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
-    one.add_argument("--report-to", help=f"{', '.join(tracking.TRACKERS)}: trackers of the trainers' metrics")
-    one.add_argument("--executor", help=f"where jobs run: {', '.join(executors.EXECUTORS)}")
-    one.add_argument("--scheduler", help="the address of a Dask scheduler, such as tcp://host:8786")
-    one.add_argument("--jobs-per-gpu", help="jobs at a time on each GPU of this machine")
+    text = "Run every notebook and write tables, figures and a report."
+    for one in (
+        add("reproduce", reproduce, text),
+        add("train", train, "SFT and SEPO alone; print what the model learned and where it is."),
+    ):
+        one.add_argument("--model", help=models)
+        one.add_argument("--seeds", help="training seeds, such as 11,12,13")
+        one.add_argument("--games", help=f"all, or some of {all_games}, separated by commas")
+        one.add_argument("--steps", help="training steps of SFT and SEPO")
+        one.add_argument("--sft-data", help="a file or folder of chat examples for SFT (docs/data.md)")
+        text = "other hyperparameters, such as 'sft_learning_rate=2e-4 sepo_steps.kuhn=60'"
+        one.add_argument("--set", help=text)
+        one.add_argument("--reuse", help="yes: use finished jobs of older code or libraries too")
+        trackers = ", ".join(tracking.TRACKERS)
+        one.add_argument("--report-to", help=f"{trackers}: trackers of the trainers' metrics")
+        one.add_argument("--executor", help=f"where jobs run: {', '.join(executors.EXECUTORS)}")
+        one.add_argument("--scheduler", help="the address of a Dask scheduler, such as tcp://host:8786")
+        one.add_argument("--jobs-per-gpu", help="jobs at a time on each GPU of this machine")
     add("figures", figures, "Draw every figure again from the tables; nothing is trained.")
     add("notebooks", notebooks, "Write the outputs of a finished run into notebooks/ and README.md.")
     add("document", document, "Write the numbers of a finished run into its documents in docs/.")
@@ -164,46 +171,55 @@ def reproduce(options: argparse.Namespace) -> int:
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
-    given = {
-        name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps", "sft_data")
-    }
-    settings = runs.settings(options.run, options.profile, **given)
-    tracking.use(options.report_to)
-    if settings.sft_data:
-        sft_data.described(settings.sft_data)  # examples that cannot be used are an error before any work
-    missing = [name for name in paths.NOTEBOOKS if not paths.notebook(name).exists()]
-    if missing:
-        raise MissingError(
-            f"{paths.relative(paths.notebook(missing[0]))} is missing from this copy of the kit; "
-            f"{paths.RESTORE_NOTEBOOKS}."
-        )
-    for name in paths.NOTEBOOKS:
-        files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
-    _accept_older_code(options.reuse)
-    executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
-    needs.check(settings)
-    bundled.resolve(settings.model)  # a model that cannot be had is an error before anything is begun
-    disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
-    changed = profiles.overrides(settings)
-    parameters: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
-    parameters |= {key: plain(changed.get(key)) for key in ("model", "seeds", "games", "sft_data")}
-    parameters |= {"steps": settings.sft_steps if {"sft_steps", "sepo_steps"} & set(changed) else None}
+    settings = _begun(options)
+    headless.check_notebooks()
     with lock.held(settings.run, "make reproduce"):
-        changes = unchanged.changes(settings)
-        if changes == []:
+        changed = unchanged.changes(settings)
+        if changed == []:
             _nothing_to_do(settings.run)
         else:
             executors.check()
-            _reproduce(settings, parameters, changes or [])
+            _reproduce(settings, runs.parameters(settings), changed or [])
     return 0
 
 
-def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changes: Sequence[str]) -> None:
-    """Run the notebooks, and build the report; `changes` are printed."""
+def train(options: argparse.Namespace) -> int:
+    """SFT and SEPO without the notebooks; see `report.trained`."""
+    settings = _begun(options)
+    from sepo_lib.report import trained
+
+    with lock.held(settings.run, "make train"):
+        executors.check()
+        headless.announce(settings, whole=False)
+        if not paths.manifest(settings.run).exists():
+            provenance.start(settings, model=model_files.described(settings.model))
+        print("\n" + trained.train(settings))
+    return 0
+
+
+def _begun(options: argparse.Namespace) -> profiles.Settings:
+    """The settings of a command that trains. What would stop it is an error before any work."""
+    given = {
+        name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps", "sft_data")
+    }
+    settings = runs.settings(options.run, options.profile, changes.parse(options.set), **given)
+    tracking.use(options.report_to)
+    if settings.sft_data:
+        sft_data.described(settings.sft_data)  # raises for examples that cannot be used
+    _accept_older_code(options.reuse)
+    executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
+    needs.check(settings)
+    bundled.resolve(settings.model)  # raises for a model that cannot be had
+    disk.check_writable(folder(settings.run) for folder in (paths.run, paths.results, paths.figures))
+    return settings
+
+
+def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changed: Sequence[str]) -> None:
+    """Run the notebooks, and build the report; what has `changed` is printed."""
     headless.announce(settings)
-    if changes:
-        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
-        print(f"  changed   {changes[0]}{more}", flush=True)
+    if changed:
+        more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        print(f"  changed   {changed[0]}{more}", flush=True)
     replaced.make_room(settings.run)
     begun = time.monotonic()
     model, made_from = model_files.described(settings.model), unchanged.made_from(settings)
@@ -218,7 +234,7 @@ def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changes:
     provenance.finish(settings.run, unchanged.reused_jobs(settings.run))
     _build_report(settings.run)
     unchanged.seal(settings)
-    _conclude(settings.run, time.monotonic() - begun)
+    _conclude(settings, time.monotonic() - begun)
 
 
 def _accept_older_code(reuse: str | None) -> None:
@@ -238,7 +254,7 @@ def _nothing_to_do(run: str) -> None:
     )
     if note := provenance.reused(run):
         print(note)
-    _where(run)
+    print(headless.where(run))
 
 
 def _build_report(profile: str) -> None:
@@ -254,25 +270,17 @@ def _build_report(profile: str) -> None:
         ) from error
 
 
-def _conclude(profile: str, seconds: float) -> None:
-    """Print the claims and where the results are."""
-    from sepo_lib.report import claims, verdicts
+def _conclude(settings: profiles.Settings, seconds: float) -> None:
+    """Print the claims, what to look out for, and where the results are."""
+    from sepo_lib.report import claims, trained, verdicts
 
-    decided = paths.read_table(profile, "claims", claims.COLUMNS)
+    decided = paths.read_table(settings.run, "claims", claims.COLUMNS)
     print(f"\nDone in {headless.clock(seconds)}.\n")
     print(textwrap.indent(claims.as_text(decided), "  "))
-    if note := verdicts.caution(provenance.read(profile)["profile"]):  # again, where the eye is
+    last = [*trained.cautions_of(settings), verdicts.caution(settings.profile)]  # where the eye is
+    for note in filter(None, [*last, provenance.reused(settings.run)]):
         print(f"\n  {note}")
-    if note := provenance.reused(profile):
-        print(f"\n  {note}")
-    _where(profile)
-
-
-def _where(run: str) -> None:
-    """Print where the results of a run are."""
-    print(f"\n  report    {paths.relative(paths.report(run))}")
-    print(f"  tables    {headless.folder(paths.results(run))}")
-    print(f"  figures   {headless.folder(paths.figures(run))}")
+    print(headless.where(settings.run))
 
 
 # ------------------------------------------------------------------------------- the other commands
@@ -477,7 +485,12 @@ def notebooks(options: argparse.Namespace) -> int:
 
 _CONTINUES = "the same command continues where it stopped"
 #: What follows after a command was interrupted, if it does not start from the beginning.
-_THEN = {reproduce: _CONTINUES, study_tables: _CONTINUES, play: "a game that did not end has no result"}
+_THEN = {
+    reproduce: _CONTINUES,
+    train: _CONTINUES,
+    study_tables: _CONTINUES,
+    play: "a game that did not end has no result",
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -98,6 +98,17 @@ def test_the_run_needed_no_network(here):
         pytest.skip("no empty network namespace is permitted here; only the sockets of Python were watched")
 
 
+def test_train_finds_the_jobs_of_the_run_finished_and_changes_none_of_its_files(here):
+    done = command(here, "train", "--profile", "smoke")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 jobs of SEPO were finished" not in done.stdout  # of all recipes
+    assert "10 of 10 jobs of SEPO were finished before and are skipped." in done.stdout
+    assert re.search(r"kuhn +base model( +-?[\d.]+){7}\n", done.stdout)
+    assert command(here, "verify", "--profile", "smoke").returncode == 0
+    again = command(here, "reproduce", "--profile", "smoke", "--executor", "notebook")
+    assert "Nothing to do: the run smoke was finished" in again.stdout, again.stdout
+
+
 def test_the_evaluation_table_keeps_its_contract(here):
     table = paths.read_table("smoke", "evaluation", EVALUATION)
     assert set(table["game"]) == GAMES

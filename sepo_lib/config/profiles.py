@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
@@ -34,6 +35,7 @@ __all__ = [
     "MODELS",
     "Settings",
     "as_text",
+    "completed",
     "hyperparameters",
     "load",
     "names",
@@ -118,9 +120,25 @@ def load(
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
     _complete(values)
-    settings = Settings(profile=name, run=run_name(name, run, changed, by_hand), **values)
+    kept = {key: changed[key] for key in others if key in changed}
+    settings = Settings(name, run_name(name, run, changed, by_hand), MappingProxyType(kept), **values)
     _agree(settings, changed)
     return settings
+
+
+def completed(name: str, model: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters by name; those per game or stage also have the profile's values where none is given.
+
+    Raises InputError for an unknown profile, model or hyperparameter.
+    """
+    known("profile", name, names())
+    chosen, found = _model(model or _value("model", name, None)), dict(changes)
+    for key, value in changes.items():
+        known("hyperparameter", key, hyperparameters())
+        own = _own(key, name, chosen)
+        if isinstance(value, Mapping) and own is not None and not key.endswith("_weights"):
+            found[key] = {**(own if isinstance(own, Mapping) else {"others": own}), **value}
+    return found
 
 
 def run_name(
@@ -159,10 +177,11 @@ def run_name(
 
 
 def overrides(settings: Settings) -> dict[str, Any]:
-    """The model, games, seeds, steps and data in which `settings` differ from their profile, by name."""
+    """The model, games, seeds, steps and data in which `settings` differ from their profile, and the
+    hyperparameters that were chosen by name: name -> value."""
     own = load(settings.profile, model=settings.model)
     found = {} if settings.model == _value("model", settings.profile, None) else {"model": settings.model}
-    names = ("games", "seeds", "sft_steps", "sepo_steps", "sft_data")
+    names = ("games", "seeds", "sft_steps", "sepo_steps", "sft_data", *settings.changes)
     return found | {n: getattr(settings, n) for n in names if getattr(settings, n) != getattr(own, n)}
 
 

@@ -50,7 +50,7 @@ def document() -> dict[str, Any]:
             known(f"entry of {name} in profiles.yaml called", entry, ENTRIES)
         for profile in block.get("by_profile", {}):
             known(f"profile for by_profile of {name} called", profile, content["profiles"])
-    needed = [field.name for field in fields(Settings)[2:]]
+    needed = [field.name for field in fields(Settings)[3:]]
     if missing := [name for name in needed if name not in (content["hyperparameters"] or {})]:
         raise DamagedError(f"{shown(file)} is damaged: it lacks '{missing[0]}'; {_RESTORE}.")
     return content
@@ -68,6 +68,8 @@ class Settings:
     profile: str
     run: str
     """The name of the run: its folder in runs/, data/results/ and figures/. It changes no number."""
+    changes: Mapping[str, Any]
+    """The hyperparameters that were chosen by name (SET of make) -> their values."""
 
     # What is run
     model: str

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sepo_lib.config import disk, paths
+from sepo_lib.config import disk, files, paths
+from sepo_lib.config.errors import MissingError
 from sepo_lib.config.settings import Settings, spell
 from sepo_lib.config.variables import environment
 from sepo_lib.run import data_audit, endings, lock, provenance
@@ -53,8 +54,19 @@ class Stopped(Exception):
     """A notebook ended with an error. The message says which notebook and why."""
 
 
-def announce(settings: Settings) -> None:
-    """Print what is about to run, and how long it takes."""
+def check_notebooks() -> None:
+    """Raise MissingError for a notebook that is missing, and DamagedError for one that cannot be read."""
+    for name in paths.NOTEBOOKS:
+        if not paths.notebook(name).exists():
+            raise MissingError(
+                f"{paths.relative(paths.notebook(name))} is missing from this copy of the kit; "
+                f"{paths.RESTORE_NOTEBOOKS}."
+            )
+        files.read_json(paths.notebook(name), paths.RESTORE_NOTEBOOKS, ("cells", "metadata"))
+
+
+def announce(settings: Settings, whole: bool = True) -> None:
+    """Print what is about to run, and how long the `whole` run takes."""
     run = settings.run
     took = provenance.seconds(settings)
     if took is not None:
@@ -70,12 +82,15 @@ def announce(settings: Settings) -> None:
     print(f"  games     {spell(settings.games)}")
     print(f"  seeds     {spell(settings.seeds)}")
     print(f"  steps     SFT {sft}, SEPO {spell(settings.sepo_steps)}")
+    if settings.changes:
+        print(f"  set       {', '.join(f'{key} {spell(value)}' for key, value in settings.changes.items())}")
     if settings.sft_data:
         print(f"  SFT data  {settings.sft_data}: {data_audit.used(settings.sft_data)}")
         print(f"            {data_audit.in_brief(settings.sft_data)} (`make audit` says more)")
     print(f"  results   {folder(paths.results(run))}, {folder(paths.figures(run))}")
-    print(f"  the run   {folder(paths.run(run))}")
-    print(f"  expected  {expected}; finished jobs are not run again", flush=True)
+    print(f"  the run   {folder(paths.run(run))}", flush=True)
+    if whole:
+        print(f"  expected  {expected}; finished jobs are not run again", flush=True)
 
 
 def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
@@ -262,6 +277,13 @@ def section(cells: Sequence[Mapping[str, Any]]) -> str:
 def folder(path: Path) -> str:
     """A folder as messages show it: from the root, with a slash at its end."""
     return paths.relative(path) + "/"
+
+
+def where(run: str) -> str:
+    """Lines that say where the results of a run are."""
+    places = {"report": paths.relative(paths.report(run)), "tables": folder(paths.results(run))}
+    places |= {"figures": folder(paths.figures(run)), "models": folder(paths.checkpoints(run))}
+    return "".join(f"\n  {what:<9} {place}" for what, place in places.items())
 
 
 def clock(seconds: float) -> str:

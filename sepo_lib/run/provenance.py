@@ -25,6 +25,7 @@ from sepo_lib.config import files as files_
 from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
+from sepo_lib.config.settings import plain
 from sepo_lib.run import code, git, revisions
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def start(settings: Settings, **more: Any) -> dict[str, Any]:
     `more` are further entries: the `model` (`model_files.described`) and what the run is `made_from`
     (`unchanged.made_from`).
     """
-    plain = settings.as_dict()
+    values = settings.as_dict()
     path = paths.manifest(settings.run)
     before = read(settings.run) if path.exists() else {}
-    continues = before.get("settings") == plain and not before["finished"]
+    continues = before.get("settings") == values and not before["finished"]
     return _write(
         settings.run,
         {
@@ -72,8 +73,9 @@ def start(settings: Settings, **more: Any) -> dict[str, Any]:
             "finished": None,
             "commit": commit(),
             "corrected": CORRECTED,
-            "settings": plain,
-            "seeds": plain["seeds"],
+            "settings": values,
+            **({"changes": plain(settings.changes)} if settings.changes else {}),
+            "seeds": values["seeds"],
             "hardware": hardware(),
             "versions": versions(),
             "stages": before["stages"] if continues else {},

@@ -4,11 +4,13 @@ A run is known by its manifest, or by its tables if it was stepped through by ha
 the names of new runs.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.errors import InputError, MissingError
+from sepo_lib.config.settings import plain
 from sepo_lib.run import provenance
 
 
@@ -47,8 +49,11 @@ def profile_of(run: str) -> str | None:
     return provenance.read(run).get("profile") if paths.manifest(run).exists() else None
 
 
-def settings(run: str | None, profile: str | None, **given: Any) -> profiles.Settings:
-    """The settings of a command that makes or continues a run; `given` are as in `profiles.load`.
+def settings(
+    run: str | None, profile: str | None, changes: Mapping[str, Any] | None = None, **given: Any
+) -> profiles.Settings:
+    """The settings of a command that makes or continues a run; `given` are as in `profiles.load`, and
+    `changes` are hyperparameters by name (`changes.parse`); those per game need only the games that change.
 
     Without a `profile`, it is that of the run if the run exists; and a run whose name was chosen goes on as
     it is if nothing is `given`. Raises InputError as `profiles.load` does, and for the run of notebook 06.
@@ -58,16 +63,28 @@ def settings(run: str | None, profile: str | None, **given: Any) -> profiles.Set
             f"The run '{run}' belongs to notebook 06; choose a name without {profiles.OWN_GAME}."
         )
     made = run and profile_of(run)
-    if made and run not in profiles.names() and profile in (None, "", made) and not any(given.values()):
+    chosen = changes or any(value not in (None, "") for value in given.values())
+    if made and run not in profiles.names() and profile in (None, "", made) and not chosen:
         return recorded(run)
-    return profiles.load(profile or made or profiles.DEFAULT, run=run or None, by_hand=False, **given)
+    name = profile or made or profiles.DEFAULT
+    given |= profiles.completed(name, given.get("model"), changes or {})
+    return profiles.load(name, run=run or None, by_hand=False, **given)
+
+
+def parameters(settings: profiles.Settings) -> dict[str, Any]:
+    """The parameters with which the notebooks load these settings."""
+    own = {key: value for key, value in profiles.overrides(settings).items() if key not in settings.changes}
+    found: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
+    found |= {key: plain(own.get(key)) for key in ("model", "games", "seeds", "sft_data")}
+    steps = [own[key] for key in ("sft_steps", "sepo_steps") if key in own]
+    return found | {"steps": steps[0] if steps else None, "changes": plain(settings.changes) or None}
 
 
 def recorded(run: str) -> profiles.Settings:
     """The settings of a run that has a manifest, to go on with the run.
 
-    They are the profile's, but for the model, games, seeds, steps and data that the run was made with. Raises
-    InputError as `profiles.load` does, if the profile has changed since.
+    They are the profile's, but for the model, games, seeds, steps, data and other hyperparameters that the
+    run was made with. Raises InputError as `profiles.load` does, if the profile has changed since.
     """
     manifest = provenance.read(run)
     profile, values = manifest["profile"], manifest["settings"]
@@ -76,4 +93,5 @@ def recorded(run: str) -> profiles.Settings:
         return replace(profiles.load(profile, **kept), run=run)
     kept = {name: values[name] for name in ("model", "games", "seeds", "sft_steps", "sepo_steps")}
     kept["sft_data"] = values.get("sft_data")  # not in older runs
+    kept |= manifest.get("changes", {})
     return profiles.load(profile, run=run, **kept)

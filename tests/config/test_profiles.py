@@ -65,6 +65,7 @@ def test_the_fields_of_settings_are_the_blocks_of_the_file_and_hold_what_they_sa
     assert [field.name for field in fields(profiles.Settings)] == [
         "profile",
         "run",
+        "changes",
         *profiles.hyperparameters(),
     ]
     settings = profiles.load(name)
