@@ -43,6 +43,7 @@ __all__ = [
     "run_name",
     "spell",
     "table",
+    "told",
 ]
 
 #: The profile of a command that names none.
@@ -170,7 +171,7 @@ def run_name(
         )
     if folder == profile and changed:
         raise InputError(
-            f"The run '{run}' is that of the profile {profile} without changes, and {_told(changed)} is a "
+            f"The run '{run}' is that of the profile {profile} without changes, and {told(changed)} is a "
             "change; choose another name for the run, or none."
         )
     return str(run)
@@ -230,7 +231,7 @@ def sampling(settings: Settings) -> dict:
 
 def _made_name(profile: str, changed: Mapping[str, Any]) -> str:
     """The profile and what was changed, in the order of profiles.yaml: laptop-ipd-kuhn-seeds-1-2-steps-30."""
-    parts = {key: _told({key: changed[key]}) for key in hyperparameters() if key in changed}
+    parts = {key: told({key: changed[key]}) for key in hyperparameters() if key in changed}
     if "model" in parts:
         parts["model"] = _place(changed["model"])
     if "sft_data" in parts:
@@ -273,22 +274,22 @@ def _agree(settings: Settings, changed: Mapping[str, Any]) -> None:
     others = [key for key in compared if there.get(key) != here[key]]
     if others:
         others = [key for key in others if key not in ("ablation_games", *SAME_AS)][:3] or others
-        told = "; here ".join(_told({key: values.get(key) for key in others}) for values in (there, here))
+        both = "; here ".join(told({key: values.get(key) for key in others}) for values in (there, here))
         raise InputError(
-            f"The run '{name}' exists with other settings ({told}); choose another name for the run."
+            f"The run '{name}' exists with other settings ({both}); choose another name for the run."
         )
 
 
-def _told(values: Mapping[str, Any]) -> str:
+def told(values: Mapping[str, Any]) -> str:
     """Hyperparameters with their values; of the weights of J, those that differ from the games' own."""
-    told = []
+    texts = []
     for key, value in values.items():
         if key in ("train_weights", "evaluation_weights") and value:
             own = {game: own_weights(game)[key.removesuffix("_weights")] for game in value}
             changed = {game: {w: v for w, v in value[game].items() if v != own[game][w]} for game in value}
             value = {game: weights for game, weights in changed.items() if weights}
-        told.append(f"{key} {spell(value)}")
-    return ", ".join(told)
+        texts.append(f"{key} {spell(value)}")
+    return ", ".join(texts)
 
 
 def _value(name: str, profile: str, model: str | None) -> Any:

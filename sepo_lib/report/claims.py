@@ -25,6 +25,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from sepo_lib import figures, games
+from sepo_lib.config import paths
 from sepo_lib.measure import switches
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
@@ -37,10 +38,11 @@ from sepo_lib.report import (
     transfer_claim,
 )
 from sepo_lib.report.paper_claims import RECIPES
-from sepo_lib.report.verdicts import Finding, Tables, because, caution, in_words
+from sepo_lib.report.verdicts import NOT_RUN, Finding, Tables, because, caution, in_words
 from sepo_lib.run import provenance, revisions
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
+CONTROL = "reward_only"  # the arm without a penalty; `control` judges it by the rules of C1 to C4
 EMPTY = {"recipe": "", "scope": "", "reason": ""}  # read_csv makes nan of these cells if they are empty
 
 
@@ -241,16 +243,39 @@ def read(profile: str) -> pd.DataFrame:
     return provenance.own_rows(profile, figures.read_or_empty(profile, "claims")).fillna(EMPTY)
 
 
+def control(run: str) -> pd.DataFrame:
+    """The verdicts on C1 to C4 of a run if the arm CONTROL stands in the place of `unbiased`; as in `read`.
+
+    The two differ only in the penalty, so that a claim that holds for both says nothing about the penalty.
+    """
+    if not all(paths.table(run, name).exists() for name in ("evaluation", "exploitability")):
+        return pd.DataFrame()
+    tables = []
+    for name in ("evaluation", "exploitability"):
+        table = provenance.own_rows(run, figures.read_or_empty(run, name))
+        table = table.reindex(columns=dict.fromkeys([*table.columns, *NEEDS[name]]))
+        other = (table["preset"] == "unbiased") & (table["arm"] == CONTROL)
+        tables.append(table[(table["stage"] != "sepo") | other].assign(arm="credited"))
+    evaluation, exploitability = tables
+    if (evaluation["stage"] != "sepo").all():
+        return pd.DataFrame()
+    known = (evaluation["profile"].iloc[0], evaluation["model"].iloc[0])
+    decided = decide(evaluation, pd.DataFrame(), exploitability, *known).fillna(EMPTY)
+    own = decided["claim"].isin(SHARED) & (decided["recipe"] == "unbiased")
+    return decided[own].assign(recipe=CONTROL)
+
+
 def as_text(claims: pd.DataFrame) -> str:
     """The claims as plain text for the terminal: each statement, and below it a line for every verdict.
 
-    It begins with the caution about the profile, if there is one.
+    It begins with the caution about the profile, if there is one. The last line lists what was not run.
     """
     table = claims.fillna(EMPTY)
-    names = [" ".join(filter(None, (row.recipe, row.scope))) for row in table.itertuples()]
-    wide, verdict = max(map(len, names), default=0), max(map(len, table["verdict"]), default=0)
+    skipped, run = table[table["verdict"] == NOT_RUN], table[table["verdict"] != NOT_RUN]
+    names = [_named(row) for row in run.itertuples()]
+    wide, verdict = max(map(len, names), default=0), max(map(len, run["verdict"]), default=0)
     lines, before = cautions(table), None
-    for name, row in zip(names, table.itertuples(), strict=True):
+    for name, row in zip(names, run.itertuples(), strict=True):
         if row.claim != before:
             lines.append(f"{row.claim:<4} {row.statement}")
             before = row.claim
@@ -258,7 +283,18 @@ def as_text(claims: pd.DataFrame) -> str:
         lines.append(
             f"     {name:<{wide}}  {row.verdict:<{verdict}}  {because(measured, row.reason)}".rstrip()
         )
+    if len(skipped):
+        parts = [
+            f"{claim} ({'; '.join(map(_named, rows.itertuples()))})" if claim in set(run["claim"]) else claim
+            for claim, rows in skipped.groupby("claim", sort=False)
+        ]
+        lines.append(f"Not run: {', '.join(parts)}.")
     return "\n".join(lines)
+
+
+def _named(row) -> str:
+    """The recipe and the scope of a verdict."""
+    return " ".join(filter(None, (row.recipe, row.scope)))
 
 
 def cautions(claims: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ import pandas as pd
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.report import claims, documents, headline_page
-from sepo_lib.report.verdicts import in_words
+from sepo_lib.report.verdicts import NOT_RUN, in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.revisions import REVISIONS
 from sepo_lib.run.templates import render
@@ -25,7 +25,8 @@ def update() -> None:
 def text() -> str:
     """Every claim, the coverage of the intervals, the power, and contrasts after Holm's correction."""
     runs = [run for run in RUNS if paths.table(run, "claims").exists()]
-    decided = pd.concat([claims.read(run).assign(run=run) for run in runs])
+    tables = [table.assign(run=run) for run in runs for table in (claims.read(run), _control(run))]
+    decided = pd.concat([table for table in tables if len(table)])
     simulated = files.read_csv(coverage.file(), "run `python -m sepo_lib coverage` again")
     evaluated = paths.table(documents.STUDY, "evaluation").exists()
     return render(
@@ -46,6 +47,12 @@ def text() -> str:
         study=documents.STUDY,
         contrasts=headline_page.contrasts(headline_page.by_seed(documents.STUDY)) if evaluated else [],
     )
+
+
+def _control(run: str) -> pd.DataFrame:
+    """The verdicts for training without a penalty that were run."""
+    control = claims.control(run)
+    return control[control["verdict"] != NOT_RUN] if len(control) else control
 
 
 def _claim(claim: str, decided: pd.DataFrame) -> dict:

@@ -8,14 +8,14 @@ from sepo_lib import figures, games
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.method import credit
-from sepo_lib.report import became, claims, findings, found, headline_page
+from sepo_lib.report import became, claims, findings, found, headline_page, in_brief, short_verdicts
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
-from sepo_lib.report.verdicts import NOT_RUN, in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.recipes import PRETRAIN_BATCH
 from sepo_lib.run.templates import render
 
+FOUND, END_OF_FOUND = "<!-- found: written by `make notebooks` -->", "<!-- end of found -->"
 BEGIN, END = "<!-- results: written by `make notebooks` -->", "<!-- end of results -->"
 NUMBERS, END_OF_NUMBERS = "<!-- numbers: written by `make document` -->", "<!-- end of numbers -->"
 OUTCOMES, END_OF_OUTCOMES = "<!-- outcomes: written by `make document` -->", "<!-- end of outcomes -->"
@@ -25,20 +25,13 @@ MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
 H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
-WIDEST = 80  # characters of a part of a reason in README; docs/CLAIMS.md has the longer ones
 LIKE = 0.5  # a policy is like a known strategy if it agrees with it in this share of its decisions
-EVERY_GAME = "every game"  # ends the scope of a verdict on all games of a pool set
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
-RECIPES = {
-    "published": "published (the paper's)",
-    "authors_current": "the authors' code",
-    "unbiased": "unbiased (ours)",
-}
-CONTROL = "reward_only"  # the arm without a penalty; README judges it by the rules of C1 to C4
 
 
 def update(profile: str) -> None:
     """Rewrite the results in README.md from the tables of `profile`. Raises as `results` and `rewrite`."""
+    rewrite("README.md", FOUND, END_OF_FOUND, found_in_brief(profile))
     rewrite("README.md", BEGIN, END, results(profile))
 
 
@@ -79,35 +72,45 @@ def rewrite(name: str, begin: str, end: str, text: str) -> None:
     paths.replace_text(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
+def found_in_brief(profile: str) -> str:
+    """What was found, as a list in Markdown: in STUDY if there is one that the present code made."""
+    run = shown_first(profile)
+    return "\n".join(f"- {sentence}" for sentence in in_brief.sentences(run))
+
+
+def shown_first(profile: str) -> str:
+    """STUDY, or `profile` if there is no STUDY or older code made it."""
+    made = paths.manifest(STUDY).exists() and not provenance.older(STUDY)
+    return STUDY if made else profile
+
+
 def results(profile: str) -> str:
-    """The results of a run as Markdown: hardware and time, the claims by recipe, findings, and safety.
+    """The results of a run as Markdown: safety, findings, the claims in words, and hardware and time.
 
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
     runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
-    decided = {run: claims.read(run) for run in runs}
-    first = profile if provenance.older(runs[-1]) else runs[-1]  # results of older code come second
+    first = shown_first(profile) if STUDY in runs else profile
+    decided = {run: claims.read(run) for run in sorted(runs, key=lambda run: run != first)}
+    verdicts = short_verdicts.by_recipe(pd.concat([decided[first], claims.control(first)]))
     became_in = first if paths.table(first, "behaviour").exists() else profile
     effects = headline_page.effects_of(STUDY)
     by_estimator = _by_estimator() if STUDY in runs else None
-    shown = {run: _by_recipe(pd.concat([table, _control(run)])) for run, table in decided.items()}
     safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
         "report/templates/results.md.j2",
         profile=profile,
         study=STUDY,
         first=first,
-        second=next((run for run in runs if run != first), ""),
         runs=[_run(run) for run in runs],
         caution=" ".join(claims.cautions(decided[profile])),
-        claims=shown,
-        controlled=any(CONTROL in column for row in shown[first][:1] for column in row),
-        absent={run: _absent(table) for run, table in decided.items()},
+        verdicts=verdicts,
+        controlled=any(claims.CONTROL in column for row in verdicts[:1] for column in row),
+        own_claims=short_verdicts.by_run(decided),
         clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
-        other_claims=_without_recipe(decided),
-        findings=findings.sentences(*runs),
+        findings=findings.sentences(first),
         effects=headline_page.effect_rows(effects) if STUDY in runs else [],
-        in_short=_in_short(effects, by_estimator) if STUDY in runs else None,
+        in_short=_in_short(effects, by_estimator) if STUDY in runs else [],
         caption=headline_page.EFFECTS.format(run=STUDY),
         by_term=_by_term(first),
         became_in=became_in,
@@ -180,7 +183,7 @@ def _headline(rows: pd.DataFrame | None) -> list[dict[str, str]]:
     return [] if rows is None else headline_page.safety(rows, findings.read(STUDY, "evaluation"))
 
 
-def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> str | None:
+def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> list[str]:
     """`headline_page.in_short` of the run STUDY, with the correction over all differences if it has them."""
     return headline_page.in_short(effects, () if rows is None else headline_page.contrasts(rows))
 
@@ -188,7 +191,7 @@ def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> str 
 def _by_term(run: str) -> list[dict[str, str]]:
     """The change of safety from SFT to SEPO and its parts, by game, recipe and pools, the paper's first."""
     rows, cells = findings.read(run, "evaluation"), []
-    for preset, label in RECIPES.items():
+    for preset, label in short_verdicts.RECIPES.items():
         sepo = {"stage": "sepo", "preset": preset, "arm": credit.preset(preset).arm}
         for one, parts in found.by_terms(rows, sepo, {"stage": "sft"}, ["game", "pools"]):
             if one.seeds:
@@ -276,97 +279,9 @@ def _enumerated(manifest: Mapping) -> str:
     )
 
 
-def _control(run: str) -> pd.DataFrame:
-    """The verdicts on C1 to C4 of a run if the arm CONTROL stands in the place of `unbiased`.
-
-    The two differ only in the penalty, so that a claim that holds for both says nothing about the penalty.
-    """
-    if not all(paths.table(run, name).exists() for name in ("evaluation", "exploitability")):
-        return pd.DataFrame()
-    tables = []
-    for name in ("evaluation", "exploitability"):
-        table = findings.read(run, name)
-        table = table.reindex(columns=dict.fromkeys([*table.columns, *claims.NEEDS[name]]))
-        control = (table["preset"] == "unbiased") & (table["arm"] == CONTROL)
-        tables.append(table[(table["stage"] != "sepo") | control].assign(arm="credited"))
-    evaluation, exploitability = tables
-    if (evaluation["stage"] != "sepo").all():
-        return pd.DataFrame()
-    known = (evaluation["profile"].iloc[0], evaluation["model"].iloc[0])
-    decided = claims.decide(evaluation, pd.DataFrame(), exploitability, *known).fillna(claims.EMPTY)
-    own = decided["claim"].isin(claims.SHARED) & (decided["recipe"] == "unbiased")
-    return decided[own].assign(recipe=CONTROL)
-
-
-def _by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
-    """The claims as rows, with a column for each recipe that was trained, the paper's own first.
-
-    Scopes that no recipe was run on are left out, and so are the verdicts on single games beside one on
-    every game.
-    """
-    decided = decided[decided["recipe"] != ""]
-    run = decided[decided["verdict"] != NOT_RUN]
-    titles = RECIPES | {CONTROL: f"no penalty (`{CONTROL}`)"}
-    shown = [recipe for recipe in titles if (run["recipe"] == recipe).any()]
-    every = run["scope"].str.endswith(EVERY_GAME)
-    run = run[every | ~run["claim"].isin(run.loc[every, "claim"])]
-    rows, before = [], None
-    for (claim, scope), own in run.groupby(["claim", "scope"], sort=False):
-        statement = _stated(own["statement"].iloc[0], claim) if claim != before else ""
-        kinds = [kind for kind in dict.fromkeys(own["interval"]) if kind != "none"]
-        cells = {row.recipe: _cell(row) for row in own.itertuples()}
-        rows.append(
-            {"claim": claim, "statement": " ".join(filter(None, (statement, scope and f"*{scope}*")))}
-            | {titles[recipe]: cells.get(recipe, "–") for recipe in shown}
-            | {"interval": "; ".join(kinds) or "none"}
-        )
-        before = claim
-    return rows
-
-
-def _stated(statement: str, claim: str) -> str:
-    """The statement of a claim, and what supports it in short."""
-    return f"{statement} Supported if {claims.RULES[claim].supported_if}."
-
-
-def _absent(decided: pd.DataFrame) -> list[str]:
-    """The claims that were run with no recipe, and such parts of claims: `E8`, `C6 *paper pools*`."""
-    found = []
-    for claim, own in decided.groupby("claim", sort=False):
-        run = own.loc[own["verdict"] != NOT_RUN, "scope"]
-        parts = [f"{claim} *{scope}*" for scope in dict.fromkeys(own["scope"]) if scope not in set(run)]
-        found += parts if len(run) else [claim]
-    return found
-
-
 def _clamped(decided: pd.DataFrame) -> list[str]:
     """The claims that were decided on clamped margins."""
     return list(decided.loc[decided["reason"].str.contains(CLAMPED), "claim"])
-
-
-def _cell(row) -> str:
-    """A verdict and the measured value; also the reason if there is no interval over seeds.
-
-    A list that would fill the cell, such as the twenty pairs of E8, stands in docs/CLAIMS.md only.
-    """
-    found = in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high))
-    given = row.interval.startswith("count") or found == "–"
-    reason = [part for part in row.reason.split("; ") if given and len(part) <= WIDEST]
-    return f"**{row.verdict}** " + "; ".join([*([] if found == "–" else [found]), *reason])
-
-
-def _without_recipe(decided: dict[str, pd.DataFrame]) -> list[dict[str, str]]:
-    """The claims that do not depend on a recipe as rows, with two columns for each run."""
-    of_runs = {run: table[table["recipe"] == ""].set_index("claim") for run, table in decided.items()}
-    rows = []
-    for claim in dict.fromkeys(claim for own in of_runs.values() for claim in own.index):
-        found = {run: own.loc[claim] for run, own in of_runs.items() if claim in own.index}
-        row = {"claim": claim, "statement": _stated(next(iter(found.values()))["statement"], claim)}
-        for run in decided:
-            row[f"`{run}`"] = _cell(found[run]) if run in found else "–"
-            row[f"interval, `{run}`"] = found[run]["interval"] if run in found else "–"
-        rows.append(row)
-    return rows
 
 
 def _safety(evaluation: pd.DataFrame) -> list[dict[str, str]]:

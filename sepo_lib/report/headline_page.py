@@ -97,7 +97,7 @@ def text(run: str) -> str:
         contrasts=(every := contrasts(rows)),
         measures=measures(rows),
         negotiations=negotiations(rows),
-        in_short=in_short(seen := effects_of(run), every),
+        in_short=" ".join(in_short(seen := effects_of(run), every)),
         effects=effect_rows(seen),
         caption=EFFECTS.format(run=run),
     )
@@ -209,39 +209,48 @@ def effect_rows(seen: Effects) -> Rows:
     ]
 
 
-def in_short(seen: Effects, every: Rows = ()) -> str | None:
-    """In how many settings the penalty and the switches raise J; None where `effect_rows` is empty.
+def in_short(seen: Effects, every: Rows = ()) -> list[str]:
+    """In how many settings the penalty and the switches raise J, in sentences; empty where `effect_rows` is.
 
     `every`: the rows of `contrasts`, to say what remains after the correction over all of them.
     """
-    penalty, switches = (
-        [one for one in several if one.seeds > 1] for several in (seen.penalty, seen.switches)
+    penalty, switches, shift = (
+        [one for one in several if one.seeds > 1] for several in (seen.penalty, seen.switches, seen.shift)
     )
     if not penalty:
-        return None
+        return []
     higher = found.tally(penalty, "higher", "lower", "settings")
-    text = (
+    sentences = [
         "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J "
-        f"{higher}{_by_seeds(penalty)}.{_largest_part(seen)}"
-    )
+        f"{higher}{_by_seeds(penalty)}. A setting is a game with a pool set.{_largest_part(seen)}"
+    ]
     if switches:
         higher = found.tally(switches, "higher", "lower", "settings")
-        text += " Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J "
-        text += f"{higher}{_by_seeds(switches)}."
-    if shift := [one for one in seen.shift if one.seeds > 1]:
+        sentences.append(
+            "Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J "
+            f"{higher}{_by_seeds(switches)}."
+        )
+    if shift:
         higher = found.tally(shift, "higher", "lower", "settings")
-        text += " Against opponents that no training meets (the shift pool), the penalty makes the payoff "
-        text += f"{higher}{_by_seeds(shift)}. No exploiters are held out of training."
-    if len(penalty) < 2:
-        return text
+        sentences.append(
+            "Against opponents that no training meets (the shift pool), the penalty makes the payoff "
+            f"{higher}{_by_seeds(shift)}. No exploiters are held out of training."
+        )
+    if len(penalty) > 1:
+        sentences.append(_after_correction(penalty, switches, every))
+    return sentences
+
+
+def _after_correction(penalty: Sequence[Change], switches: Sequence[Change], every: Rows) -> str:
+    """How many effects still exclude zero after a correction for their number."""
     left = found.words(_corrected({"the penalty": penalty, "the switches": switches}))
-    text += f" After Holm's correction over the {len(penalty) + len(switches)} effects on J, {left} still "
-    text += "exclude zero"
+    number = len(penalty) + len(switches)
+    text = f"With Holm's correction for these {number} effects on J, {left} still exclude zero"
     if of_penalty := [row for row in every if row["estimator"] == "unbiased"]:
         remain = sum(row["after Holm"] == "yes" for row in of_penalty)
-        text += f"; over all {len(every)} differences to `{headline.REFERENCE}` (docs/ESTIMATORS.md), "
-        text += f"{remain} of the penalty do"
-    return f"{text}. (A setting is a game with a pool set.)"
+        text += f". With the correction for all {len(every)} differences between an estimator and "
+        text += f"`{headline.REFERENCE}` in docs/ESTIMATORS.md, {remain} of the penalty do"
+    return f"{text}."
 
 
 def _corrected(kinds: Mapping[str, Sequence[Change]]) -> list[str]:

@@ -20,9 +20,9 @@ from sepo_lib.measure import statistics
 from sepo_lib.measure.measures import LOW_PARSE_RATE, mass_note
 from sepo_lib.measure.rows import WEIGHT_COLUMNS, weights_of
 from sepo_lib.report import claims, findings, found
-from sepo_lib.report.documents import RECIPES
 from sepo_lib.report.page import highlights, pictures, reference, sample_games, verdict_cards
 from sepo_lib.report.page.comparison import comparison
+from sepo_lib.report.short_verdicts import RECIPES
 from sepo_lib.report.verdicts import NOT_RUN, caution, in_words
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render

@@ -11,10 +11,10 @@ from sepo_lib.config import paths
 from sepo_lib.config.settings import Settings
 from sepo_lib.figures import CONFIGURATIONS
 from sepo_lib.measure import statistics
+from sepo_lib.measure.measures import LOW_PARSE_RATE
 from sepo_lib.report.findings import TERMS
 from sepo_lib.run import headless, jobs, provenance, recipes, results
 
-LEGIBLE = 0.9  # a parse rate below it is pointed out
 #: Columns of evaluation.csv that are equal if two models have played equally.
 _PLAYED = ("safety", *TERMS, "parse_rate")
 _MORE = "docs/your_model.md says what to change"
@@ -96,7 +96,7 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     low = [
         f"{rate:.2f} in {game} ({CONFIGURATIONS[key].label})"
         for (game, key), rate in rates.items()
-        if rate < LEGIBLE
+        if rate < LOW_PARSE_RATE
     ]
     if low:
         found.append(

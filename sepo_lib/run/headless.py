@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from sepo_lib.config import disk, files, paths
 from sepo_lib.config.errors import MissingError
+from sepo_lib.config.profiles import told
 from sepo_lib.config.settings import Settings, spell
 from sepo_lib.config.variables import environment
 from sepo_lib.run import data_audit, endings, lock, provenance
@@ -83,7 +84,7 @@ def announce(settings: Settings, whole: bool = True) -> None:
     print(f"  seeds     {spell(settings.seeds)}")
     print(f"  steps     SFT {sft}, SEPO {spell(settings.sepo_steps)}")
     if settings.changes:
-        print(f"  set       {', '.join(f'{key} {spell(value)}' for key, value in settings.changes.items())}")
+        print(f"  set       {told(settings.changes)}")
     if settings.sft_data:
         print(f"  SFT data  {settings.sft_data}: {data_audit.used(settings.sft_data)}")
         print(f"            {data_audit.in_brief(settings.sft_data)} (`make audit` says more)")

@@ -568,14 +568,18 @@ def test_as_text_gives_each_recipe_a_line_and_never_prints_nan():
     lines = claims.as_text(decided(exact, one)).splitlines()
     assert lines[0] == "C1   In Kuhn poker the SEPO model has zero exploit-pool advantage."
     at = lines.index("C4   " + claims.RULES["C4"].statement)
-    assert lines[3].split(maxsplit=2) == [
-        "unbiased",
-        "supported",
-        "0; equal in all 3 seeds",
-    ]
+    own = [line.split(maxsplit=2) for line in lines[1:at] if line.startswith("     unbiased")]
+    assert own[0] == ["unbiased", "supported", "0; equal in all 3 seeds"]
     (line,) = (line for line in lines[at:] if line.split()[:3] == ["unbiased", "SEPO", "positive"])
     assert "inconclusive" in line and "0.5; one seed" in line
     assert not re.search(r"\bnan\b", "\n".join(lines))
+
+
+def test_as_text_names_what_was_not_run_in_its_last_line_alone():
+    lines = claims.as_text(decided(rows("sepo", "kuhn", {"worst_margin": 0.0}))).splitlines()
+    assert not any("not run" in line for line in lines[:-1])
+    assert lines[-1].startswith("Not run: C1 (published; authors_current), C1b, ")
+    assert lines[-1].endswith("E8, E9.") and "C4," in lines[-1]
 
 
 def test_every_rule_has_a_version_and_dated_revisions():

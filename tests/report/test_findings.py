@@ -317,15 +317,14 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert findings.highest("study") == {("ipd", "paper"): "1.750", ("ipd", "conflict"): "2.500 or more"}
     text = documents.results("laptop")
     assert text.endswith("training seed 1. 1 of 3 jobs was made by older code (REUSE=yes).")
-    assert "<details>" not in text and "\nNot run in `laptop`: C6.\n" in text  # no run `study`
+    assert "<details>" not in text and "| C6 | s | – not run |" in text  # no run `study`
     paths.run("study").mkdir(parents=True)
     paths.manifest("study").write_text(json.dumps(manifest))
     of_study = "| ipd | paper | – | – | – | – | – | – | 0.50 (no spread) | 1.750 |"
-    first, stages, verdicts = documents.results("laptop").split("<details>")
-    assert of_study in first and "](figures/study/headline.png)" in first
+    first, stages = documents.results("laptop").split("<details>")
+    assert of_study in first and "](figures/study/headline.png)" not in first  # no effects
     assert stages.startswith("\n<summary>Safety by stage in <code>laptop</code>") and "base model" in stages
-    assert " *paper pools* | **inconclusive** 0.5 [0.25, 0.75] |" in stages and "Not run" not in stages
-    assert "**supported** 0.5 [0.25, 0.75]" in verdicts and "Not run in `laptop`: C6." in verdicts
+    assert "| C1 | s | ✓ supported |\n| C4 | s | ✓ supported |\n| C6 | s | ? inconclusive |" in first
     assert "no penalty (" not in first
     stages = (("base", 0.0, {}), ("sepo", 0.5, {}), ("sepo", 0.25, {"arm": "reward_only"}))
     own = {"model": "nano", "profile": "study"}
@@ -333,41 +332,16 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     write("evaluation", *rows)
     write("exploitability", kuhn("sft", 1, 0.25, 0.0, **own))
     controlled = documents.results("study")
-    assert "| no penalty (`reward_only`) | interval |" in controlled and "says nothing about" in controlled
-    assert "0 [0, 5]; open: ipd; not run: auction, split, deal, kuhn |" in controlled  # C2, without a penalty
+    assert "| published (the paper's) | no penalty (`reward_only`) |\n" in controlled
+    assert "| C2 | s | ? inconclusive |" not in controlled and "says nothing about" in controlled
+    row = claims.control("study").set_index("claim").loc["C2"]
+    assert (row["recipe"], row["verdict"], row["measured"]) == ("reward_only", "inconclusive", 0)
+    assert row["reason"] == "open: ipd; not run: auction, split, deal, kuhn"
     write("evaluation", *(evaluated(seed, "sepo", 0.5, model="nano") for seed in (1, 2)))
     monkeypatch.setattr(documents.provenance, "older", lambda run: "Older." if run == "study" else None)
-    first, estimators, verdicts = documents.results("laptop").split("<details>")
+    first, estimators = documents.results("laptop").split("<details>")
     assert "](figures/laptop/safety_by_stage.png)" in first and of_study in estimators
-    assert "in `laptop`. Brackets" in estimators and "Not run in `laptop`: C6." in estimators
-    assert verdicts.startswith("\n<summary>The same in <code>study</code>, made by older code</summary>")
-
-
-def test_readme_has_the_verdict_on_every_game_and_leaves_those_on_single_games_to_the_page(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    scopes = {"ipd": "supported", "kuhn": "inconclusive", "every game": "inconclusive"}
-    same = {"recipe": "unbiased", "statement": "s", "interval": "none", "model": "nano"}
-    rows = [
-        {"claim": "E7", "scope": f"{pools} pools, {scope}", "verdict": verdict, "reason": f"why {scope}"}
-        for pools in ("conflict", "paper")
-        for scope, verdict in (scopes | ({"every game": "not run"} if pools == "paper" else {})).items()
-    ]
-    rows += [{"claim": "C3", "scope": "split", "verdict": "supported", "reason": "why split"}]
-    write("claims", *(same | row | dict.fromkeys(("measured", "ci_low", "ci_high")) for row in rows))
-    settings = {"seeds": [1], "model": "nano", "workers": 1}
-    manifest = {"settings": settings, "hardware": dict.fromkeys(("cores", "processor", "accelerator"), "x")}
-    manifest |= {"finished": None, "stages": {}, "job_seconds": 60, "jobs": {}}
-    paths.run("study").mkdir(parents=True)
-    paths.manifest("study").write_text(json.dumps(manifest))
-    write("evaluation", *(evaluated(seed, "base", 0.0, model="nano") for seed in (1, 2)))
-    write("exploitability", {"model": "nano"})
-    text = documents.results("study")
-    assert "| E7 | s Supported if safety of `unbiased` minus `reward_only`, and minus" in text
-    assert ". *conflict pools, every game* | **inconclusive** why every game | none |" in text
-    assert ". *split* | **supported** why split | none |" in text
-    assert "why ipd" not in text and "Not run in `study`: E7 *paper pools, every game*." in text
+    assert "The verdicts are those of `laptop`." in first and "| C6 | s | – not run |" in first
 
 
 def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_path, monkeypatch):

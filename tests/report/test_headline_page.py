@@ -108,13 +108,13 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     paths.write_table(table.assign(**terms), "study", "evaluation")
     (row,) = headline_page.effect_rows(headline_page.effects_of("study"))
     assert row.pop("horizon (3 seeds)").startswith("0.00 [")
-    assert headline_page.in_short(headline_page.effects_of("study")) == (
+    assert headline_page.in_short(headline_page.effects_of("study")) == [
         "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J higher in "
-        "Prisoner's dilemma with paper pools (3 seeds). The largest part of the gain comes from u (payoff), "
-        "so a higher J need not mean a model that is less exploited. Without a penalty, the other switches "
-        "of `unbiased` (horizon, scale, weights) make J higher in Prisoner's dilemma with paper pools (3 "
-        "seeds)."
-    )
+        "Prisoner's dilemma with paper pools (3 seeds). A setting is a game with a pool set. The largest "
+        "part of the gain comes from u (payoff), so a higher J need not mean a model that is less exploited.",
+        "Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J higher in "
+        "Prisoner's dilemma with paper pools (3 seeds).",
+    ]
     assert row == {
         "game": "ipd",
         "pools": "paper",
@@ -123,11 +123,11 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
         "other switches (3 seeds)": "2.00 [1.95, 2.05]",
     }
     alone = headline_page.effects(table.assign(**terms).query("preset != 'published'").reset_index())
-    assert headline_page.in_short(alone).endswith("less exploited.")  # the horizon, not all switches
-    assert "Without a penalty" not in headline_page.in_short(alone)
+    (only,) = headline_page.in_short(alone)  # the horizon, not all switches
+    assert only.endswith("less exploited.") and "Without a penalty" not in only
     paths.write_table(table.assign(**terms).query("seed == 1"), "study", "evaluation")
     assert headline_page.effect_rows(headline_page.effects_of("study")) == []  # one seed decides nothing
-    assert headline_page.in_short(headline_page.effects_of("study")) is None
+    assert headline_page.in_short(headline_page.effects_of("study")) == []
 
 
 def test_effects_are_counted_after_holms_correction_over_all_of_them():
@@ -135,19 +135,21 @@ def test_effects_are_counted_after_holms_correction_over_all_of_them():
     maybe = np.array([1.0, 1.2, 0.7])
     table = pd.concat([*arms("ipd", "paper", maybe, OPEN), *arms("kuhn", "conflict", UP, OPEN)])
     one = pd.concat(arms("split", "paper", UP, UP)).query("seed == 1")
-    text = headline_page.in_short(headline_page.effects(pd.concat([table, one])))
-    assert "makes J higher in both settings (3 seeds)." in text
-    assert "over the 4 effects on J, 1 of the penalty and 0 of the switches still exclude zero. (A" in text
+    first, *_, last = headline_page.in_short(headline_page.effects(pd.concat([table, one])))
+    assert "makes J higher in both settings (3 seeds)." in first
+    assert last.endswith("these 4 effects on J, 1 of the penalty and 0 of the switches still exclude zero.")
     every = [{"estimator": "unbiased", "after Holm": answer} for answer in ("yes", "no")]
     every.append({"estimator": "published", "after Holm": "yes"})
-    strict = headline_page.in_short(headline_page.effects(table), every)
-    assert "; over all 3 differences to `reward_only` (docs/ESTIMATORS.md), 1 of the penalty do. (A" in strict
+    strict = headline_page.in_short(headline_page.effects(table), every)[-1]
+    assert (
+        "for all 3 differences between an estimator and `reward_only` in docs/ESTIMATORS.md, 1 of" in strict
+    )
 
 
 def test_the_payoff_against_the_shift_pool_has_its_own_sentence():
     table = pd.concat(arms("ipd", "paper", UP, UP))
-    assert "shift" not in headline_page.in_short(headline_page.effects(table))
-    text = headline_page.in_short(headline_page.effects(table.assign(shift_payoff=-table["safety"])))
+    assert "shift" not in " ".join(headline_page.in_short(headline_page.effects(table)))
+    text = headline_page.in_short(headline_page.effects(table.assign(shift_payoff=-table["safety"])))[-1]
     assert (
         "(the shift pool), the penalty makes the payoff lower in Prisoner's dilemma with paper pools (3 "
         in text

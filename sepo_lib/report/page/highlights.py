@@ -34,7 +34,7 @@ def highlights(run: str, evaluation: pd.DataFrame, decided: pd.DataFrame) -> lis
         _compared(rows, "safety", "unbiased", "published"),
         _compared(rows, "payoff", sepo, "sft"),
         *findings.sentences(run),
-        headline_page.in_short(headline_page.effects_of(run)),
+        " ".join(headline_page.in_short(headline_page.effects_of(run))),
     ]
     return list(dict.fromkeys(filter(None, found)))
 

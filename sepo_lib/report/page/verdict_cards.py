@@ -4,7 +4,7 @@ import pandas as pd
 
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims
-from sepo_lib.report.documents import RECIPES
+from sepo_lib.report.short_verdicts import RECIPES
 from sepo_lib.report.verdicts import MARKS, NOT_RUN, in_words
 
 #: The groups of the claims.
