@@ -66,8 +66,8 @@ def test_the_sentence_on_the_claims_counts_the_paper_s_recipe_and_names_what_nee
     )
     paths.write_table(table.assign(model="nano", reason="", interval="none"), "study", "claims")
     control = decided(("C1", "reward_only", "", NOT_SUPPORTED), ("C2", "reward_only", "", SUPPORTED))
-    text = "Of [the paper's claims](#the-papers-claims), judged for its own recipe, C2 and C5 are supported; C1 is not supported; "
-    text += "C3 has parts with different verdicts."
+    text = "Of [the paper's claims](#the-papers-claims), judged for its own recipe, C2 and C5 are supported; "
+    text += "C1 is not supported; C3 has parts with different verdicts."
     assert in_brief.verdicts("study") == text
     monkeypatch.setattr(claims, "control", lambda run: control)
     assert in_brief.verdicts("study") == f"{text} C2 holds without a penalty too."
