@@ -18,6 +18,7 @@ from unittest import mock
 import torch
 
 from sepo_lib.play import models, rollouts
+from sepo_lib.play.engines import static
 from sepo_lib.training import sepo
 
 #: Kind of operator -> how the names of its operators begin. The first kind that fits counts.
@@ -33,29 +34,38 @@ OPERATORS = {
 OUTSIDE = "outside"  # time outside all operators: Python, games, tokenizer, calling the operators
 
 
+def _on_gpu() -> bool:
+    return models.device().type == "cuda"
+
+
 def clock() -> float:
     """Seconds: processor time of this process with one CPU thread, else elapsed time."""
-    if torch.cuda.is_available():
+    if _on_gpu():
         torch.cuda.synchronize()
         return time.perf_counter()
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def matmul_rate(dtype: torch.dtype, size: int = 768) -> float:
-    """Floating-point operations per second of a square matrix product: the best of eight measurements."""
+def matmul_rate(dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a square matrix product: the best of eight measurements.
+
+    On a GPU the matrix is large and a measurement has several products, so starting them hardly counts.
+    """
+    size, products = (8192, 8) if _on_gpu() else (768, 1)
     a = torch.randn(size, size, device=models.device()).to(dtype)
     a @ a
     seconds = []
     for _ in range(8):
         began = clock()
-        a @ a
+        for _ in range(products):
+            a @ a
         seconds.append(clock() - began)
-    return 2 * size**3 / min(seconds)
+    return 2 * size**3 * products / min(seconds)
 
 
 def reset_peak() -> None:
     """Reset the peak of memory, if the system can."""
-    if torch.cuda.is_available():
+    if _on_gpu():
         torch.cuda.reset_peak_memory_stats()
     elif Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")
@@ -63,7 +73,7 @@ def reset_peak() -> None:
 
 def peak_mib() -> float:
     """Peak memory in MiB of the GPU or of this process, since `reset_peak` (on Linux) or since its start."""
-    if torch.cuda.is_available():
+    if _on_gpu():
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
     if status.exists():
@@ -124,6 +134,21 @@ class Meter:
 
         return run
 
+    def replayed(self, step: Callable) -> Callable:
+        """A `static.Decoder.step` that adds its tokens to `passes`, if it has called no forward pass.
+
+        A CUDA graph repeats the work of a forward pass without calling it.
+        """
+
+        @functools.wraps(step)
+        def run(decoder):
+            before = self.total["passes"]
+            step(decoder)
+            if self.total["passes"] == before:
+                self.total["passes"] += decoder.token_B1.numel()
+
+        return run
+
     @contextmanager
     def watch(
         self,
@@ -139,6 +164,7 @@ class Meter:
                 stack.enter_context(mock.patch.object(owner, name, new))
 
             patch(type(model), "forward", self.counted(type(model).forward, backward_weight))
+            patch(static.Decoder, "step", self.replayed(static.Decoder.step))
             patch(rollouts, "play", self.timed("generation", rollouts.play))
             if reference := getattr(trainer, "reference_logps", None):  # TRL's trainer has none
                 patch(trainer, "reference_logps", self.timed("logps", reference))

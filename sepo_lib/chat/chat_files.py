@@ -20,6 +20,8 @@ FORMS = (("messages",), ("prompt", "completion"), ("system", "user", "assistant"
 ROLES = ("system", "user", "assistant")
 #: The endings of the files that are read.
 ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
+#: The endings of files that may hold examples and are not read.
+OTHER = (".csv", ".tsv", ".arrow", ".gz", ".bz2", ".xz", ".zst", ".zip", ".tar")
 #: Words in the name of a file, folder or split that hold it out from training.
 HELD_OUT = ("valid", "validation", "val", "dev", "eval", "test")
 TRAIN = "train"
@@ -88,19 +90,30 @@ def digests(path: Path) -> dict[str, str]:
     return {file.relative_to(above).as_posix(): files.sha256(file) for file in every if file.is_file()}
 
 
+def unread(path: Path) -> list[str]:
+    """The files of data in a folder that `read` cannot read, by their endings (OTHER)."""
+    folders = _below(path) if path.is_dir() else []
+    plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
+    return [
+        file.relative_to(path).as_posix()
+        for one in plain
+        for file in sorted(one.glob("[!.]*"))
+        if _ends(file, OTHER) and file.is_file()
+    ]
+
+
 # Files ----------------------------------------------------------------------------------------------------
 
 
 def _sources(path: Path) -> list[tuple[Path, str]]:
     """The files and saved data sets that a path stands for, each with its split."""
     if path.is_file():
-        found = [(path, TRAIN)] if path.name.endswith(ENDINGS) else []
+        found = [(path, TRAIN)] if _ends(path, ENDINGS) else []
     elif path.is_dir():
-        folders = [path, *_folders(path)]
-        deeper = [one for folder in folders[1:] for one in _folders(folder)]  # the splits of a data set
-        saved = [one for one in (*folders, *deeper) if _saved(one)]
+        folders = _below(path)
+        saved = [one for one in folders if _saved(one)]
         plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
-        texts = [file for one in plain for file in sorted(one.glob("[!.]*")) if file.name.endswith(ENDINGS)]
+        texts = [file for one in plain for file in sorted(one.glob("[!.]*")) if _ends(file, ENDINGS)]
         texts = [file for file in texts if not file.is_dir()]
         found = [(one, _split(one.relative_to(path))) for one in (*texts, *saved)]
     else:
@@ -113,8 +126,17 @@ def _sources(path: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _folders(path: Path) -> list[Path]:
-    return [one for one in sorted(path.glob("[!.]*")) if one.is_dir()]
+def _below(path: Path, above: Sequence[Path] = ()) -> list[Path]:
+    """A folder and all visible folders below it, at any depth; what is in a saved data set is left out."""
+    real = path.resolve()
+    if real in above:  # a link that leads back
+        return []
+    inner = [] if _saved(path) else [one for one in sorted(path.glob("[!.]*")) if one.is_dir()]
+    return [path, *(deeper for one in inner for deeper in _below(one, [*above, real]))]
+
+
+def _ends(file: Path, endings: tuple[str, ...]) -> bool:
+    return file.name.lower().endswith(endings)
 
 
 def _saved(folder: Path) -> bool:
@@ -140,7 +162,7 @@ def _rows(source: Path, above: Path) -> Iterator[tuple[str, Any]]:
         with files.reading(source / _SAVED, "save the data set again"):
             rows = datasets.load_from_disk(str(source)).to_list()
         yield from ((f"{name}, row {number}", row) for number, row in enumerate(rows, start=1))
-    elif source.suffix == ".parquet":
+    elif _ends(source, (".parquet",)):
         import pyarrow.parquet as pq
 
         with files.reading(source, "write the file again", "it is no whole Parquet file"):

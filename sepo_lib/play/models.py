@@ -34,12 +34,15 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
 def device() -> torch.device:
     """The accelerator if there is one, but Apple's GPU, else the CPU; or the one that SEPO_DEVICE names.
 
-    Raises InputError if SEPO_DEVICE names a device that this machine does not have.
+    An NVIDIA GPU is set up for this process (`gpu.set_up`) when it is first chosen. Raises InputError if
+    SEPO_DEVICE names a device that this machine does not have.
     """
     here = {"cpu": torch.device("cpu")}
     if found := torch.accelerator.current_accelerator(check_available=True):
         here[found.type] = found
     if asked := os.environ.get(cards.DEVICE):
         known("device for SEPO_DEVICE on this machine called", asked, here)
-        return here[asked]
-    return here["cpu"] if "mps" in here else list(here.values())[-1]
+    chosen = here[asked] if asked else here["cpu"] if "mps" in here else list(here.values())[-1]
+    if chosen.type == "cuda":
+        gpu.set_up()
+    return chosen

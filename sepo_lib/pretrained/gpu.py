@@ -3,6 +3,7 @@
 Jobs that share a GPU each take a part of its memory only, so that the first one leaves enough for the others.
 """
 
+import functools
 import os
 
 import torch
@@ -12,8 +13,9 @@ from sepo_lib.config import cards
 _FOR_JOBS = 0.9  # of a GPU's memory; the rest is for what CUDA needs in each process
 
 
+@functools.cache
 def set_up() -> None:
-    """Set how this process computes on an NVIDIA GPU, and limit it to its part of the memory."""
+    """Set, once, how this process computes on an NVIDIA GPU, and limit it to its part of the memory."""
     # cuDNN's attention makes a plan for every new shape, and in training each batch has new shapes.
     torch.backends.cuda.enable_cudnn_sdp(False)
     if (jobs := int(os.environ.get(cards.JOBS, "1"))) > 1:

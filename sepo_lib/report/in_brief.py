@@ -34,8 +34,8 @@ def gradient(run: str) -> str | None:
         return None
     cosines = [f"{float(found[key]['mean cosine']):.2f} for {name}" for key, name in ESTIMATORS.items()]
     return (
-        "Training follows an estimate of the gradient of J, and not every estimator points in its direction. "
-        f"The cosine of the mean estimate with the exact gradient is {words(cosines)} (1: the same direction; "
+        "Training follows an estimate of the gradient of J, and not every estimator has its direction. "
+        f"The cosine of the mean estimate with the exact gradient is {words(cosines)} (1: same direction; "
         f"mean over {found['published']['settings']} settings without a language model)."
     )
 

@@ -23,7 +23,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
-from sepo_lib.config import paths
+from sepo_lib.config import cards, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.text import in_brief
 from sepo_lib.run import code, endings, job, lock
@@ -130,6 +130,8 @@ def _on_worker() -> Callable[..., dict]:
     or nobody waits for the job any longer, its process is killed, and Dask may run the job elsewhere.
     """
 
+    cards_jobs = cards.JOBS
+
     def run(key: str, own: dict, path: list, asked: dict) -> dict:
         import json
         import os
@@ -146,6 +148,7 @@ def _on_worker() -> Callable[..., dict]:
                 return {"refused": f"{where} lacks the folder {folder}; all machines need the same folder."}
         theirs = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         environment = {**os.environ, **own, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*path, *theirs]))}
+        environment[cards_jobs] = str(worker.state.nthreads)  # so many processes share the worker's GPU
         process = subprocess.Popen(
             [sys.executable, "-m", "sepo_lib.run.dask_jobs", str(os.getpid())],
             env=environment,

@@ -5,6 +5,7 @@ import os
 from sepo_lib.config import cards, model_folder, paths
 from sepo_lib.config.errors import MissingError
 from sepo_lib.config.settings import MODELS, Settings, document
+from sepo_lib.run import executors
 
 #: Bytes of weights that a CPU can train: about a billion numbers in bfloat16.
 SMALL = 2e9
@@ -14,7 +15,10 @@ def check(settings: Settings) -> None:
     """Raise MissingError, which says what the run needs and how long it is, if there is no GPU for it.
 
     A run needs one if its profile `needs` something and its model is one of the hub or larger than SMALL.
+    With Dask the GPUs are those of its workers, so this machine may have none.
     """
+    if os.environ.get(executors.EXECUTOR) == "dask":
+        return
     needs = document()["profiles"][settings.profile].get("needs")
     if needs is None or _is_small(settings.model) or _has_gpu():
         return

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sepo_lib.config import cards, paths
 from sepo_lib.config import files as files_
-from sepo_lib.config import paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.profiles import Settings
 from sepo_lib.config.settings import plain
@@ -276,7 +276,7 @@ def obsolete(folder: Path) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory (GiB), operating system, accelerator and CPU instructions.
+    """Processor, usable cores, memory (GiB), operating system, the accelerator in use, and CPU instructions.
 
     The instructions are those that torch uses, such as AVX512 (docs/REPRODUCIBILITY.md). The host name is
     left out.
@@ -284,10 +284,11 @@ def hardware() -> dict[str, Any]:
     import psutil
     import torch
 
-    if torch.cuda.is_available():
+    asked, accelerator = os.environ.get(cards.DEVICE), "none"  # as `models.device` chooses
+    if torch.cuda.is_available() and asked in (None, "", "cuda"):
         accelerator = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    else:
-        accelerator = "Apple GPU" if torch.backends.mps.is_available() else "none"
+    elif torch.backends.mps.is_available() and asked == "mps":
+        accelerator = "Apple GPU"
     usable = getattr(os, "sched_getaffinity", None)
     return {
         "processor": _processor(),

@@ -67,6 +67,9 @@ def _described(path: Path, stamp: tuple) -> Described:
     text = f"{len(used):,} examples ({_listed(by_game)})"
     if left_out:
         text += f"; left out: {_listed(left_out)}"
+    if unread := chat_files.unread(path):
+        text += f"; not read, because of their endings: {', '.join(unread[:3])}"
+        text += f" and {len(unread) - 3} more files" if len(unread) > 3 else ""
     if not used:
         raise InputError(f"{paths.shown(path)} has no example to train on; left out: {_listed(left_out)}.")
     return Described(chat_files.digests(path), len(used), text)

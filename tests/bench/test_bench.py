@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -136,3 +137,12 @@ def test_continuous_batching_answers_every_prompt(monkeypatch):
     monkeypatch.setattr(type(model), "generate_batch", lambda self, *a, **k: {})  # as after an error inside
     with pytest.raises(RuntimeError, match="0 answers to 3 prompts"):
         engine.sample(prompts, np.zeros((3, 6)), 0.8)
+
+
+def test_a_replayed_decode_step_counts_its_tokens_and_a_called_one_counts_them_once():
+    meter, decoder = meters.Meter(), SimpleNamespace(token_B1=torch.zeros(3, 1))
+    meter.replayed(lambda decoder: None)(decoder)  # a CUDA graph calls no forward pass
+    assert meter.total["passes"] == 3
+    forward = meter.counted(lambda model, input_ids: None, 1)
+    meter.replayed(lambda decoder: forward(None, input_ids=decoder.token_B1))(decoder)
+    assert meter.total["passes"] == 6

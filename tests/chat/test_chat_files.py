@@ -148,3 +148,24 @@ def test_what_holds_no_examples_is_refused(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     with pytest.raises(DamagedError, match=r"a\.parquet is damaged: it is no whole Parquet file; write"):
         chat_files.read(tmp_path)
+
+
+def test_a_folder_is_read_at_any_depth_and_endings_in_capitals_count(tmp_path):
+    row = ROWS["messages"]
+    for name in ("x.jsonl", "x/y/z/train.jsonl", "x/UPPER.JSONL", "x/y/.hidden/a.jsonl"):
+        lines(tmp_path / name, row)
+    datasets.Dataset.from_list([row]).save_to_disk(tmp_path / "a" / "b" / "c")
+    pd.DataFrame([row]).to_parquet(tmp_path / "B.PARQUET")
+    (tmp_path / "x" / "loop").symlink_to(tmp_path)
+    found = [one.place.split(",")[0].split(":")[0] for one in chat_files.read(tmp_path)]
+    assert sorted(found) == ["B.PARQUET", "a/b/c", "x.jsonl", "x/UPPER.JSONL", "x/y/z/train.jsonl"]
+    assert {"x/y/z/train.jsonl", "a/b/c/state.json"} < set(chat_files.digests(tmp_path))
+
+
+def test_data_that_is_not_read_is_named(tmp_path):
+    lines(tmp_path / "train.jsonl", ROWS["messages"])
+    for name in ("more.csv", "x/old.jsonl.gz", "README.md", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert chat_files.unread(tmp_path) == ["more.csv", "x/old.jsonl.gz"]
+    assert chat_files.unread(tmp_path / "train.jsonl") == []

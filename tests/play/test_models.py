@@ -3,9 +3,11 @@
 import re
 
 import pytest
+import torch
 
 from sepo_lib import games
 from sepo_lib.chat import templates
+from sepo_lib.config import cards
 from sepo_lib.play import models
 from sepo_lib.training import demonstrations
 
@@ -45,3 +47,14 @@ def test_a_missing_nano_names_the_notebook(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="00_base_model"):
         models.load("nano")
+
+
+@pytest.mark.parametrize(("asked", "set_up"), [("", 1), ("cpu", 0)])
+def test_a_gpu_is_set_up_when_it_is_chosen(asked, set_up, monkeypatch):
+    """The memory limit of jobs that share a GPU, and SEPO_DETERMINISTIC, are set there and only there."""
+    calls = []
+    monkeypatch.setattr(models.gpu, "set_up", lambda: calls.append(1))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    monkeypatch.setenv(cards.DEVICE, asked)
+    assert models.device().type == (asked or "cuda")
+    assert len(calls) == set_up

@@ -13,7 +13,7 @@ import distributed
 import psutil
 import pytest
 
-from sepo_lib.config import paths
+from sepo_lib.config import cards, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.run import code, dask_jobs, executors, jobs, lock
 
@@ -91,6 +91,12 @@ def test_a_job_whose_process_is_killed_is_run_once_more(capsys):
     assert (
         "killed: its process was killed by SIGKILL, as the system does when memory" in capsys.readouterr().out
     )
+
+
+def test_a_job_takes_its_part_of_a_gpu_that_the_threads_of_its_worker_share(monkeypatch):
+    monkeypatch.setenv(cards.JOBS, "7")  # of this machine; those of a worker are its threads, here one
+    done = jobs.run([jobs.Job("a", "toy_jobs:see", {"name": cards.JOBS}, 1)], "smoke", "one", workers=2)
+    assert done["a"]["value"] == "1"
 
 
 def test_an_interrupt_leaves_no_process_and_no_lock():

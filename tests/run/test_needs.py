@@ -5,7 +5,7 @@ import pytest
 from sepo_lib import __main__ as cli
 from sepo_lib.config import bundled, profiles
 from sepo_lib.config.errors import MissingError
-from sepo_lib.run import needs
+from sepo_lib.run import executors, needs
 
 
 def test_the_profile_paper_says_at_once_what_it_needs(monkeypatch, capsys):
@@ -30,3 +30,12 @@ def test_a_gpu_or_a_small_model_is_enough(tmp_path, monkeypatch):
         needs.check(small)
     monkeypatch.setattr(needs, "_has_gpu", lambda: True)
     needs.check(small)
+
+
+def test_with_dask_the_gpus_are_those_of_the_workers(monkeypatch):
+    monkeypatch.setattr(needs, "_has_gpu", lambda: False)
+    monkeypatch.setenv(executors.EXECUTOR, "dask")
+    needs.check(profiles.load("paper"))
+    monkeypatch.setenv(executors.EXECUTOR, "processes")
+    with pytest.raises(MissingError):
+        needs.check(profiles.load("paper"))

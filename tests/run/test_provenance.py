@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib import __main__ as cli
-from sepo_lib.config import paths, profiles
+from sepo_lib.config import cards, paths, profiles
 from sepo_lib.config.errors import DamagedError
 from sepo_lib.report import publishing
 from sepo_lib.run import provenance, revisions
@@ -128,3 +128,18 @@ def test_no_committed_notebook_or_report_shows_a_machine():
     for file in REPOSITORY.glob("runs/*/*.*"):
         if file.suffix in (".html", ".json"):
             assert provenance.traces(file.read_text(encoding="utf-8")) == [], file
+
+
+@pytest.mark.parametrize(
+    ("asked", "cuda", "mps", "named"),
+    [("", 1, 0, "1 x A"), ("cpu", 1, 0, "none"), ("", 0, 1, "none"), ("mps", 0, 1, "Apple GPU")],
+)
+def test_the_manifest_names_the_accelerator_that_is_used(asked, cuda, mps, named, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    monkeypatch.setenv(cards.DEVICE, asked)
+    assert provenance.hardware()["accelerator"] == named

@@ -61,7 +61,7 @@ class StaticEngine(Engine):
         self.model, self.max_rows, self.shares = model, max_rows, shares
         self.end_ids = torch.tensor(sorted(end_ids), device=model.device)
         self.graphs = model.device.type == "cuda" if graphs is None else graphs
-        self._decoders: OrderedDict[tuple, _Decoder] = OrderedDict()
+        self._decoders: OrderedDict[tuple, Decoder] = OrderedDict()
         self._buffers: Buffers | None = None
         self._state: tuple = ()
 
@@ -114,7 +114,7 @@ class StaticEngine(Engine):
         progress.sampled(int(decoder.length_B[rows].sum()))
         return to_samples(decoder.ids_BL[rows], decoder.logps_BL[rows], decoder.length_B[rows], self.end_ids)
 
-    def _prefill(self, decoder: "_Decoder", prompts) -> None:
+    def _prefill(self, decoder: "Decoder", prompts) -> None:
         """Fill the decoder's cache with all tokens of the prompts except the last ones."""
         counts = Counter(prompts)
         distinct = list(counts)
@@ -162,7 +162,7 @@ class StaticEngine(Engine):
             part.append(prompt)
         yield part
 
-    def _decoder(self, rows: int, columns: int, length: int, temperature: float) -> "_Decoder":
+    def _decoder(self, rows: int, columns: int, length: int, temperature: float) -> "Decoder":
         """The decode step for a batch of these sizes, with its graph."""
         key = (rows, columns, length, temperature)
         if key in self._decoders:
@@ -174,7 +174,7 @@ class StaticEngine(Engine):
         elif len(self._decoders) == _DECODERS:
             self._decoders.popitem(last=False)
         cache = self._buffers.cache(rows, columns)
-        decoder = self._decoders[key] = _Decoder(
+        decoder = self._decoders[key] = Decoder(
             self.model, cache, (rows, columns, length), self.end_ids, temperature
         )
         if self.graphs:
@@ -218,7 +218,7 @@ class StaticEngine(Engine):
         return gpu.free_bytes() + self._buffers.bytes()
 
 
-class _Decoder:
+class Decoder:
     """The decode step of a batch of fixed sizes (rows, columns, length), and all tensors that it works on."""
 
     def __init__(self, model, cache: Cache, sizes: tuple[int, int, int], end_ids, temperature: float):

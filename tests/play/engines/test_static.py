@@ -87,7 +87,7 @@ def test_answers_are_those_of_generate(kind, prompts, uniforms_BL, tmp_path):
 def test_answers_end_and_the_steps_end_with_them(nano, prompts, uniforms_BL, monkeypatch):
     model, steps = nano[0], []
     monkeypatch.setattr(
-        static._Decoder, "step", lambda self, step=static._Decoder.step: steps.append(step(self))
+        static.Decoder, "step", lambda self, step=static.Decoder.step: steps.append(step(self))
     )
     everything = range(model.config.vocab_size)
     assert {len(s.ids) for s in StaticEngine(model, everything).sample(prompts, uniforms_BL, 0.8)} == {1}
@@ -243,8 +243,8 @@ def test_the_probe_sees_a_window_that_is_ignored(nano, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_graph_gives_the_answers_of_the_step_and_is_captured_once(nano, prompts, uniforms_BL, monkeypatch):
     captured = []
-    capture = static._Decoder.capture
-    monkeypatch.setattr(static._Decoder, "capture", lambda self, pool: captured.append(capture(self, pool)))
+    capture = static.Decoder.capture
+    monkeypatch.setattr(static.Decoder, "capture", lambda self, pool: captured.append(capture(self, pool)))
     model = nano[0]
     engine, eager = StaticEngine(model, [1]), StaticEngine(model, [1], graphs=False)
     for size in (9, 9, 5, 1):
