@@ -117,6 +117,7 @@ def results(profile: str) -> str:
         became=_became(became_in),
         safety=safety,
         headline=_with_highest(_headline(by_estimator), STUDY),
+        parse_rates=None if by_estimator is None else headline_page.parse_rates(by_estimator),
         highest=any("highest J" in row for row in safety),
     )
 
@@ -179,8 +180,13 @@ def _by_estimator() -> pd.DataFrame | None:
 
 
 def _headline(rows: pd.DataFrame | None) -> list[dict[str, str]]:
-    """Safety by estimator in the run STUDY, from `_by_estimator`."""
-    return [] if rows is None else headline_page.safety(rows, findings.read(STUDY, "evaluation"))
+    """Safety by estimator in STUDY, from `_by_estimator`; `constant` only if it is not `reward_only`."""
+    if rows is None:
+        return []
+    table = headline_page.safety(rows, findings.read(STUDY, "evaluation"))
+    if all(row["constant"] in ("–", row["reward_only"]) for row in table):
+        table = [{name: cell for name, cell in row.items() if name != "constant"} for row in table]
+    return table
 
 
 def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> list[str]:

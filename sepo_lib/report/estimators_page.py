@@ -6,13 +6,19 @@ from sepo_lib import figures
 from sepo_lib.config import paths
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
-from sepo_lib.report import findings
+from sepo_lib.report import findings, found
 from sepo_lib.report.verdicts import number
 from sepo_lib.run.templates import render
 from sepo_lib.studies import estimators, published
 
 EXACT = 0.999  # a cosine of at least this value counts as following the exact gradient
 Rows = list[dict[str, str]]
+#: Row of `summary` -> its name in `in_brief`.
+SHOWN = {
+    "published": "the paper's estimator",
+    "authors' current code": "the authors' current one",
+    "unbiased, scaled": "the kit's",
+}
 
 
 def numbers(profile: str) -> str:
@@ -29,6 +35,7 @@ def numbers(profile: str) -> str:
     return render(
         "report/templates/estimators.md.j2",
         profile=profile,
+        in_brief=in_brief(profile),
         groups=f"{table['groups'].max():,}",
         settings=len(table[["game", "pools", "policy"]].drop_duplicates()),
         group_size=size,
@@ -45,6 +52,22 @@ def numbers(profile: str) -> str:
         penalty_terms=penalty_terms(near),
         errors=errors(table[table["term"] == "J"]),
         headroom=headroom(paths.read_table(profile, "headroom")),
+    )
+
+
+def in_brief(run: str) -> str | None:
+    """How well the estimators follow the exact gradient of J, in a sentence; None without their table."""
+    if not paths.table(run, "estimators").exists():
+        return None
+    rows = summary(paths.read_table(run, "estimators"), estimators.TERMS_AT)
+    by_name = {row["estimator"]: row for row in rows}
+    if not set(SHOWN) <= set(by_name):
+        return None
+    cosines = [f"{float(by_name[key]['mean cosine']):.2f} for {name}" for key, name in SHOWN.items()]
+    return (
+        "The gradient of J has to be estimated, and not every estimator points in its direction. The cosine "
+        f"of the mean estimate with the exact gradient is {found.words(cosines)} (1: same direction; mean "
+        f"over {by_name['published']['settings']} settings without a language model)."
     )
 
 

@@ -42,6 +42,18 @@ def safety(rows: pd.DataFrame, evaluation: pd.DataFrame) -> Rows:
     ]
 
 
+def parse_rates(rows: pd.DataFrame) -> str | None:
+    """A sentence on the mean parse rate of the trained models and the lowest of a seed; None if unknown."""
+    if "parse_rate" not in rows or rows["parse_rate"].isna().all():
+        return None
+    least = rows.loc[rows["parse_rate"].idxmin()]
+    return (
+        f"The trained models name an action in {rows['parse_rate'].mean():.1%} of their answers. The lowest "
+        f"share of one seed is {least['parse_rate']:.1%} (`{least['estimator']}`, "
+        f"{findings.title(least['game'])}, {least['pools']} pools)."
+    )
+
+
 def measures(rows: pd.DataFrame) -> Rows:
     """Safety, the terms of J, NRA and NashConv of every estimator, as means over seeds."""
     return [

@@ -6,14 +6,6 @@ from sepo_lib.config import paths
 from sepo_lib.report import claims, estimators_page, headline_page, short_verdicts
 from sepo_lib.report.found import words
 from sepo_lib.report.verdicts import MARKS, NOT_RUN, SUPPORTED
-from sepo_lib.studies import estimators
-
-#: Row of `estimators_page.summary` -> its name in the sentence.
-ESTIMATORS = {
-    "published": "the paper's estimator",
-    "authors' current code": "the authors' current one",
-    "unbiased, scaled": "the kit's",
-}
 
 MIXED = "parts with different verdicts"
 
@@ -21,23 +13,7 @@ MIXED = "parts with different verdicts"
 def sentences(run: str) -> list[str]:
     """The gradient, the penalty and the paper's claims; a sentence whose table is missing is left out."""
     penalty = headline_page.in_short(headline_page.effects_of(run))[:1]
-    return [sentence for sentence in (gradient(run), *penalty, verdicts(run)) if sentence]
-
-
-def gradient(run: str) -> str | None:
-    """How well the estimators follow the exact gradient of J."""
-    if not paths.table(run, "estimators").exists():
-        return None
-    rows = estimators_page.summary(paths.read_table(run, "estimators"), estimators.TERMS_AT)
-    found = {row["estimator"]: row for row in rows}
-    if not set(ESTIMATORS) <= set(found):
-        return None
-    cosines = [f"{float(found[key]['mean cosine']):.2f} for {name}" for key, name in ESTIMATORS.items()]
-    return (
-        "Training follows an estimate of the gradient of J, and not every estimator has its direction. "
-        f"The cosine of the mean estimate with the exact gradient is {words(cosines)} (1: same direction; "
-        f"mean over {found['published']['settings']} settings without a language model)."
-    )
+    return [sentence for sentence in (estimators_page.in_brief(run), *penalty, verdicts(run)) if sentence]
 
 
 def verdicts(run: str) -> str | None:

@@ -320,7 +320,7 @@ def test_readme_shows_what_the_study_ran_and_the_run_did_not(tmp_path, monkeypat
     assert "<details>" not in text and "| C6 | s | – not run |" in text  # no run `study`
     paths.run("study").mkdir(parents=True)
     paths.manifest("study").write_text(json.dumps(manifest))
-    of_study = "| ipd | paper | – | – | – | – | – | – | 0.50 (no spread) | 1.750 |"
+    of_study = "| ipd | paper | – | – | – | – | – | 0.50 (no spread) | 1.750 |"  # without constant
     first, stages = documents.results("laptop").split("<details>")
     assert of_study in first and "](figures/study/headline.png)" not in first  # no effects
     assert stages.startswith("\n<summary>Safety by stage in <code>laptop</code>") and "base model" in stages

@@ -172,3 +172,19 @@ def test_the_notebook_says_that_a_run_has_not_trained_the_arms(monkeypatch):
     none = headline_page.effects(pd.DataFrame())
     found.reading("04_ablations", "headline", profiles.load("laptop"), effects=none)
     assert "`laptop`" in shown[0] and "\n" not in shown[0]
+
+
+def test_the_parse_rates_of_trained_models_are_a_mean_and_the_lowest_of_a_seed():
+    table = pd.DataFrame(
+        {
+            "estimator": ["unbiased", "per_rollout"],
+            "game": ["ipd", "split"],
+            "pools": ["paper", "paper"],
+            "parse_rate": [0.96, 0.664],
+        }
+    )
+    assert headline_page.parse_rates(table) == (
+        "The trained models name an action in 81.2% of their answers. The lowest share of one seed is 66.4% "
+        "(`per_rollout`, Split bargaining, paper pools)."
+    )
+    assert headline_page.parse_rates(table.drop(columns="parse_rate")) is None

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from sepo_lib.config import paths
-from sepo_lib.report import claims, in_brief, short_verdicts
+from sepo_lib.report import claims, estimators_page, in_brief, short_verdicts
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
 
@@ -79,13 +79,13 @@ def test_the_sentence_on_the_gradient_needs_all_three_estimators(tmp_path, monke
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
     rows = {"published": "0.436", "authors' current code": "0.742", "unbiased, scaled": "0.976"}
     made = [{"estimator": name, "settings": 21, "mean cosine": cosine} for name, cosine in rows.items()]
-    monkeypatch.setattr(in_brief.estimators_page, "summary", lambda table, size: made)
-    assert in_brief.gradient("study") is None  # no table
+    monkeypatch.setattr(estimators_page, "summary", lambda table, size: made)
+    assert estimators_page.in_brief("study") is None  # no table
     paths.write_table(pd.DataFrame({"term": ["J"]}), "study", "estimators")
-    text = in_brief.gradient("study")
+    text = estimators_page.in_brief("study")
     assert (
         "is 0.44 for the paper's estimator, 0.74 for the authors' current one and 0.98 for the kit's" in text
     )
     assert "mean over 21 settings" in text
     made.pop()
-    assert in_brief.gradient("study") is None
+    assert estimators_page.in_brief("study") is None
