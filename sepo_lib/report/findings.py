@@ -78,11 +78,11 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     mean = ", as a mean over seeds" if several else ""
     best = f"the maximum of J with the same weights has a NashConv of {abs(response['nashconv']):.2f}"
     return (
-        f"NashConv after SEPO is {listed}{mean}.{_without_penalty(profiles)} The highest J with the fixed "
+        "In Kuhn poker, more training on J need not lower NashConv, because the highest J with the fixed "
         f"exploiter pool is not at an equilibrium: every strategy that reaches it has a NashConv of "
         f"{pool['nashconv']:.2f} or more, though the pool wins {abs(pool['exploit']):.2f} from it (by a "
-        f"linear program, `kuhn_optimum.csv`).{_dominated(pool)} So more training on J need not lower "
-        f"NashConv. Where the exploiter is a best response, {best}."
+        f"linear program, `kuhn_optimum.csv`).{_dominated(pool)} Where the exploiter is a best response, "
+        f"{best}. The models end at {listed}{mean}.{_without_penalty(profiles)}"
     )
 
 

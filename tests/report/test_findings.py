@@ -234,16 +234,14 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
     assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
     _, why = findings.sentences("study")
-    assert why.startswith("NashConv after SEPO is 0.50 (`study`), as a mean over seeds. The highest J")
+    assert why.startswith("In Kuhn poker, more training on J need not lower NashConv, because the highest J")
+    assert why.endswith("The models end at 0.50 (`study`), as a mean over seeds.")
     assert "0.72 or more" in why and "the jack, the lowest card, with probability 0.50 or more" in why
     arms = (("sft", {}, 0.25), ("sepo", {}, 0.5), ("sepo", {"arm": "reward_only"}, 0.75))
     rows = [kuhn(stage, seed, n, 0.0, **arm) for stage, arm, n in arms for seed in (1, 2)]
     write("exploitability", *rows)
     _, why = findings.sentences("study")
-    assert (
-        "`reward_only`) it is 0.75 (`study`; the penalty changes it by -0.25 (no spread)). The highest J"
-        in why
-    )
+    assert why.endswith("`reward_only`) it is 0.75 (`study`; the penalty changes it by -0.25 (no spread)).")
 
 
 @pytest.mark.parametrize(
