@@ -81,9 +81,7 @@ def test_reproduce_runs_the_notebooks_and_says_where_everything_is(root, nano, m
 
     said = capsys.readouterr().out
     assert "[1/1] 00_one" in said and "done in 0:" in said
-    assert re.search(
-        r"C1 +A claim\n +a +supported +0\.25 \[0\.1, 0\.4\]\n +b +not run +not trained here\n", said
-    )
+    assert re.search(r"C1 +A claim\n +a +supported +0\.25 \[0\.1, 0\.4\]\n +Not run: C1 \(b\)\.\n", said)
     assert not re.search(r"\bnan\b", said) and "its verdicts and numbers mean nothing.\n\n  report" in said
     run = "smoke-seeds-5-6"  # a run of its own, beside that of the profile
     for place in (f"runs/{run}/report.html", f"data/results/{run}/", f"figures/{run}/"):

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from sepo_lib.config import disk, files, paths
 from sepo_lib.config.errors import MissingError
@@ -209,19 +209,24 @@ def progress(run: str, label: str) -> Iterator[None]:
 
     On a terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
+    with _output() as out:
+        yield from _progress(run, label, out)
+
+
+def _progress(run: str, label: str, out: TextIO) -> Iterator[None]:
     follower, begun, over = Follower(run), time.monotonic(), threading.Event()
-    terminal = sys.stdout.isatty()
+    terminal = out.isatty()
     clear = "\r\033[K" if terminal else ""
 
     def say(text: str, last: bool = False) -> None:
         if terminal:  # a line that is broken into two cannot be rewritten
             text = clear + text[: shutil.get_terminal_size().columns - 1]
-        print(text, end="\n" if last or not terminal else "", flush=True)
+        print(text, end="\n" if last or not terminal else "", flush=True, file=out)
 
     def read() -> Progress | None:
         found = follower.read()
         while follower.said:
-            print(f"{clear}{follower.said.pop(0)}", flush=True)
+            print(f"{clear}{follower.said.pop(0)}", flush=True, file=out)
         return found
 
     def watch() -> None:
@@ -240,6 +245,19 @@ def progress(run: str, label: str) -> Iterator[None]:
         watcher.join()
         read()
         say(f"{label}  {outcome} {clock(time.monotonic() - begun)}", last=True)
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[TextIO]:
+    """The present stdout, which stays what it is while a job of this process writes to its log instead."""
+    sys.stdout.flush()
+    try:
+        number = os.dup(sys.stdout.fileno())
+    except OSError:  # it is no file
+        yield sys.stdout
+        return
+    with os.fdopen(number, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors) as out:
+        yield out
 
 
 def line(label: str, progress: Progress | None, elapsed: float, section: str = "") -> str:
