@@ -8,8 +8,9 @@
     others   one module per family of figures
 
 All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,
-aspect`, where they make sense. Any number of games, models, stages, arms, presets and seeds is drawn; those
-that the kit does not know get the next free colour. A filter is an argument with a visible default.
+aspect`, where they make sense, and take a `title` (`gallery.figure`). Any number of games, models, stages,
+arms, presets and seeds is drawn; those that the kit does not know get the next free colour. A filter is an
+argument with a visible default.
 
 What a function returns has an attribute `caption`: how to read the figure, which error bars it has, and which
 rows of the table it leaves out. A table that cannot be drawn raises ValueError with one sentence that names
@@ -17,9 +18,12 @@ the column, the values found and what is allowed; NothingToDraw, a ValueError, m
 function changes matplotlib's settings, and plain `savefig` writes TrueType fonts (with `ax=`, use `style()`).
 
 A mark is a mean over training seeds with the 95% interval that fits its quantity (`statistics.spread`); small
-dots show the single seeds. A single seed has an interval only if its table has one, which covers evaluation
-noise. The base model is one model, so its intervals cover evaluation noise only. Markers and line styles
+dots show the single seeds. A single seed has an interval only if its table has one. Markers and line styles
 repeat what colour shows, for prints without colours.
+
+Labels and captions say no more than the columns of the table. What the kit knows of its own stages, recipes
+and intervals (the base model is one model, so its intervals cover evaluation noise only) is said of a table
+of the kit, which has the column `profile` (`notes.of_kit`).
 """
 
 # The order of these imports is the order of the figures in the report.

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, Palette, labels_among, looks_of
+from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, PRESETS, Palette, labels_among, looks_of, named
 from sepo_lib.figures.marks import Errorbar, dodge, handle
-from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.notes import count, note, of_kit
 from sepo_lib.figures.panels import Panels, Size
 from sepo_lib.figures.rows import in_order, keep, need, ordered_places, place_of, unique, without
 from sepo_lib.figures.theme import INK, WIDTH, Look
@@ -42,6 +42,7 @@ PRESET_LOOKS = {preset: Look(f"{preset} preset", INK, "o", filled) for preset, f
     "Outcomes after training by arm: the arm is the rule that decides to which episodes a penalty is "
     "charged. Colours show the arm. Marks are means over training seeds, dots are single seeds. The panels "
     "of one game and measure have the same scale.",
+    passes="_by_arm",
     reads="ablation",
 )
 def ablation_outcomes(
@@ -71,9 +72,8 @@ def ablation_outcomes(
 
 @figure(
     "What does each switch of the recipe change?",
-    "Safety and its terms after training: the published recipe, the published recipe with one switch set as "
-    "in the unbiased recipe (+), and the unbiased recipe. Marks are means over training seeds, dots are "
-    "single seeds.",
+    "Outcomes after training by recipe. Marks are means over training seeds, dots are single seeds.",
+    of_kit="A + is the published recipe with one switch set as in the unbiased recipe.",
     reads="switches",
     study=True,
 )
@@ -109,12 +109,17 @@ def switch_outcomes(
     rows = in_order(_last(keep(rows, "pools", pools), "preset"), "preset", order)
     unique(rows, ["game", "pools", "model", "preset"])
     rows = rows.assign(place=place_of(rows) if "game" in rows.columns else "")
-    idle = {place: idle_recipes(here) for place, here in rows.groupby("place")}
+    idle = {place: idle_recipes(here) if of_kit() else [] for place, here in rows.groupby("place")}
     unmoved = [name for found in idle.values() for name in found]
     if "published" not in set(rows["preset"]) or order is not None:
         unmoved = [name for name in unmoved if (rows["preset"] == name).any()]
     looks = looks_of(
-        [*rows["preset"], *unmoved], known=RECIPES, order=order, palette=palette, labels=labels, name="preset"
+        [*rows["preset"], *unmoved],
+        known=named(RECIPES),
+        order=order,
+        palette=palette,
+        labels=labels,
+        name="preset",
     )
     size = Size(height, aspect, col_wrap, width)
     places = ordered_places(rows) if "game" in rows.columns else [""]
@@ -136,10 +141,11 @@ def switch_outcomes(
 
 @figure(
     "Does the penalty reach the gradient of the policy?",
-    "Norm of the penalty's gradient by arm, and its cosine with that gradient of the credited arm. Both are "
-    "those of one batch, as means over batches. A norm of 0 means that the penalty does not train the "
-    "policy; it then has no cosine. Colours show the arm. Marks are means over training seeds, dots are "
-    "single seeds.",
+    "Norm of the penalty's gradient by arm, and its cosine with that gradient of the credited arm, if the "
+    "table has it. A norm of 0 means that the penalty does not train the policy; it then has no cosine. "
+    "Colours show the arm. Marks are means over training seeds, dots are single seeds.",
+    of_kit="Norm and cosine are those of one batch, as means over batches.",
+    passes="_by_arm",
     reads="ablation",
 )
 def penalty_gradient(
@@ -221,7 +227,7 @@ def _by_arm(
     column, by_arm = hue or "none", hue in (None, "preset")
     arms = looks_of(
         rows["arm"],
-        known=ARMS,
+        known=named(ARMS),
         order=order,
         palette=palette if by_arm else None,
         labels=labels_among(labels, rows["arm"], rows[column]),

@@ -40,9 +40,9 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 
 @figure(
     "How many decisions per second does each way of playing reach?",
-    "Decisions per second by group size. Marks are medians of the repetitions; bars reach from the lowest "
-    "to the highest. A broken line is a way of playing without groups. Both axes are logarithmic. Higher is "
-    "faster.",
+    "Decisions per second by group size. Marks are the values of the table; bars reach from its column low "
+    "to its column high. A broken line is a way of playing without groups. Both axes are logarithmic. Higher "
+    "is faster.",
 )
 def bench_arms(
     data: pd.DataFrame,
@@ -99,8 +99,8 @@ def bench_arms(
 
 @figure(
     "Where does the time of a SEPO step go?",
-    "Seconds of a SEPO step by group size, split into the parts of the step. Bars are medians of the "
-    "repetitions; thin lines reach from the lowest whole step to the highest. Every panel has its own scale.",
+    "Seconds of a SEPO step by group size, split into the parts of the step. Bars are the values of the "
+    "table; thin lines reach from low to high of the whole step. Every panel has its own scale.",
 )
 def bench_step(
     data: pd.DataFrame,

@@ -24,6 +24,8 @@ def checked(name: str, value: Any) -> Any:
         raise ValueError(f"`{name}` must be a number above 0, not {value!r}.")
     if name in ("col_wrap", "window") and value != int(value):
         raise ValueError(f"`{name}` must be a whole number, not {value!r}.")
+    if name == "title" and not isinstance(value, str):
+        raise ValueError(f"`title` must be a text, or None for no title, not {type(value).__name__}.")
     if name == "labels" and not isinstance(value, Mapping):
         raise ValueError(f"`labels` must be a dict of category and label, not {type(value).__name__}.")
     if name == "labels":

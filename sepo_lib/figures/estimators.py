@@ -14,9 +14,9 @@ from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.ablation import NO_EFFECT
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, Palette, labels_among, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, Palette, labels_among, looks_of, named
 from sepo_lib.figures.marks import dodge, handle, zero_line_x
-from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.notes import count, note, of_kit
 from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, wrapped
 from sepo_lib.figures.rows import (
     in_order,
@@ -94,10 +94,11 @@ _LABEL = "cosine with the exact gradient\n(-1 to 1)"
 
 @figure(
     "Which estimators point in the direction of the gradient of J?",
-    "Cosine between the mean of each estimator and the exact gradient of J, by policy: both presets, and (+) "
-    "each preset with one switch set as in the other. A cosine of 1 is the exact direction. Bars: 95% "
-    "bootstrap intervals, if the table has them. Open markers: J has no gradient at this policy, because a "
-    "margin is exactly 0.",
+    "Cosine between the mean of each estimator and the exact gradient of J, by policy. A cosine of 1 is the "
+    "exact direction. Bars: the intervals of the table, if it has them. Open markers: J has no gradient at "
+    "this policy, because a margin is exactly 0.",
+    of_kit="A + is the preset with one switch set as in the other preset. The intervals are 95% bootstrap "
+    "intervals.",
     reads="estimators",
     study=True,
     split=["pools"],
@@ -152,7 +153,7 @@ def estimator_cosines(
     drawn += [pair for pair in rows["pair"].unique() if pair not in drawn]
     looks = looks_of(
         rows["policy"],
-        known=POLICIES,
+        known=named(POLICIES),
         order=hue_order,
         palette=palette,
         labels=labels_among(labels, rows["policy"], rows["pair"]),
@@ -168,7 +169,7 @@ def estimator_cosines(
     y_of = {pair: -y - 0.5 * sum(blocks[:y]) for y, pair in enumerate(drawn)}
     size, lines = Size(height, aspect, col_wrap, width), len(drawn) * (0.5 + 0.55 * len(looks))
     figure = _cosine_panels(rows, names.values(), lines, ax, size)
-    acts = pd.Series(acting(rows), index=rows.index)
+    acts = pd.Series(acting(rows) if of_kit() else True, index=rows.index)
     for place, panel in figure.axes.items():
         here = rows[rows["place"] == place]
         for pair, y in y_of.items():
@@ -191,8 +192,8 @@ def estimator_cosines(
     "How large are the bias and the noise of each estimator?",
     "Bias and noise against the group size G, in units of the exact gradient's length. Error of the mean "
     "estimate; the grey band is the error that sampling noise alone causes, from the least to the most noisy "
-    "of the estimators. A line above the band shows a bias. Deviation: the standard deviation of one batch. "
-    "+ changes one switch of the unbiased preset.",
+    "of the estimators. A line above the band shows a bias. Deviation: the standard deviation of one batch.",
+    of_kit="A + changes one switch of the unbiased preset.",
     reads="estimators",
     study=True,
     split=["pools"],
@@ -235,7 +236,7 @@ def estimator_bias(
         raise ValueError(f"`measures` names {unknown}; choose from {list(ERRORS)}.")
     numbers = ["group_size", "bias_norm", "noise_norm", "variance", "exact_norm"]
     rows = keep(_prepared(data, numbers, pools, term), "policy", policy)
-    rows = rows[acting(rows)]
+    rows = rows[acting(rows)] if of_kit() else rows
     many = rows["groups_per_batch"] > 1
     rows = without(rows, many & (rows["switch"] != "none"), "switches in large batches")
     line = rows["how"].astype(str) + rows["switch"].map(lambda s: "" if s == "none" else f", {s}")
@@ -267,7 +268,8 @@ def estimator_bias(
     "Do estimators of other papers point in the direction of the gradient of J?",
     "Cosine with the exact gradient of J, of the mean estimate and of the estimate of one batch, by "
     "estimator. The mean shows the bias, one batch shows bias and noise. Marks are means over policies; "
-    "bars: 95% bootstrap intervals, if the table has them.",
+    "bars: the intervals of the table, if it has them.",
+    of_kit="The intervals are 95% bootstrap intervals.",
     reads="estimators",
     study=True,
     split=["pools"],
@@ -310,7 +312,8 @@ def estimators_elsewhere(
     rows = in_order(rows, "how", order if order is not None else list(labels_of(rows["how"])) or None)
     unique(rows, ["game", "pools", "model", "policy", "how"], repeats=False)
     drawn = list(order or labels_of(rows["how"]) or rows["how"].unique())
-    names = {name: str(name) for name in drawn} | labels_of(drawn) | labels_among(labels, drawn)
+    own = labels_of(drawn) if of_kit() else {}
+    names = {name: str(name) for name in drawn} | own | labels_among(labels, drawn)
     size = Size(height, aspect, col_wrap, width)
     figure = _cosine_panels(rows, names.values(), 1.7 * len(drawn), ax, size)
     for place, panel in figure.axes.items():

@@ -4,6 +4,7 @@ A figure is a function with the decorator `figure`. The decorator is the only pl
 its caption and its table; the report, the notebooks and docs/gallery.md take all three from here.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -14,7 +15,8 @@ import pandas as pd
 
 from sepo_lib.config import paths
 from sepo_lib.figures.checks import checked
-from sepo_lib.figures.notes import noting, sentences
+from sepo_lib.figures.looks import plain
+from sepo_lib.figures.notes import RUN, drawing, of_kit, sentences, title_among
 from sepo_lib.figures.panels import grow, keep_margin, wrapped
 from sepo_lib.figures.rows import NothingToDraw, ordered_games
 from sepo_lib.figures.theme import StyledFigure, save, style
@@ -28,6 +30,8 @@ class Figure:
     draw: Callable
     question: str
     caption: str
+    of_kit: str = ""
+    passes: str | None = None
     reads: str | None = None
     study: bool = False
     split: Sequence[str] = ()
@@ -42,12 +46,20 @@ FIGURES: dict[str, Figure] = {}
 def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callable]:
     """Add the decorated function to the gallery, and let it draw in the style of the kit.
 
-    A figure of its own gets the question as its title, and its plain `savefig` writes TrueType fonts. With
-    `ax=` the figure is the caller's: it gets neither. In both cases, what the function returns has an
-    attribute `caption`: how to read the figure, which error bars it has, which rows it leaves out.
+    Every figure function takes the keyword `title`: a text, or None for no title above the figure. By default
+    it is the question, or what the function says of its table (`notes.entitle`). With `ax=` the figure is the
+    caller's: `title` is then the title of the Axes, and without it they get that of the panel.
 
-    `fields` say how `drawn` calls the function:
+    The axes are labelled as in seaborn: `grid.set_axis_labels("step", "wins")`, `grid.set_ylabels("wins")`,
+    or `ax.set_ylabel("wins")` for a figure of one Axes, replace what the kit writes.
 
+    What the function returns has an attribute `caption`: how to read the figure, which error bars it has,
+    which rows it leaves out. The plain `savefig` of a figure of its own writes TrueType fonts.
+
+    `fields` say more about the function, and how `drawn` calls it:
+
+    of_kit   sentences of the caption that are true of the kit's own tables only
+    passes   the function of the same module that takes the further keywords (`**options`)
     reads    the result table that it draws; without one, `draw_all` leaves the figure out
     study    the table may be missing, as that of a study of notebook 04, and it has one model
     split    columns: one figure for each of their values, which the function gets as keywords
@@ -58,22 +70,72 @@ def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callab
     def add(draw: Callable) -> Callable:
         @wraps(draw)
         def drawn(*args, **kwargs):
+            _check_names(entry, kwargs)
             kwargs = {name: checked(name, value) for name, value in kwargs.items()}
-            with style(), noting() as notes:
+            given = {"title": kwargs.pop("title")} if "title" in kwargs else {}
+            table = args[0] if args else kwargs.get("data")
+            with style(), drawing(table) as notes:
                 made = draw(*args, **kwargs)
+                computed = title_among(notes)
+                title = given.get("title", plain(computed or question))
                 if kwargs.get("ax") is None:
-                    title = wrapped(question, made.figure.get_figwidth() - 0.2, 9.0)
-                    grow(made.figure, 0.17 * (1 + title.count("\n")))
-                    made.figure.suptitle(title, fontsize=9)
-                    keep_margin(made.figure)
-                    made.figure.__class__ = StyledFigure
-            made.caption = " ".join(filter(None, (caption, sentences(notes))))
+                    _finish(made.figure, title)
+                elif given and title:
+                    kwargs["ax"].set_title(title)
+                words = [caption, entry.of_kit if of_kit() else "", sentences(notes)]
+            made.caption = _of_rows(" ".join(filter(None, words)), table)
             return made
 
-        FIGURES[draw.__name__] = Figure(draw.__name__, drawn, question, caption, **fields)
+        entry = Figure(draw.__name__, drawn, question, caption, **fields)
+        FIGURES[draw.__name__] = entry
+        drawn.__signature__ = _with_title(inspect.signature(draw), question)
         return drawn
 
     return add
+
+
+def _check_names(entry: Figure, given: Mapping[str, Any]) -> None:
+    """Raise TypeError, naming the figure function, for a keyword that it does not take."""
+    takes = _keywords(entry)
+    if unknown := [name for name in given if name not in takes]:
+        raise TypeError(f"{entry.name}() has no keyword `{unknown[0]}`; it takes {', '.join(takes)}.")
+
+
+def _keywords(entry: Figure) -> list[str]:
+    """The arguments of a figure function by name, with those that it passes on."""
+    draw = inspect.unwrap(entry.draw)
+    found = dict(inspect.signature(draw).parameters)
+    if entry.passes:
+        further = inspect.signature(draw.__globals__[entry.passes]).parameters.values()
+        found |= {one.name: one for one in further if one.kind is one.KEYWORD_ONLY}
+    return [name for name, one in found.items() if one.kind is not one.VAR_KEYWORD] + ["title"]
+
+
+def _with_title(signature: inspect.Signature, default: str) -> inspect.Signature:
+    """The signature of a figure function with the keyword `title`, which `figure` adds."""
+    *first, last = signature.parameters.values()
+    title = inspect.Parameter("title", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=str | None)
+    parts = [*first, title, last] if last.kind is last.VAR_KEYWORD else [*first, last, title]
+    return signature.replace(parameters=parts)
+
+
+def _finish(figure: Any, title: str | None) -> None:
+    """Give a figure of the kit its title and margins, and a `savefig` in the style of the kit."""
+    if title:
+        title = wrapped(title, figure.get_figwidth() - 0.2, 9.0)
+        grow(figure, 0.17 * (1 + title.count("\n")))
+        figure.suptitle(title, fontsize=9)
+    keep_margin(figure)
+    figure.__class__ = StyledFigure
+
+
+def _of_rows(caption: str, table: object) -> str:
+    """The caption; of a table without seeds, which the caption may not name, it names rows."""
+    if not isinstance(table, pd.DataFrame) or "seed" in table.columns:
+        return caption
+    for words in ("training seeds", "single seeds"):
+        caption = caption.replace(words, words.replace("training ", "").replace("seeds", "rows"))
+    return caption
 
 
 def caption(name: str) -> str:
@@ -140,10 +202,14 @@ def read_or_empty(profile: str, name: str) -> pd.DataFrame:
 
 
 def table_of(run: str, entry: Figure) -> pd.DataFrame:
-    """The table of an entry; an empty one if the run lacks a table that may be missing."""
+    """The table of an entry; an empty one if the run lacks a table that may be missing.
+
+    A table without the column `profile`, such as `weights.csv`, gets it here, because it is one of the kit.
+    """
     if entry.study and not paths.table(run, entry.reads).exists():
         return pd.DataFrame()
-    return read_or_empty(run, entry.reads)
+    table = read_or_empty(run, entry.reads)
+    return table if RUN in table.columns or table.empty else table.assign(**{RUN: run})
 
 
 def _draw(entry: Figure, table: pd.DataFrame, end: str = "") -> Iterator[tuple[str, Any]]:

@@ -157,9 +157,9 @@ def _information_sets(
 
 @figure(
     "How much of NashConv does the exploiter pool find?",
-    "Kuhn poker: the exploiter pool's advantage and NashConv by stage, from the same sampled action "
-    "frequencies. The advantage is a lower bound on NashConv. Marks are means over training seeds, dots are "
-    "single seeds. Lower is safer.",
+    "Kuhn poker: the exploiter pool's advantage and NashConv by stage. The advantage is a lower bound on "
+    "NashConv. Marks are means over training seeds, dots are single seeds. Lower is safer.",
+    of_kit="Both follow from the same sampled action frequencies.",
     reads="exploitability",
 )
 def exploitability(

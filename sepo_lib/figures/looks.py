@@ -7,6 +7,7 @@ from typing import Any
 import seaborn as sns
 from matplotlib.colors import is_color_like
 
+from sepo_lib.figures.notes import of_kit
 from sepo_lib.figures.theme import BASE, COLOURS, MARKERS, Look
 from sepo_lib.method import credit
 
@@ -79,7 +80,7 @@ def quantity(metric: str) -> str:
 def looks_of(
     values: Iterable,
     *,
-    known: Mapping[Any, Look] = CONFIGURATIONS,
+    known: Mapping[Any, Look] | None = None,
     order: Sequence | None = None,
     palette: Palette | None = None,
     labels: Mapping[Any, str] | None = None,
@@ -87,12 +88,14 @@ def looks_of(
 ) -> dict[Any, Look]:
     """Category -> its look, for the categories that occur in `values`, in the order in which they are drawn.
 
-    The categories stand in the order of `order`, else in that of `known`. Those that `known` lacks stand
+    The categories stand in the order of `order`, else in that of `known`, by default `CONFIGURATIONS` as
+    `named` names them. Those that `known` lacks stand
     last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace
     colours and labels; a palette may have colours for further categories. Raises ValueError, naming the
     values found, for an entry of `order` or `labels` that does not occur; `name` is the name of the column
     in this message.
     """
+    known = named(CONFIGURATIONS) if known is None else known
     found = list(dict.fromkeys(values))
     _check(found, order, name, "order")
     in_order = [key for key in known if key in found] + [value for value in found if value not in known]
@@ -107,6 +110,16 @@ def looks_of(
         _check(found, labels, name, "labels")
         looks = {key: look._replace(label=labels.get(key, look.label)) for key, look in looks.items()}
     return looks
+
+
+def named(looks: Mapping[Any, Look]) -> dict[Any, Look]:
+    """The looks; in a figure of a reader's own table, the label of a category is its name in the table.
+
+    The kit does not know what a reader calls `base` or `published`.
+    """
+    if of_kit():
+        return dict(looks)
+    return {key: look._replace(label=plain(key)) for key, look in looks.items()}
 
 
 def labels_among(labels: Mapping[Any, str] | None, values: Iterable, others: Iterable = ()) -> dict[Any, str]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sepo_lib.figures.looks import quantity
-from sepo_lib.figures.notes import note
+from sepo_lib.figures.notes import note, of_kit
 from sepo_lib.figures.theme import DASHED, MUTED, Look
 from sepo_lib.measure.statistics import NO_SPREAD, UNKNOWN, Interval, bounds, kind, spread
 
@@ -45,7 +45,7 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     values = rows[metric].to_numpy(dtype=float)
     _check_range(values, metric)
     if errorbar == "ci":
-        made = kind(rows, metric)
+        made = kind_of(rows, metric)
         note("Error bars", made + (f" ({quantity(metric)})" if len(rows) == 1 else ""))
         if "signed margin" in made:
             note(
@@ -61,12 +61,26 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     if not words and name in LEVELS:
         words = LEVELS[name].format(_level(errorbar))
     if values.size == 1 and name in ("sd", "se", "pi"):
-        words = "none: one seed"
+        words = f"none: one {'seed' if 'seed' in rows.columns else 'row'}"
     note("Error bars", "those of a function" if callable(name) else words)
     low, high = _ends(rows, metric, values, errorbar)
     if (limits := bounds(metric)) is not None:
         low, high = np.clip([low, high], *limits)
     return Interval(mean, float(low), float(high))
+
+
+def kind_of(rows: pd.DataFrame, metric: str) -> str:
+    """The kind of the interval of `metric` (`statistics.kind`), in words that the columns of the table allow.
+
+    Only in a table of the kit are the rows of the stage `base` evaluations of one model, and the interval of
+    a single seed is one of evaluation noise. Rows are called seeds if the table has seeds.
+    """
+    if not of_kit():
+        if len(rows) == 1 and {f"{metric}_low", f"{metric}_high"} <= set(rows.columns):
+            return f"those of the columns {metric}_low and {metric}_high"
+        rows = rows.drop(columns="stage", errors="ignore")
+    words = kind(rows, metric)
+    return words if "seed" in rows.columns else words.replace("seed", "row")
 
 
 def _ends(rows: pd.DataFrame, metric: str, values: np.ndarray, errorbar: Errorbar) -> tuple[float, float]:

@@ -1,10 +1,19 @@
-"""What a figure shows and leaves out: functions take notes, and the caption of the figure ends with them."""
+"""What a figure says about its table: functions take notes, and the caption of the figure ends with them.
+
+A table of the kit has the column `profile`, the run that made it. Only then does a figure say what the kit
+knows of its rows, for example that the rows of the stage `base` are evaluations of one model (`of_kit`).
+"""
 
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
+#: The column that a table of the kit has.
+RUN = "profile"
+_TITLE = "Title"  # the subject under which a figure function notes the title that it computed
+
 _NOTES: ContextVar[dict[str, list[str]] | None] = ContextVar("notes of the figure", default=None)
+_OF_KIT: ContextVar[bool] = ContextVar("whether the table of the figure is one of the kit", default=True)
 
 
 def note(subject: str, text: str) -> None:
@@ -15,6 +24,32 @@ def note(subject: str, text: str) -> None:
     notes = _NOTES.get()
     if notes is not None and text not in notes.setdefault(subject, []):
         notes[subject].append(text)
+
+
+def entitle(text: str) -> None:
+    """Give the figure that is drawn a title that says what its table shows, in the place of its question."""
+    note(_TITLE, text)
+
+
+def title_among(notes: dict[str, list[str]]) -> str | None:
+    """The text of `entitle`, which is taken out of the notes; None without one."""
+    return next(iter(notes.pop(_TITLE, ())), None)
+
+
+def of_kit() -> bool:
+    """Whether the table of the figure that is drawn is one of the kit; True outside of a figure function."""
+    return _OF_KIT.get()
+
+
+@contextlib.contextmanager
+def drawing(table: object) -> Iterator[dict[str, list[str]]]:
+    """The context in which a figure of `table` is drawn: that of `noting`, and `of_kit` knows the table."""
+    token = _OF_KIT.set(RUN in getattr(table, "columns", ()))
+    try:
+        with noting() as notes:
+            yield notes
+    finally:
+        _OF_KIT.reset(token)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
-from sepo_lib.figures.notes import count, note
-from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
+from sepo_lib.figures.notes import count, entitle, note
+from sepo_lib.figures.panels import Panels, Size, name_categories, panels, shortened, single
 from sepo_lib.figures.rows import (
     configured,
     in_order,
@@ -25,13 +25,15 @@ from sepo_lib.figures.rows import (
     title_of,
     unique,
 )
-from sepo_lib.figures.theme import INK, WIDTH, Look
+from sepo_lib.figures.theme import INK, MUTED, WIDTH, Look
 
 
 @figure(
     "Does each stage of training make the policy safer?",
-    "Safety J by stage and game, with the evaluation weights. Marks are means over training seeds, dots are "
-    "single seeds. Higher is safer.",
+    "Safety J by stage and game. Marks are means over training seeds, dots are single seeds. Higher is "
+    "safer.",
+    of_kit="J has the evaluation weights.",
+    passes="_by_stage",
     reads="evaluation",
 )
 def safety_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
@@ -48,6 +50,7 @@ def safety_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
     "How much do the exploiters win against the policy?",
     "Exploit advantage e by stage and game. Marks are means over training seeds, dots are single seeds. "
     "Lower is safer.",
+    passes="_by_stage",
     reads="evaluation",
 )
 def exploit_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
@@ -64,6 +67,7 @@ def exploit_by_stage(data: pd.DataFrame, **options) -> sns.FacetGrid | Axes:
     "How does a measure of the policy change from stage to stage?",
     "One measure of the policy by stage and game. Marks are means over training seeds, dots are single "
     "seeds.",
+    passes="_by_stage",
 )
 def by_stage(data: pd.DataFrame, metric: str, **options) -> sns.FacetGrid | Axes:
     """Any metric of the evaluation by stage, one panel per game. Each panel has its own scale.
@@ -169,76 +173,135 @@ def _stages(
 
 @figure(
     "Who beats whom?",
-    "Cross-play: payoff per round of the row's player against the column's player, with half the width of "
-    "its 95% interval over episodes.",
+    "Cross-play: each cell has the payoff per round of the row's player and half of its interval, and below "
+    "it the payoff of the column's player, if the table has it. The colour is the first minus the second: "
+    "the row wins the blue cells, the column wins the red ones. Above the cells stand the kinds of "
+    "opponents.",
+    of_kit="The intervals are 95% intervals over episodes.",
 )
 def crossplay(
     data: pd.DataFrame,
     *,
     order: Sequence | None = None,
     col_order: Sequence | None = None,
-    palette: str = "crest",
+    palette: str | None = None,
     labels: Mapping[Any, str] | None = None,
     ax: Axes | None = None,
     width: float = WIDTH,
 ) -> Axes:
     """Heat map of the cross-play of one game: the row's payoff (points per round) against the column.
 
-    Each cell shows the mean and half the width of its interval. Opponents of the pools stand to the right
-    of the models. Columns: game, row, column, kind, payoff, ci_low, ci_high. `order` and `col_order` choose
-    rows and columns, `labels` renames players. Raises ValueError for a table of several games and for a pair
-    of players that occurs twice.
+    A cell also shows the payoff of the column's player: that of the column `other_payoff`, else that of the
+    same pair with rows and columns exchanged. The colour is the difference of the two, or the row's payoff in
+    a table that has the column's payoff for no pair. Columns whose kind is not `model` stand to the right.
+
+    Columns: game, row, column, kind, payoff, ci_low, ci_high; optionally other_payoff. `order` and
+    `col_order` choose rows and columns, `labels` renames players, and `palette` is a palette of colours, for
+    differences one with two ends. Raises ValueError for a table of several games and for a pair of players
+    that occurs twice.
 
     >>> crossplay(pd.read_csv("mine.csv"), labels={"tft": "tit for tat"})
     """
     numbers = ["payoff", "ci_low", "ci_high"]
+    numbers += ["other_payoff"] if "other_payoff" in getattr(data, "columns", ()) else []
     data = need(data, ["game", "row", "column", "kind"], numbers)
     if data["game"].nunique() != 1:
         raise ValueError(f"A heat map shows one game; choose one of {in_turn(data['game'].unique())}.")
     unique(data.drop(columns="seed", errors="ignore"), ["row", "column"], repeats=False)
+    data = _with_other(data)
     data = known(in_order(in_order(data, "row", order), "column", col_order), "payoff")
     kinds = data.drop_duplicates("column").set_index("column")["kind"]
     models_first = sorted(kinds.index, key=lambda column: kinds[column] != "model")
     rows, columns = list(order or data["row"].unique()), list(col_order or models_first)
-    payoff, texts = _cells(data, rows, columns)
+    payoff, other, texts = _cells(data, rows, columns)
     names = {**{name: str(name) for name in (*rows, *columns)}, **(labels or {})}
-    figure = single(ax, width=min(width, 1.6 + 0.75 * len(columns)), height=1.2 + 0.45 * len(rows))
+    figure = single(ax, width=min(width, 1.6 + 0.75 * len(columns)), height=1.4 + 0.45 * len(rows))
     ax = figure.drawn
+    compared = bool((payoff - other).notna().any(axis=None))
+    largest = _REACH * (float((payoff - other).abs().max(axis=None)) or 1.0) if compared else None
     sns.heatmap(
-        payoff,
+        payoff - other if compared else payoff,
         annot=texts,
         fmt="",
         annot_kws={"fontsize": 6.5},
-        cmap=palette,
+        cmap=palette or ("RdBu" if compared else "crest"),
+        vmin=-largest if compared else None,
+        vmax=largest,
         linewidths=0.5,
-        cbar_kws={"label": "row's payoff (points per round)"},
+        cbar_kws={"label": _BAR[compared]},
         xticklabels=[names[name] for name in columns],
         yticklabels=[names[name] for name in rows],
         ax=ax,
     )
     if missing := int(payoff.isna().sum().sum()):
         note("Empty", f"{count(missing, 'cell')} of pairs without a payoff")
-    opponents = [kinds[column] != "model" for column in columns]
-    if opponents == sorted(opponents) and any(opponents):  # the models stand together at the left
-        ax.axvline(opponents.index(True), color=INK, linewidth=1.2)
-    ax.set(xlabel="against", ylabel="", title=title_of(data["game"].iloc[0]))
+    if compared:
+        ax.collections[0].colorbar.ax.set_ylim(-largest / _REACH, largest / _REACH)
+        entitle("Who beats whom? Each cell: the row's payoff, below it the column's")
+    _name_kinds(ax, [str(kinds[column]) for column in columns])
+    ax.set(xlabel="against", ylabel="")
+    ax.set_title(title_of(data["game"].iloc[0]), pad=16)
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", rotation=0)
     return ax
 
 
-def _cells(table: pd.DataFrame, rows: Sequence, columns: Sequence) -> tuple[pd.DataFrame, np.ndarray]:
-    """The payoffs and the texts of the cells, both (rows, columns). A pair without a row is an empty cell."""
+_REACH = 1.6  # the ends of the colours, in the largest difference, so that texts stay readable
+#: Whether the column's payoffs are known -> the label of the colours.
+_BAR = {
+    True: "row's payoff − column's\n(points per round)",
+    False: "row's payoff\n(points per round)",
+}
+
+
+def _with_other(data: pd.DataFrame) -> pd.DataFrame:
+    """The table with the payoff of the column's player in `other_payoff`; nan where it is not known."""
+    exchanged = data.set_index(["column", "row"])["payoff"]
+    pairs = pd.MultiIndex.from_frame(data[["row", "column"]])
+    mirrored = exchanged.reindex(pairs).to_numpy()
+    if "other_payoff" in data.columns:
+        return data.assign(other_payoff=data["other_payoff"].fillna(pd.Series(mirrored, data.index)))
+    return data.assign(other_payoff=mirrored)
+
+
+def _name_kinds(ax: Axes, kinds: Sequence[str]) -> None:
+    """Write the kinds of opponents above the columns, with a line between two of them.
+
+    Nothing for one kind, or if the columns of a kind do not stand together.
+    """
+    starts = [at for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
+    if len(starts) < 2 or len(starts) > len(set(kinds)):
+        return
+    for start, end in zip(starts, [*starts[1:], len(kinds)], strict=True):
+        if start:
+            ax.axvline(start, color=INK, linewidth=1.2)
+        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
+        text = shortened([kinds[start]], 5 + 8 * (end - start))[0]
+        ax.annotate(text, ((start + end) / 2, 1), (0, 3), fontsize=7, color=MUTED, **where)
+
+
+def _cells(
+    table: pd.DataFrame, rows: Sequence, columns: Sequence
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """The payoffs of both players and the texts of the cells, all (rows, columns).
+
+    A pair without a row is an empty cell.
+    """
     shaped = table.assign(half=(table["ci_high"] - table["ci_low"]) / 2).set_index(["row", "column"])
-    payoff = shaped["payoff"].unstack().reindex(index=rows, columns=columns)
-    half = shaped["half"].unstack().reindex(index=rows, columns=columns)
+    payoff, other, half = (
+        shaped[name].unstack().reindex(index=rows, columns=columns)
+        for name in ("payoff", "other_payoff", "half")
+    )
     texts = [
-        [_cell(p, h) for p, h in zip(*line, strict=True)]
-        for line in zip(payoff.to_numpy(), half.to_numpy(), strict=True)
+        [_cell(*cell) for cell in zip(*line, strict=True)]
+        for line in zip(*(part.to_numpy() for part in (payoff, other, half)), strict=True)
     ]
-    return payoff, np.array(texts)
+    return payoff, other, np.array(texts)
 
 
-def _cell(payoff: float, half: float) -> str:
-    """The text of a cell: the payoff and half of its interval, if they are known."""
-    return "" if np.isnan(payoff) else f"{payoff:.2f}" + ("" if np.isnan(half) else f"\n±{half:.2f}")
+def _cell(payoff: float, other: float, half: float) -> str:
+    """The text of a cell: the payoff and half of its interval, and the payoff of the column's player."""
+    if np.isnan(payoff):
+        return ""
+    text = f"{payoff:.2f}" + ("" if np.isnan(half) else f" ±{half:.2f}")
+    return text if np.isnan(other) else f"{text}\n{other:.2f}"

@@ -16,11 +16,12 @@ from sepo_lib.figures.marks import (
     dodge,
     draw_mean,
     handle,
+    kind_of,
     mark_seeds,
     zero_line,
     zero_line_x,
 )
-from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.notes import count, note, of_kit
 from sepo_lib.figures.panels import Size, name_categories, panels
 from sepo_lib.figures.rows import (
     NothingToDraw,
@@ -35,7 +36,7 @@ from sepo_lib.figures.rows import (
     unique,
 )
 from sepo_lib.figures.theme import FAINT, INK, MARKERS, MUTED, WIDTH, Look, shades
-from sepo_lib.measure import authors, statistics
+from sepo_lib.measure import authors
 
 #: The two measures that `paper_nashconv` compares.
 NASHCONV = {
@@ -47,10 +48,10 @@ SIDES = {False: "the authors' models", True: "ours"}
 
 @figure(
     "Do the authors' models and ours move the same way from base to SFT to SEPO?",
-    "J of the authors' models (left) and of ours (right), computed with the same weights. A line follows one "
-    "model from base to SFT to each of its recipes; right is safer. Every panel has its own scale, and the "
-    "two panels of one game differ in theirs: compare the directions of the lines, not their positions. The "
-    "authors store one model each, without an interval.",
+    "J of the authors' models (left) and of ours (right). A line follows one model from base to SFT to each "
+    "of its recipes; right is safer. The two panels of one game have one scale. The models differ, so "
+    "compare the directions of the lines rather than their positions.",
+    of_kit="J has the same weights in both. The authors store one model each, without an interval.",
     reads="evaluation",
     also=authors.load,
 )
@@ -117,12 +118,19 @@ def paper_against_ours(
     values = [(game, ours) for game in games for ours in SIDES]
     size = Size(height, aspect, 2, width, default=0.6 + 0.36 * len(recipes), most=3.5)
     figure = panels(values, size=size, name="game and side")
+    for game in games:
+        figure.axes[game, True].sharex(figure.axes[game, False])
     for (game, ours), ax in figure.axes.items():
         here = compared[(compared["game"] == game) & (compared["ours"] == ours)]
         models = [who for who in looks if (here["who"] == who).any()]
         for offset, who in zip(dodge(len(models), 0.62), models, strict=True):
             _path_of_model(ax, here[here["who"] == who], recipes, offset, looks[who])
-        names = [_recipe(key, labels or {}) for key in recipes]
+        for y, recipe in enumerate(recipes):
+            if not (here["recipe"] == recipe).any():
+                where = {"xycoords": ("axes fraction", "data"), "va": "center"}
+                ax.annotate("no data", (0.02, y), fontsize=6, color=MUTED, **where)
+    names = [_recipe(key, labels or {}) for key in recipes]
+    for ax in figure.axes.values():  # the two panels of a game must be complete: they have one scale
         _rows_of_recipes(ax, names, ax in figure.left, figure.width)
     figure.titles(lambda value: f"{title_of(value[0])}, {SIDES[value[1]]}")
     figure.labels(x=axis_label("safety"))
@@ -142,7 +150,7 @@ def _ours(data: pd.DataFrame, ablation: bool) -> pd.DataFrame:
     rows = known(rows, "model")
     unique(rows, ["game", "model", "configuration"])
     for _, seeds in rows.groupby(["game", "model", "configuration"]):
-        note("Error bars", statistics.kind(seeds, "safety"))
+        note("Error bars", kind_of(seeds, "safety"))
     # `side_by_side` takes the arm and preset of a SEPO row from the kit's presets; others count as a stage.
     own = (rows["stage"] == "sepo") & rows["configuration"].isin(list(OWN_ARM))
     arm = rows["arm"].astype(object).where(rows["arm"].notna(), rows["preset"].map(OWN_ARM))
@@ -179,7 +187,7 @@ def _models(compared: pd.DataFrame) -> dict[str, Look]:
 
 def _recipe(key: str, labels: Mapping[Any, str]) -> str:
     """The label of a recipe, with the name of the preset where it has another."""
-    label = authors.STAGES.get(key, str(key))
+    label = authors.STAGES.get(key, str(key)) if of_kit() else str(key)
     other = "" if key in label or key in ("base", "sft") else f"\n({key})"
     return labels.get(key, label + other)
 
@@ -222,7 +230,7 @@ def _path_of_model(ax: Axes, rows: pd.DataFrame, recipes: Sequence[str], offset:
 @figure(
     "Are the authors' models near a Nash equilibrium in Kuhn poker?",
     "The authors' models in Kuhn poker: the exploiter pool's advantage as printed, and NashConv of the "
-    "printed action frequencies with the 95% interval of their sampling error. Numbers below the axis are "
+    "printed action frequencies with the interval of the table. Numbers below the axis are "
     "training steps. Lower is safer; an advantage of 0 does not imply a NashConv of 0.",
     reads="paper_nashconv",
     study=True,

@@ -8,8 +8,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, QUANTITIES, Palette, axis_label, labels_among, looks_of
+from sepo_lib.figures.looks import (
+    CONFIGURATIONS,
+    QUANTITIES,
+    Palette,
+    axis_label,
+    labels_among,
+    looks_of,
+    named,
+)
 from sepo_lib.figures.marks import Errorbar, bar_style, draw_mean, handle, interval_of
+from sepo_lib.figures.notes import note
 from sepo_lib.figures.panels import Size, wrapped
 from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
 from sepo_lib.figures.theme import INK, WIDTH, Look
@@ -22,11 +31,10 @@ THEIRS = {"sft": Look("authors: SFT", INK, "s", False), "authors_current": Look(
 
 @figure(
     "Does the outcome of SEPO depend on the SFT model that it starts from?",
-    "Safety after training against the payoff of the SFT model that SEPO starts from. The SFT models differ "
-    "in the share of demonstrations that was replaced. Coloured marks are means over training seeds with the "
-    "error bars of both axes, dots are single seeds, and a line connects the shares in their order; the "
-    "numbers beside SFT are the shares. Black: the authors' model, before SEPO and after the last step of "
-    "their current recipe.",
+    "Safety after training against the payoff of the model that training starts from. Coloured marks are "
+    "means over training seeds with the error bars of both axes, dots are single seeds, and a line connects "
+    "the values of the column share in their order; the numbers beside the stage sft are these values.",
+    of_kit="Training is SEPO, and share is the share of the demonstrations of SFT that was replaced.",
     reads="replication",
     study=True,
     also=authors.load,
@@ -68,10 +76,12 @@ def replication(
     rows = known(known(known(keep(rows, "pools", pools), "share"), "safety"), "start_payoff")
     rows = one(in_order(_with_top_p(configured(rows)), "configuration", order), "pools")
     unique(rows, ["game", "model", "configuration", "share"])
-    named = labels_among(labels, rows["configuration"])
-    looks = looks_of(rows["configuration"], order=order, palette=palette, labels=named, name="stage")
+    words = labels_among(labels, rows["configuration"])
+    looks = looks_of(rows["configuration"], order=order, palette=palette, labels=words, name="stage")
     rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.4, most=3.5))
     theirs = _theirs(paper, rows)
+    if len(theirs):
+        note("Black", "the authors' model, before SEPO and after the last step of their current recipe")
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
         for name, look in looks.items():
@@ -96,9 +106,9 @@ def _with_top_p(rows: pd.DataFrame) -> pd.DataFrame:
     if "top_p" not in rows.columns:
         return rows
     top_p = need(rows, [], ["top_p"])["top_p"].set_axis(rows.index).fillna(1.0)
-    known_ = {key: look.label for key, look in CONFIGURATIONS.items()}
-    named = rows["configuration"].replace(known_) + top_p.map(", top-p {:g}".format)
-    return rows.assign(configuration=rows["configuration"].where(top_p == 1, named))
+    known_ = {key: look.label for key, look in named(CONFIGURATIONS).items()}
+    full = rows["configuration"].replace(known_) + top_p.map(", top-p {:g}".format)
+    return rows.assign(configuration=rows["configuration"].where(top_p == 1, full))
 
 
 def _theirs(paper: pd.DataFrame | None, rows: pd.DataFrame) -> pd.DataFrame:

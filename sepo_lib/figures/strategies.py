@@ -13,7 +13,7 @@ from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, looks_of
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds
-from sepo_lib.figures.notes import note, noting
+from sepo_lib.figures.notes import note, noting, of_kit
 from sepo_lib.figures.panels import Size, name_categories, panels, single
 from sepo_lib.figures.rows import (
     NothingToDraw,
@@ -30,10 +30,8 @@ from sepo_lib.figures.theme import WIDTH, Look
 from sepo_lib.measure import agreement
 
 #: The error bars of shares of decisions, in the words of a caption.
-BARS = (
-    "95% t over seeds (of the base model: over its evaluations), cut to [0, 1] and widened to Wilson's "
-    "interval of all decisions"
-)
+BARS = "95% t over seeds{}, cut to [0, 1] and widened to Wilson's interval of all decisions"
+OF_BASE = " (of the base model: over its evaluations)"
 
 
 @figure(
@@ -180,7 +178,8 @@ def _one_note(rows: pd.DataFrame, metric: str, errorbar: Errorbar) -> Iterator[N
     """One note on the error bars of shares, in the place of one for each number of decisions."""
     counted = {"seed", "samples"} <= set(rows.columns) and rows["seed"].nunique() > 1
     if errorbar == "ci" and metric == "probability" and counted:
-        note("Error bars", BARS)
+        base = "stage" in rows.columns and (rows["stage"] == "base").any()
+        note("Error bars", BARS.format(OF_BASE if base and of_kit() else ""))
         with noting():  # these notes are dropped
             yield
     else:

@@ -19,11 +19,12 @@ from sepo_lib.figures.looks import (
     QUANTITIES,
     Palette,
     looks_of,
+    named,
     quantity,
     run_look,
 )
 from sepo_lib.figures.marks import Errorbar, dodge, handle, interval_of, mark_seeds, zero_line
-from sepo_lib.figures.notes import note
+from sepo_lib.figures.notes import note, of_kit
 from sepo_lib.figures.panels import Panels, Size, panels, wrapped
 from sepo_lib.figures.rows import NothingToDraw, keep, known, need, one, title_of, unique, without
 from sepo_lib.figures.theme import WIDTH, Look, shades
@@ -39,15 +40,18 @@ EXPLOITERS = {
     "best_response_only, enumerated": Look("best response only, enumerated", DARK, "D"),
     "best_response_only, group": Look("best response only, baseline of the group", LIGHT, "o", False),
 }
+#: Where the measures of the kit's tables come from.
+PROBABILITIES = (
+    "Both follow from the model's action probabilities, which are enumerated or estimated from samples."
+)
 BROKEN = (0, (4, 1.5))  # the line style of an open marker
 
 
 @figure(
     "Does SEPO training make the Kuhn poker strategy less exploitable?",
-    "Kuhn poker during training: NashConv and the exploiter pool's advantage, from the "
-    "model's action probabilities (enumerated, or estimated from samples). Every line starts at the SFT "
-    "models of its seeds. Marks are means over training seeds, dots are single seeds. Lower is safer; an "
-    "advantage of 0 does not imply a NashConv of 0.",
+    "Kuhn poker during training: NashConv and the exploiter pool's advantage. Marks are means over training "
+    "seeds, dots are single seeds. Lower is safer; an advantage of 0 does not imply a NashConv of 0.",
+    of_kit=PROBABILITIES,
     reads="exploitability",
     split=("pools",),
 )
@@ -86,10 +90,10 @@ def nashconv_training(
 
 @figure(
     "Does training against a best response lower NashConv?",
-    "Kuhn poker, trained against the exploiters of the legend: NashConv and the exploiter pool's advantage, "
-    "from the model's action probabilities (enumerated, or estimated from samples). Lines start at the SFT "
-    "models. Marks are means over training seeds, dots are single seeds. Lower is safer. NashConv of samples "
-    "reads too high. The kit's last step is read from more answers, so a drop there is partly the reading.",
+    "Kuhn poker, by what the model is trained against: NashConv and the exploiter pool's advantage. Marks "
+    "are means over training seeds, dots are single seeds. Lower is safer. NashConv of samples reads too "
+    "high.",
+    of_kit=f"{PROBABILITIES} The last step is read from more answers, so a drop there is partly the reading.",
     reads="exploiters",
     study=True,
 )
@@ -248,7 +252,7 @@ def _filled(rows: pd.DataFrame, column: str, otherwise: pd.Series) -> pd.Series:
 def _known() -> dict[str, Look]:
     """The looks of all lines that the kit knows: arms, presets, arms of a preset, and exploiters."""
     runs = {f"{arm}, {preset}": run_look(arm, preset) for preset in PRESETS for arm in ARMS}
-    return ARMS | CONFIGURATIONS | runs | EXPLOITERS
+    return named(ARMS | CONFIGURATIONS | runs | EXPLOITERS)
 
 
 def _merged(
@@ -353,12 +357,12 @@ def _by_step(
 ) -> sns.FacetGrid | Axes:
     """Measures of the policy by step, with an error bar at each step. All panels share their axes."""
     stage = rows["stage"] if "stage" in rows.columns else pd.Series("", rows.index)
-    rows = without(rows, stage == "base", "the base model")
+    rows = without(rows, stage == "base", "the base model" if of_kit() else "the stage base")
     trained, sft = rows[stage[rows.index] != "sft"], rows[stage[rows.index] == "sft"]
     if trained.empty:
         raise NothingToDraw(f"No row belongs to training; the stages are {stage.unique().tolist()}.")
     trained, looks = _lines(trained, metrics, *hues)
-    starts = _starts(sft, trained)
+    starts, start = _starts(sft, trained), named(CONFIGURATIONS)["sft"]
     figure = _panels(trained, metrics, ax, size, hues[3], sharey=True)
     last, steps = trained["step"].max(), np.sort(trained["step"].unique())
     room = min(last / 12, 0.7 * min(np.diff(steps), default=last))
@@ -369,12 +373,14 @@ def _by_step(
             _path(panel, *own, metric, look, errorbar, (shift, last / 90, common))
         if common:
             first = here.drop_duplicates("replicate")
-            mark_seeds(panel, 0, first, metric, CONFIGURATIONS["sft"], -last / 60, errorbar=errorbar)
+            mark_seeds(panel, 0, first, metric, start, -last / 60, errorbar=errorbar)
         zero_line(panel)
         panel.margins(y=0.1)
     if len(looks) > 1:
         note("Places", "the marks of one step stand side by side around this step")
-    drawn = [CONFIGURATIONS["sft"]] if len(starts) and common else []
+    if len(starts):
+        note("Start", f"every line starts at the rows of {start.label} with its seeds, at step 0")
+    drawn = [start] if len(starts) and common else []
     return _finish(figure, trained, [*drawn, *looks.values()], "training step")
 
 
@@ -387,7 +393,7 @@ def _starts(sft: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
     seed = starts["seed"] if "seed" in starts.columns else starts.groupby(["line", "part"]).cumcount()
     starts = starts.assign(step=0, replicate=seed)
     if len(starts) < len(sft) and len(sft.merge(lines, on=keys, how="left").query("line.isna()")):
-        note("Left out", "SFT models from which no line starts")
+        note("Left out", "rows of the stage sft from which no line starts")
     return starts
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import plain
+from sepo_lib.figures.looks import plain, quantity
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import CHARACTER, single, wrapped
 from sepo_lib.figures.rows import NothingToDraw, in_order, known, need, one, ordered_games, title_of
@@ -23,10 +23,11 @@ ANNOTATION = 6.5  # points: the font of the cells
 
 @figure(
     "What does training in one game change in the others?",
-    "Safety J in the game of the column after SEPO on the game of the row, minus that of the SFT model: mean "
-    "over training seeds and its 95% interval, paired by seed. Bold cells with a star have an interval "
-    "without 0; the number of cells is not corrected for. Blue is safer. The colour is the change divided by "
-    "the largest change of its column. Frames mark the game that the model was trained on.",
+    "The measure in the game of the column after training on the row, minus that of the reference: mean over "
+    "training seeds and its 95% t interval, paired by seed. Bold cells with a star have an interval without "
+    "0; the number of cells is not corrected for. The colour is the change divided by the largest change of "
+    "its column. Frames mark the game that the model was trained on.",
+    of_kit="Training is SEPO, and it starts from the SFT model, the reference. Blue is safer.",
     reads="transfer",
     study=True,
 )
@@ -97,6 +98,7 @@ def transfer_matrix(
         note("Empty", f"{count(missing, 'cell')} without a seed that has both models")
     if equal := int((cells["high"] - cells["low"] <= NO_SPREAD).sum()):
         note("Without an interval", f"{count(equal, 'cell')} with the same change in all seeds")
+    note("Measure", f"{quantity(metric)}, minus that of trained_on = {reference}")
     seeds = sorted(found["seeds"][found["seeds"] > 0].unique())
     note("Seeds", " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1]))))
     star = "\n* the interval does not contain 0" if any(text.endswith("*") for text in shown) else ""

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import Errorbar, draw_mean, handle, interval_of, zero_line, zero_line_x
-from sepo_lib.figures.notes import note
+from sepo_lib.figures.notes import note, of_kit
 from sepo_lib.figures.panels import Panels, Size, panels, single, wrapped
 from sepo_lib.figures.rows import (
     configured,
@@ -45,10 +45,10 @@ WEIGHED = {"exploit": "exploit advantage", "collusion": "collusion", "externalit
 
 @figure(
     "How much J can a penalty gain over playing for payoff?",
-    "J of the strategy with the highest payoff and of the strategy with the highest J, within one family of "
-    "strategies per game, and among every strategy where these are known. The line between them is the most "
-    "that a penalty can gain. "
-    "Right: payoff u and exploit advantage e of the first and of the second, in points per round.",
+    "J of the strategy with the highest payoff and of the strategy with the highest J. The line between them "
+    "is the most that a penalty can gain. Right, if the table has them: payoff u and exploit advantage e of "
+    "the first and of the second, in points per round.",
+    of_kit="Both strategies belong to one family per game, or to every strategy where these are known.",
     reads="headroom",
     study=True,
 )
@@ -117,8 +117,7 @@ def headroom(
 @figure(
     "Does the ranking of the stages depend on a weight of J?",
     "Safety by stage against one weight of J, with the other weights fixed. Lines are means over training "
-    "seeds, bands are their error bars. Dotted: the weight of the evaluation. The ranking of two stages "
-    "changes where their lines cross.",
+    "seeds, bands are their error bars. The ranking of two stages changes where their lines cross.",
     reads="weights",
     study=True,
 )
@@ -141,9 +140,9 @@ def weight_sensitivity(
     """Safety of each stage against one weight of J, with the others fixed, one panel per game.
 
     Columns: game, weight, value, stage, safety; optionally own (the evaluation weight, dotted), preset and
-    arm (of the stage `sepo`, which is the unbiased preset in a table without them), pools, seed, model
-    (several models have panels of their own), and the interval of a single seed in safety_low and
-    safety_high.
+    arm (of the stage `sepo`), pools, seed, model (several models have panels of their own), and the interval
+    of a single seed in safety_low and safety_high. The stage `sepo` of the kit's own table, which has no
+    presets, is the unbiased preset.
 
     weight         the weight of J that is drawn
     order          the stages and presets that are drawn, in their order
@@ -157,7 +156,7 @@ def weight_sensitivity(
     >>> weight_sensitivity(pd.read_csv("mine.csv"), weight="collusion")
     """
     rows = need(data, ["game", "weight", "stage"], numbers=["value", "safety"])
-    if "preset" not in rows.columns:
+    if "preset" not in rows.columns and of_kit():  # the kit's table has the model of the profile's preset
         rows = rows.assign(preset=np.where(rows["stage"] == "sepo", "unbiased", None))
     rows = known(known(keep(keep(rows, "weight", weight), "pools", pools), "value"), "safety")
     rows = in_order(configured(rows, ablation), "configuration", order)
@@ -176,6 +175,7 @@ def weight_sensitivity(
         for stage, look in looks.items():
             _line(panel, here[here["configuration"] == stage], look, errorbar)
         for own in here["own"].dropna().unique() if "own" in here.columns else ():
+            note("Dotted", "the weight of the evaluation")
             panel.axvline(own, color=MUTED, linewidth=0.9, linestyle=":")
         zero_line(panel)
         _say_equal(here, looks, panel.get_title())
@@ -187,9 +187,8 @@ def weight_sensitivity(
 
 @figure(
     "Does a larger weight le trade payoff for a lower exploit advantage?",
-    "Payoff against exploit advantage of policies that were trained with multiples of the game's own weight "
-    "le. Marks are means over training seeds, crosses are the error bars of both means; a grey line connects "
-    "the multiples in their order. Up and to the left is better.",
+    "Payoff against exploit advantage. Marks are means over training seeds, crosses are the error bars of "
+    "both means; a grey line connects them in the order of the legend. Up and to the left is better.",
     reads="sweep",
     study=True,
 )
@@ -232,6 +231,7 @@ def frontier(
     unique(rows, ["game", "pools", "model", hue])
     values = list(hue_order or in_turn(rows[hue].unique()))
     multiples = hue == "multiple" and all(isinstance(value, Real) for value in values)
+    note("Colours", "multiples of the game's own weight le in training" if multiples else f"the column {hue}")
     names = {v: f"le × {v:g}" if multiples else str(v) for v in values} | (labels or {})
     looks = looks_of(rows[hue], known={}, order=values, palette=palette, labels=names, name=hue)
     looks = {v: look._replace(marker=MARKERS[n % len(MARKERS)]) for n, (v, look) in enumerate(looks.items())}

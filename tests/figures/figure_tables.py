@@ -116,7 +116,8 @@ def training(steps: int = 6) -> pd.DataFrame:
 def nashconv_rows(**more):
     rng = np.random.default_rng(0)
     return [
-        {"model": "m", "pools": "paper", "arm": "", "preset": "", "stage": stage, "seed": seed, "step": step}
+        {"profile": "p", "model": "m", "pools": "paper", "arm": "", "preset": "", "stage": stage}
+        | {"seed": seed, "step": step}
         | {"pool_advantage": rng.random(), "nashconv": rng.random()}
         | more
         | ({"arm": "credited", "preset": "unbiased"} if stage == "sepo" else {})

@@ -66,7 +66,7 @@ def test_penalty_gradient_shows_norm_and_cosine():
 def test_switches_stand_between_the_published_and_the_unbiased_recipe():
     rng = np.random.default_rng(3)
     table = pd.DataFrame(
-        {"preset": preset, "seed": seed} | dict(zip(TERMS, rng.random(4), strict=True))
+        {"profile": "p", "preset": preset, "seed": seed} | dict(zip(TERMS, rng.random(4), strict=True))
         for preset in ("unbiased", "published+clamp", "published")
         for seed in SEEDS
     ).assign(safety=lambda rows: rows["payoff"] - rows["exploit"])
@@ -89,7 +89,7 @@ def test_switches_stand_between_the_published_and_the_unbiased_recipe():
 
 def test_a_switch_that_cannot_act_is_named_and_not_drawn():
     rows = [
-        {"game": "ipd", "pools": "paper", "preset": preset, "seed": seed}
+        {"profile": "p", "game": "ipd", "pools": "paper", "preset": preset, "seed": seed}
         | dict.fromkeys(("safety", "payoff", "exploit", "collusion"), value)
         for preset, value in (("published", 0.1), ("published+weights", 0.75), ("unbiased", 0.2))
         for seed in (1, 2)

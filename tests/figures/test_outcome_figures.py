@@ -141,6 +141,32 @@ def test_cross_play_takes_an_order_and_labels():
     table = pd.DataFrame([{**cell, "row": row, "column": column} for row, column in pairs])
     ax = figures.crossplay(table, order=["b", "a"], labels={"a": "mine"})
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["b", "mine"]
-    assert [text.get_text() for text in ax.texts] == ["1.00\n±0.50"] * 3  # b against b is not known
+    assert [text.get_text() for text in ax.texts] == ["1.00 ±0.50\n1.00"] * 3  # b against b is not known
     with pytest.raises(ValueError, match="row b, column a"):
         figures.crossplay(pd.concat([table, table[2:]]))
+
+
+def test_cross_play_shows_who_wins():
+    """a gets 3 against b and b gets 1: the cell of a is blue, that of b red, and a tie is white."""
+    table = pd.DataFrame(
+        {"game": "g", "row": row, "column": column, "kind": kind, "payoff": payoff, "ci_low": 0, "ci_high": 9}
+        for row, column, kind, payoff in (
+            *(("a", "a", "model", 2), ("a", "b", "model", 3), ("b", "a", "model", 1)),
+            *(("b", "b", "model", 2), ("a", "bot", "pool", 5), ("b", "bot", "pool", 5)),
+        )
+    )
+    ax = figures.crossplay(table)
+    margins = ax.collections[0].get_array().filled(np.nan).reshape(2, 3)
+    assert margins[:, :2].tolist() == [[0, 2], [-2, 0]] and np.isnan(margins[:, 2]).all()
+    red, white, blue = (ax.collections[0].cmap(ax.collections[0].norm(value)) for value in (-2, 0, 2))
+    assert red[0] > red[2] and blue[2] > blue[0] and min(white[:3]) > 0.95
+    texts = [text.get_text() for text in ax.texts]
+    assert "3.00 ±4.50\n1.00" in texts and texts[-2:] == ["model", "pool"]
+    assert (
+        ax.figure.get_suptitle().replace("\n", " ").startswith("Who beats whom? Each cell: the row's payoff")
+    )
+    known = figures.crossplay(table.assign(other_payoff=4.0))
+    assert "5.00 ±4.50\n4.00" in [text.get_text() for text in known.texts]
+    bots = figures.crossplay(table[table["column"] == "bot"])
+    assert bots.figure.get_suptitle() == "Who beats whom?"
+    assert bots.collections[0].get_array().tolist() == [[5], [5]]

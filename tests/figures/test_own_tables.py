@@ -187,7 +187,7 @@ def test_steps_as_text_are_numbers_and_policies_without_steps_are_drawn():
         for step, value in (("60", 6.0 + seed), ("100", 10.0 + seed))
     ]
     table = pd.DataFrame(rows)
-    ((_, mean, *_),) = bars(figures.safety_by_stage(table).axes.flat[0])["SEPO, unbiased"]
+    ((_, mean, *_),) = bars(figures.safety_by_stage(table).axes.flat[0])["unbiased"]
     assert mean == 11.5
     drawn = figures.safety_by_stage(table[table["step"] == "60"].assign(step=np.nan))
     assert "earlier checkpoints" not in drawn.caption
@@ -214,7 +214,10 @@ def test_the_line_of_cross_play_stands_between_models_and_opponents():
     swapped = table["column"].unique()[::-1]
     lines = [figures.crossplay(part).lines for part in (table, table.iloc[1:])]
     assert [line.get_xdata()[0] for (line,) in lines] == [models, models]
-    assert not figures.crossplay(table, col_order=swapped).lines
+    (line,) = figures.crossplay(table, col_order=swapped).lines
+    assert line.get_xdata()[0] == len(swapped) - models
+    mixed = ["tit for tat", "always defect", "win-stay", "my model"]
+    assert not figures.crossplay(table, col_order=mixed).lines
 
 
 def test_training_keeps_rows_without_a_seed_and_columns_of_the_reader():

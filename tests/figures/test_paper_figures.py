@@ -74,6 +74,20 @@ def test_any_number_of_models_and_any_recipe_is_drawn():
     assert len(panels(bare, stored("M"))["ipd", True].containers) == 1
 
 
+def test_the_panels_of_a_game_have_one_scale_and_an_empty_row_says_so():
+    axes = panels(evaluation(("ipd", "deal")), authors.load())
+    for game in ("ipd", "deal"):
+        left, right = axes[game, False], axes[game, True]
+        assert left.get_xlim() == right.get_xlim()
+        zeros = [[line for line in ax.lines if list(line.get_xdata()) == [0, 0]] for ax in (left, right)]
+        assert len(zeros[0]) == len(zeros[1])
+    assert axes["ipd", True].get_xlim() != axes["deal", True].get_xlim()
+    empty = {
+        key: [text.xy[1] for text in ax.texts if text.get_text() == "no data"] for key, ax in axes.items()
+    }
+    assert empty["ipd", True] == [3] and empty["ipd", False] == [4]  # authors_current; unbiased
+
+
 def test_recipes_and_models_are_chosen_and_coloured_by_the_call():
     table = evaluation(("ipd",))
     options = {"order": ["sft", "base"], "hue_order": ["m (ours)", "M1"], "palette": ["red", "blue"]}

@@ -12,6 +12,7 @@ def rows(model="nano"):
     return pd.DataFrame(
         {"model": model, "game": "ipd", "pools": "paper", "share": share, "stage": stage, "preset": preset}
         | {
+            "profile": "p",
             "arm": arm,
             "seed": seed,
             "step": 30,

@@ -21,7 +21,7 @@ def evaluation():
 
 
 def test_safety_against_a_weight():
-    table = sensitivity.safety_by_weight(evaluation(), points=5)
+    table = sensitivity.safety_by_weight(evaluation(), points=5).assign(profile="p")
     ax = figures.weight_sensitivity(table).axes_dict["ipd"]
     for stage, label in (("base", "base model"), ("sft", "SFT"), ("sepo", "SEPO, unbiased")):
         (line,) = (line for line in ax.lines if line.get_label() == label)
@@ -75,7 +75,7 @@ def test_a_single_seed_has_a_band_only_if_its_table_has_the_ends():
 
 
 def test_equal_lines_are_named():
-    table = sensitivity.safety_by_weight(evaluation(), points=5)
+    table = sensitivity.safety_by_weight(evaluation(), points=5).assign(profile="p")
     base = table.query("stage == 'base'")
     same = pd.concat([table.query("stage != 'sft'"), base.assign(stage="sft")])
     assert "One line over another: base model and SFT in Prisoner's dilemma" in (

@@ -173,8 +173,8 @@ def test_the_command_writes_table_and_heat_map(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "split" / "crossplay.png").stat().st_size > 5000
     assert "exploiter" in capsys.readouterr().out
     ax = figures.crossplay(table)
-    texts = [text.get_text().split("\n")[0] for text in ax.texts]
-    assert texts == [f"{value:.2f}" for value in table["payoff"]]
+    texts = [text.get_text().split(" ")[0] for text in ax.texts]
+    assert texts == [*(f"{value:.2f}" for value in table["payoff"]), "model", "pool"]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b", *games.POOLS]
     with pytest.raises(ValueError, match="one game"):
         figures.crossplay(pd.concat([table, table.assign(game="ipd")]))
