@@ -1,16 +1,19 @@
-"""The headline: what each estimator of the gradient leads to, in every game and pool set."""
+"""The headline: what the penalty and the other switches change, in every game and pool set."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, Palette, axis_label, looks_of, run_look
-from sepo_lib.figures.marks import Errorbar
+from sepo_lib.figures.looks import ARMS, QUANTITIES, Palette, labels_among, looks_of, named, plain
+from sepo_lib.figures.marks import handle, interval_of
+from sepo_lib.figures.notes import count, entitle
 from sepo_lib.figures.panels import Size, panels, wrapped
 from sepo_lib.figures.rows import (
     NothingToDraw,
@@ -18,37 +21,46 @@ from sepo_lib.figures.rows import (
     keep,
     known,
     need,
-    ordered_places,
+    ordered_games,
     place_of,
     reported,
     unique,
 )
-from sepo_lib.figures.theme import WIDTH, Look
-from sepo_lib.measure.headline import ESTIMATORS
+from sepo_lib.figures.theme import COLUMN, HIGHER, INK, LOWER, MUTED, WIDTH, Look
+from sepo_lib.measure.headline import COMPARED, CONTRASTS, WITHOUT, differences
+from sepo_lib.measure.statistics import NO_SPREAD, Interval
 
-START = "sft"  # the model from which all estimators train
-WITHOUT = "reward_only, published"  # the switches of `published` without a penalty
-#: Estimator -> its preset and its arm.
-DRAWN = {**ESTIMATORS, WITHOUT: ("published", "reward_only")}
-LABELS = {START: "SFT (the start)", "authors_current": "authors' current"}
+#: Direction of a difference -> how the legend names it.
+DIRECTIONS = {
+    "higher": "higher (interval above 0)",
+    "lower": "lower (interval below 0)",
+    "open": "interval contains 0",
+    "none": "no interval",
+}
+#: The two estimators of a contrast of the kit, in words.
+PAIRS = {
+    "the penalty": "unbiased: with − without penalty",
+    "the other switches": "no penalty: unbiased − published",
+}
 
 
 @figure(
     "Where does the penalty make the policy safer, and where do the other switches?",
-    "Safety J after training with different estimators of its gradient, by game and pool set. Reward only, "
-    "constant, per rollout and unbiased differ only in the actions to which a penalty is charged, and so do "
-    "“reward only, published” and published. Each panel has its own scale. Marks are means over training "
-    "seeds, dots are single seeds.",
+    "Differences between two estimators in one measure after training, paired by seed: a row for each game "
+    "and pool set. All panels have one scale. Marks are means over training seeds, dots are single seeds. "
+    "The intervals are not corrected for their number.",
+    of_kit="Penalty: the preset unbiased with its penalty, minus the same without a penalty. Other switches, "
+    "both without a penalty: horizon, scale and weights of unbiased, minus those of published.",
     reads="evaluation",
 )
 def headline(
     data: pd.DataFrame,
     *,
     metric: str = "safety",
+    contrasts: Mapping[str, tuple[str, str]] | None = None,
     order: Sequence | None = None,
     palette: Palette | None = None,
     labels: Mapping[Any, str] | None = None,
-    errorbar: Errorbar = "ci",
     pools: str | Sequence[str] | None = None,
     ax: Axes | None = None,
     height: float | None = None,
@@ -56,60 +68,190 @@ def headline(
     col_wrap: int | None = None,
     width: float = WIDTH,
 ) -> sns.FacetGrid | Axes:
-    """One measure after training by estimator: a panel for each game and pool set, a row for each estimator.
+    """What one change of the estimator does to a measure: a panel for each contrast, a row for each setting.
 
-    Columns: game, estimator, `metric`; optionally pools, seed and model. Any estimator is drawn. In a table
-    without the column `estimator`, such as `evaluation.csv`, the columns stage, preset and arm tell it
-    (`DRAWN`); rows of SFT show where training began. The panels are found as
-    `grid.axes_dict[place]`. `order`, `palette` and `labels` belong to the estimators; `pools` is a pool set
-    or a list of them, and None draws all. The other options are those of `ablation_outcomes`.
+    A setting is a game, with its pool set if the table has one. A mark is the mean over seeds of the
+    difference between two estimators with the same seed, and its bar is the 95% t interval. The title counts
+    in how many settings the interval excludes 0.
 
-    >>> headline(pd.read_csv("mine.csv"), metric="payoff", order=["ppo", "grpo"])
+    Columns: game, estimator, seed, `metric`; optionally pools and model. In a table without the column
+    `estimator`, such as `evaluation.csv`, the columns stage, preset and arm tell it (`headline.COMPARED`).
+
+    contrasts      name -> (estimator, estimator that is subtracted), a panel for each; by default those of
+                   `headline.CONTRASTS`, or each estimator minus the first one of the table
+    order          the games that are drawn, in their order
+    palette        colours of `higher`, `lower`, `open` (the interval contains 0) and `none` (one seed, or
+                   equal in all seeds)
+    labels         labels of estimators
+    pools          a pool set or a list of them; None draws all
+    ax             the Axes of one contrast
+    height, aspect, col_wrap, width   of the panels, in inches; see `panels.Size`
+
+    >>> headline(pd.read_csv("mine.csv"), contrasts={"clipping": ("ppo", "reinforce")})
     """
-    named = data if "estimator" in data or not {"stage", "preset", "arm"} <= set(data) else _named(data)
-    rows = known(need(named, ["game", "estimator"], numbers=[metric]), metric)
-    rows = in_order(keep(rows, "pools", pools), "estimator", order)
+    rows = data if "estimator" in data or not {"stage", "preset", "arm"} <= set(data) else _named(data)
+    rows = known(need(rows, ["game", "estimator", "seed"], numbers=[metric]), metric)
+    rows = in_order(keep(rows, "pools", pools), "game", order)
     unique(rows, ["game", "pools", "model", "estimator"])
-    rows = rows.assign(place=place_of(rows))
-    looks = looks_of(
-        rows["estimator"], known=_looks(), order=order, palette=palette, labels=labels, name="estimator"
-    )
-    places, size = ordered_places(rows), Size(height, aspect, col_wrap, width)
-    high, wide = size.panel(size.columns(len(places)))
-    texts = [*places, axis_label(metric)]
-    names = [look.label for look in looks.values()]
-    room = dots.label_width(names, wide * high * size.columns(len(places))) / size.columns(len(places)) + 0.1
-    lines = [wrapped(text, high * wide - room).count("\n") + 1 for text in texts]
-    size.default = 0.14 * (max(lines[:-1]) + lines[-1]) + dots.LINE * 1.6 * len(looks) + 0.4
-    drawn = panels(places, ax=ax, size=size, name="game and pools")
-    for place, panel in drawn.axes.items():
-        for y, (name, look) in enumerate(looks.items()):
-            own = rows[(rows["place"] == place) & (rows["estimator"] == name)]
-            dots.mark_row(panel, -y, own, metric, look, errorbar)
-            if own.empty:
+    rows = rows.assign(place=place_of(rows).str.replace("\n", ", "))
+    contrasts = _contrasts(rows, contrasts)
+    found = differences(rows, metric, contrasts, "place")
+    if found.empty:
+        raise NothingToDraw(f"No seed has both estimators of one of the contrasts {list(contrasts)}.")
+    contrasts = {name: pair for name, pair in contrasts.items() if (found["contrast"] == name).any()}
+    places = [place for place in _ordered(rows, order) if (found["place"] == place).any()]
+    names = _labels(rows, labels)
+    looks = looks_of(DIRECTIONS, known=_looks(), palette=palette, name="direction")
+    narrow = width < 1.5 * COLUMN
+    texts = [wrapped(place.replace(", ", ",\n"), 0.42 * width, 7) if narrow else place for place in places]
+    lines = max(text.count("\n") + 1 for text in texts)
+    size = Size(height, aspect, col_wrap, width, least=1.7, most=4.6)
+    size.default = 1.15 + (0.11 + 0.14 * lines) * max(2, len(places))
+    drawn = panels(list(contrasts), ax=ax, size=size, name="contrast", columns=2)
+    seen: dict[str, dict[str, str]] = {}
+    for contrast, panel in drawn.axes.items():
+        panel.axvline(0.0, color=INK, linewidth=0.9, zorder=1.5)
+        own = found[found["contrast"] == contrast]
+        seen[contrast] = {}
+        for y, place in enumerate(places):
+            here = own[own["place"] == place]
+            if here.empty:
                 dots.say(panel, -y, "not trained")
-        dots.frame([panel], drawn.width)
-    dots.name_rows(drawn, {-y: name for y, name in enumerate(names)})
-    drawn.titles(str, room)
-    drawn.labels(x=wrapped(axis_label(metric), drawn.width - room))
+                continue
+            way = _direction(interval_of(here, "difference"))
+            dots.mark_row(panel, -y, here, "difference", looks[way]._replace(label=way))
+            seen[contrast][place] = way
+    dots.frame(list(drawn.axes.values()), drawn.width)
+    dots.name_rows(drawn, {-y: name for y, name in enumerate(places)})
+    for panel in drawn.left if narrow else ():
+        panel.set_yticks(panel.get_yticks(), texts, fontsize=7)
+    room = dots.label_width([line for text in texts for line in text.split("\n")], width) + 0.1
+    room /= drawn.columns
+    heads = {name: f"{_start(name)} ({_seeds(found, name)})" for name in contrasts}
+    below = {name: _pair(name, pair, names) for name, pair in contrasts.items()}
+    drawn.titles(lambda contrast: f"{heads[contrast]}\n{below[contrast]}", room)
+    name, unit = QUANTITIES.get(metric, (plain(metric), ""))
+    label = f"difference in {name}" + (f"\n({unit})" if unit else "")
+    drawn.labels(x=wrapped(label, drawn.width - room))
+    for panel in drawn.axes.values():
+        panel.xaxis.set_major_locator(MaxNLocator(5 if drawn.width > 2 else 3, steps=[1, 2, 5, 10]))
+        panel.xaxis.set_major_formatter(_tick)
+    ways = [way for way in looks if any(way in ways.values() for ways in seen.values())]
+    drawn.legend([handle(looks[way]) for way in ways])
+    if title := _finding(_symbol(name), seen, rows):
+        entitle(title)
     return drawn.drawn
 
 
+def _contrasts(rows: pd.DataFrame, chosen: Mapping | None) -> dict[str, tuple[str, str]]:
+    """The contrasts that are drawn. Raises ValueError for one that is no pair of estimators of the table."""
+    found = rows["estimator"].unique().tolist()
+    if chosen is None:
+        own = {name: pair for name, pair in CONTRASTS.items() if set(pair) <= set(found)}
+        return own or {f"{plain(one)}": (one, found[0]) for one in found[1:]}
+    for name, pair in chosen.items():
+        if isinstance(pair, str) or len(pair) != 2:
+            raise ValueError(f"`contrasts` gives {name!r} the value {pair!r}; it is a pair of estimators.")
+        if missing := [one for one in pair if one not in found]:
+            raise ValueError(f"`contrasts` names {missing}, but estimator of the table has {found}.")
+    return {str(name): tuple(pair) for name, pair in chosen.items()}
+
+
+def _ordered(rows: pd.DataFrame, order: Sequence | None) -> list[str]:
+    """The settings in the order of the tables: the paper's pools first, and within a pool set by game."""
+    games = list(order or ordered_games(rows))
+    pools = rows["pools"] if "pools" in rows.columns else "paper"
+    found = rows.assign(rank=rows["game"].map(games.index), other=pools != "paper")
+    return found.sort_values(["other", "rank"], kind="stable")["place"].drop_duplicates().tolist()
+
+
+def _labels(rows: pd.DataFrame, labels: Mapping[Any, str] | None) -> dict[Any, str]:
+    """Estimator -> its label."""
+    found = {name: plain(name) for name in rows["estimator"].unique()}
+    looks = named({**ARMS, WITHOUT: Look("reward only, published", INK, "o")})
+    return (
+        found | {name: look.label for name, look in looks.items()} | labels_among(labels, rows["estimator"])
+    )
+
+
 def _looks() -> dict[str, Look]:
-    """Estimator -> its look, in the order of the rows."""
-    named = {name: look._replace(label=LABELS.get(name, name)) for name, look in CONFIGURATIONS.items()}
-    looks = {**named, **ARMS, WITHOUT: run_look(*reversed(DRAWN[WITHOUT]))}
-    order = ("reward_only", "constant", "per_rollout", "authors_current", WITHOUT, "published", "unbiased")
-    return {name: looks[name] for name in (START, *order)}
+    """Direction of a difference -> its look. A marker points to the side of 0 on which the interval lies."""
+    marks = {"higher": (HIGHER, ">"), "lower": (LOWER, "<"), "open": (MUTED, "o"), "none": (MUTED, "x")}
+    return {
+        way: Look(DIRECTIONS[way], colour, marker, way != "open") for way, (colour, marker) in marks.items()
+    }
+
+
+def _direction(found: Interval) -> str:
+    """On which side of 0 the interval lies: one of DIRECTIONS."""
+    _, low, high = found
+    if np.isnan([low, high]).any() or high - low <= NO_SPREAD:
+        return "none"
+    return "higher" if low > 0 else "lower" if high < 0 else "open"
+
+
+def _tick(x: float, _: int) -> str:
+    """The label of a tick; that of 0 says what 0 means."""
+    return f"{x:g}".replace("-", "−") if abs(x) > NO_SPREAD else "0\nno effect"
+
+
+def _start(text: str) -> str:
+    """The text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
+def _pair(contrast: str, pair: tuple[str, str], names: Mapping[Any, str]) -> str:
+    """What is subtracted from what, for the title of a panel."""
+    if CONTRASTS.get(contrast) == pair:
+        return PAIRS[contrast]
+    return f"{names[pair[0]]} − {names[pair[1]]}"
+
+
+def _symbol(measure: str) -> str:
+    """The symbol of a measure that has one: J for `safety J`; else its name."""
+    last = measure.split()[-1]
+    return last if len(last) == 1 else _start(measure)
+
+
+def _finding(measure: str, seen: Mapping[str, Mapping[str, str]], rows: pd.DataFrame) -> str | None:
+    """What the figure shows, as a sentence; None if no difference has an interval."""
+    judged = {
+        f"“{name}”" if "," in name else name: {place: way for place, way in ways.items() if way != "none"}
+        for name, ways in seen.items()
+    }
+    judged = {name: ways for name, ways in judged.items() if ways}
+    if not judged:
+        return None
+    if max(map(len, judged.values())) == 1:
+        words = {"higher": "higher", "lower": "lower", "open": "not clearly different"}
+        return f"{measure} is " + ", ".join(
+            f"{words[way]} with {name} in {place}"
+            for name, ways in judged.items()
+            for place, way in ways.items()
+        )
+    noun = "settings" if rows["place"].nunique() > rows["game"].nunique() else "games"
+    parts, last = [], None
+    for name, ways in judged.items():
+        up, down = (list(ways.values()).count(way) for way in ("higher", "lower"))
+        total = "" if len(ways) == last else f" of {len(ways)}"
+        text = f"with {name} in {up or 'none'}{total}" + (f" {noun}" if last is None else "")
+        parts.append(text + (f" (lower in {down})" if down else ""))
+        last = len(ways)
+    return f"{measure} is higher {', '.join(parts)}"
+
+
+def _seeds(found: pd.DataFrame, contrast: str) -> str:
+    """How many seeds a contrast has, over all settings."""
+    numbers = sorted(set(found[found["contrast"] == contrast].groupby("place").size()))
+    return count(numbers[-1], "seed") if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} seeds"
 
 
 def _named(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """The reported rows of SFT and of the estimators, with the column `estimator`."""
+    """The reported rows of the estimators of the kit, with the column `estimator`."""
     table = reported(evaluation)
-    names = {("sepo", *recipe): name for name, recipe in DRAWN.items()}
+    names = {("sepo", *recipe): name for name, recipe in COMPARED.items()}
     keys = zip(table["stage"], table["preset"], table["arm"], strict=True)
-    named = [START if key[0] == "sft" else names.get(key) for key in keys]
-    table = table.assign(estimator=named).dropna(subset="estimator")
-    if table["estimator"].drop_duplicates().ne(START).sum() < 2:
-        raise NothingToDraw("The table has fewer than two trained estimators to compare.")
+    table = table.assign(estimator=[names.get(key) for key in keys]).dropna(subset="estimator")
+    if not any(set(pair) <= set(table["estimator"]) for pair in CONTRASTS.values()):
+        raise NothingToDraw("The table has not both estimators of one of the contrasts.")
     return table

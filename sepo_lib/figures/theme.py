@@ -1,7 +1,8 @@
 """The style of all figures: sizes, fonts, colours, markers, and the files that they are saved to.
 
-One colour has one meaning in all figures. Hues belong to stages and recipes (`looks.CONFIGURATIONS`). Other
-categories are drawn in black, in grey, or in shades of one colour that no stage has; their markers differ.
+One colour has one meaning in all figures. Hues belong to stages and recipes (`looks.CONFIGURATIONS`), and two
+of them to the sign of a difference (`HIGHER`, `LOWER`). Other categories are drawn in black, in grey, or in
+shades of one colour that no stage has; their markers differ.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from sepo_lib.config import paths
 WIDTH = 7.1  # inches: the text width of a two-column page
 COLUMN = 3.3  # inches: one column of such a page
 INK, MUTED, FAINT, BASE = "#222222", "#8a8a8a", "#d9d9d9", "#5b5b5b"
+HIGHER, LOWER = "#2166ac", "#b2182b"  # the ends of the palette of `transfer_matrix`
 COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
 DASHED = (0, (4, 3))  # the line style of a zero line

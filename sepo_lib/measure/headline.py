@@ -27,6 +27,12 @@ ESTIMATORS = {
 }
 #: The estimator without a penalty, from which the others are subtracted.
 REFERENCE = "reward_only"
+#: The preset `published` without a penalty.
+WITHOUT = "reward_only, published"
+#: The estimators of the headline figure: those of the table, and `published` without a penalty.
+COMPARED = {**ESTIMATORS, WITHOUT: ("published", "reward_only")}
+#: What a difference shows -> its two estimators, of which the second is subtracted from the first.
+CONTRASTS = {"the penalty": ("unbiased", REFERENCE), "the other switches": (REFERENCE, WITHOUT)}
 #: The preset `unbiased` with the immediate payoff in the place of the reward to go.
 IMMEDIATE = "published+credit+clamp+scale+weights"
 #: The measures of the table. `train_externality` is derived (`rows`); in a negotiation it and
@@ -97,6 +103,30 @@ def table(by_seed: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFra
     for _, own in made.dropna(subset="p").groupby("metric", sort=False):
         made.loc[own.index, "p_holm"] = statistics.holm(own["p"])
     return made
+
+
+def differences(
+    by_seed: pd.DataFrame, metric: str, contrasts: Mapping[str, tuple[str, str]], by: str
+) -> pd.DataFrame:
+    """The differences of the headline figure: one row per value of `by`, contrast and seed.
+
+    `by_seed` has the columns `by`, estimator, seed and `metric`. A contrast is a pair of estimators; its
+    `difference` is `metric` of the first minus that of the second, for the seeds that have both. Raises
+    ValueError as `statistics.difference` does.
+    """
+    found = []
+    for place, here in by_seed.groupby(by, sort=False):
+        values = {name: own.set_index("seed")[metric] for name, own in here.groupby("estimator", sort=False)}
+        for contrast, (one, other) in contrasts.items():
+            if {one, other} <= values.keys():
+                common = values[one].index.intersection(values[other].index)
+                gain_S = statistics.difference(values[one], values[other]) if len(common) else ()
+                keys = {by: place, "contrast": contrast}
+                found += [
+                    {**keys, "seed": seed, "difference": gain}
+                    for seed, gain in zip(common, gain_S, strict=True)
+                ]
+    return pd.DataFrame(found, columns=[by, "contrast", "seed", "difference"])
 
 
 def _difference(metric: str, own: pd.DataFrame, reference: pd.DataFrame, name: str) -> Mapping[str, float]:

@@ -68,7 +68,7 @@ TABLES = {
     "ablation_outcomes": (ARMS, 6),
     "penalty_gradient": (ARMS, 2),
     "switch_outcomes": (RECIPES, 6),
-    "headline": (TRAINED, 2),
+    "headline": (TRAINED, 1),
     "headroom": (ROOM, 1),
     "weight_sensitivity": (WEIGHTS, 2),
     "frontier": (SWEEP, 2),
@@ -77,6 +77,8 @@ TABLES = {
     "estimator_bias": (ESTIMATES, 4),
     "estimators_elsewhere": (ESTIMATES, 2),
 }
+#: Figures with one row, and no panel, for each game.
+ROWS = ("headroom", "headline")
 #: Figure -> the arguments with which one game has one panel.
 ONE = {
     "ablation_outcomes": {"metrics": ["safety"]},
@@ -117,7 +119,7 @@ def test_the_caller_s_axes_are_used(name):
     one = data[data["game"] == "stag hunt"]
     assert draw(name, one, ax=ax, **ONE.get(name, {})) is ax
     assert ax.lines and ax.figure.get_suptitle() == "" and len(plt.get_fignums()) == 1
-    if name != "headroom":  # it has one row for each game
+    if name not in ROWS:
         with pytest.raises(ValueError, match="`ax` takes one panel, and the table has 2 values"):
             draw(name, data, ax=ax, **ONE.get(name, {}))
 
@@ -162,7 +164,7 @@ def test_words_in_the_place_of_numbers_and_missing_columns_are_named(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_several_models_are_drawn_or_named(name):
     data, number = TABLES[name]
-    assert len(axes_of(draw(name, models(data, 2)))) == number * (1 if name == "headroom" else 2)
+    assert len(axes_of(draw(name, models(data, 2)))) == number * (1 if name in ROWS else 2)
 
 
 @pytest.mark.parametrize("width", [figures.WIDTH, figures.COLUMN])
@@ -268,23 +270,6 @@ def test_any_column_can_be_the_hue_of_the_frontier():
     grid = figures.frontier(table, hue="method", hue_order=["b", "a"], labels={"a": "first"})
     labels = [bar.get_label() for bar in grid.axes_dict["stag hunt"].containers]
     assert labels == ["b", "first"]
-
-
-def test_the_headline_names_what_was_not_trained_and_shows_published_without_a_penalty():
-    recipes = [("unbiased", "credited"), ("unbiased", "reward_only"), ("published", "reward_only")]
-    table = pd.DataFrame(
-        [
-            {"stage": "sepo", "preset": preset, "arm": arm, "game": game, "seed": seed, "safety": seed + n}
-            for game in ("hawk-dove", "stag hunt")
-            for n, (preset, arm) in enumerate(recipes[: 3 if game == "stag hunt" else 2])
-            for seed in SEEDS
-        ]
-    )
-    grid = figures.headline(table)
-    texts = {game: [text.get_text() for text in ax.texts] for game, ax in grid.axes_dict.items()}
-    assert texts == {"hawk-dove": ["not trained"], "stag hunt": []}
-    drawn = {game: set(across(ax)) for game, ax in grid.axes_dict.items()}
-    assert drawn["stag hunt"] - drawn["hawk-dove"] == {"reward only, published"}
 
 
 def test_one_preset_needs_no_legend_and_e_says_where_its_intervals_come_from():

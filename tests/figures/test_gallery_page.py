@@ -101,6 +101,37 @@ def test_the_columns_that_the_page_names_are_needed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_column_that_the_page_names_is_explained_and_no_other(name):
+    meanings, named = GALLERY["meanings"](), GALLERY["named_columns"](name)
+    assert [column for column in named if not {(name, column), ("", column)} & meanings.keys()] == []
+    options = inspect.signature(inspect.unwrap(figures.FIGURES[name].draw)).parameters
+    defaults = (options[key].default for key in ("hue", "metrics") if key in options)
+    chosen = [value for default in defaults if default for value in np.atleast_1d(default)]
+    known = {*named, *chosen}
+    assert [column for figure, column in meanings if figure == name and column not in known] == []
+    page = (pages.REPOSITORY / "docs" / "gallery.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert all(
+        f"- `{column}`: {meaning}" in section
+        for (figure, column), meaning in meanings.items()
+        if figure == name
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_picture_says_that_its_data_are_an_example(name):
+    """The strip at the lower edge holds the words, in grey, and nothing else."""
+    strip = GALLERY["STRIP"]
+    with Image.open(FOLDER / f"{name}.png") as picture:
+        blank = Image.new("RGB", (picture.width, picture.height - strip), "white")
+        drawn, expected = (
+            np.asarray(image.convert("L"), dtype=int)[-strip:]
+            for image in (picture, GALLERY["stamped"](blank))
+        )
+    assert (expected < 200).sum() > 100 and np.abs(drawn - expected).max() <= 32
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_docstring_has_an_example_with_arguments_that_exist(name):
     entry = figures.FIGURES[name]
     (line,) = re.findall(r">>> (.*)", inspect.getdoc(entry.draw))
