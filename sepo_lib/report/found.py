@@ -11,7 +11,7 @@ every number, direction and count from the tables that the notebook passes, by t
     places     game and pool set of every row        words     a list of names with "and"
     verdicts   claims by their verdict               amount    the size of one difference
     became     the nearest strategies, by game       text      `mean [low, high]` of an interval
-    origins    changes of J by its four terms
+    origins    changes of J by its four terms       illegible seeds with a low parse rate
 
 Intervals and pairing by seed are those of `statistics`. A notebook passes every table that its template
 names. A table of a study that the run does not have has no rows; the template then says so or leaves the
@@ -76,6 +76,9 @@ def text(notebook: str, settings: Settings, **tables: object) -> str:
     written = _rendered(notebook, settings, tables)
     return "\n\n".join(filter(None, [written, caution(settings.profile)]))
 
+
+#: With a lower parse rate after training, results are not presented as the model's own play (`illegible`).
+LEGIBLE = 0.9
 
 #: Of more than this many games (or other categories) a sentence gives the number and not the names.
 _NAMED = 5
@@ -242,6 +245,11 @@ def value(rows: pd.DataFrame, metric: str, digits: int = 2) -> str:
     return over_seeds(rows, metric, digits)
 
 
+def illegible(rows: pd.DataFrame) -> list[str]:
+    """The training seeds with a row whose `parse_rate` is below LEGIBLE."""
+    return [str(seed) for seed in sorted(rows["seed"][rows["parse_rate"] < LEGIBLE].unique())]
+
+
 def brackets(table: pd.DataFrame) -> str:
     """What the brackets mean: the sentences depend on the number of training seeds in the table."""
     seeds = sorted(table["seed"].unique())
@@ -335,10 +343,11 @@ _FUNCTIONS = {
     "became": became,
     "text": lambda found: statistics.text(found, 2),
     "all_switches": list(credit.FIELD_OF_SWITCH),
+    "limit": LEGIBLE,
 } | {
     one.__name__: one
     for one in (
         *(pick, changes, against, tally, listed, amount, origins),
-        *(value, brackets, verdicts, words, title, places),
+        *(value, brackets, illegible, verdicts, words, title, places),
     )
 }

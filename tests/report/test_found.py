@@ -446,6 +446,59 @@ def test_committed_runs_are_read_without_a_nan(profile):
     assert "nan" not in text and "- **`unbiased`.**" in text
 
 
+# --- a game of one's own: legible answers first ----------------------------------------------------------
+
+
+def own_game(sft, sepo, file_weight=1.0):
+    """The findings of notebook 06 with these parse rates by seed; `file_weight`: those with the file's le."""
+    rows = pd.DataFrame(
+        {"game": "chicken", "stage": stage, "seed": seed, "step": 0, "reported": True, "parse_rate": rate}
+        | {"safety": safety, "exploit": 3.0 - safety, "externality": 0.25, "exploit_weight": 2.0}
+        for stage, rates, safety in (("sft", sft, -1.0), ("sepo", sepo, 0.5))
+        for seed, rate in enumerate(rates, start=11)
+    )
+    main = rows[rows["stage"] == "sepo"]
+    swept = pd.concat([main, main.assign(exploit_weight=0.25, exploit=4.0, parse_rate=file_weight)])
+    best = pd.DataFrame({"weight le": [0.25, 2.0], "strategy": "grim", "J": 0.9})
+    settings = profiles.load("laptop")
+    return found.text("06_your_own_game", settings, evaluation=rows, swept=swept, best=best)
+
+
+def test_an_own_game_with_legible_answers_is_described():
+    text = own_game((0.98, 0.99), (0.9, 1.0))
+    assert text.startswith("- **Legible answers.** The parser finds an action in a share of 0.98")
+    assert "the lowest share of a seed after SEPO is 0.90." in text
+    assert "So nearly all of the play after SEPO is what the model writes." in text
+    assert "safety after SEPO is higher than safety after SFT; the difference is 1.50" in text
+    assert "- **The weight.**" in text and "(difference -1.50" in text and "- **Room.** Safety" in text
+
+
+def test_no_safety_is_the_model_s_if_its_answers_are_not_legible_with_every_seed():
+    """One seed below the limit is enough, although the mean is above it."""
+    text = own_game((1.0, 1.0, 1.0), (1.0, 0.89, 1.0))
+    assert "**After SEPO the model does not answer legibly**" in text
+    assert "below 0.9 with the training seed 12." in text and "or lower `sepo_learning_rate`" in text
+    assert "safety" not in text.lower() and "**SEPO.**" not in text and "higher" not in text
+    text = own_game((0.5, 0.6), (0.1, 0.2))
+    assert "with the training seeds 11 and 12). Train SFT with more steps" in text
+    assert "safety" not in text.lower()
+
+
+def test_only_legible_answers_are_compared():
+    text = own_game((0.5, 1.0), (1.0, 1.0), file_weight=0.8)
+    assert "with the training seed 11 (a share below 0.9), so safety after SEPO is not compared" in text
+    assert "with le = 0.25 does not answer legibly with the training seeds 11 and 12" in text
+    assert "difference" not in text.replace("differences are paired", "")
+
+
+def test_the_reading_before_the_figures_of_06_is_the_first_finding(monkeypatch):
+    shown = displayed(monkeypatch)
+    rows = pd.DataFrame({"stage": ["sft", "sepo"], "seed": 11, "step": 0, "reported": True})
+    for rate, words in ((0.95, "is what the model writes."), (0.5, "u, e, c, x and J after SEPO are not")):
+        found.reading("06_your_own_game", "legible", None, evaluation=rows.assign(parse_rate=rate))
+        assert words in shown[-1] and "\n" not in shown[-1]
+
+
 # --- tables ---------------------------------------------------------------------------------------------
 
 
