@@ -1,5 +1,6 @@
 """Every notebook, end to end on the smoke profile, in a folder of its own: DESIGN.md's files and columns."""
 
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from episodes import episode
 from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.figures import FIGURES
-from sepo_lib.games.base import Weights
+from sepo_lib.games.base import Round, Weights
 from sepo_lib.method import credit
 from sepo_lib.report import claims
 
@@ -235,8 +236,27 @@ def test_the_own_game_of_notebook_06_has_a_run_of_its_own(here):
     assert set(paths.read_table("smoke-own-game", "sweep")["exploit_weight"]) == {0.25, 2.0}
     executed = (here / "runs/smoke/notebooks/06_your_own_game.ipynb").read_text()
     assert "(1 + 0 + 5 + 3) / 4 = 2.25" in executed and "has no `rounds`" in executed
+    legible = (table[table["stage"] == "sepo"]["parse_rate"] >= 0.9).all()
+    assert executed.count("After SEPO the model does not answer legibly") == (0 if legible else 2)
+    assert ("safety after SEPO is" in executed) == legible
     for file in (here / "data/results/smoke").glob("*.csv"):
         assert "chicken" not in file.read_text(), file.name
+
+
+def test_the_experts_of_notebook_06_take_every_action_in_every_situation(monkeypatch):
+    """If they do not, SEPO may reach an action only through answers that do not parse (docs/LOG.md)."""
+    cells = nbformat.read(REPOSITORY / "notebooks/06_your_own_game.ipynb", as_version=4).cells
+    (source,) = (c.source for c in cells if c.source.startswith("%%writefile {chicken_file}"))
+    monkeypatch.setattr(games, "register", lambda game: None)
+    names = {}
+    exec(source.partition("\n")[2], names)
+    game, actions = names["Chicken"](), names["ACTIONS"]
+    assert sum(share for share, _ in game.experts.values()) == pytest.approx(1.0)
+    for seen in ((), *itertools.product(actions, repeat=2)):
+        rounds = [Round(seen, names["PAYOFFS"][seen])] if seen else []
+        view = game.view(rounds, 0, actions)
+        taken = {expert(view, np.random.default_rng(0))[0] for _, expert in game.experts.values()}
+        assert taken == set(actions), seen
 
 
 def test_figures_are_drawn_again_from_the_tables_alone(here, tmp_path):
