@@ -468,7 +468,7 @@ def test_an_own_game_with_legible_answers_is_described():
     text = own_game((0.98, 0.99), (0.9, 1.0))
     assert text.startswith("- **Legible answers.** The parser finds an action in a share of 0.98")
     assert "the lowest share of a seed after SEPO is 0.90." in text
-    assert "So nearly all of the play after SEPO is what the model writes." in text
+    assert "So nearly all actions after SEPO are those that the model names." in text
     assert "safety after SEPO is higher than safety after SFT; the difference is 1.50" in text
     assert "- **The weight.**" in text and "(difference -1.50" in text and "- **Room.** Safety" in text
 
@@ -494,7 +494,7 @@ def test_only_legible_answers_are_compared():
 def test_the_reading_before_the_figures_of_06_is_the_first_finding(monkeypatch):
     shown = displayed(monkeypatch)
     rows = pd.DataFrame({"stage": ["sft", "sepo"], "seed": 11, "step": 0, "reported": True})
-    for rate, words in ((0.95, "is what the model writes."), (0.5, "u, e, c, x and J after SEPO are not")):
+    for rate, words in ((0.95, "are those that the model names."), (0.5, "J after SEPO are not those")):
         found.reading("06_your_own_game", "legible", None, evaluation=rows.assign(parse_rate=rate))
         assert words in shown[-1] and "\n" not in shown[-1]
 
