@@ -25,6 +25,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sepo_lib.chat import templates
+from sepo_lib.config.errors import InputError
 from sepo_lib.play.engines import probe
 from sepo_lib.play.engines.base import Engine, Sample, WeightsChanged, uniforms
 from sepo_lib.play.engines.generate import GenerateEngine
@@ -59,7 +60,8 @@ def make(
 
     If the engine static or shared_prefix cannot serve the model (`probe.fault`), a printed line says why, and
     `generate` replaces it. With `top_p` below 1, auto is shared_prefix. Raises ValueError for an unknown name
-    and for one that has no `top_p`, ImportError when vllm is asked for and not installed.
+    and for one that has no `top_p`, ImportError when vllm is asked for and not installed, and InputError for
+    a model that `generate` cannot serve.
     """
     if name not in _NAMES:
         raise ValueError(f"There is no engine '{name}'; choose from {', '.join(_NAMES)}.")
@@ -81,7 +83,29 @@ def make(
         if engine is not None:
             return engine
         print(f"Engine: generate, as {name} cannot serve {type(model).__name__}: {fault}.", flush=True)
-    return GenerateEngine(model, end_ids, at_once=_PROMPTS)
+    return _generate(model, tokenizer, end_ids)
+
+
+def _generate(model, tokenizer, end_ids) -> GenerateEngine:
+    """The engine `generate`, in batches if the model answers each prompt as it would alone."""
+    ways = {
+        "": GenerateEngine(model, end_ids, at_once=_PROMPTS),
+        "which answers only prompts of equal length together: this model reads padding as text": (
+            GenerateEngine(model, end_ids, at_once=_PROMPTS, pads=False)
+        ),
+        "which answers one prompt at a time: in batches, this model answers otherwise": (
+            GenerateEngine(model, end_ids, at_once=1)
+        ),
+    }
+    for said, engine in ways.items():
+        if (fault := probe.fault(engine, tokenizer, probe.LAST)) is None:
+            if said:
+                print(f"Engine: generate, {said}.", flush=True)
+            return engine
+    raise InputError(
+        f"{type(model).__name__} cannot play: `generate` of transformers fails even for single prompts "
+        f"({fault}); choose another model."
+    )
 
 
 def _probed(name: str, model, tokenizer, end_ids) -> tuple[Engine | None, str | None]:

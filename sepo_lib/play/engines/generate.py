@@ -15,23 +15,25 @@ from sepo_lib.play.engines.padding import pad
 
 
 class GenerateEngine(Engine):
-    """Samples with `generate`, at most `at_once` prompts per call (None: all of them)."""
+    """Samples with `generate`, at most `at_once` prompts per call (None: all of them).
 
-    def __init__(self, model: PreTrainedModel, end_ids: Sequence[int], at_once: int | None = None):
-        self.model, self.end_ids, self.at_once = model, sorted(end_ids), at_once
+    With `pads` False, all prompts of a call have the same length: some models read padding as text.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, end_ids: Sequence[int], at_once: int | None = None, pads: bool = True
+    ):
+        self.model, self.end_ids, self.at_once, self.pads = model, sorted(end_ids), at_once, pads
 
     @torch.inference_mode()
     def sample(self, prompts, uniforms_BL, temperature) -> list[Sample]:
         """See `Engine.sample`."""
         check(prompts, uniforms_BL)
-        size = self.at_once or len(prompts)
-        return [
-            sample
-            for start in range(0, len(prompts), size)
-            for sample in self._batch(
-                prompts[start : start + size], uniforms_BL[start : start + size], temperature
-            )
-        ]
+        found: dict[int, Sample] = {}
+        for rows in self._calls(prompts):
+            part = self._batch([prompts[row] for row in rows], uniforms_BL[rows], temperature)
+            found.update(zip(rows, part, strict=True))
+        return [found[row] for row in range(len(prompts))]
 
     def config(self, length: int, **sampling) -> GenerationConfig:
         """The configuration of `generate` for at most `length` new tokens, with the fields `sampling`."""
@@ -41,6 +43,15 @@ class GenerateEngine(Engine):
             pad_token_id=self.end_ids[0],
             **sampling,
         )
+
+    def _calls(self, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """The numbers of the prompts of each call of `generate`."""
+        together: dict[int, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            together.setdefault(0 if self.pads else len(prompt), []).append(row)
+        size = self.at_once or max(1, len(prompts))
+        for rows in together.values():
+            yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
     def _batch(self, prompts, uniforms_BL, temperature) -> list[Sample]:
         ids, mask = pad(prompts, "left", int(self.end_ids[0]))
