@@ -32,6 +32,11 @@ _JSON = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json"),
     *(f"{name}.index.json" for name in WEIGHTS),
 )
+#: Types of PEFT that add tokens or attention in front of the text, and change no weights.
+_PROMPTS = (
+    *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"),
+    "ADAPTION_PROMPT",
+)
 _REMEDY = "save or download the model again"
 
 
@@ -49,15 +54,42 @@ def loaded(name: str) -> bool:
 def base_of(folder: Path) -> str | None:
     """The name, folder or hub id of the base model of an adapter; None if the folder holds no adapter.
 
-    The base model of an adapter that a run has made is found if the run or the kit has moved.
+    The base model of an adapter that a run has made is found if the run or the kit has moved. Raises
+    InputError if the adapter names none, if that is an adapter of this one, or if it cannot be merged.
     """
-    if not (folder / ADAPTER_CONFIG).is_file():
-        return None
-    content = adapter_config(folder)
-    base, revision = content.get("base_model_name_or_path"), content.get("revision")
-    if not base:
-        raise InputError(f"{paths.shown(folder / ADAPTER_CONFIG)} names no base_model_name_or_path; add it.")
-    return f"{base}@{revision}" if revision else _as_it_is_now(folder, base)
+    base = _named_base(folder)
+    at, above = base and _place(base), [folder.resolve()]
+    while at and (at / ADAPTER_CONFIG).is_file():
+        if at.resolve() in above:
+            raise InputError(
+                f"The base_model_name_or_path in {paths.shown(folder / ADAPTER_CONFIG)} leads back to this "
+                "adapter; name the model there that the adapter was trained on."
+            )
+        above.append(at.resolve())
+        at = _place(_named_base(at) or "")
+    return base
+
+
+def unmergeable(shown: str, kind: str) -> str:
+    """What is wrong with an adapter of the PEFT type `kind` that cannot be merged, and what to do."""
+    return (
+        f"The adapter in {shown} is of the type {kind}, which cannot be merged into a model; pass an adapter "
+        "that can, such as LoRA."
+    )
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the folder holds a tokenizer."""
+    return _any(folder, TOKENIZERS)
+
+
+def template(folder: Path) -> str | None:
+    """The chat template in a folder, also in one without a tokenizer; None if there is none."""
+    text, old, settings = (folder / name for name in (*TEMPLATES, "tokenizer_config.json"))
+    if text.is_file():
+        return text.read_text(encoding="utf-8")
+    found = (files_.read_json(at, _REMEDY).get("chat_template") for at in (old, settings) if at.is_file())
+    return next((one for one in found if isinstance(one, str)), None)
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
@@ -112,6 +144,25 @@ def check_intact(folder: Path) -> None:
         with files_.reading(file, remedy):
             if "\0" in (text := file.read_text(encoding="utf-8")) or not text.strip():
                 raise ValueError("it holds no template")
+
+
+def _named_base(folder: Path) -> str | None:
+    """The base model that the adapter in `folder` names, if it holds an adapter."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    content, shown = adapter_config(folder), paths.shown(folder / ADAPTER_CONFIG)
+    base, revision, kind = (content.get(k) for k in ("base_model_name_or_path", "revision", "peft_type"))
+    if not base:
+        raise InputError(f"{shown} names no base_model_name_or_path; add it.")
+    if kind in _PROMPTS:
+        raise InputError(unmergeable(paths.shown(folder), kind))
+    return f"{base}@{revision}" if revision else _as_it_is_now(folder, base)
+
+
+def _place(name: str) -> Path:
+    """The folder of the model `name`, if it is a folder on this machine."""
+    at = paths.model(name) or Path(name)
+    return at / "model" if (at / "model").is_dir() else at
 
 
 def _as_it_is_now(folder: Path, base: str) -> str:

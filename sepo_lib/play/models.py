@@ -3,28 +3,28 @@
 import os
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from sepo_lib.config import bundled, cards, model_folder
 from sepo_lib.config.settings import known
-from sepo_lib.pretrained import adapters, gpu, loading
+from sepo_lib.pretrained import adapter_folder, gpu, loading
 
 
 def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, in eval mode on `device()`, and its tokenizer.
 
     `name` is nano, smollm2, a hub id or a folder; for the folder of a LoRA adapter, the adapter is merged
-    into its base model. `dtype` is float32, bfloat16 or auto (bfloat16 if the machine computes in it
-    natively). Raises errors as `bundled.resolve`, `model_folder.check_intact` and `loading.read` do.
+    into its base model, and the tokenizer is its own if it has one. `dtype` is float32, bfloat16 or auto
+    (bfloat16 if the machine computes in it natively). Raises errors as `bundled.resolve`,
+    `model_folder.check_intact`, `loading.read` and `adapter_folder.read` do.
     """
     folder = bundled.resolve(name)
     model_folder.check_intact(folder)
     disable_progress_bar()
     if (base := model_folder.base_of(folder)) is not None:
-        model, tokenizer = load(base, dtype)
-        return adapters.merge(PeftModel.from_pretrained(model, str(folder))).eval(), tokenizer
+        model, tokenizer = adapter_folder.read(folder, *load(base, dtype))
+        return model.eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if gpu.has_bfloat16(device()) else "float32"
     model, tokenizer = loading.read(folder, getattr(torch, dtype))

@@ -7,7 +7,13 @@ may run code that a model brings along.
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from sepo_lib.chat import templates
 from sepo_lib.config import paths
@@ -24,20 +30,14 @@ def read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedT
     DamagedError if weights are missing.
     """
     shown = paths.shown(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), padding_side="left", trust_remote_code=False)
-    except Exception as error:  # of several libraries, each with its own
-        raise InputError(
-            f"The tokenizer in {shown} cannot be loaded: {_reason(error)}; save it with transformers, which "
-            "writes tokenizer.json."
-        ) from error
+    words = tokenizer(folder)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
     except (ValueError, KeyError, ImportError, RuntimeError, AssertionError) as error:
         raise InputError(
-            f"{shown} cannot be loaded as a causal language model: {_reason(error)}; {_ANOTHER}."
+            f"{shown} cannot be loaded as a causal language model: {reason(error)}; {_ANOTHER}."
         ) from error
     if missing := sorted(report["missing_keys"]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -46,13 +46,40 @@ def read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedT
         )
     if not _looks_back_only(model):
         raise InputError(f"{shown}: {type(model).__name__} also reads the tokens that follow; {_ANOTHER}.")
+    return model, fitting(model, words, shown)
+
+
+def tokenizer(folder: Path, config: PretrainedConfig | None = None) -> PreTrainedTokenizerFast:
+    """The tokenizer in `folder`; `config` is that of its model, if the folder has none.
+
+    Raises InputError if it cannot be loaded.
+    """
+    options = {"config": config} if config else {}
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder), padding_side="left", trust_remote_code=False, **options
+        )
+    except Exception as error:  # of several libraries, each with its own
+        raise InputError(
+            f"The tokenizer in {paths.shown(folder)} cannot be loaded: {reason(error)}; save it with "
+            "transformers, which writes tokenizer.json."
+        ) from error
+
+
+def fitting(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, shown: str
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of the model in the folder `shown`, which pads with its end token if it has no other.
+
+    Raises InputError if it writes tokens that the model lacks.
+    """
     _check_tokens(model, tokenizer, shown)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([templates.end_of_answer(tokenizer)])
-    return model, tokenizer
+    return tokenizer
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first sentence of an error of transformers, in the kit's own words for the usual ones."""
     text = " ".join(str(error).split())
     if "ignore_mismatched_sizes" in text:
