@@ -36,6 +36,7 @@ DELTA_NET = {
 }
 WINDOWS = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
 ARCHITECTURES = {
+    "afmoe": {},
     "apertus": {},
     "bloom": {"n_layer": 2, "n_head": 4},
     "cohere2": WINDOWS,
@@ -54,9 +55,11 @@ ARCHITECTURES = {
     "granite": {},
     "granitemoe": MIXTRAL,
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, "mamba_d_state": 8},
+    "jetmoe": {"num_local_experts": 4, "kv_channels": 8},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "llama": {},
     "mamba": {"state_size": 8},
+    "minimax": {**MIXTRAL, "layer_types": ["linear_attention", "full_attention"]},
     "mistral": {"sliding_window": 16},
     "mixtral": MIXTRAL,
     "mpt": {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 1024},

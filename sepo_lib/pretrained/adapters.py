@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
@@ -62,11 +63,12 @@ def targets(model: PreTrainedModel) -> Adapted:
     """Every linear layer inside the token mixers of the language model, which are in each decoder layer the
     modules that take a mask, a cache or a recurrent state: attention, linear attention, state spaces.
 
-    MLPs, experts, embeddings, the output layer and towers for images or sound are no token mixers. Three
-    kinds of layers in mixers are left out: those whose weight a kernel reads without calling the layer, so
-    that it would bypass an adapter (Mamba); those that receive no gradient (indexers of sparse attention);
-    those that share their weight, which several adapters would change (Zamba). Raises InputError if no layer
-    is left.
+    MLPs, experts, embeddings, the output layer and towers for images or sound are no token mixers. Six kinds
+    of layers in mixers are left out: those whose weight a kernel reads without calling the layer, so that it
+    would bypass an adapter (Mamba); those that receive no gradient (indexers of sparse attention); those that
+    share their weight, which several adapters would change (Zamba); those that compute something else
+    (groups of DeepSeek V4); those whose names PEFT takes for experts' (AFMoE); routers (JetMoE). Raises
+    InputError if no layer is left.
     """
     parts = (model.get_decoder(), model.base_model, *model.children())
     decoder = next(part for part in parts if isinstance(part, PreTrainedModel) and part is not model)
@@ -79,9 +81,11 @@ def targets(model: PreTrainedModel) -> Adapted:
         if isinstance(layer, torch.nn.Linear | Conv1D)
     }
     uses = Counter(layer.weight for layer in set(linear.values()))
+    taken = _taken(model, [f"{name}.{place}" for name, place in linear])
     for (name, place), layer in linear.items():
-        free = uses[layer.weight] == 1 and _trains(found.mixers[name], place)
-        (found.layers if free else found.left)[f"{name}.{place}"] = layer
+        free = uses[layer.weight] == 1 and place.rpartition(".")[2] not in taken and _is_linear(layer)
+        trains = free and _trains(found.mixers[name], place)
+        (found.layers if trains else found.left)[f"{name}.{place}"] = layer
     if not found.layers:
         raise InputError(
             f"LoRA finds no linear layer to adapt in the attention of {type(model).__name__}; choose another "
@@ -102,7 +106,7 @@ def described(model: PreTrainedModel, rank: int) -> str:
         f"{trained:,} weights of its own ({trained / whole:.2%})."
     )
     left = ", ".join(found.names(left=True))
-    return text + (f" It cannot adapt {left} in these modules." if left else "")
+    return text + (f" It does not adapt {left} in these modules." if left else "")
 
 
 def merge(model: PeftModel) -> PreTrainedModel:
@@ -142,16 +146,62 @@ def _trains(mixer: torch.nn.Module, place: str) -> bool:
     """Whether an adapter of the linear layer at `place` in a mixer acts and receives a gradient.
 
     The source of the modules that hold the layer says so: it calls the layer and does not take its weight,
-    and its `forward` computes gradients.
+    and its `forward` computes gradients. None of them is a router, which chooses experts.
     """
     holder = mixer
     for part in place.split("."):
         source = _source(type(holder))
+        if part == "router":
+            return False
         reads = re.search(rf"self\.{part}\.weight\b(?![.\[])", source)
         if reads or re.search(r"@torch\.no_grad\(\)\s+def forward\(", source):
             return False
         holder = getattr(holder, part)
     return True
+
+
+def _is_linear(layer: torch.nn.Module) -> bool:
+    """Whether a layer of the class Linear or Conv1D computes what they do, which an adapter adds to.
+
+    The code of an architecture may derive other layers from them. Layers from elsewhere, such as those of
+    quantization, are left to PEFT.
+    """
+    kind = type(layer)
+    inherited = kind.forward in (torch.nn.Linear.forward, Conv1D.forward)
+    if inherited or not kind.__module__.startswith("transformers.models."):
+        return True
+    width = layer.weight.shape[1]
+    some = torch.linspace(-1, 1, 15 * width, device=layer.weight.device, dtype=layer.weight.dtype)
+    some = some.view(3, 5, width)
+    with torch.no_grad():
+        expected = torch.nn.functional.linear(some, layer.weight, layer.bias)
+        try:
+            found = layer(some)
+        except (RuntimeError, ValueError, TypeError):
+            return False
+    if not isinstance(found, torch.Tensor) or found.shape != expected.shape:
+        return False
+    return found.is_meta or bool((found - expected).abs().max() <= 0.02 * expected.abs().max())
+
+
+def _taken(model: PreTrainedModel, layers: list[str]) -> set[str]:
+    """The last parts of the names of those layers that PEFT takes for experts.
+
+    In models with experts it replaces targets with the names that experts had in transformers 4, wherever
+    they are, by the joint weights of all experts.
+    """
+    found = set()
+    for last in {name.rpartition(".")[2] for name in layers}:
+        config = LoraConfig(target_modules=[name for name in layers if name.rpartition(".")[2] == last])
+        asked = set(config.target_modules)
+        try:
+            convert_peft_config_for_transformers(config, model, None)
+        except ValueError:  # not all of the weights that are joint now are targets
+            found.add(last)
+        else:
+            if set(config.target_modules) != asked:
+                found.add(last)
+    return found
 
 
 @functools.cache

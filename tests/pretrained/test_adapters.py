@@ -33,7 +33,7 @@ def test_the_line_says_what_is_adapted_and_what_share_that_is(tokenizer):
     )
     text = adapters.described(tiny_architectures.make("mamba", tokenizer), 4)
     assert " (in_proj) in the 2 modules MambaMixer" in text
-    assert text.endswith("It cannot adapt dt_proj, out_proj, x_proj in these modules.")
+    assert text.endswith("It does not adapt dt_proj, out_proj, x_proj in these modules.")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,15 @@ def test_the_line_says_what_is_adapted_and_what_share_that_is(tokenizer):
         ("llama4_text", {"num_hidden_layers": 2}, {"q_proj", "k_proj", "v_proj", "o_proj"}, set()),
         ("modernbert-decoder", {}, {"q_proj", "k_proj", "v_proj", "Wo"}, set()),
         ("bart", {}, {"q_proj", "k_proj", "v_proj", "out_proj"}, set()),
+        ("falcon", {}, {"query_key_value", "dense"}, set()),  # of a class of its own that computes the same
+        (
+            "deepseek_v4",
+            {"num_hidden_layers": 3},
+            {"q_a_proj", "q_b_proj", "kv_proj", "gate_proj", "o_b_proj"},
+            {"o_a_proj"},  # its class computes something else
+        ),
+        ("afmoe", {}, {"q_proj", "k_proj", "v_proj", "o_proj"}, {"gate_proj"}),  # PEFT takes it for experts
+        ("jetmoe", {"num_hidden_layers": 1}, {"kv_proj"}, {"layer"}),  # of a router
         ("phi4_multimodal", {}, {"qkv_proj", "o_proj"}, set()),  # and no layer of its towers
     ],
 )

@@ -10,7 +10,7 @@ from sepo_lib.config.errors import InputError
 from sepo_lib.play import engines, models
 from sepo_lib.play.engines import GenerateEngine
 
-MINIMAX = {**tiny_architectures.MIXTRAL, "layer_types": ["linear_attention", "full_attention"]}
+MINIMAX = tiny_architectures.ARCHITECTURES["minimax"]
 BART = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 2}
 RWKV = {"attention_hidden_size": 32, "context_length": 1024}
 BY_LENGTH = "which answers only prompts of equal length together: this model reads padding as text."
