@@ -1,7 +1,8 @@
 """Models of the Hugging Face hub: which snapshot of a repository is used, and its download.
 
 A snapshot that is whole in the cache of this machine is used as it is, and the hub is not asked. So a run
-keeps its model when the hub has a newer one. `org/name@revision` names a commit, a tag or a branch.
+keeps its model when the hub has a newer one. `org/name@revision` names a commit, a tag or a branch; the first
+seven or more digits of a commit are enough if no other snapshot in the cache begins with them.
 """
 
 import re
@@ -15,6 +16,8 @@ from sepo_lib.config.errors import InputError, MissingError
 
 #: A hub id: the repository, and the revision if one is named.
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@\w[\w.-]*(/[\w.-]+)*)?")
+#: The beginning of the hash of a commit.
+_SHORT = re.compile("[0-9a-f]{7,39}")
 #: Seconds after which the hub counts as out of reach.
 PATIENCE = 8.0
 
@@ -56,12 +59,28 @@ def commit(folder: Path) -> str | None:
 
 
 def _cached(repository: str, revision: str | None) -> Path | None:
-    """The folder of the snapshot in the cache, which need not be whole."""
-    from huggingface_hub import try_to_load_from_cache
+    """The folder of the snapshot in the cache, which need not be whole.
+
+    Raises InputError if several commits begin with the revision.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import repo_folder_name
 
     names = model_folder.CONFIGS
-    found = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
-    return next((Path(file).parent for file in found if isinstance(file, str)), None)
+    files = (try_to_load_from_cache(repository, name, revision=revision) for name in names)
+    found = next((Path(file).parent for file in files if isinstance(file, str)), None)
+    if found or not _SHORT.fullmatch(revision or ""):
+        return found
+    snapshots = Path(
+        constants.HF_HUB_CACHE, repo_folder_name(repo_id=repository, repo_type="model"), "snapshots"
+    )
+    begun = sorted(at for at in snapshots.glob(f"{revision}*") if any((at / name).exists() for name in names))
+    if len(begun) > 1:
+        raise InputError(
+            f"'{repository}@{revision}' is the beginning of several commits on this machine "
+            f"({', '.join(at.name for at in begun)}); write more of its digits."
+        )
+    return next(iter(begun), None)
 
 
 def _sizes(name: str, repository: str, revision: str | None, parts: list[str]) -> dict[str, int]:

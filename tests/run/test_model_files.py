@@ -12,6 +12,7 @@ from huggingface_hub import errors
 
 from sepo_lib import __main__ as cli
 from sepo_lib.config import bundled, hub, model_folder, paths, profiles
+from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.run import model_files, recipes
 
 NANO = Path(__file__).resolve().parents[2] / "data" / "models" / "nano"
@@ -142,6 +143,19 @@ def test_a_model_of_the_hub_is_the_snapshot_of_the_cache_and_its_commit(root):
     change(new / "config.json", "1e-06", "1e-05")  # of the cache itself
     assert model_files.sha256("org/name") != known
     assert profiles.load(model="org/name@v1.0").model == "org/name@v1.0"
+
+
+def test_the_beginning_of_a_commit_names_its_snapshot(root):
+    one, other = (cached(root, f"{'a' * 8}{digit * 32}") for digit in "12")
+    whole = cached(root, "b" * 40)
+    assert bundled.resolve(f"org/name@{'b' * 7}") == whole
+    assert bundled.resolve(f"org/name@{'a' * 8}1") == one
+    assert model_files.described(f"org/name@{'b' * 7}")["revision"] == "b" * 40
+    with pytest.raises(InputError, match=rf"beginning of several .*\({one.name}, {other.name}\); write more"):
+        bundled.resolve(f"org/name@{'a' * 8}")
+    for revision in ("b" * 6, "c" * 7):
+        with pytest.raises(MissingError, match="no model hub could be reached"):
+            bundled.resolve(f"org/name@{revision}")
 
 
 @pytest.fixture
