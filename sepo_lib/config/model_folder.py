@@ -83,6 +83,11 @@ def has_tokenizer(folder: Path) -> bool:
     return _any(folder, TOKENIZERS)
 
 
+def brings_chat(folder: Path) -> bool:
+    """Whether an adapter needs no tokenizer and no chat template of its base model."""
+    return has_tokenizer(folder) and _has_template(folder)
+
+
 def template(folder: Path) -> str | None:
     """The chat template in a folder, also in one without a tokenizer; None if there is none."""
     text, old, settings = (folder / name for name in (*TEMPLATES, "tokenizer_config.json"))
@@ -97,24 +102,24 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     return files_.read_json(folder / ADAPTER_CONFIG, _REMEDY)
 
 
-def lacking(folder: Path, weights: bool = True) -> list[str]:
+def lacking(folder: Path, weights: bool = True, chat: bool = True) -> list[str]:
     """What a folder lacks to be loaded as a chat model or as an adapter; empty if it lacks nothing.
 
-    Without `weights` they are not looked for.
+    Without `weights` they are not looked for, and without `chat` neither are tokenizer and template.
     """
     adapter = (folder / ADAPTER_CONFIG).is_file()
     parts = {
         CONFIG: (folder / CONFIG).is_file(),
-        "a tokenizer (tokenizer.json)": _any(folder, TOKENIZERS),
-        "a chat template (chat_template.jinja)": _any(folder, TEMPLATES) or _old_template(folder),
+        "a tokenizer (tokenizer.json)": not chat or _any(folder, TOKENIZERS),
+        "a chat template (chat_template.jinja)": not chat or _has_template(folder),
     }
     found = [] if adapter else [part for part, there in parts.items() if not there]
     return found + (_lacking_weights(folder, ADAPTER_WEIGHTS if adapter else WEIGHTS) if weights else [])
 
 
-def check_complete(folder: Path, name: str) -> Path:
-    """Return the folder. Raises InputError, which calls the folder `name`, if it lacks a part of a model."""
-    if parts := lacking(folder):
+def check_complete(folder: Path, name: str, chat: bool = True) -> Path:
+    """Return the folder. Raises InputError, which calls the folder `name`, if it is `lacking` a part."""
+    if parts := lacking(folder, chat=chat):
         raise InputError(
             f"The folder '{name}' holds no model that can be loaded: it lacks {', '.join(parts)}; pass the "
             "folder of a causal language model with a chat template, as transformers saves it."
@@ -203,8 +208,10 @@ def _lacking_weights(folder: Path, names: tuple[str, ...]) -> list[str]:
     return sorted(part for part in parts if not (folder / part).is_file())
 
 
-def _old_template(folder: Path) -> bool:
-    """Whether the settings of the tokenizer hold a chat template, as older versions saved it."""
+def _has_template(folder: Path) -> bool:
+    """Whether there is a chat template as a file or, as once, in the settings of the tokenizer."""
+    if _any(folder, TEMPLATES):
+        return True
     settings = folder / "tokenizer_config.json"
     return settings.is_file() and bool(files_.read_json(settings, _REMEDY).get("chat_template"))
 

@@ -19,16 +19,22 @@ def load(name: str, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrained
     (bfloat16 if the machine computes in it natively). Raises errors as `bundled.resolve`,
     `model_folder.check_intact`, `loading.read` and `adapter_folder.read` do.
     """
-    folder = bundled.resolve(name)
-    model_folder.check_intact(folder)
     disable_progress_bar()
-    if (base := model_folder.base_of(folder)) is not None:
-        model, tokenizer = adapter_folder.read(folder, *load(base, dtype))
-        return model.eval(), tokenizer
     if dtype == "auto":
         dtype = "bfloat16" if gpu.has_bfloat16(device()) else "float32"
-    model, tokenizer = loading.read(folder, getattr(torch, dtype))
-    return model.to(device()).eval(), tokenizer
+    return _load(name, getattr(torch, dtype), chat=True)
+
+
+def _load(name: str, dtype: torch.dtype, chat: bool):
+    """(model, tokenizer); without `chat`, a base model may have None for the tokenizer."""
+    folder = bundled.resolve(name, chat)
+    model_folder.check_intact(folder)
+    if (base := model_folder.base_of(folder)) is None:
+        model, tokenizer = loading.read(folder, dtype, chat)
+        return model.to(device()).eval(), tokenizer
+    model, tokenizer = _load(base, dtype, chat and not model_folder.brings_chat(folder))
+    model, tokenizer = adapter_folder.read(folder, model, tokenizer)
+    return model.eval(), tokenizer
 
 
 def device() -> torch.device:

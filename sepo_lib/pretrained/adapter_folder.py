@@ -21,8 +21,8 @@ _BASE = "base_model.model."  # how PEFT begins the names of the base model's wei
 
 
 def read(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
-) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | None]:
     """The base model `model` with the adapter in `folder` merged in, and the tokenizer of the two.
 
     That is the one in the folder, with its chat template, or what the folder lacks of it from `tokenizer`. A
@@ -41,8 +41,9 @@ def read(
             f"The adapter in {shown} does not fit its base model, {type(model).__name__}: {_reason(error)}; "
             "correct its adapter_config.json, or save the adapter again."
         ) from error
-    tokenizer = _tokenizer(folder, merged, tokenizer)
-    return merged, loading.fitting(merged, tokenizer, shown)
+    if tokenizer is None and not model_folder.brings_chat(folder):
+        return merged, None  # an adapter of this one brings them
+    return merged, loading.fitting(merged, _tokenizer(folder, merged, tokenizer), shown)
 
 
 def _merged(folder: Path, model: PreTrainedModel, shown: str) -> PreTrainedModel:
@@ -138,7 +139,7 @@ def _reason(error: Exception) -> str:
 
 
 def _tokenizer(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast | None
 ) -> PreTrainedTokenizerFast:
     """The tokenizer in the folder of an adapter; what it lacks is that of the base model, `tokenizer`."""
     template = model_folder.template(folder)

@@ -22,15 +22,17 @@ from sepo_lib.config.errors import DamagedError, InputError
 _ANOTHER = "choose another model"
 
 
-def read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def read(
+    folder: Path, dtype: torch.dtype, chat: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | None]:
     """The model in `folder`, on the CPU, and its tokenizer, which pads on the left.
 
-    A tokenizer without a padding token gets its end token for that. Raises InputError for what is no causal
-    language model, for code that the model brings along, and for a tokenizer that does not fit the model;
-    DamagedError if weights are missing.
+    A tokenizer without a padding token gets its end token for that; without `chat` none is read. Raises
+    InputError for what is no causal language model, for code that the model brings along, and for a tokenizer
+    that does not fit the model; DamagedError if weights are missing.
     """
     shown = paths.shown(folder)
-    words = tokenizer(folder)
+    words = tokenizer(folder) if chat else None
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
@@ -46,7 +48,7 @@ def read(folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedT
         )
     if not _looks_back_only(model):
         raise InputError(f"{shown}: {type(model).__name__} also reads the tokens that follow; {_ANOTHER}.")
-    return model, fitting(model, words, shown)
+    return model, fitting(model, words, shown) if words else None
 
 
 def tokenizer(folder: Path, config: PretrainedConfig | None = None) -> PreTrainedTokenizerFast:

@@ -21,13 +21,14 @@ def described(name: str) -> dict[str, str]:
     return {"name": name} | ({"revision": revision} if revision else {"sha256": sha256(name)})
 
 
-def digests(name: str) -> dict[str, str]:
+def digests(name: str, chat: bool = True) -> dict[str, str]:
     """File -> sha256, for every file that decides the answers of the model `name`.
 
     For a snapshot of the hub its commit stands for the weights. The files of the base model of an adapter
-    have the prefix "base/"; the place of the base model does not count. Raises as `bundled.resolve` does.
+    have the prefix "base/"; the place of the base model does not count. Arguments and errors as of
+    `bundled.resolve`.
     """
-    folder = bundled.resolve(name)
+    folder = bundled.resolve(name, chat)
     revision = hub.commit(folder)
     found = {"revision": revision} if revision else {}
     for file in model_folder.files(folder):
@@ -37,7 +38,8 @@ def digests(name: str) -> dict[str, str]:
     if (base := model_folder.base_of(folder)) is not None:
         content = model_folder.adapter_config(folder) | {"base_model_name_or_path": None}
         found[model_folder.ADAPTER_CONFIG] = code.joined(content)
-        found |= {f"base/{file}": digest for file, digest in digests(base).items()}
+        below = digests(base, chat and not model_folder.brings_chat(folder))
+        found |= {f"base/{file}": digest for file, digest in below.items()}
     return found
 
 

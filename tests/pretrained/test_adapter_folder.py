@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from sepo_lib.config import bundled
 from sepo_lib.config.errors import DamagedError, InputError
 from sepo_lib.play import models
+from sepo_lib.run import model_files
 
 LORA = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 WEIGHTS = "adapter_model.safetensors"
@@ -129,6 +130,33 @@ def test_the_tokenizer_and_the_template_are_those_of_the_adapter(save, tokenizer
         InputError, match=r"tokenizer in .*adapter writes the token \d+ \('Splendid'\), but the"
     ):
         models.load(str(folder))
+
+
+@pytest.mark.parametrize("gone", ["*token*", "chat_template.jinja"])
+def test_a_base_model_needs_no_tokenizer_and_no_template_if_the_adapter_has_them(
+    gone, base, save, tokenizer, tmp_path
+):
+    plain = shutil.copytree(base, tmp_path / "plain")
+    for file in plain.glob(gone):
+        file.unlink()
+    folder, adapted = save(LoraConfig(**LORA), base=plain)
+    with pytest.raises(
+        InputError, match=r"adapter needs its base model\. The folder .*plain' holds no model .* lacks"
+    ):
+        bundled.resolve(str(folder))
+    tokenizer.save_pretrained(folder)
+    model, found = models.load(str(folder))
+    assert torch.allclose(logits(model), logits(adapted), atol=1e-4)
+    assert found.chat_template == tokenizer.chat_template
+    assert "base/config.json" in model_files.digests(str(folder))
+    second = tmp_path / "second"
+    get_peft_model(model, LoraConfig(**LORA)).save_pretrained(second)  # an adapter of the adapter
+    edit(second, base_model_name_or_path=str(folder))
+    assert models.load(str(second))[1].chat_template == tokenizer.chat_template
+    for file in (*folder.glob("*token*"), folder / "chat_template.jinja"):
+        file.unlink()
+    tokenizer.save_pretrained(second)
+    assert models.load(str(second))[1].chat_template == tokenizer.chat_template
 
 
 @pytest.mark.parametrize("added", [8, -1])
