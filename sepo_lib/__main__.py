@@ -171,8 +171,8 @@ def reproduce(options: argparse.Namespace) -> int:
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
-    settings = _begun(options)
     headless.check_notebooks()
+    settings = _begun(options)
     with lock.held(settings.run, "make reproduce"):
         changed = unchanged.changes(settings)
         if changed == []:
