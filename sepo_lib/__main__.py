@@ -171,8 +171,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
     Nothing is run if the run is finished and nothing that it depends on has changed.
     """
-    headless.check_notebooks()
-    settings = _begun(options)
+    settings = _begun(options, headless.check_notebooks)
     with lock.held(settings.run, "make reproduce"):
         changed = unchanged.changes(settings)
         if changed == []:
@@ -197,8 +196,8 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _begun(options: argparse.Namespace) -> profiles.Settings:
-    """The settings of a command that trains. What would stop it is an error before any work."""
+def _begun(options: argparse.Namespace, check: Callable[[], None] = lambda: None) -> profiles.Settings:
+    """The settings of a command that trains. What would stop it, also in `check`, is an error at once."""
     given = {
         name: getattr(options, name) or None for name in ("model", "seeds", "games", "steps", "sft_data")
     }
@@ -206,6 +205,7 @@ def _begun(options: argparse.Namespace) -> profiles.Settings:
     tracking.use(options.report_to)
     if settings.sft_data:
         sft_data.described(settings.sft_data)  # raises for examples that cannot be used
+    check()
     _accept_older_code(options.reuse)
     executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
     needs.check(settings)

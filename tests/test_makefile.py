@@ -38,7 +38,13 @@ def make(tmp_path):
 @pytest.mark.parametrize("typed", TYPED)
 def test_a_value_is_neither_expanded_nor_evaluated(make, typed):
     options = {"profile": "PROFILE", "run": "RUN", "model": "MODEL", "games": "GAMES", "seeds": "SEEDS"}
-    options |= {"steps": "STEPS", "sft-data": "SFT_DATA", "reuse": "REUSE", "report-to": "REPORT_TO"}
+    options |= {
+        "steps": "STEPS",
+        "sft-data": "SFT_DATA",
+        "set": "SET",
+        "reuse": "REUSE",
+        "report-to": "REPORT_TO",
+    }
     options |= {"executor": "EXECUTOR", "scheduler": "SCHEDULER", "jobs-per-gpu": "JOBS_PER_GPU"}
     expected = ["reproduce", *(f"--{name}={typed}" for name in options), ""]
     assert make("reproduce", *(f"{name}={typed}" for name in options.values())).stdout.split("\0") == expected

@@ -146,7 +146,7 @@ def test_an_option_that_is_given_twice_or_cut_short_is_refused(command, option, 
     ("arguments", "sentence"),
     [
         ("", "The following arguments are required: command; see `python -m sepo_lib --help`."),
-        ("train", "There is no command 'train'; choose from reproduce, figures, notebooks, "),
+        ("retrain", "There is no command 'retrain'; choose from reproduce, train, figures, notebooks, "),
         (
             "reproduce --seed 1",
             "`python -m sepo_lib reproduce` does not know '--seed 1'; its options are --help, ",

@@ -1,10 +1,11 @@
 """Hyperparameters from text, as make passes its option SET: `sft_learning_rate=2e-4 sepo_steps.kuhn=60`."""
 
 import contextlib
+import difflib
 from typing import Any
 
 from sepo_lib.config.errors import InputError
-from sepo_lib.config.settings import hyperparameters, known
+from sepo_lib.config.settings import hyperparameters
 from sepo_lib.config.text import in_brief
 
 #: Hyperparameters that have an option of make of their own.
@@ -30,7 +31,12 @@ def parse(text: str | None) -> dict[str, Any]:
             )
         if name in OPTIONS:
             raise InputError(f"SET cannot set {name}; use the option {OPTIONS[name]}.")
-        known("hyperparameter", name, hyperparameters())
+        if name not in hyperparameters():
+            near = ", ".join(difflib.get_close_matches(name, hyperparameters(), n=3))
+            raise InputError(
+                f"There is no hyperparameter '{in_brief(name)}'{near and f' (near to it: {near})'}; "
+                "`python -m sepo_lib profiles` lists all."
+            )
         _put(found, [name, *keys], _value(value), place)
     return found
 
