@@ -11,8 +11,8 @@ from sepo_lib.config import paths
 from sepo_lib.config.settings import Settings
 from sepo_lib.figures import CONFIGURATIONS
 from sepo_lib.measure import statistics
-from sepo_lib.measure.measures import LOW_PARSE_RATE
 from sepo_lib.report.findings import TERMS
+from sepo_lib.report.found import LEGIBLE
 from sepo_lib.run import headless, jobs, provenance, recipes, results
 
 #: Columns of evaluation.csv that are equal if two models have played equally.
@@ -96,12 +96,12 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     low = [
         f"{rate:.2f} in {game} ({CONFIGURATIONS[key].label})"
         for (game, key), rate in rates.items()
-        if rate < LOW_PARSE_RATE
+        if rate < LEGIBLE
     ]
     if low:
         found.append(
             f"The parse rate is {', '.join(low)}. The kit found no action in the other answers, and "
-            "constrained decoding chose one. So the measures are not those of the model's own answers; "
+            "constrained decoding chose one. So these measures come only in part from the model's own answers; "
             f"{_MORE}."
         )
     return found

@@ -38,10 +38,10 @@ def test_a_training_that_changed_nothing_is_pointed_out():
 
 def test_answers_that_name_no_action_are_pointed_out():
     base = row("base", parse_rate=0.1)  # no training can be blamed for that
-    rows = [base, row("sft", safety=2.0, parse_rate=0.95), row("sepo", safety=3.0, parse_rate=0.8)]
+    rows = [base, row("sft", safety=2.0, parse_rate=0.9), row("sepo", safety=3.0, parse_rate=0.8)]
     (found,) = cautions(*rows)
     assert found.startswith("The parse rate is 0.80 in ipd (SEPO, unbiased). The kit found no action in the")
-    assert cautions(base, row("sft", safety=2.0, parse_rate=0.95)) == []
+    assert cautions(base, row("sft", safety=2.0, parse_rate=0.9)) == []
     mean = [row("sft", seed, safety=seed, parse_rate=rate) for seed, rate in ((11, 1.0), (12, 0.7))]
     assert "0.85 in ipd (SFT)" in cautions(base, row("base", 12), *mean)[0]
 
