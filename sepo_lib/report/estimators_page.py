@@ -66,8 +66,8 @@ def in_brief(run: str) -> str | None:
     cosines = [f"{float(by_name[key]['mean cosine']):.2f} for {name}" for key, name in SHOWN.items()]
     return (
         "The gradient of J has to be estimated, and not every estimator points in its direction. The cosine "
-        f"of the mean estimate with the exact gradient is {found.words(cosines)} (1: same direction; mean "
-        f"over {by_name['published']['settings']} settings without a language model)."
+        f"of the mean estimate with the exact gradient is {found.words(cosines)} (1: same direction), as "
+        f"a mean over {by_name['published']['settings']} tabular policies in games with pool sets."
     )
 
 

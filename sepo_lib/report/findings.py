@@ -149,7 +149,7 @@ def _at_equal_effort(table: pd.DataFrame, ends: pd.DataFrame, ways: Mapping[str,
 def breakdowns(profile: str) -> str | None:
     """How often negotiations with exploiters break down, and e.
 
-    Only if e fell in every negotiation does the sentence give the breakdowns as the reason.
+    Only if e fell in every negotiation does the sentence name the breakdowns as a possible reason.
     """
     shares, over = [], ""
     for game in games.having("negotiation"):
@@ -170,7 +170,7 @@ def breakdowns(profile: str) -> str | None:
     if all(after > 0.5 for _, after, *_ in shares):
         reason = " A round without an agreement gives the exploiter nothing"
         safer = all(e < e_sft for *_, e, e_sft in shares)
-        reason += ", so this safety comes largely from not trading." if safer else "."
+        reason += ", so a part of the fall of e can come from not trading." if safer else "."
     return (
         f"Against the exploiters, the SEPO model (`unbiased`, `{profile}`, {over}) reaches no agreement in "
         f"{listed}.{reason}"

@@ -7,12 +7,17 @@ from sepo_lib.report import claims, estimators_page, headline_page, short_verdic
 from sepo_lib.report.found import words
 from sepo_lib.report.verdicts import MARKS, NOT_RUN, SUPPORTED
 
+_LIMITS = (
+    "These intervals are not corrected for their number, and the exploiters are those of the training "
+    "([more](#is-the-policy-safer))."
+)
 MIXED = "parts with different verdicts"
 
 
 def sentences(run: str) -> list[str]:
     """The gradient, the penalty and the paper's claims; a sentence whose table is missing is left out."""
     penalty = headline_page.in_short(headline_page.effects_of(run))[:1]
+    penalty = [f"{sentence} {_LIMITS}" for sentence in penalty]
     return [sentence for sentence in (estimators_page.in_brief(run), *penalty, verdicts(run)) if sentence]
 
 

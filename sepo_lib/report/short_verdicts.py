@@ -20,14 +20,17 @@ _EVERY = "every game"  # ends the scope of a verdict on all games of a pool set
 def by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
     """The claims of the paper as rows, with a column for each recipe of which anything was run.
 
-    A claim without a recipe has the same verdict in all columns.
+    A claim without a recipe has the same verdict in all columns, but for that without a penalty.
     """
     run = decided[decided["verdict"] != NOT_RUN]
     shown = [name for name in TITLES if (run["recipe"] == name).any()]
     rows = []
     for claim in of_the_paper(decided):
         own = decided[decided["claim"] == claim]
-        cells = {TITLES[name]: in_words(own[own["recipe"].isin([name, ""])]) for name in shown}
+        cells = {
+            TITLES[name]: in_words(own[own["recipe"].isin([name, *([] if name == claims.CONTROL else [""])])])
+            for name in shown
+        }
         rows.append({"claim": claim, "statement": own["statement"].iloc[0]} | cells)
     return rows
 

@@ -392,7 +392,7 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
     assert (
         "73.4% of the rounds of Multi-issue bargaining (after SFT 46.6%; e is 2.00, after SFT 6.00)" in found
     )
-    assert found.endswith("this safety comes largely from not trading.")
+    assert found.endswith("a part of the fall of e can come from not trading.")
     worse = [
         row | {"exploit": 1.0} if (row["game"], row["exploit"]) == ("split", 0.0) else row for row in rows
     ]
