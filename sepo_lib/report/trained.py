@@ -101,7 +101,7 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     if low:
         found.append(
             f"The parse rate is {', '.join(low)}. The kit found no action in the other answers, and "
-            "constrained decoding chose one. So these measures come only in part from the model's own answers; "
+            "constrained decoding chose one. So only a part of what was measured is the model's own play; "
             f"{_MORE}."
         )
     return found
