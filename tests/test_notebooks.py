@@ -287,7 +287,8 @@ def test_the_notebooks_have_one_shape():
         assert max(len(source.splitlines()) for source in short) <= 12
         text = "\n".join(c.source for c in code if c not in tagged)
         uses = set(re.findall(r"[\w.]+[(=]profile\b|, profile,", text))
-        assert uses <= {"profiles.load(profile", "profile=profile"}  # results belong to settings.run
+        # Results belong to settings.run; a figure knows a table of the kit by its column profile.
+        assert uses <= {"profiles.load(profile", "profile=profile", "weights.assign(profile"}
         counts = [c.execution_count for c in code]
         assert counts in ([None] * len(code), list(range(1, len(code) + 1)))
 
@@ -297,6 +298,7 @@ def test_the_committed_results_in_the_readme_are_those_of_the_tables():
 
     text = (REPOSITORY / "README.md").read_text()
     assert f"{documents.BEGIN}\n{documents.results('laptop')}\n{documents.END}" in text
+    assert f"{documents.FOUND}\n{documents.found_in_brief('laptop')}\n{documents.END_OF_FOUND}" in text
     card = (REPOSITORY / "data/models/nano/README.md").read_text()
     assert f"{documents.NUMBERS}\n{documents.base_model('laptop')}\n{documents.END_OF_NUMBERS}" in card
 

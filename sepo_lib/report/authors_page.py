@@ -211,7 +211,8 @@ def _starts(game: str, table: pd.DataFrame | None) -> tuple[list[str], bool]:
             before, after = (text(statistics.spread(rows, "safety")) for rows in (sft, sepo))
             u = f"{sft['payoff'].mean():.2f}"
             how = f"{share:.0%} replaced" + (f" and top-p {top_p:g}" if top_p < 1 else "")
-            how += f" ({len(sft.index.intersection(sepo.index))} seeds)"
+            seeds = len(sft.index.intersection(sepo.index))
+            how += f" ({seeds} seed{'' if seeds == 1 else 's'})"
             lines.append(f"{how}: u {u} after SFT; J {before} to {after}, change {text(change)}")
     return lines, bool(falls) and all(falls)
 

@@ -154,7 +154,9 @@ def test_the_sentences_follow_the_tables():
     assert "which has not been tested" in authors_page.page(steady, steady, turned)
     tested = authors_page.page(steady, steady, turned, starts)
     assert "which has not been tested" not in tested
-    assert ("50% replaced: u 2.70 after SFT; J 1.000 to 0.250, change -0.750 (no spread).") in tested
+    assert (
+        "50% replaced (2 seeds): u 2.70 after SFT; J 1.000 to 0.250, change -0.750 (no spread)."
+    ) in tested
     assert "J falls from each of these SFT models" in tested
     rising = starts.assign(safety=starts["safety"].where(starts["stage"] == "sft", 1.5))
     assert "J falls from each" not in authors_page.page(steady, steady, turned, rising)
