@@ -32,7 +32,7 @@ def train(settings: Settings) -> str:
     stages = {"base model": recipes.base_jobs, "SFT": recipes.sft_jobs, "SEPO": recipes.sepo_jobs}
     for number, (stage, listed) in enumerate(stages.items(), start=1):
         label = f"[{number}/{len(stages)}] {stage}"
-        with _timed(settings.run, f"train: {stage}"), headless.progress(settings.run, label):
+        with _timed(settings.run, f"train: {stage}"), headless.progress(settings.run, label, here=True):
             jobs.run(listed(alone), settings.run, stage, workers=settings.workers, watch=lambda _: None)
     return summary(alone, results.write_tables(settings)["evaluation"])
 

@@ -204,16 +204,17 @@ def kernel(run: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(run: str, label: str) -> Iterator[None]:
+def progress(run: str, label: str, here: bool = False) -> Iterator[None]:
     """Print how far a notebook of `run` is while the body runs, and which jobs start again, and why.
 
-    On a terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
+    The latter is left out if this process runs the jobs (`here`), because it prints that itself. On a
+    terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
     with _output() as out:
-        yield from _progress(run, label, out)
+        yield from _progress(run, label, out, here)
 
 
-def _progress(run: str, label: str, out: TextIO) -> Iterator[None]:
+def _progress(run: str, label: str, out: TextIO, here: bool) -> Iterator[None]:
     follower, begun, over = Follower(run), time.monotonic(), threading.Event()
     terminal = out.isatty()
     clear = "\r\033[K" if terminal else ""
@@ -226,7 +227,9 @@ def _progress(run: str, label: str, out: TextIO) -> Iterator[None]:
     def read() -> Progress | None:
         found = follower.read()
         while follower.said:
-            print(f"{clear}{follower.said.pop(0)}", flush=True, file=out)
+            said = follower.said.pop(0)
+            if not here:
+                print(f"{clear}{said}", flush=True, file=out)
         return found
 
     def watch() -> None:

@@ -462,10 +462,12 @@ def test_a_low_or_unknown_parse_rate_is_part_of_the_message(rates, note):
 def test_progress_is_shown_while_the_only_job_writes_to_its_log(capfd, monkeypatch):
     """With one worker the job runs in this process, whose output then goes to the log of the job."""
     monkeypatch.setattr(headless, "FILE_INTERVAL", 0.1)
+    jobs.run([jobs.Job("a", "toy_jobs:say", {"seconds": 0.0}, 1)], "smoke", "SFT")
     job = jobs.Job("a", "toy_jobs:say", {"seconds": 0.6}, 1)
-    with headless.progress("smoke", "[1/1] SFT"):
+    with headless.progress("smoke", "[1/1] SFT", here=True):
         jobs.run([job], "smoke", "SFT", workers=1, watch=lambda progress: None)
     shown = capfd.readouterr().out
+    assert shown.count("1 of 1 jobs of SFT starts again") == 1  # said by the jobs, and not once more
     assert shown.count("[1/1] SFT  0/1 jobs") >= 2 and "[1/1] SFT  done in" in shown
     log = (paths.job("smoke", "a") / "log.txt").read_text()
     assert "[1/1]" not in log
