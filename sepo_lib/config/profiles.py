@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sepo_lib import games as domains
 from sepo_lib.config import files, hub, model_folder, paths
+from sepo_lib.config.changes import OPTIONS
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.settings import (
     MODELS,
@@ -121,7 +122,7 @@ def load(
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
     values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
     _complete(values)
-    kept = {key: changed[key] for key in others if key in changed}
+    kept = {key: changed[key] for key in others if key in changed and key not in OPTIONS}
     settings = Settings(name, run_name(name, run, changed, by_hand), MappingProxyType(kept), **values)
     _agree(settings, changed)
     return settings

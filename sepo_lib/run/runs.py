@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from sepo_lib.config import paths, profiles
+from sepo_lib.config.changes import OPTIONS
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.config.settings import plain
 from sepo_lib.run import provenance
@@ -68,16 +69,22 @@ def settings(
         return recorded(run)
     name = profile or made or profiles.DEFAULT
     given |= profiles.completed(name, given.get("model"), changes or {})
+    for key in ("sft_steps", "sepo_steps"):  # of the games that are not named, STEPS counts
+        if given.get("steps") not in (None, "") and isinstance((changes or {}).get(key), Mapping):
+            given[key] = {"others": given["steps"], **changes[key]}
     return profiles.load(name, run=run or None, by_hand=False, **given)
 
 
 def parameters(settings: profiles.Settings) -> dict[str, Any]:
     """The parameters with which the notebooks load these settings."""
-    own = {key: value for key, value in profiles.overrides(settings).items() if key not in settings.changes}
+    own = profiles.overrides(settings)
     found: dict[str, Any] = {"profile": settings.profile, "run": settings.run}
-    found |= {key: plain(own.get(key)) for key in ("model", "games", "seeds", "sft_data")}
-    steps = [own[key] for key in ("sft_steps", "sepo_steps") if key in own]
-    return found | {"steps": steps[0] if steps else None, "changes": plain(settings.changes) or None}
+    found |= {key: plain(own.pop(key, None)) for key in OPTIONS}
+    both = "sft_steps" in own and "sepo_steps" in own and own["sft_steps"] == own["sepo_steps"]
+    steps = own.pop("sft_steps") if both else None
+    if both:
+        del own["sepo_steps"]
+    return found | {"steps": steps, "changes": {key: plain(value) for key, value in own.items()} or None}
 
 
 def recorded(run: str) -> profiles.Settings:

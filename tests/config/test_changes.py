@@ -84,3 +84,30 @@ def test_a_run_goes_on_with_what_was_set_and_tells_its_notebooks(tmp_path, monke
         parameters = runs.parameters(settings)
         name, named = (parameters.pop(key) for key in ("profile", "changes"))
         assert profiles.load(name, by_hand=False, **parameters, **named).as_dict() == (made.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("profile", "chosen", "options"),
+    [
+        ("smoke", {}, {"sft_data": "examples.jsonl"}),
+        ("smoke", {"sft_steps": 10}, {"steps": 3}),  # the profile's own value
+        ("smoke", {"sepo_steps": 2}, {"steps": 3}),
+        ("laptop", {"sepo_steps": {"kuhn": 60}}, {"steps": 20}),
+        ("laptop", {"sepo_steps": {"kuhn": 60}, "transfer": True}, {"games": "kuhn,deal"}),
+    ],
+)
+def test_the_notebooks_load_the_settings_of_the_run(profile, chosen, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    (tmp_path / "examples.jsonl").touch()
+    made = runs.settings("mine", profile, chosen, **options)
+    parameters = runs.parameters(made)
+    name, named = (parameters.pop(key) for key in ("profile", "changes"))
+    again = profiles.load(name, by_hand=False, **parameters, **(named or {}))
+    assert again.as_dict() == made.as_dict()
+    assert not set(made.changes) & {"model", "games", "seeds", "sft_data"}
+
+
+def test_steps_count_for_the_games_that_set_does_not_name():
+    made = runs.settings(None, "laptop", {"sepo_steps": {"kuhn": 60}}, steps=20)
+    assert [made.of("sepo_steps", game) for game in ("kuhn", "deal", "ipd")] == [60, 20, 20]
+    assert made.sft_steps == 20
