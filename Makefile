@@ -125,20 +125,19 @@ DOCS := .cache/docs
 .DEFAULT_GOAL := help
 .PHONY: help env reproduce train study test torture lab figures notebooks document verify remeasure bench audit push docs lock clean
 
-MORE = --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --set="$$SET" --reuse="$$REUSE" \
-       --report-to="$$REPORT_TO" --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" --jobs-per-gpu="$$JOBS_PER_GPU"
+# Of the commands that train, but for the profile.
+TRAINS = --run="$$RUN" --model="$$MODEL" --games="$$GAMES" --seeds="$$SEEDS" --steps="$$STEPS" --sft-data="$$SFT_DATA" --set="$$SET" \
+         --reuse="$$REUSE" --report-to="$$REPORT_TO" --executor="$$EXECUTOR" --scheduler="$$SCHEDULER" \
+         --jobs-per-gpu="$$JOBS_PER_GPU"
 
 reproduce: env  ## Run every notebook: tables, figures, verdicts and a report
-	@$(KIT) reproduce --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  $(MORE)
+	@$(KIT) reproduce --profile="$$PROFILE" $(TRAINS)
 
 train: env  ## SFT and SEPO alone: prints what the model learned and where it is
-	@$(KIT) train --profile="$$PROFILE" --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  $(MORE)
+	@$(KIT) train --profile="$$PROFILE" $(TRAINS)
 
 study: env  ## Run the large studies behind docs/ESTIMATORS.md (about four and a half hours; stop and go on at any time)
-	@$(KIT) reproduce --profile=study --run="$$RUN" --model="$$MODEL" --games="$$GAMES" \
-	  $(MORE)
+	@$(KIT) reproduce --profile=study $(TRAINS)
 
 test: env  ## Check style, import contracts and types, then run the tests
 	@$(PYTHON) -m ruff check $(CODE)
@@ -191,7 +190,7 @@ clean:  ## Remove what runs have made, except what git holds
 	@$(FIND_PYTHON); $$python -m sepo_lib.run.clean
 
 help:  ## Show this list
-	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [RUN=] [REUSE=yes] \
+	@echo 'make <target> [PROFILE=laptop] [MODEL=] [SEEDS=] [GAMES=] [STEPS=] [SFT_DATA=] [SET=] [RUN=] [REUSE=yes] \
 	[REPORT_TO=] [EXECUTOR=notebook] [EXECUTOR=dask SCHEDULER=] [JOBS_PER_GPU=]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

@@ -93,13 +93,7 @@ def digests(path: Path) -> dict[str, str]:
 def unread(path: Path) -> list[str]:
     """The files of data in a folder that `read` cannot read, by their endings (OTHER)."""
     folders = _below(path) if path.is_dir() else []
-    plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
-    return [
-        file.relative_to(path).as_posix()
-        for one in plain
-        for file in sorted(one.glob("[!.]*"))
-        if _ends(file, OTHER) and file.is_file()
-    ]
+    return [file.relative_to(path).as_posix() for file in _texts(folders, OTHER)]
 
 
 # Files ----------------------------------------------------------------------------------------------------
@@ -112,10 +106,7 @@ def _sources(path: Path) -> list[tuple[Path, str]]:
     elif path.is_dir():
         folders = _below(path)
         saved = [one for one in folders if _saved(one)]
-        plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
-        texts = [file for one in plain for file in sorted(one.glob("[!.]*")) if _ends(file, ENDINGS)]
-        texts = [file for file in texts if not file.is_dir()]
-        found = [(one, _split(one.relative_to(path))) for one in (*texts, *saved)]
+        found = [(one, _split(one.relative_to(path))) for one in (*_texts(folders, ENDINGS), *saved)]
     else:
         raise InputError(f"There is no file or folder {paths.shown(path)}; pass one with chat examples.")
     if not found:
@@ -133,6 +124,13 @@ def _below(path: Path, above: Sequence[Path] = ()) -> list[Path]:
         return []
     inner = [] if _saved(path) else [one for one in sorted(path.glob("[!.]*")) if one.is_dir()]
     return [path, *(deeper for one in inner for deeper in _below(one, [*above, real]))]
+
+
+def _texts(folders: Sequence[Path], endings: tuple[str, ...]) -> list[Path]:
+    """The files with these endings in those of the folders that are no saved data set."""
+    plain = [one for one in folders if not _saved(one) and not (one / _SPLITS).is_file()]
+    files_ = (file for one in plain for file in sorted(one.glob("[!.]*")))
+    return [file for file in files_ if _ends(file, endings) and not file.is_dir()]
 
 
 def _ends(file: Path, endings: tuple[str, ...]) -> bool:

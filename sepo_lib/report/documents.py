@@ -90,7 +90,7 @@ def results(profile: str) -> str:
     Raises FileNotFoundError for a missing manifest or table, as `provenance.read` and `read_table` do.
     """
     runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
-    first = shown_first(profile) if STUDY in runs else profile
+    first = shown_first(profile)
     decided = {run: claims.read(run) for run in sorted(runs, key=lambda run: run != first)}
     verdicts = short_verdicts.by_recipe(pd.concat([decided[first], claims.control(first)]))
     became_in = first if paths.table(first, "behaviour").exists() else profile

@@ -27,22 +27,17 @@ def by_recipe(decided: pd.DataFrame) -> list[dict[str, str]]:
     rows = []
     for claim in of_the_paper(decided):
         own = decided[decided["claim"] == claim]
-        cells = {
-            TITLES[name]: in_words(own[own["recipe"].isin([name, *([] if name == claims.CONTROL else [""])])])
-            for name in shown
-        }
+        cells = {TITLES[name]: in_words(own[own["recipe"].isin(_counted(name))]) for name in shown}
         rows.append({"claim": claim, "statement": own["statement"].iloc[0]} | cells)
     return rows
 
 
 def by_run(decided: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
     """The kit's own claims as rows, with a column for each run; the recipe of C1b is the run's own."""
-    first = pd.concat(list(decided.values()))
-    rows = []
-    for claim in dict.fromkeys(first["claim"]):
-        if claim in of_the_paper(first):
-            continue
-        row = {"claim": claim, "statement": first.loc[first["claim"] == claim, "statement"].iloc[0]}
+    every = pd.concat(list(decided.values()))
+    own_claims, rows = every[~every["claim"].isin(of_the_paper(every))], []
+    for claim, statement in own_claims.groupby("claim", sort=False)["statement"].first().items():
+        row = {"claim": claim, "statement": statement}
         for run, table in decided.items():
             own = table[table["claim"] == claim]
             if len(set(own["recipe"])) > 1:
@@ -62,6 +57,11 @@ def in_words(own: pd.DataFrame) -> str:
     if own["verdict"].nunique() > 1:
         return "; ".join(f"{MARKS[row.verdict]} {row.scope}" for row in own.itertuples())
     return f"{MARKS[own['verdict'].iloc[0]]} {own['verdict'].iloc[0]}" if len(own) else MARKS[NOT_RUN]
+
+
+def _counted(recipe: str) -> list[str]:
+    """The recipes in a column: its own, and verdicts without one, but not for training without a penalty."""
+    return [recipe] if recipe == claims.CONTROL else [recipe, ""]
 
 
 def of_the_paper(decided: pd.DataFrame) -> list[str]:
