@@ -17,9 +17,10 @@ def parse(text: str | None) -> dict[str, Any]:
     """The hyperparameters in `text`, by name, in the form that `runs.settings` takes.
 
     They are separated by spaces. `name.key=value` sets the value of one game (or stage), and
-    `train_weights.kuhn.exploit=2` one weight of J; several of them add up. A value is a number, yes or no,
-    none, a name, or a list such as a,b. None or "" gives nothing. Raises InputError, naming what is valid,
-    for text of another form, an unknown name, and a name that is given twice or has an option of its own.
+    `train_weights.kuhn.exploit=2` one weight of J; several of them add up. `name=value` beside them sets the
+    value of all other games. A value is a number, yes or no, none, a name, or a list such as a,b. None or ""
+    gives nothing. Raises InputError, naming what is valid, for text of another form, an unknown name, and a
+    name that is given twice or has an option of its own.
     """
     found: dict[str, Any] = {}
     for part in (text or "").split():
@@ -45,10 +46,12 @@ def _put(found: dict[str, Any], keys: list[str], value: Any, place: str) -> None
     """Put `value` at found[key][key]...; `place` names it in a message."""
     *above, last = keys
     for key in above:
-        found = found.setdefault(key, {})
-        if not isinstance(found, dict):
-            break
-    if not isinstance(found, dict) or last in found:
+        inner = found.setdefault(key, {})
+        found[key] = inner if isinstance(inner, dict) else {"others": inner}
+        found = found[key]
+    if isinstance(found.get(last), dict):
+        found, last = found[last], "others"
+    if last in found:
         raise InputError(f"SET gives {place} twice; give each value once.")
     found[last] = value
 
@@ -59,5 +62,5 @@ def _value(text: str) -> Any:
         return _WORDS[text.lower()]
     for number in (int, float):
         with contextlib.suppress(ValueError):
-            return number(text)
+            return text if "_" in text else number(text)  # Python reads 1_0 as 10
     return text

@@ -27,7 +27,7 @@ from sepo_lib.config.settings import (
     spell,
 )
 from sepo_lib.config.text import in_brief, is_one_line
-from sepo_lib.config.values import STAGES, ordered, prepared
+from sepo_lib.config.values import STAGES, ordered, prepared, shape_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,11 @@ def load(
     if "games" in changed and "study_games" not in changed:  # a run of chosen games studies no others
         values["study_games"] = None
     values["ablation_games"] = tuple(game for game in values["ablation_games"] if game in values["games"])
-    values |= {key: values[main] for key, main in SAME_AS.items() if values[key] is None}
+    for key, main in SAME_AS.items():
+        if values[key] is None:
+            values[key] = values[main]
+        elif values[key] and isinstance(values[key], Mapping):  # games that are not named: that of `main`
+            values[key] = MappingProxyType({**_by_game(values[main]), **values[key]})
     _complete(values)
     kept = {key: changed[key] for key in others if key in changed and key not in OPTIONS}
     settings = Settings(name, run_name(name, run, changed, by_hand), MappingProxyType(kept), **values)
@@ -131,6 +135,7 @@ def load(
 def completed(name: str, model: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Hyperparameters by name; those per game or stage also have the profile's values where none is given.
 
+    A value for "others" is that of all games that are not named. What the profile has anyway is left out.
     Raises InputError for an unknown profile, model or hyperparameter.
     """
     known("profile", name, names())
@@ -138,9 +143,16 @@ def completed(name: str, model: str | None, changes: Mapping[str, Any]) -> dict[
     for key, value in changes.items():
         known("hyperparameter", key, hyperparameters())
         own = _own(key, name, chosen)
-        if isinstance(value, Mapping) and own is not None and not key.endswith("_weights"):
-            found[key] = {**(own if isinstance(own, Mapping) else {"others": own}), **value}
+        if isinstance(value, Mapping) and own is not None and shape_of(key).per_key:
+            kept = {} if "others" in value else _by_game(own)
+            new = {one: v for one, v in value.items() if not kept or v != kept.get(one, kept.get("others"))}
+            found[key] = {**kept, **new} if new else own
     return found
+
+
+def _by_game(value: Any) -> Mapping[str, Any]:
+    """A value per game (or stage), made of one value for all or of one that is per game already."""
+    return value if isinstance(value, Mapping) else {"others": value}
 
 
 def run_name(

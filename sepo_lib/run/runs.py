@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from sepo_lib import games
 from sepo_lib.config import paths, profiles
 from sepo_lib.config.changes import OPTIONS
 from sepo_lib.config.errors import InputError, MissingError
-from sepo_lib.config.settings import plain
+from sepo_lib.config.settings import plain, spell
 from sepo_lib.run import provenance
 
 
@@ -72,7 +73,15 @@ def settings(
     for key in ("sft_steps", "sepo_steps"):  # of the games that are not named, STEPS counts
         if given.get("steps") not in (None, "") and isinstance((changes or {}).get(key), Mapping):
             given[key] = {"others": given["steps"], **changes[key]}
-    return profiles.load(name, run=run or None, by_hand=False, **given)
+    found = profiles.load(name, run=run or None, by_hand=False, **given)
+    for name, value in (changes or {}).items():
+        for game in value if isinstance(value, Mapping) else ():
+            if game in games.GAMES and game not in found.games:
+                raise InputError(
+                    f"SET gives {name}.{game}, but the games of this run are {spell(found.games)}; leave it "
+                    f"out, or add {game} to GAMES."
+                )
+    return found
 
 
 def parameters(settings: profiles.Settings) -> dict[str, Any]:

@@ -33,14 +33,43 @@ def test_values_are_numbers_words_and_lists_and_keys_nest():
         ("sft_step=3", "There is no hyperparameter 'sft_step' (near to it: sft_steps, "),
         ("a=1", "There is no hyperparameter 'a'; `python -m sepo_lib profiles` lists all."),
         ("sft_steps=3 sft_steps=4", "SET gives sft_steps twice; give each value once."),
-        ("sepo_steps=3 sepo_steps.kuhn=4", "SET gives sepo_steps.kuhn twice"),
-        ("sepo_steps.kuhn=4 sepo_steps=3", "SET gives sepo_steps twice"),
+        ("sepo_steps=3 sepo_steps.kuhn=4 sepo_steps=5", "SET gives sepo_steps twice"),
+        ("sepo_steps.kuhn=4 sepo_steps.kuhn=5", "SET gives sepo_steps.kuhn twice"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(text, message):
     with pytest.raises(InputError) as error:
         changes.parse(text)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["sepo_steps=3 sepo_steps.kuhn=4", "sepo_steps.kuhn=4 sepo_steps=3"])
+def test_a_value_for_all_counts_where_a_game_has_none_of_its_own(text):
+    made = runs.settings(None, "laptop", changes.parse(text))
+    assert [made.of("sepo_steps", game) for game in ("kuhn", "deal", "ipd")] == [4, 3, 3]
+
+
+def test_steps_of_the_ablation_for_one_game_leave_the_others_with_those_of_sepo():
+    made = runs.settings(None, "laptop", changes.parse("ablation_steps.ipd=4"))
+    own = profiles.load("laptop")
+    assert made.of("ablation_steps", "ipd") == 4
+    assert made.of("ablation_steps", "kuhn") == own.of("sepo_steps", "kuhn")
+    assert made.of("ablation_steps", "split") == own.of("sepo_steps", "split")
+
+
+def test_digits_are_not_parted_by_underscores():
+    with pytest.raises(InputError, match="'1_0'"):
+        runs.settings(None, "smoke", changes.parse("sft_steps=1_0"))
+
+
+def test_a_value_per_game_that_cannot_be_is_quoted_as_it_was_given():
+    with pytest.raises(InputError, match=r"one value for all games, not '{'ipd': 0.1}'"):
+        runs.settings(None, "smoke", changes.parse("sft_learning_rate.ipd=0.1"))
+
+
+def test_a_value_for_a_game_that_is_not_played_is_an_error():
+    with pytest.raises(InputError, match="the games of this run are ipd; leave it out"):
+        runs.settings(None, "laptop", changes.parse("sepo_steps.kuhn=60"), games="ipd")
 
 
 @given(st.text(alphabet="abz_.=,0 sepo_steps", max_size=30))
@@ -68,6 +97,9 @@ def test_a_value_that_the_profile_has_changes_nothing():
     own = profiles.load("smoke", by_hand=False)
     same = profiles.load("smoke", by_hand=False, sft_batch=own.sft_batch)
     assert (same.run, same.changes) == ("smoke", {})
+    steps = profiles.load("laptop").of("sepo_steps", "kuhn")
+    same = runs.settings(None, "laptop", changes.parse(f"sepo_steps.kuhn={steps}"))
+    assert (same.run, same.changes) == ("laptop", {})
 
 
 def test_a_run_goes_on_with_what_was_set_and_tells_its_notebooks(tmp_path, monkeypatch):
