@@ -260,7 +260,7 @@ def test_the_experts_of_notebook_06_take_every_action_in_every_situation(monkeyp
 
 
 def test_figures_are_drawn_again_from_the_tables_alone(here, tmp_path):
-    """From three of the tables, to save time, while the others are empty: all figures are drawn in one way."""
+    """From three of the tables, to save time; the others are empty. All figures are drawn in one way."""
     kept = ("evaluation", "ablation", "exploitability")
     for name in ("data/results/smoke", "data/paper"):
         shutil.copytree(here / name, tmp_path / name)
