@@ -15,7 +15,7 @@ from sepo_lib.play.policy import Answer, Query
 from sepo_lib.report import findings, found
 
 EPISODES = 100  # of a random player against each opponent
-COMMITTED = "laptop"  # its headroom.csv is in the repository and depends on no model
+COMMITTED = "laptop"  # its headroom.csv and that of STUDY depend on no model
 STUDY = "study"  # the committed run that has every study
 
 
@@ -24,7 +24,7 @@ def beside(means: pd.DataFrame, run: str) -> pd.DataFrame:
 
     New columns: `safety, random` and `payoff, random` of a random player, and `safety, highest` as text.
     """
-    highest = findings.highest(run, COMMITTED)
+    highest = findings.highest(run, COMMITTED, STUDY)
     random = [random_player(game, pools) for game, pools in means.index]
     columns = {"safety": means["safety"], "safety, random": [one["safety"] for one in random]}
     columns["safety, highest"] = [highest.get(place, "") for place in means.index]

@@ -113,17 +113,24 @@ def test_notebook_00_does_not_count_an_advantage_that_may_be_noise():
     """2 and 2.02 are clearly positive (2.01 +- 0.13); 0 and 1 have an interval that is cut at 0."""
     rows = evaluated(ipd=(1.0, 1.0), auction=(1.0, 1.0)).query("stage == 'base'")
     table = rows.assign(exploit=[2.0, 2.02, 0.0, 1.0], parse_rate=1.0)
-    said = found.text("00_base_model", profiles.load("laptop"), evaluation=table)
-    assert "are Prisoner's dilemma 2.01 [1.88, 2.14]; Auction 0.50 [0.00, 6.85]. It is never below 0." in said
+    places = pd.MultiIndex.from_tuples([("ipd", "paper"), ("auction", "paper")], names=["game", "pools"])
+    beside = pd.DataFrame({"safety": [-5.0, 1.0], "safety, random": [-1.5, 0.5]}, index=places)
+    settings = profiles.load("laptop")
+    said = found.text("00_base_model", settings, evaluation=table, beside=beside)
+    assert "is Prisoner's dilemma 2.01 [1.88, 2.14]; Auction 0.50 [0.00, 6.85]. e is never below 0." in said
+    assert (
+        "at random in Prisoner's dilemma (-5.00; random -1.50), and not below it in Auction (1.00; " in said
+    )
     assert "win more" not in said and "constrained decode" not in said
     low = table.assign(
         parse_rate=[0.0, 0.02, 1.0, 1.0], option_log10_mass=[-6.9, -7.1, float("nan"), float("nan")]
     )
-    said = found.text("00_base_model", profiles.load("laptop"), evaluation=low)
+    said = found.text("00_base_model", settings, evaluation=low, beside=beside)
     assert (
         "probability of about 1e-7 in Prisoner's dilemma. An action drawn from so little says nothing" in said
     )
-    assert "1e-7" not in found.text("00_base_model", profiles.load("laptop"), evaluation=low[list(table)])
+    without = found.text("00_base_model", settings, evaluation=low[list(table)], beside=beside[:0])
+    assert "1e-7" not in without and "**Safety.**" not in without
 
 
 def test_notebook_02_reads_a_loss_of_safety_as_one():
@@ -191,7 +198,7 @@ TABLES_04 = {
 def test_notebook_04_sums_up_in_five_sentences():
     text = found.text("04_ablations", profiles.load("laptop"), **TABLES_04)
     assert "0.250 for the published estimator (lowest -0.125) and 0.750 for the unbiased one" in text
-    assert "In 1 of 2 combinations of game and pool set, the strategy with the highest payoff is not" in text
+    assert "is not the one with the highest J in 1 of 2 combinations of game and pool set." in text
     assert "(`reward_only`), safety of `credited` is lower in Prisoner's dilemma with paper pools" in text
     assert "NashConv is 0.250 (no spread) and 0.500 (no spread)" in text
     assert text.count("\n- ") == 3 and "per_rollout" not in text  # the rest stands in the sections
@@ -284,13 +291,13 @@ READINGS = {
     ),
     "headroom": (
         {"headroom": TABLES_04["headroom"]},
-        "In Prisoner's dilemma (paper pools), both have the same J. Among all strategies, not only those of "
-        "the family, the gap is 0.062 in Prisoner's dilemma (paper pools) and 0.750 in Kuhn poker (paper "
+        "In Prisoner's dilemma (paper pools), both have the same J. Among all strategies, which are known for "
+        "2 combinations, the gap is 0.062 in Prisoner's dilemma (paper pools) and 0.750 in Kuhn poker (paper "
         "pools).",
     ),
     "gradient": (
         {"gradients": GRADIENTS, "noisy": ["ipd"]},
-        "Under `constant`, the penalty has no gradient in any game. Under `per_rollout`, the cosine of its "
+        "Under `constant`, the penalty has no gradient in Prisoner's dilemma. Under `per_rollout`, the cosine of its "
         "mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700], and its "
         "signal-to-noise ratio is Prisoner's dilemma 0.000 [-0.100, 0.100]. An interval that contains zero "
         "means that the gradient cannot be told from noise. In Prisoner's dilemma this holds for `credited` "
@@ -398,10 +405,10 @@ def test_the_strategies_of_03_are_named_and_the_largest_change_is_told(monkeypat
     settings = profiles.load("laptop", compare_with=[])
     summed = found.text("03_sepo_grpo", settings, behaviour=behaviour((0.9, 0.8), (0.1, 0.75)), **tables)
     assert "share of the decisions: Prisoner's dilemma `grim` or `tit_for_tat` 0.75 [" in summed
-    assert "an action in a share of 0.75 of the answers after SEPO (`unbiased`) in Prisoner's" in summed
+    assert "an action in a share of 0.75 of the answers after SEPO with `unbiased` in Prisoner's" in summed
     assert "**Strategies.**" not in found.text("03_sepo_grpo", settings, behaviour=NONE, **tables)
-    assert "- **Prisoner's dilemma.** Nearest to SFT: `grim` or `tit_for_tat` 0.80 [" in read
-    assert "`always_defect` 0.20 [" in read and "To SEPO, unbiased: `grim` or `tit_for_tat` 0.75 [" in read
+    assert "- **Prisoner's dilemma.** SFT: `grim` or `tit_for_tat` 0.80 [" in read
+    assert "; SEPO, unbiased: `grim` or `tit_for_tat` 0.75 [" in read and "always_defect" not in read
     assert (
         "in the situation “first round” (last actions (own, other)): the share of COOPERATE falls from 0.92 "
         "to 0.12, a change of -0.80 (no spread)." in read
@@ -428,13 +435,16 @@ def test_the_training_of_03_is_read_from_its_last_steps(monkeypatch):
     shown = displayed(monkeypatch)
     table = pd.DataFrame(
         {"game": "ipd", "preset": preset, "step": step, "collusion": c, "payoff": 2.0}
-        | {"exploit": 0.25, "externality": 0.5}
+        | {"exploit": 0.25, "externality": 0.5, "objective": -c}
         for preset, c in (("unbiased", 0.125), ("published", 1.0))
         for step, c in ((1, 0.0), *((step, c) for step in range(4, 9)))
     )
     found.reading("03_sepo_grpo", "training", profiles.load("laptop"), training=table, first="ipd")
     assert "the last 5 steps in Prisoner's dilemma: `unbiased` ends with u 2.00, e 0.25, c 0.12" in shown[0]
-    assert "`published` ends with u 2.00, e 0.25, c 1.00 and x 0.50." in shown[0]
+    assert (
+        "`published` ends with u 2.00, e 0.25, c 1.00 and x 0.50, so that J is -1.00 (first 3 steps: -0.67)."
+        in shown[0]
+    )
 
 
 @pytest.mark.parametrize("profile", ["laptop", "study", "smollm2"])
@@ -470,7 +480,7 @@ def test_an_own_game_with_legible_answers_is_described():
     assert "the lowest share of a seed after SEPO is 0.90." in text
     assert "So nearly all actions after SEPO are those that the model names." in text
     assert "safety after SEPO is higher than safety after SFT; the difference is 1.50" in text
-    assert "- **The weight.**" in text and "(difference -1.50" in text and "- **Room.** Safety" in text
+    assert "- **The weight.**" in text and "changes e by -1.50" in text and "- **Room.** Safety" in text
 
 
 def test_no_safety_is_the_model_s_if_its_answers_are_not_legible_with_every_seed():
