@@ -292,16 +292,16 @@ READINGS = {
     "headroom": (
         {"headroom": TABLES_04["headroom"]},
         "In Prisoner's dilemma (paper pools), both have the same J. Among all strategies, which are known "
-        "for 2 combinations, the gap is 0.062 in Prisoner's dilemma (paper pools) and 0.750 in Kuhn poker (paper "
-        "pools).",
+        "for 2 combinations, the gap is 0.062 in Prisoner's dilemma (paper pools) and 0.750 in Kuhn poker "
+        "(paper pools).",
     ),
     "gradient": (
         {"gradients": GRADIENTS, "noisy": ["ipd"]},
-        "Under `constant`, the penalty has no gradient in Prisoner's dilemma. Under `per_rollout`, the cosine "
-        "of its mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700], and its "
-        "signal-to-noise ratio is Prisoner's dilemma 0.000 [-0.100, 0.100]. An interval that contains zero "
-        "means that the gradient cannot be told from noise. In Prisoner's dilemma this holds for `credited` "
-        "itself, which is the reference: with 4 batches per seed, nothing can be concluded",
+        "Under `constant`, the penalty has no gradient in Prisoner's dilemma. Under `per_rollout`, the "
+        "cosine of its mean gradient with that of `credited` is Prisoner's dilemma 0.100 [-0.500, 0.700], "
+        "and its signal-to-noise ratio is Prisoner's dilemma 0.000 [-0.100, 0.100]. An interval that "
+        "contains zero means that the gradient cannot be told from noise. In Prisoner's dilemma this holds "
+        "for `credited` itself, which is the reference: with 4 batches per seed, nothing can be concluded",
     ),
     "arms": (
         {"ablation": TABLES_04["ablation"]},
