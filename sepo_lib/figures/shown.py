@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -18,7 +19,7 @@ from sepo_lib.figures.theme import as_png, settle, style
 
 _DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
-_COLOURS = 48  # of the picture, which makes it a quarter as large
+_COLOURS, _SHADES = 48, 256  # of a picture, and of one with a colour map; few make it a quarter as large
 
 
 def show(drawn: Any, alt: str | None = None, caption: str | None = None) -> None:
@@ -56,7 +57,8 @@ def as_html(figure: Figure, alt: str, caption: str = "") -> str:
     with style():
         room = {} if figure.get_layout_engine() else {"bbox_inches": "tight", "pad_inches": 0.1}
         settle(figure, _DPI)
-    picture = as_png(figure, _DPI, _COLOURS, **room)
+    shaded = any(isinstance(one, QuadMesh) for ax in figure.axes for one in ax.collections)
+    picture = as_png(figure, _DPI, _SHADES if shaded else _COLOURS, **room)
     width = round(Image.open(io.BytesIO(picture)).width * _CSS_DPI / _DPI)
     data = base64.b64encode(picture).decode()
     image = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'

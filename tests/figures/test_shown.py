@@ -57,6 +57,15 @@ def test_the_picture_keeps_the_colours_of_all_looks_apart(displayed):
     assert {look.colour for look in looks} <= found and len(found) <= 48
 
 
+def test_a_colour_bar_keeps_its_shades(displayed):
+    """With 48 colours of the whole picture the bar had grey bands between blue and red."""
+    figure = plt.figure(figsize=(6, 3))
+    mesh = figure.add_subplot().pcolormesh([[0, 1], [2, 3]], cmap="RdBu")
+    figure.colorbar(mesh)
+    shown.show(figure)
+    assert len(Image.open(io.BytesIO(picture(displayed[0]))).convert("RGB").getcolors(257)) > 100
+
+
 def test_the_alt_text_is_the_caption_or_what_stands_at_the_axes(displayed):
     ax = plt.figure().add_subplot()
     ax.set(title="Kuhn poker", xlabel="training step", ylabel="objective J")
