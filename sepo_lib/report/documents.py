@@ -258,7 +258,7 @@ def _before(manifest: Mapping) -> str:
     if seconds / workers < 60:
         return ""
     return (
-        f" ({notebooks} in its last sitting, and before that jobs of {seconds / 3600:.1f} hours, "
+        f" ({notebooks} minutes in the last session; earlier ones ran {seconds / 3600:.1f} hours of jobs, "
         f"{workers} at a time)"
     )
 

@@ -67,8 +67,8 @@ def in_brief(run: str) -> str | None:
     return (
         "The gradient of J has to be estimated, and not every estimator points in its direction. The cosine "
         f"of the mean estimate with the exact gradient is {found.words(cosines)} (1: same direction), as "
-        f"a mean over {by_name['published']['settings']} cases, each a tabular policy in a game with a pool "
-        "set."
+        f"a mean over {by_name['published']['settings']} cases. A case is a policy in one game with one pool "
+        "set; the policy is a small table, not the language model."
     )
 
 

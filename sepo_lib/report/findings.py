@@ -78,10 +78,10 @@ def nashconv_reason(profiles: Sequence[str]) -> str | None:
     mean = ", as a mean over seeds" if several else ""
     best = f"the maximum of J with the same weights has a NashConv of {abs(response['nashconv']):.2f}"
     return (
-        "In Kuhn poker, more training on J need not lower NashConv, because the highest J with the fixed "
-        f"exploiter pool is not at an equilibrium: every strategy that reaches it has a NashConv of "
-        f"{pool['nashconv']:.2f} or more, though the pool wins {abs(pool['exploit']):.2f} from it (by a "
-        f"linear program, `kuhn_optimum.csv`).{_dominated(pool)} Where the exploiter is a best response, "
+        "In Kuhn poker, maximizing J against a fixed exploiter pool does not lead to an equilibrium: every "
+        f"strategy with the highest J has a NashConv of {pool['nashconv']:.2f} or more, though the pool wins "
+        f"{abs(pool['exploit']):.2f} from it (by a linear program, `kuhn_optimum.csv`).{_dominated(pool)} "
+        "Where the exploiter is a best response, "
         f"{best}. The models end at {listed}{mean}.{_without_penalty(profiles)}"
     )
 
@@ -140,9 +140,8 @@ def _at_equal_effort(table: pd.DataFrame, ends: pd.DataFrame, ways: Mapping[str,
     then = statistics.interval(at, statistics.bounds("nashconv"))
     change = statistics.paired(at, last.set_index("seed")["nashconv"])
     return (
-        f" They differ in length: with {ways[long['baseline']]}, NashConv was {text(then)} at the checkpoint "
-        f"({_effort(step, answers[step])}) that had used about as many answers as {ways[short['baseline']]}. "
-        f"The difference there is {text(change)}."
+        f" The training with {ways[long['baseline']]} is longer. After about as many answers as the other "
+        f"({_effort(step, answers[step])}), its NashConv was {text(then)}, a difference of {text(change)}."
     )
 
 

@@ -233,8 +233,8 @@ def in_short(seen: Effects, every: Rows = ()) -> list[str]:
         return []
     higher = found.tally(penalty, "higher", "lower", "settings")
     sentences = [
-        "(A setting is a game with a pool set.) Compared with no penalty, a penalty that is charged to the "
-        f"episodes that show it makes J {higher}{_by_seeds(penalty)}.{_largest_part(seen)}"
+        "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J "
+        f"{higher}{_by_seeds(penalty)}. A setting is a game with a pool set.{_largest_part(seen)}"
     ]
     if switches:
         higher = found.tally(switches, "higher", "lower", "settings")

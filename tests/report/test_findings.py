@@ -234,7 +234,7 @@ def test_nashconv_is_told_beside_the_pools_advantage_with_its_direction(tmp_path
     assert "NashConv rises from 0.250 to 0.500, a change of 0.250 (no spread)." in rises
     assert "NashConv falls from 0.250 to 0.125, a change of -0.125 (no spread)." in falls
     _, why = findings.sentences("study")
-    assert why.startswith("In Kuhn poker, more training on J need not lower NashConv, because the highest J")
+    assert why.startswith("In Kuhn poker, maximizing J against a fixed exploiter pool does not lead to an ")
     assert why.endswith("The models end at 0.50 (`study`), as a mean over seeds.")
     assert "0.72 or more" in why and "the jack, the lowest card, with probability 0.50 or more" in why
     arms = (("sft", {}, 0.25), ("sepo", {}, 0.5), ("sepo", {"arm": "reward_only"}, 0.75))
@@ -367,13 +367,13 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
         "Trained against a best response alone (`study`, 2 seeds), the model ends with a NashConv of "
         "0.250 (no spread) with enumerated advantages (9 steps, 4.00 million answers) and 0.500 (no spread) "
         "with the advantages of played groups (5 steps, 1.25 million answers) in Kuhn poker; after SFT it "
-        "was 1.000. They differ in length: with enumerated advantages, NashConv was 0.750 (no spread) at the "
-        "checkpoint (4 steps, 1.00 million answers) that had used about as many answers as the advantages of "
-        "played groups. The difference there is 0.250 (no spread)."
+        "was 1.000. The training with enumerated advantages is longer. After about as many answers as the "
+        "other (4 steps, 1.00 million answers), its NashConv was 0.750 (no spread), a difference of 0.250 (no "
+        "spread)."
     )
     far = paths.read_table("study", "exploiters").replace({"answers": {1e6: 2e6}})  # 60% more than 1.25e6
     paths.write_table(far, "study", "exploiters")
-    assert "They differ in length" not in findings.equilibrium("study")
+    assert "is longer" not in findings.equilibrium("study")
 
 
 def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
@@ -411,7 +411,7 @@ def test_breakdowns_against_exploiters_stand_beside_e(tmp_path, monkeypatch):
 def test_the_time_and_the_steps_of_a_run_are_told_with_their_parts():
     stages = {"03": {"seconds": 600.0}, "04": {"seconds": 120.0}}
     manifest = {"settings": {"workers": 2}, "stages": stages, "job_seconds_before": 7200.0}
-    found = " (12 in its last sitting, and before that jobs of 2.0 hours, 2 at a time)"
+    found = " (12 minutes in the last session; earlier ones ran 2.0 hours of jobs, 2 at a time)"
     assert documents._before(manifest) == found
     assert documents._before({**manifest, "job_seconds_before": 60.0}) == ""
     assert documents._steps({"others": 30, "kuhn": 60}) == "30 (Kuhn poker: 60)"

@@ -86,6 +86,6 @@ def test_the_sentence_on_the_gradient_needs_all_three_estimators(tmp_path, monke
     assert (
         "is 0.44 for the paper's estimator, 0.74 for the authors' current one and 0.98 for the kit's" in text
     )
-    assert text.endswith("a mean over 21 cases, each a tabular policy in a game with a pool set.")
+    assert text.endswith("the policy is a small table, not the language model.")
     made.pop()
     assert estimators_page.in_brief("study") is None
