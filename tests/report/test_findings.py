@@ -368,8 +368,8 @@ def test_nashconv_after_training_against_a_best_response_stands_by_baseline(tmp_
         "0.250 (no spread) with enumerated advantages (9 steps, 4.00 million answers) and 0.500 (no spread) "
         "with the advantages of played groups (5 steps, 1.25 million answers) in Kuhn poker; after SFT it "
         "was 1.000. The training with enumerated advantages is longer. After about as many answers as the "
-        "other (4 steps, 1.00 million answers), its NashConv was 0.750 (no spread), a difference of 0.250 (no "
-        "spread)."
+        "other (4 steps, 1.00 million answers), its NashConv was 0.750 (no spread), a difference of 0.250 "
+        "(no spread)."
     )
     far = paths.read_table("study", "exploiters").replace({"answers": {1e6: 2e6}})  # 60% more than 1.25e6
     paths.write_table(far, "study", "exploiters")

@@ -110,8 +110,8 @@ def test_the_effects_are_rows_by_place_with_the_terms_of_j(tmp_path, monkeypatch
     assert row.pop("horizon (3 seeds)").startswith("0.00 [")
     assert headline_page.in_short(headline_page.effects_of("study")) == [
         "Compared with no penalty, a penalty that is charged to the episodes that cause it makes J higher in "
-        "Prisoner's dilemma with paper pools (3 seeds). A setting is a game with a pool set. The largest part "
-        "of the gain comes from u (payoff), so a higher J need not mean a model that is less exploited.",
+        "Prisoner's dilemma with paper pools (3 seeds). A setting is a game with a pool set. The largest "
+        "part of the gain comes from u (payoff), so a higher J need not mean a model that is less exploited.",
         "Without a penalty, the other switches of `unbiased` (horizon, scale, weights) make J higher in "
         "Prisoner's dilemma with paper pools (3 seeds).",
     ]
