@@ -1,6 +1,6 @@
 """The tables of a run, made of what its finished jobs left, and differences paired over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -235,13 +235,11 @@ def paired_switches(table: pd.DataFrame) -> pd.DataFrame:
     Columns: preset, seeds, safety (mean), mean, low and high of the difference. A recipe with fewer than two
     seeds is left out.
     """
-    safety_S = _safety_by_seed(table, ["preset"])
-    rows = []
-    for name, values_S in safety_S.items():
-        if name != "published" and "published" in safety_S and len(values_S) > 1:
-            difference = statistics.paired(values_S, safety_S["published"])
-            known = {"preset": name, "seeds": len(values_S), "safety": values_S.mean()}
-            rows.append(known | difference._asdict())
+    rows = [
+        {"preset": name, "seeds": len(values_S), "safety": values_S.mean()}
+        | statistics.paired(values_S, published_S)._asdict()
+        for name, values_S, published_S in _with_other(table, "preset", "published")
+    ]
     return pd.DataFrame(rows)
 
 
@@ -271,37 +269,23 @@ def paired_exploiter(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def paired_safety(reported: pd.DataFrame) -> pd.DataFrame:
-    """Safety of each SEPO recipe minus that of base and SFT, paired over seeds, by game (reported rows)."""
-    rows = []
-    trained = _safety_by_seed(reported[reported.stage == "sepo"], ["game", "pools", "preset", "arm"])
-    earlier = _safety_by_seed(reported, ["game", "pools", "stage"])
-    for (game, pools, preset, arm), values_S in trained.items():
-        for stage in ("base", "sft"):
-            if len(values_S) > 1:
-                difference = statistics.paired(values_S, earlier[game, pools, stage])
-                known = {"game": game, "pools": pools, "preset": preset, "arm": arm, "minus": stage}
-                rows.append(known | difference._asdict())
-    return pd.DataFrame(rows)
-
-
 def paired_arms(ablation: pd.DataFrame) -> pd.DataFrame:
     """Safety of `credited` minus that of each other arm, paired over seeds, by game, pools and preset."""
     rows = []
     group = ["game", "pools", "preset"]
     outcome = ablation[ablation["kind"] == "outcome"] if len(ablation) else ablation
     for keys, compared in outcome.groupby(group, sort=False) if len(outcome) else ():
-        safety_S = _safety_by_seed(compared, ["arm"])
-        for arm, values_S in safety_S.items():
-            if arm != "credited" and "credited" in safety_S and len(values_S) > 1:
-                gain_S = statistics.difference(safety_S["credited"], values_S)
-                known = dict(zip(group, keys, strict=True)) | {"credited minus": arm, "seeds": len(gain_S)}
-                rows.append(known | statistics.interval(gain_S)._asdict())
+        for arm, values_S, credited_S in _with_other(compared, "arm", "credited"):
+            gain_S = statistics.difference(credited_S, values_S)
+            known = dict(zip(group, keys, strict=True)) | {"credited minus": arm, "seeds": len(gain_S)}
+            rows.append(known | statistics.interval(gain_S)._asdict())
     return pd.DataFrame(rows)
 
 
-def _safety_by_seed(table: pd.DataFrame, columns: Sequence[str]) -> dict:
-    """Values of `columns` -> the safety of these rows by seed, in the order of the table."""
-    by = list(columns) if len(columns) > 1 else columns[0]
-    groups = table.groupby(by, sort=False) if len(table) else ()
-    return {key: rows.set_index("seed")["safety"] for key, rows in groups}
+def _with_other(table: pd.DataFrame, column: str, other: str) -> Iterator[tuple[str, pd.Series, pd.Series]]:
+    """Each value of `column` with several seeds, its safety by seed, and that of the value `other`."""
+    groups = table.groupby(column, sort=False) if len(table) else ()
+    safety_S = {key: rows.set_index("seed")["safety"] for key, rows in groups}
+    other_S = safety_S.pop(other, None)
+    if other_S is not None:
+        yield from ((key, values_S, other_S) for key, values_S in safety_S.items() if len(values_S) > 1)
