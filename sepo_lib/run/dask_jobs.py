@@ -27,7 +27,7 @@ from sepo_lib.config import cards, paths
 from sepo_lib.config.errors import InputError
 from sepo_lib.config.text import in_brief
 from sepo_lib.run import code, endings, job, lock
-from sepo_lib.run.events import INTERVAL, log_event
+from sepo_lib.run.events import INTERVAL, log_event, say
 from sepo_lib.run.workers import GC_THRESHOLD, ONE_THREAD
 
 _ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:[0-9]{1,5}")
@@ -58,7 +58,7 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
     killed: set[str] = set()  # jobs whose process was killed once
     with connected(address) as client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
-            _say(
+            say(
                 stage.profile, f"The Dask scheduler {address} has no worker; the jobs wait for the first one."
             )
         waiting = {_submit(client, one, stage): one for one in todo}
@@ -71,7 +71,7 @@ def run(todo: Sequence[job.Job], stage: job.Stage, address: str) -> dict[str, st
                     error, was_killed = _outcome(future, one, stage, address)
                     del waiting[future]
                     if was_killed and one.name not in killed:
-                        _say(stage.profile, f"{one.name}: {error}. Another process continues it.")
+                        say(stage.profile, f"{one.name}: {error}. Another process continues it.")
                         killed.add(one.name)
                         waiting[_submit(client, one, stage)] = one
                     elif error is not None:
@@ -231,12 +231,6 @@ def _wait_for_the_end(run: str, jobs: Sequence[job.Job]) -> None:
         if (folder / ".lock").exists():
             with contextlib.suppress(lock.InUse), lock.of_job(folder, until - time.monotonic()):
                 pass
-
-
-def _say(run: str, text: str) -> None:
-    """Print a line here; the event log takes it to the command that runs the notebook."""
-    print(text, flush=True)
-    log_event(run, "said", text=text)
 
 
 # --------------------------------------------------------------------- the process of one job, on a worker

@@ -78,6 +78,12 @@ def log_event(profile: str, event: str, **what: Any) -> None:
             os.close(file)
 
 
+def say(run: str, text: str) -> None:
+    """Print a line here; the event log takes it to the command that runs the notebook."""
+    print(text, flush=True)
+    log_event(run, "said", text=text)
+
+
 class Reporter:
     """What a job calls as report(step, metrics). It logs about one event a second, and always the last one.
 

@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from sepo_lib.config import cards
 from sepo_lib.config.errors import InputError
@@ -143,21 +144,16 @@ def _check(chosen: dict[str, str]) -> None:
 @contextlib.contextmanager
 def _calling(look: Callable[[], None]) -> Iterator[None]:
     """Call `look` once a second in another thread; raise what it raised at the end of the context."""
-    over, errors = threading.Event(), []
+    over = threading.Event()
 
     def call() -> None:
-        try:
-            while not over.wait(INTERVAL):
-                look()
-        except Exception as error:
-            errors.append(error)
+        while not over.wait(INTERVAL):
+            look()
 
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    if errors:
-        raise errors[0]
+    with ThreadPoolExecutor(1) as thread:
+        called = thread.submit(call)
+        try:
+            yield
+        finally:
+            over.set()
+    called.result()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sepo_lib import games
-from sepo_lib.config import paths
+from sepo_lib.config import files, paths
 from sepo_lib.config.errors import InputError, MissingError
 from sepo_lib.games import registry
 from sepo_lib.games.base import Game
@@ -64,7 +64,7 @@ def hashes(text: str | None = None) -> dict[str, str]:
     found = {}
     for module in dict.fromkeys(module for game in named for module in _modules(game)):
         file = Path(inspect.getfile(sys.modules[module]))
-        found[module] = _sha256(file.read_bytes())
+        found[module] = files.sha256(file)
         if module in _LOADED and _LOADED[module] != (file, found[module]):
             raise InputError(f"{paths.shown(file)} has changed since it was loaded; load it again.")
         beside = _helpers(module)
@@ -98,7 +98,7 @@ def _run(file: Path, module: str, source: bytes) -> None:
     """Run the file as this module. It is compiled here, because Python may cache an earlier version."""
     made = importlib.util.module_from_spec(importlib.util.spec_from_file_location(module, file))
     sys.modules[module] = made
-    _LOADED[module] = (file, _sha256(source))
+    _LOADED[module] = (file, hashlib.sha256(source).hexdigest())
     for helper in _HELPERS.pop(module, {}):  # they may have changed, too
         if helper in sys.modules:
             _forget_compiled(Path(inspect.getfile(sys.modules.pop(helper))))
@@ -177,10 +177,6 @@ def _helpers(module: str) -> dict[str, str]:
         for name in code.imports(source):
             file = getattr(sys.modules.get(name), "__file__", None)
             if name not in known | found.keys() and file and Path(file).parent == folder:
-                found[name] = _sha256(Path(file).read_bytes())
+                found[name] = files.sha256(Path(file))
                 waiting.append(name)
     return found
-
-
-def _sha256(source: bytes) -> str:
-    return hashlib.sha256(source).hexdigest()

@@ -185,8 +185,9 @@ def finish(run: str, job: Job, result: Any, seconds: float) -> None:
     """Write done.json: the job has finished with this result and the files that its folder now holds."""
     folder = paths.job(run, job.name)
     own = (file for file in folder.rglob("*") if file.is_file() and _is_result(file.relative_to(folder)))
+    copied = result.get("shared_with") if isinstance(result, Mapping) else None
     done = {
-        **_made_by(folder, job, _copied_from(result)),
+        **_made_by(folder, job, copied),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
         "result": result,
@@ -290,11 +291,6 @@ def _both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]
     values = {name: {*first.get(name, "").split("/"), *second.get(name, "").split("/")} for name in first}
     values |= {name: {second[name]} for name in second.keys() - first.keys()}
     return {name: "/".join(sorted(filter(None, each))) for name, each in values.items()}
-
-
-def _copied_from(result: Any) -> str | None:
-    """The job whose results a job has copied, which its result names."""
-    return result.get("shared_with") if isinstance(result, Mapping) else None
 
 
 def _load(job: Job, expected: Mapping[str, str] | None) -> Callable[..., Any]:

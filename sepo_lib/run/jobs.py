@@ -15,7 +15,7 @@ from typing import Any
 from sepo_lib.config import files, paths
 from sepo_lib.config.errors import DamagedError, Explained
 from sepo_lib.run import code, executors, lock, replaced
-from sepo_lib.run.events import Follower, Progress, log_event
+from sepo_lib.run.events import Follower, Progress, log_event, say
 from sepo_lib.run.job import Job, Stage, State, begin, result_of, state
 
 
@@ -113,13 +113,13 @@ def _left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:
         _mend(run, job)
     for reason, names in _by_reason(states, "reused").items():
         what = f"{len(names)} of {len(jobs)} jobs of {stage} {'are' if len(names) > 1 else 'is'} reused"
-        _say(run, f"{what}, as REUSE=yes asks, although the code or the libraries differ: {reason}.")
+        say(run, f"{what}, as REUSE=yes asks, although the code or the libraries differ: {reason}.")
     again = _by_reason(states, "stale", "damaged")
     if again:
         kept = replaced.move(run, [paths.job(run, name) for names in again.values() for name in names])
     for reason, names in again.items():
         what = f"{len(names)} of {len(jobs)} jobs of {stage} {'start' if len(names) > 1 else 'starts'} again"
-        _say(run, f"{what}: {reason}. The earlier results are now in {paths.relative(kept)}/.")
+        say(run, f"{what}: {reason}. The earlier results are now in {paths.relative(kept)}/.")
     return [job for job in jobs if job not in done]
 
 
@@ -139,13 +139,7 @@ def _mend(run: str, job: Job) -> None:
         files.read_json(note, "it is written again")
     except (FileNotFoundError, DamagedError):
         begin(run, job)
-        _say(run, f"{paths.relative(note)} was missing or damaged and has been written again.")
-
-
-def _say(run: str, text: str) -> None:
-    """Print a line here; the event log takes it to the command that runs the notebook."""
-    print(text)
-    log_event(run, "said", text=text)
+        say(run, f"{paths.relative(note)} was missing or damaged and has been written again.")
 
 
 def _see(profile: str, name: str) -> str:
