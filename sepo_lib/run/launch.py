@@ -27,12 +27,12 @@ from sepo_lib.play import models
 from sepo_lib.run import endings, jobs, lock, recipes, runs
 from sepo_lib.run.events import Progress
 from sepo_lib.run.job import finished
+from sepo_lib.run.job_arguments import seed_of
 from sepo_lib.run.steps.sepo import run_sepo
 from sepo_lib.run.steps.sft import run_sft
 
 #: The stages whose jobs can be launched -> the function of their jobs.
 _STAGES = {"sft": run_sft, "sepo": run_sepo}
-_TITLES = {"sft": "SFT", "sepo": "SEPO"}
 
 #: The options of `make reproduce` that a run can have been started with.
 _OF_RUN = ("model", "seeds", "games", "steps", "sft_data")
@@ -81,54 +81,31 @@ def find(options: argparse.Namespace) -> tuple[profiles.Settings, jobs.Job]:
         games.get(options.game)  # an unknown game is an error
     given = {name: getattr(options, name) for name in _OF_RUN}
     settings = runs.settings(options.run, options.profile, **given)
+    wanted: dict[str, str | int] = {"seed": options.seed}
     if options.stage == "sft":
-        every, wanted = recipes.sft_jobs(settings), {"seed": options.seed}
+        every = recipes.sft_jobs(settings)
     else:
-        every, wanted = _sepo_jobs(settings), _wanted(settings, options)
-    found = [job for job in every if all(_of(job, key) == value for key, value in wanted.items())]
+        listed = (recipes.sepo_jobs, recipes.ablation_jobs, recipes.switch_jobs)
+        every = [job for jobs_of in listed for job in jobs_of(settings)]
+        preset = options.preset or settings.preset
+        arm = settings.arm if preset == settings.preset else credit.preset(preset).arm
+        pools = options.pools or settings.of("pools", options.game)
+        wanted = {"game": options.game, "pools": pools, "preset": preset, **wanted, "arm": options.arm or arm}
+    found = [job for job in every if wanted.items() <= {**job.arguments, "seed": seed_of(job)}.items()]
     if not found:
-        asked = ", ".join(f"{key} {value}" for key, value in wanted.items())
-        seeds = dict.fromkeys(_of(job, "seed") for job in every)
+        lacks = f"The run has no {options.stage.upper()} job with "
+        lacks += ", ".join(f"{key} {value}" for key, value in wanted.items())
+        seeds = dict.fromkeys(map(seed_of, every))
         if options.seed not in seeds:
-            listed = ", ".join(map(str, seeds))
-            raise InputError(
-                f"The run has no {_TITLES[options.stage]} job with {asked}; its seeds are {listed} (--seeds)."
-            )
-        near = [job for job in every if _of(job, "seed") == options.seed]
+            raise InputError(f"{lacks}; its seeds are {', '.join(map(str, seeds))} (--seeds).")
+        near = [job for job in every if seed_of(job) == options.seed]
         near = [job for job in near if job.arguments.get("game") == options.game] or near
         raise InputError(
-            f"The run has no {_TITLES[options.stage]} job with {asked}; it has "
-            f"{', '.join(dict.fromkeys(job.name for job in near))}. What it trains is set by preset, arm, "
-            "compare_with, switches and the hyperparameters that begin with ablation "
+            f"{lacks}; it has {', '.join(dict.fromkeys(job.name for job in near))}. What it trains is set by "
+            "preset, arm, compare_with, switches and the hyperparameters that begin with ablation "
             "(sepo_lib/config/profiles.yaml)."
         )
     return settings, found[0]
-
-
-def _sepo_jobs(settings: profiles.Settings) -> list[jobs.Job]:
-    """All jobs of the run that train with SEPO."""
-    return [
-        *recipes.sepo_jobs(settings),
-        *recipes.ablation_jobs(settings),
-        *recipes.switch_jobs(settings),
-    ]
-
-
-def _wanted(settings: profiles.Settings, options: argparse.Namespace) -> dict[str, str | int]:
-    """What the options say about a SEPO job: the values of `_of`."""
-    preset = options.preset or settings.preset
-    own = settings.arm if preset == settings.preset else credit.preset(preset).arm
-    return {
-        "game": options.game,
-        "pools": options.pools or settings.of("pools", options.game),
-        "preset": preset,
-        "seed": options.seed,
-        "arm": options.arm or own,
-    }
-
-
-def _of(job: jobs.Job, key: str) -> str | int:
-    return job.arguments["labels"][key] if key == "seed" else job.arguments[key]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,7 +162,7 @@ def _train_with_lock(settings: profiles.Settings, job: jobs.Job, state: PartialS
         deletes = job.arguments.get("tables_only")
         kept = " At the end only its tables are kept (keep_variations)." if deletes else ""
         print(f"{job.name}: {job.steps} steps in {where}. Folder: {folder}/{kept}", flush=True)
-        jobs.run([job], settings.run, _TITLES[stage], watch=_teller(sys.stderr), here=True)
+        jobs.run([job], settings.run, stage.upper(), watch=_teller(sys.stderr), here=True)
         print(f"Done: {job.name}", flush=True)
     else:
         _STAGES[stage](paths.job(settings.run, job.name), lambda step, metrics: None, **job.arguments)
