@@ -242,18 +242,15 @@ def _values(name: str, mine: Run, other: Run) -> Compared:
         table, left_out = _common(own, there, name)
         tables.append(table)
         notes += [f"{own.name} alone has {' and '.join(left_out)}."] if left_out else []
-    a, b = tables
-    for column in b.columns.difference(a.columns, sort=False):
-        a = a.assign(**{column: np.nan})
-    b = b.reindex(columns=a.columns)
+    columns = tables[0].columns.union(tables[1].columns, sort=False)
+    a, b = (table.reindex(columns=columns) for table in tables)
     if a.equals(b):
         return Compared(name, "identical", len(a), notes)
     if name == "episodes":  # the decisions of two different runs need not correspond to each other
         if len(a) == len(b):
             notes.append(f"{(a.fillna('') != b.fillna('')).any(axis=1).sum():,} rows differ.")
         return Compared(name, OPEN, min(len(a), len(b)), notes)
-    keys = [key for key in IDENTITY[name] if key in a]
-    a, b = (_with_index(table, keys) for table in (a, b))
+    a, b = (_indexed(table, name) for table in (a, b))
     for own, one, there in ((mine, a, b), (other, b, a)):
         if len(alone := one.index.difference(there.index, sort=False)):
             notes.append(f"{own.name} alone has {len(alone)} rows, such as {_words(alone[0])}.")
@@ -321,10 +318,9 @@ def _filled(column: pd.Series) -> pd.Series:
 def _grade(one: Compared, rows: pd.DataFrame) -> None:
     """The grade of a table from its judged comparisons, with the clearest difference as a note."""
     one.grade = "different" if rows["outside"].any() else "intervals"
-    worst = rows.sort_values("p").iloc[:3] if rows["outside"].any() else rows.sort_values("p").iloc[:1]
-    share = (rows["p"] <= 0.05).sum()
-    one.notes.append(f"{share} of {len(rows)} differences lie outside their 95% intervals.")
-    for row in worst.itertuples():
+    number = (rows["p"] <= 0.05).sum()
+    one.notes.append(f"{number} of {len(rows)} differences lie outside their 95% intervals.")
+    for row in rows.sort_values("p").head(3 if one.grade == "different" else 1).itertuples():
         ends = f"{row.difference:.3g} [{row.low:.3g}, {row.high:.3g}]"
         one.notes.append(f"{row.row}: {ends}, {row.seeds}.")
 
@@ -334,7 +330,7 @@ def _claims(one: Compared, mine: Run, other: Run) -> None:
 
     A row without an interval sums up others and is not judged, and neither is the interval of one seed.
     """
-    a, b = (_keyed(run, "claims") for run in (mine, other))
+    a, b = (_indexed(run.tables["claims"], "claims") for run in (mine, other))
     both = a.join(b, lsuffix="_a", rsuffix="_b", how="inner")
     changed = both[both["verdict_a"] != both["verdict_b"]]
     one.grade = "intervals"
@@ -354,7 +350,7 @@ def _claims(one: Compared, mine: Run, other: Run) -> None:
 
 def _estimators(one: Compared, mine: Run, other: Run) -> None:
     """The estimators agree if the intervals of the cosine overlap in all but a share DISJOINT of the rows."""
-    a, b = (_keyed(run, "estimators") for run in (mine, other))
+    a, b = (_indexed(run.tables["estimators"], "estimators") for run in (mine, other))
     common = a.index.intersection(b.index)
     a, b = a.loc[common], b.loc[common]
     apart = (a["cosine_low"] > b["cosine_high"]) | (b["cosine_low"] > a["cosine_high"])
@@ -362,12 +358,9 @@ def _estimators(one: Compared, mine: Run, other: Run) -> None:
     one.notes.append(f"The intervals of the cosine are disjoint in {apart.sum()} of {len(apart)} rows.")
 
 
-def _keyed(run: Run, name: str) -> pd.DataFrame:
-    """A table of a run whose index is the columns that identify a row."""
-    return _with_index(run.tables[name], list(IDENTITY[name]))
-
-
-def _with_index(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _indexed(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table `name` of a run whose index is the columns that identify a row."""
+    keys = [key for key in IDENTITY[name] if key in table]
     return table.assign(**{key: _filled(table[key]) for key in keys}).set_index(keys)
 
 
