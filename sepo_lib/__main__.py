@@ -206,7 +206,9 @@ def _begun(options: argparse.Namespace, check: Callable[[], None] = lambda: None
     if settings.sft_data:
         sft_data.described(settings.sft_data)  # raises for examples that cannot be used
     check()
-    _accept_older_code(options.reuse)
+    reuse = _is_yes("REUSE", options.reuse)
+    if options.reuse:  # this process, and those that it starts, use jobs of older code, or no longer
+        os.environ[job.REUSE] = "yes" if reuse else "no"
     executors.choose(options.executor, options.scheduler, options.jobs_per_gpu)
     needs.check(settings)
     bundled.resolve(settings.model)  # raises for a model that cannot be had
@@ -237,12 +239,11 @@ def _reproduce(settings: profiles.Settings, parameters: dict[str, Any], changed:
     _conclude(settings, time.monotonic() - begun)
 
 
-def _accept_older_code(reuse: str | None) -> None:
-    """Let this process, and those that it starts, use jobs of older code: `reuse` is yes or no."""
-    if reuse not in (None, "", "no", "yes"):
-        raise InputError(f"REUSE must be yes or no, not '{reuse}'.")
-    if reuse:
-        os.environ[job.REUSE] = reuse
+def _is_yes(option: str, value: str | None) -> bool:
+    """Whether an option is yes, not no or left out. Raises InputError for another value."""
+    if value not in (None, "", "no", "yes"):
+        raise InputError(f"{option} must be yes or no, not '{value}'.")
+    return value == "yes"
 
 
 def _nothing_to_do(run: str) -> None:
@@ -298,7 +299,7 @@ def figures(options: argparse.Namespace) -> int:
 
         files = drawing.draw_all(profile)
         dropped = replaced.drop(paths.figures(profile), files)
-        if paths.manifest(profile).exists() and provenance.read(profile)["finished"]:
+        if provenance.read(profile, missing_ok=True).get("finished"):
             provenance.remade(profile, [*files, *dropped])
     print(f"{len(files)} files in {headless.folder(paths.figures(profile))}")
     return 0
@@ -310,11 +311,10 @@ def study_tables(options: argparse.Namespace) -> int:
     Without options, the studies of a finished run take its games and replace its tables; the manifest notes
     it. With options they are a run of their own.
     """
-    given = {"games": options.games or None, "estimator_groups": options.groups or None}
-    given = {name: value for name, value in given.items() if value is not None}
-    settings = runs.settings(options.run, options.profile, **given)
+    groups = {"estimator_groups": options.groups} if options.groups else {}
+    settings = runs.settings(options.run, options.profile, games=options.games or None, **groups)
     profile = settings.run
-    done = paths.manifest(profile).exists() and provenance.read(profile)["finished"]
+    done = provenance.read(profile, missing_ok=True).get("finished")
     settings = runs.recorded(profile) if done else settings
     from sepo_lib.run import recipes, results
 
@@ -452,14 +452,10 @@ def push(options: argparse.Namespace) -> int:
     """Push to a hub, or say what would be pushed; see `sepo_lib.run.push`."""
     from sepo_lib.run import push as pushing
 
-    if options.dry_run not in (None, "", "no", "yes"):
-        raise InputError(f"DRY_RUN must be yes or no, not '{options.dry_run}'.")
+    dry_run = _is_yes("DRY_RUN", options.dry_run)
     upload = pushing.prepare(options.what or "", options.to or "", options.base or None)
     print(upload.text())
-    if options.dry_run == "yes":
-        print("Nothing was pushed, because this is a dry run.")
-    else:
-        print(f"Pushed: {upload.push()}")
+    print("Nothing was pushed, because this is a dry run." if dry_run else f"Pushed: {upload.push()}")
     return 0
 
 

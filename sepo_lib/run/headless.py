@@ -104,7 +104,7 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
     opened: list[subprocess.Popen] = []
     try:
         with _sockets() as sockets:
-            _in_a_thread(lambda: _execute(name, target, (sockets, parameters), opened), opened)
+            _in_a_thread(lambda: _execute(name, target, parameters, sockets, opened), opened)
     except Exception as error:
         dead = type(error).__name__ == "DeadKernelError" and opened
         reason = f"its kernel {endings.death(opened[-1].poll())}" if dead else _reason(error)
@@ -116,18 +116,14 @@ def run_notebook(name: str, run: str, parameters: dict[str, Any]) -> None:
 
 
 def _execute(
-    name: str, target: Path, given: tuple[str, dict[str, Any]], opened: list[subprocess.Popen]
+    name: str, target: Path, parameters: dict[str, Any], sockets: str, opened: list[subprocess.Popen]
 ) -> None:
-    """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`.
-
-    `given` are the beginning of the paths of the sockets, and the parameters.
-    """
+    """Execute the notebook `name` into `target`; the process of its kernel is added to `opened`."""
     import papermill
     from jupyter_client.manager import AsyncKernelManager
     from papermill.iorw import papermill_io
     from traitlets.config import Config
 
-    sockets, parameters = given
     papermill_io.register(_Executed.scheme, _Executed)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # `Stopped` says what it would print
 
@@ -270,18 +266,15 @@ def line(label: str, progress: Progress | None, elapsed: float, section: str = "
 
     While none runs, it names the `section` of the notebook.
     """
-    parts = [label]
-    if progress is not None and not progress.finished:
-        parts.append(f"{progress.jobs_done}/{progress.jobs_total} jobs")
-        parts.append(f"step {progress.steps_done}/{progress.steps_total}")
-    parts.append(f"elapsed {clock(elapsed)}")
-    if progress is not None and not progress.finished and progress.left is not None:
-        parts.append(f"left about {clock(progress.left)}")
-    if progress is not None and not progress.finished:
-        parts += filter(None, [progress.note, progress.now])
-    elif section:
-        parts.append(f"section “{section}”")
-    return "  ".join(parts)
+    took = f"elapsed {clock(elapsed)}"
+    if progress is None or progress.finished:
+        parts = [label, took, section and f"section “{section}”"]
+    else:
+        left = "" if progress.left is None else f"left about {clock(progress.left)}"
+        jobs = f"{progress.jobs_done}/{progress.jobs_total} jobs"
+        steps = f"step {progress.steps_done}/{progress.steps_total}"
+        parts = [label, jobs, steps, took, left, progress.note, progress.now]
+    return "  ".join(filter(None, parts))
 
 
 def section(cells: Sequence[Mapping[str, Any]]) -> str:

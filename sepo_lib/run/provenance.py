@@ -61,8 +61,7 @@ def start(settings: Settings, **more: Any) -> dict[str, Any]:
     (`unchanged.made_from`).
     """
     values = settings.as_dict()
-    path = paths.manifest(settings.run)
-    before = read(settings.run) if path.exists() else {}
+    before = read(settings.run, missing_ok=True)
     continues = before.get("settings") == values and not before["finished"]
     return _write(
         settings.run,
@@ -149,7 +148,7 @@ def seconds_of_jobs(manifest: Mapping[str, Any]) -> dict[str, float]:
 
 def reused(run: str) -> str | None:
     """A sentence if jobs of this run were made by older code, which REUSE=yes accepted; else None."""
-    jobs = read(run).get("jobs", {}) if paths.manifest(run).exists() else {}
+    jobs = read(run, missing_ok=True).get("jobs", {})
     older = sum(isinstance(job, Mapping) and "reused" in job for job in jobs.values())
     were = "was" if older == 1 else "were"
     return f"{older} of {len(jobs)} jobs {were} made by older code (REUSE=yes)." if older else None
@@ -178,10 +177,15 @@ def remade(run: str, files: Iterable[Path]) -> list[str]:
     return changed
 
 
-def read(run: str) -> dict[str, Any]:
-    """The manifest of a run. Raises MissingError naming the command that makes it, or DamagedError."""
+def read(run: str, missing_ok: bool = False) -> dict[str, Any]:
+    """The manifest of a run. Raises MissingError naming the command that makes it, or DamagedError.
+
+    With `missing_ok`, a run without a manifest has an empty one.
+    """
     path = paths.manifest(run)
     if not path.exists():
+        if missing_ok:
+            return {}
         raise MissingError(
             f"The run '{run}' has no manifest ({paths.relative(path)}); `make reproduce` makes one."
         )
@@ -210,8 +214,7 @@ def older(run: str) -> str | None:
 
     Also None if there is no run, or if evaluation.csv has changed since, because another run is in progress.
     """
-    manifest = read(run) if paths.manifest(run).exists() else {}
-    table = paths.table(run, "evaluation")
+    manifest, table = read(run, missing_ok=True), paths.table(run, "evaluation")
     made = manifest.get("sha256", {}).get(paths.relative(table))
     if manifest.get("corrected", "") >= CORRECTED or not table.exists() or files_.sha256(table) != made:
         return None
@@ -223,10 +226,8 @@ def older(run: str) -> str | None:
 
 def seconds(settings: Settings) -> float | None:
     """Seconds of the last run with these settings, see `duration`; None if there is no finished one."""
-    if not paths.manifest(settings.run).exists():
-        return None
-    manifest = read(settings.run)
-    same = manifest["finished"] and manifest["settings"] == settings.as_dict()
+    manifest = read(settings.run, missing_ok=True)
+    same = manifest.get("finished") and manifest["settings"] == settings.as_dict()
     return duration(manifest) if same else None
 
 

@@ -5,7 +5,6 @@ moment: this module and those that it needs import no torch.
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,6 @@ from sepo_lib.run.job_arguments import (
 )
 from sepo_lib.run.steps.arguments import BaseJob, SFTJob
 
-BASE_STEP = 0
 PRETRAIN_BATCH = 64
 STUDY_SEED = 1  # of the study of estimators; not a training seed: nothing is trained there
 
@@ -77,7 +75,7 @@ def base_jobs(settings: Settings) -> list[Job]:
             "base",
             BaseJob(
                 **policy_arguments(settings, settings.games),
-                labels=labels_of(settings, "base", seed, BASE_STEP),
+                labels=labels_of(settings, "base", seed, step=0),
                 model=settings.model,
                 model_sha256=model_files.sha256(settings.model),
                 evaluated_on=pairs,
@@ -382,7 +380,8 @@ def make_demonstrations(settings: Settings) -> dict[str, str]:
         made = demonstration_files.write(
             folder, list(games.GAMES), settings.demonstrations_per_game, settings.demonstrations_seed
         )
-    if folder == own and not settings.run.startswith(BY_HAND) and _holds(shared, made):
+    same = all((shared / n).is_file() and sha256(shared / n) == digest for n, digest in made.items())
+    if folder == own and not settings.run.startswith(BY_HAND) and same:
         shutil.rmtree(own)
     return made
 
@@ -417,12 +416,6 @@ def install_base(settings: Settings) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     return target
-
-
-def _holds(folder: Path, files: Mapping[str, str]) -> bool:
-    """Whether the folder has these files: file name -> sha256."""
-    there = all((folder / name).is_file() for name in files)
-    return there and all(sha256(folder / name) == digest for name, digest in files.items())
 
 
 def _unfinished(settings: Settings, last: str, reason: str) -> MissingError:

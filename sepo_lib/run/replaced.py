@@ -8,6 +8,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from filecmp import cmp
 from pathlib import Path
 
 from sepo_lib.config import paths
@@ -23,7 +24,7 @@ def make_room(run: str) -> None:
     Nothing is moved if the run is unfinished, or if git holds all of them. The manifest stays as well,
     because the run that begins reads it. If the moves are interrupted, the next command moves the rest.
     """
-    if not paths.manifest(run).exists() or not provenance.read(run)["finished"]:
+    if not provenance.read(run, missing_ok=True).get("finished"):
         return
     files = _files([*_outputs(run), paths.executed(run), paths.report(run)])
     if files - in_git(files):
@@ -78,9 +79,10 @@ def keeping(folder: Path, written: Iterable[Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        changed = {file for file in files if not _same(file, kept / paths.relative(file))}
+        copies = {file: kept / paths.relative(file) for file in files}
+        changed = {f for f, copy in copies.items() if not (f.is_file() and cmp(f, copy, shallow=False))}
         for file in files - changed:
-            (kept / paths.relative(file)).unlink()
+            copies[file].unlink()
         if files:
             _remove_empty(kept)
         if changed:
@@ -142,10 +144,6 @@ def _below(folder: Path, file: Path) -> Path:
     path = folder / paths.relative(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _same(file: Path, copy: Path) -> bool:
-    return file.is_file() and file.read_bytes() == copy.read_bytes()
 
 
 def _remove_empty(folder: Path) -> None:

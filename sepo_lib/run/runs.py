@@ -48,7 +48,7 @@ def find(run: str | None, profile: str | None) -> str:
 
 def profile_of(run: str) -> str | None:
     """The profile in the manifest of a run; None without a manifest."""
-    return provenance.read(run).get("profile") if paths.manifest(run).exists() else None
+    return provenance.read(run, missing_ok=True).get("profile")
 
 
 def settings(

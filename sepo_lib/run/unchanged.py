@@ -70,8 +70,8 @@ def changes(settings: Settings) -> list[str] | None:
     The files of jobs count as unchanged if their size and their time are the same.
     """
     run = settings.run
-    manifest = provenance.read(run) if paths.manifest(run).exists() else {"finished": None}
-    if not manifest["finished"]:
+    manifest = provenance.read(run, missing_ok=True)
+    if not manifest.get("finished"):
         return None
     if "made_from" in manifest and "files" not in manifest:  # stopped before the report was written
         provenance.add(run, finished=None)
