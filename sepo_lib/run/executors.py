@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sepo_lib.config import cards
@@ -35,9 +35,7 @@ def choose(executor: str | None, scheduler: str | None, jobs_per_gpu: str | None
     Raises InputError if the options cannot be used together.
     """
     given = {EXECUTOR: executor, SCHEDULER: scheduler, JOBS_PER_GPU: jobs_per_gpu}
-    chosen = {name: value or os.environ.get(name, "") for name, value in given.items()}
-    _check(chosen)
-    os.environ.update({name: value for name, value in chosen.items() if value})
+    os.environ.update({name: value for name, value in _checked(given).items() if value})
 
 
 def check() -> None:
@@ -103,14 +101,14 @@ def _at_once(jobs: int, workers: int, visible: Sequence[str]) -> int:
 
 def _scheduler() -> str | None:
     """The address of the Dask scheduler; None if jobs run on this machine. Raises as `choose` does."""
-    chosen = {name: os.environ.get(name, "") for name in (EXECUTOR, SCHEDULER, JOBS_PER_GPU)}
-    _check(chosen)
-    return chosen[SCHEDULER] or None
+    return _checked({})[SCHEDULER] or None
 
 
-def _check(chosen: dict[str, str]) -> None:
-    """Raise InputError if these values of the three variables cannot be used together."""
-    executor, scheduler, per_gpu = (chosen[name] for name in (EXECUTOR, SCHEDULER, JOBS_PER_GPU))
+def _checked(given: Mapping[str, str | None]) -> dict[str, str]:
+    """The three variables: those that are `given`, else those of the environment. Raises as `choose` does."""
+    names = (EXECUTOR, SCHEDULER, JOBS_PER_GPU)
+    chosen = {name: given.get(name) or os.environ.get(name, "") for name in names}
+    executor, scheduler, per_gpu = chosen.values()
     known("executor", executor or EXECUTORS[0], EXECUTORS)
     if executor != "dask":
         if scheduler:
@@ -123,7 +121,7 @@ def _check(chosen: dict[str, str]) -> None:
             raise InputError(
                 f"JOBS_PER_GPU must be a whole number from 1 to {MOST_PER_GPU}, not '{in_brief(per_gpu)}'."
             )
-        return
+        return chosen
     if not scheduler:
         raise InputError(
             "EXECUTOR=dask needs SCHEDULER, the address of a Dask scheduler such as tcp://host:8786 "
@@ -139,6 +137,7 @@ def _check(chosen: dict[str, str]) -> None:
             "EXECUTOR=dask needs the package distributed; install it with `make env`, or with pip install "
             "distributed."
         )
+    return chosen
 
 
 @contextlib.contextmanager

@@ -206,44 +206,40 @@ def progress(run: str, label: str, here: bool = False) -> Iterator[None]:
     The latter is left out if this process runs the jobs (`here`), because it prints that itself. On a
     terminal one line is rewritten; in a file a new line is written every FILE_INTERVAL seconds.
     """
-    with _output() as out:
-        yield from _progress(run, label, out, here)
-
-
-def _progress(run: str, label: str, out: TextIO, here: bool) -> Iterator[None]:
     follower, begun, over = Follower(run), time.monotonic(), threading.Event()
-    terminal = out.isatty()
-    clear = "\r\033[K" if terminal else ""
+    with _output() as out:
+        terminal = out.isatty()
+        clear = "\r\033[K" if terminal else ""
 
-    def say(text: str, last: bool = False) -> None:
-        if terminal:  # a line that is broken into two cannot be rewritten
-            text = clear + text[: shutil.get_terminal_size().columns - 1]
-        print(text, end="\n" if last or not terminal else "", flush=True, file=out)
+        def say(text: str, last: bool = False) -> None:
+            if terminal:  # a line that is broken into two cannot be rewritten
+                text = clear + text[: shutil.get_terminal_size().columns - 1]
+            print(text, end="\n" if last or not terminal else "", flush=True, file=out)
 
-    def read() -> Progress | None:
-        found = follower.read()
-        while follower.said:
-            said = follower.said.pop(0)
-            if not here:
-                print(f"{clear}{said}", flush=True, file=out)
-        return found
+        def read() -> Progress | None:
+            found = follower.read()
+            while follower.said:
+                said = follower.said.pop(0)
+                if not here:
+                    print(f"{clear}{said}", flush=True, file=out)
+            return found
 
-    def watch() -> None:
-        say(label)
-        while not over.wait(TERMINAL_INTERVAL if terminal else FILE_INTERVAL):
-            say(line(label, read(), time.monotonic() - begun, _Executed.section))
+        def watch() -> None:
+            say(label)
+            while not over.wait(TERMINAL_INTERVAL if terminal else FILE_INTERVAL):
+                say(line(label, read(), time.monotonic() - begun, _Executed.section))
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    outcome = "stopped after"
-    try:
-        yield
-        outcome = "done in"
-    finally:
-        over.set()
-        watcher.join()
-        read()
-        say(f"{label}  {outcome} {clock(time.monotonic() - begun)}", last=True)
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        outcome = "stopped after"
+        try:
+            yield
+            outcome = "done in"
+        finally:
+            over.set()
+            watcher.join()
+            read()
+            say(f"{label}  {outcome} {clock(time.monotonic() - begun)}", last=True)
 
 
 @contextlib.contextmanager

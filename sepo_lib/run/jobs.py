@@ -55,49 +55,40 @@ def run(
     another process works in the run (`lock`).
     """
     _check(jobs)
+    execute = executors.here if here else functools.partial(executors.run, workers=workers)
     with lock.held(profile, f"the jobs of {stage}"):
-        execute = executors.here if here else functools.partial(executors.run, workers=workers)
-        _run(jobs, profile, stage, execute, watch)
+        code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
+        todo = _left_to_do(profile, stage, jobs)
+        follower = Follower(profile)
+        totals = {"jobs": len(jobs), "steps": sum(job.steps for job in jobs)}
+        left = {"jobs_left": len(todo), "steps_left": sum(job.steps for job in todo)}
+        log_event(profile, "stage_start", stage=stage, **totals, **left)
+
+        def look() -> None:
+            progress = follower.read()
+            if watch is not None and progress is not None:
+                progress.jobs = {job.name: job for job in todo}
+                watch(progress)
+
+        errors: dict[str, str] = {}
+        interrupted = False
+        try:
+            errors = execute(todo, Stage(profile, stage, look))
+        except KeyboardInterrupt:
+            interrupted = True  # raised below, without the traceback, which would keep the model in memory
+        finally:
+            log_event(profile, "stage_end", stage=stage, failed=sorted(errors))
+        if interrupted:
+            with contextlib.suppress(KeyboardInterrupt):  # a second one
+                look()
+            raise Interrupted
+        look()
+        if errors:
+            lines = [
+                f"{name} ({error.removesuffix('.')}{_see(profile, name)})" for name, error in errors.items()
+            ]
+            raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
         return {job.name: result_of(profile, job)["result"] for job in jobs}
-
-
-def _run(
-    jobs: Sequence[Job],
-    profile: str,
-    stage: str,
-    execute: Callable[[Sequence[Job], Stage], dict[str, str]],
-    watch: Callable[[Progress], None] | None,
-) -> None:
-    """Run the jobs as `run` does, by `execute` (`executors.run`), in a run whose lock is held."""
-    code.check(list(dict.fromkeys(name for job in jobs for name in (job.function, *job.needs))))
-    todo = _left_to_do(profile, stage, jobs)
-    follower = Follower(profile)
-    totals = {"jobs": len(jobs), "steps": sum(job.steps for job in jobs)}
-    left = {"jobs_left": len(todo), "steps_left": sum(job.steps for job in todo)}
-    log_event(profile, "stage_start", stage=stage, **totals, **left)
-
-    def look() -> None:
-        progress = follower.read()
-        if watch is not None and progress is not None:
-            progress.jobs = {job.name: job for job in todo}
-            watch(progress)
-
-    errors: dict[str, str] = {}
-    interrupted = False
-    try:
-        errors = execute(todo, Stage(profile, stage, look))
-    except KeyboardInterrupt:
-        interrupted = True  # raised below, without the traceback, which would keep the model in memory
-    finally:
-        log_event(profile, "stage_end", stage=stage, failed=sorted(errors))
-    if interrupted:
-        with contextlib.suppress(KeyboardInterrupt):  # a second one
-            look()
-        raise Interrupted
-    look()
-    if errors:
-        lines = [f"{name} ({error.removesuffix('.')}{_see(profile, name)})" for name, error in errors.items()]
-        raise JobError(f"{len(errors)} of {len(jobs)} jobs of {stage} failed: {'; '.join(lines)}.")
 
 
 def _left_to_do(run: str, stage: str, jobs: Sequence[Job]) -> list[Job]:

@@ -350,9 +350,7 @@ def _ended(job: Mapping[str, Any], done: Path) -> float:
 
 def _hashes(run: str) -> dict[str, str]:
     folders = (paths.results(run), paths.figures(run))
-    files = sorted(
-        file for folder in folders if folder.is_dir() for file in folder.rglob("*") if file.is_file()
-    )
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return {paths.relative(file): files_.sha256(file) for file in files}
 
 

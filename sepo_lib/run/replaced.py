@@ -122,10 +122,7 @@ def _outputs(run: str) -> tuple[Path, Path]:
 
 def _files(places: Iterable[Path]) -> set[Path]:
     """The files among `places`, and all files below the folders among them."""
-    found = set()
-    for place in places:
-        found |= {place} if place.is_file() else {file for file in place.rglob("*") if file.is_file()}
-    return found
+    return {file for place in places for file in (place, *place.rglob("*")) if file.is_file()}
 
 
 def _new_folder(folder: Path) -> Path:

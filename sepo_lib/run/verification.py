@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -55,14 +56,9 @@ def against(run: str, other: str) -> tuple[str, int]:
 
 def on_disk(run: str) -> Snapshot:
     """A run as it lies in its folders."""
-    tables = {name: paths.table(run, name) for name in compare.IDENTITY}
-    pictures = sorted(paths.figures(run).glob("*.*"))
-    return Snapshot(
-        run,
-        provenance.read(run),
-        {name: _parsed(name, file.read_bytes()) for name, file in tables.items() if file.exists()},
-        {file.name: file.read_bytes() for file in pictures},
-    )
+    files = [*(paths.table(run, name) for name in compare.IDENTITY), *paths.figures(run).glob("*.*")]
+    content = {file: file.read_bytes() for file in files if file.exists()}
+    return _snapshot(run, run, provenance.read(run), content)
 
 
 def in_git(run: str) -> Snapshot:
@@ -74,18 +70,16 @@ def in_git(run: str) -> Snapshot:
         )
     folders = [paths.relative(folder) for folder in (paths.results(run), paths.figures(run))]
     listed = git.text("ls-tree", "-r", "--name-only", "HEAD", "--", *folders).splitlines()
+    content = {paths.root() / name: git.output("show", f"HEAD:{name}") or b"" for name in listed}
+    return _snapshot(f"{run} in git", run, json.loads(manifest), content)
 
-    def show(file: str) -> bytes:
-        return git.output("show", f"HEAD:{file}") or b""
 
-    tables = {name: paths.relative(paths.table(run, name)) for name in compare.IDENTITY}
-    pictures = [file for file in listed if file.startswith(f"{folders[1]}/")]
-    return Snapshot(
-        f"{run} in git",
-        json.loads(manifest),
-        {name: _parsed(name, show(file)) for name, file in tables.items() if file in listed},
-        {file.rsplit("/", 1)[1]: show(file) for file in pictures},
-    )
+def _snapshot(name: str, run: str, manifest: dict[str, Any], content: Mapping[Path, bytes]) -> Snapshot:
+    """The run of this `manifest`, called `name`, with the `content` of its files."""
+    tables = {one: paths.table(run, one) for one in compare.IDENTITY}
+    parsed = {one: _parsed(one, content[file]) for one, file in tables.items() if file in content}
+    pictures = {file.name: own for file, own in content.items() if paths.figures(run) in file.parents}
+    return Snapshot(name, manifest, parsed, pictures)
 
 
 def _table(found: list[compare.Compared]) -> Iterator[str]:
