@@ -126,7 +126,7 @@ def _as_html(progress: Progress) -> str:
     if not progress.finished:
         done = f'value="{progress.steps_done}" max="{max(progress.steps_total, 1)}"'
         lines.append(f'<progress aria-label="steps" style="width: 100%" {done}></progress>')
-        lines += [f"{html.escape(f'{job}: {what}')}" for job, what in list(progress.doing.items())[:_LISTED]]
+        lines += [html.escape(f"{job}: {what}") for job, what in list(progress.doing.items())[:_LISTED]]
         if len(progress.doing) > _LISTED:
             lines.append(f"and {len(progress.doing) - _LISTED} more jobs")
         if not progress.doing:

@@ -24,20 +24,12 @@ PARTS = ("commit", "hardware", "versions", "settings")
 _NO_NUMBERS = ("profile", "seeds", "workers", "threads")
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """What a run left behind: its manifest, its tables by name, and the content of its figures by file."""
+@dataclass(frozen=True, kw_only=True)
+class Snapshot(compare.Run):
+    """What a run left behind: also its manifest, and the content of its figures by file."""
 
-    name: str
     manifest: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame]
     figures: Mapping[str, bytes]
-
-    @property
-    def run(self) -> compare.Run:
-        """What `compare` needs of it."""
-        settings = self.manifest["settings"]
-        return compare.Run(self.name, self.tables, settings["games"], settings["seeds"])
 
 
 def against(run: str, other: str) -> tuple[str, int]:
@@ -48,7 +40,7 @@ def against(run: str, other: str) -> tuple[str, int]:
     """
     mine = on_disk(run)
     theirs = in_git(other) if other == run else on_disk(other)
-    found = compare.compare(mine.run, theirs.run)
+    found = compare.compare(mine, theirs)
     lines = [f"{mine.name} against {theirs.name}", "", *_table(found), "", *_figures(mine, theirs), ""]
     lines += [*_surroundings(mine, theirs), "", *_two_experiments(mine, theirs), compare.conclusion(found)]
     return "\n".join(lines), int(compare.grade(found) in ("different", compare.OPEN))
@@ -79,7 +71,8 @@ def _snapshot(name: str, run: str, manifest: dict[str, Any], content: Mapping[Pa
     tables = {one: paths.table(run, one) for one in compare.IDENTITY}
     parsed = {one: _parsed(one, content[file]) for one, file in tables.items() if file in content}
     pictures = {file.name: own for file, own in content.items() if paths.figures(run) in file.parents}
-    return Snapshot(name, manifest, parsed, pictures)
+    settings = manifest["settings"]
+    return Snapshot(name, parsed, settings["games"], settings["seeds"], manifest=manifest, figures=pictures)
 
 
 def _table(found: list[compare.Compared]) -> Iterator[str]:
