@@ -124,9 +124,9 @@ def compare(mine: Run, other: Run) -> list[Compared]:
             one = found[name] = _values(name, mine, other)
             if one.grade == OPEN and name in MEASURES:
                 judged.append(differences(name, mine.tables[name], other.tables[name]))
-    verdict = judge(pd.concat(judged, ignore_index=True) if judged else differences("sft", None, None))
-    for name, rows in verdict.groupby("table", sort=False):
-        _grade(found[name], rows)
+    if judged:
+        for name, rows in judge(pd.concat(judged, ignore_index=True)).groupby("table", sort=False):
+            _grade(found[name], rows)
     if "claims" in found and found["claims"].grade == OPEN:
         _claims(found["claims"], mine, other)
     if "estimators" in found and found["estimators"].grade == OPEN:
@@ -163,7 +163,7 @@ def conclusion(found: Sequence[Compared]) -> str:
     }[worst]
 
 
-def differences(name: str, mine: pd.DataFrame | None, other: pd.DataFrame | None) -> pd.DataFrame:
+def differences(name: str, mine: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """The comparisons of one table: one row per policy and measure.
 
     Columns: table, row (the policy in words), game, measure, seeds, size (of the larger mean), difference
@@ -171,12 +171,11 @@ def differences(name: str, mine: pd.DataFrame | None, other: pd.DataFrame | None
     freedom). Policies with fewer than two seeds in a run are left out.
     """
     parts = [pd.DataFrame(columns=[*_DIFFERENCE])]
-    tables = [table for table in (mine, other) if table is not None and len(table)]
-    if len(tables) < 2:
+    if mine.empty or other.empty:
         return parts[0]
     by = [key for key in IDENTITY[name] if key not in ("seed", "step")]
-    measures = [measure for measure in MEASURES[name] if all(measure in table for table in tables)]
-    by_seed = [_by_seed(name, table, by, measures) for table in tables]
+    measures = [measure for measure in MEASURES[name] if measure in mine and measure in other]
+    by_seed = [_by_seed(name, table, by, measures) for table in (mine, other)]
     for measure in measures:
         a_PS, b_PS = (one[measure].dropna(how="all") for one in by_seed)
         policies = a_PS.index.intersection(b_PS.index, sort=False)

@@ -39,7 +39,6 @@ import os, sys
 from sepo_lib.run.endings import end_with_parent
 end_with_parent(int(os.environ["JPY_PARENT_PID"]))
 os.dup2(os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), 2)
-from sepo_lib.config.variables import environment
 from sepo_lib.run import lock
 lock.join()
 from ipykernel import iostream, kernelapp

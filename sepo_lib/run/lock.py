@@ -62,7 +62,9 @@ def held(run: str, command: str) -> Iterator[None]:
         return
     path = _file(run)
     with _opened(path) as file:
-        if not _locked(file, fcntl.LOCK_EX, path) or _is_removed(file):
+        if not _locked(file, fcntl.LOCK_EX, path):
+            raise _in_use(run)
+        if not os.fstat(file).st_nlink:  # its holder removed it between the opening and the lock
             raise _in_use(run)
         content = _write_holder(file, command)
         if not _locked(file, fcntl.LOCK_SH, path):  # another command was faster between the two locks
@@ -125,7 +127,7 @@ def join() -> None:
     run, _, holder = os.environ.get(HOLDER, "").partition("\n")
     if run:
         _joined.enter_context(shared(run))
-        if _holder(run) != holder:
+        if _read(_file(run)) != holder:
             raise _in_use(run)
         _held[run] = holder
 
@@ -146,12 +148,8 @@ def in_use() -> list[InUse]:
     return found
 
 
-def _holder(run: str) -> str:
-    """The content of the lock's file: JSON that names the last holder, or nothing."""
-    return _read(_file(run))
-
-
 def _read(path: Path) -> str:
+    """The content of a lock's file: JSON that names the last holder, or nothing."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -204,11 +202,6 @@ def _remove_alone(file: int, path: Path) -> None:
                 folder.rmdir()
 
 
-def _is_removed(file: int) -> bool:
-    """Whether the open file has no name any more: its holder removed it between the opening and the lock."""
-    return os.fstat(file).st_nlink == 0
-
-
 def _locked(file: int, kind: int, path: Path) -> bool:
     """Whether the lock was taken; `path` is that of the open `file`."""
     try:
@@ -230,7 +223,7 @@ def _locked(file: int, kind: int, path: Path) -> bool:
 
 
 def _in_use(run: str) -> InUse:
-    content = _holder(run)
+    content = _read(_file(run))
     who = _name(content)
     if who:
         holder = json.loads(content)

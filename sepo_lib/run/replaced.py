@@ -83,8 +83,9 @@ def keeping(folder: Path, written: Iterable[Path]) -> Iterator[None]:
         changed = {f for f, copy in copies.items() if not (f.is_file() and cmp(f, copy, shallow=False))}
         for file in files - changed:
             copies[file].unlink()
-        if files:
-            _remove_empty(kept)
+        for place in [*sorted(kept.rglob("*"), reverse=True), kept, kept.parent] if files else ():
+            with contextlib.suppress(OSError):  # it is a file, or not empty
+                place.rmdir()
         if changed:
             number = f"{len(changed)} earlier files are" if len(changed) > 1 else "The earlier file is"
             print(f"{number} in {paths.relative(kept)}/.")
@@ -141,11 +142,3 @@ def _below(folder: Path, file: Path) -> Path:
     path = folder / paths.relative(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove the empty folders in `folder`, itself and FOLDER above it, if they are empty."""
-    inside = [place for place in folder.rglob("*") if place.is_dir()]
-    for place in [*sorted(inside, reverse=True), folder, folder.parent]:
-        with contextlib.suppress(OSError):
-            place.rmdir()
