@@ -19,8 +19,7 @@ def main() -> int:
     if used := lock.in_use():
         print(f"error: {used[0]} Nothing was removed.", file=sys.stderr)
         return 2
-    command = ["git", "-C", str(paths.root()), "clean", "-d", "-x", "--force"]
-    command += ["--", *(name for name in FOLDERS if (paths.root() / name).exists())]
+    command = ["git", "-C", str(paths.root()), "clean", "-d", "-x", "--force", "--", *FOLDERS]
     environment = {**os.environ, "LC_ALL": "C"}  # so that git says `Removing`
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -241,3 +241,10 @@ def test_clean_removes_what_runs_have_made_and_says_so_unless_a_run_is_in_use(ro
     assert not any(map(Path.exists, made)) and committed.read_text() == "changed"
     assert capsys.readouterr().out == "Removed:\ndata/results/by-hand/\nruns/\nWhat git holds was kept.\n"
     assert clean.main() == 0 and capsys.readouterr().out == "There was nothing to remove.\n"
+
+
+def test_clean_leaves_everything_else_if_there_is_no_folder_of_a_run(root, capsys):
+    git("init", "-q")
+    own = write(root / "notes.txt", "not of a run")
+    assert clean.main() == 0 and own.exists()
+    assert capsys.readouterr().out == "There was nothing to remove.\n"
