@@ -46,7 +46,7 @@ def check() -> None:
         with dask_jobs.connected(address):
             pass
     elif os.environ.get(JOBS_PER_GPU):
-        _at_once(1, 1, cards.visible())
+        _at_once(1, 1)
 
 
 def at_once(jobs: int, workers: int) -> int | None:
@@ -56,7 +56,7 @@ def at_once(jobs: int, workers: int) -> int | None:
     """
     if _scheduler():
         return None
-    return 1 if os.environ.get(EXECUTOR) == "notebook" else _at_once(jobs, workers, cards.visible())
+    return 1 if os.environ.get(EXECUTOR) == "notebook" else _at_once(jobs, workers)
 
 
 def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
@@ -86,9 +86,9 @@ def here(todo: Sequence[Job], stage: Stage) -> dict[str, str]:
     return {name: error for name, error in found.items() if error is not None}
 
 
-def _at_once(jobs: int, workers: int, visible: Sequence[str]) -> int:
+def _at_once(jobs: int, workers: int) -> int:
     """How many of `jobs` jobs run at the same time on this machine."""
-    per_gpu = os.environ.get(JOBS_PER_GPU)
+    per_gpu, visible = os.environ.get(JOBS_PER_GPU), cards.visible()
     if visible:
         return min(jobs, len(visible) * int(per_gpu or workers))
     if per_gpu:

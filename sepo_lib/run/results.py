@@ -64,11 +64,9 @@ def write_tables(settings: Settings) -> dict[str, pd.DataFrame]:
     notebook calls: no notebook drops the rows of another. A table without rows is written with its header.
     Prints how many jobs are left out because they have to run again.
     """
-    lists = (
-        *(recipes.base_jobs, recipes.sft_jobs, recipes.sepo_jobs),
-        *(recipes.gradient_jobs, recipes.ablation_jobs),
-    )
-    states = [(job, state(settings.run, job)) for jobs in lists for job in jobs(settings)]
+    main = [*recipes.base_jobs(settings), *recipes.sft_jobs(settings), *recipes.sepo_jobs(settings)]
+    listed = [*main, *recipes.gradient_jobs(settings), *recipes.ablation_jobs(settings)]
+    states = [(job, state(settings.run, job)) for job in listed]
     done = [job for job, one in states if one.usable]
     if again := {job.name: why for job, (kind, why) in states if kind in ("stale", "damaged")}:
         name, why = next(iter(again.items()))
