@@ -47,11 +47,10 @@ EMPTY = {"recipe": "", "scope": "", "reason": ""}  # read_csv makes nan of these
 
 
 class Rule(NamedTuple):
-    """A claim in one sentence, the condition that supports it in short, the function that decides it, the
-    tables that the function reads, and the recipes for which the claim is decided."""
+    """A claim in one sentence, the function that decides it, the tables that the function reads, and the
+    recipes for which the claim is decided."""
 
     statement: str
-    supported_if: str
     decide: Callable[[Tables, str], list[Finding]]
     tables: Sequence[str] = ("estimators",)
     recipes: Sequence[str] = ("",)
@@ -62,95 +61,71 @@ class Rule(NamedTuple):
         return " ".join((self.decide.__doc__ or "").split()).partition(". ")[2]
 
 
-LOWER = (
-    "the cosine with the exact gradient is lower with the paper's value of this switch (the value: how much)"
-)
-
 RULES: dict[str, Rule] = {
     "C1": Rule(
         "In Kuhn poker the SEPO model has zero exploit-pool advantage.",
-        "what the strongest exploiter wins, 0 where none wins, is at most 0.02 chips per hand",
         paper_claims.kuhn_is_unexploited,
         ("exploitability",),
         tuple(RECIPES),
     ),
     "C1b": Rule(
         "In Kuhn poker SEPO lowers the largest exploiter margin of the SFT model.",
-        "this margin after SEPO minus after SFT is below 0",
         paper_claims.sepo_lowers_the_margin,
         ("exploitability",),
         tuple(RECIPES),
     ),
     "C2": Rule(
         "SEPO is safer than the base model in at least four of the five games.",
-        "the number of games in which safety rises is at least 4",
         paper_claims.safer_than_base,
         ("evaluation",),
         tuple(RECIPES),
     ),
     "C3": Rule(
         "SFT alone makes the model more exploitable in negotiation; SEPO corrects that.",
-        "the exploiters' margin (points per round) rises from base to SFT (the value) and "
-        "falls from SFT to SEPO",
         paper_claims.sft_exposes_and_sepo_corrects,
         ("evaluation",),
         tuple(RECIPES),
     ),
     "C4": Rule(
         "In the multi-issue negotiation, only SEPO has a positive normalized relative advantage (NRA).",
-        "NRA is above 0 after SEPO, and not above 0 before",
         paper_claims.only_sepo_gains,
         ("evaluation",),
         tuple(RECIPES),
     ),
     "C5": Rule(
         "A penalty shared by a whole rollout group has a gradient of exactly zero.",
-        "the relative norm of this gradient is 0 up to rounding",
         paper_claims.constant_penalty_cancels,
         ("ablation", "estimators"),
     ),
     "C6": Rule(
         "Computing the penalty per rollout restores a gradient.",
-        "safety after training with `per_rollout` minus `constant` is above 0",
         paper_claims.per_rollout_restores_a_gradient,
         ("ablation",),
         ("published", "unbiased"),  # the presets of the ablation's arms
     ),
     "E1": Rule(
-        "Charging a penalty to the wrong episodes biases the gradient.",
-        LOWER,
-        estimator_claims.credit_matters,
+        "Charging a penalty to the wrong episodes biases the gradient.", estimator_claims.credit_matters
     ),
-    "E2": Rule(
-        "Rewarding only the immediate payoff biases the gradient.", LOWER, estimator_claims.horizon_matters
-    ),
-    "E3": Rule(
-        "Clamping each episode's margin at 0 biases the gradient.", LOWER, estimator_claims.clamp_matters
-    ),
+    "E2": Rule("Rewarding only the immediate payoff biases the gradient.", estimator_claims.horizon_matters),
+    "E3": Rule("Clamping each episode's margin at 0 biases the gradient.", estimator_claims.clamp_matters),
     "E4": Rule(
-        "Dividing by each group's standard deviation biases the gradient.",
-        LOWER,
-        estimator_claims.scale_matters,
+        "Dividing by each group's standard deviation biases the gradient.", estimator_claims.scale_matters
     ),
-    "E5": Rule("Equal group weights bias the gradient.", LOWER, estimator_claims.weights_matter),
+    "E5": Rule("Equal group weights bias the gradient.", estimator_claims.weights_matter),
     "E6": Rule(
         "With enumerated advantages against a best response, the language model's NashConv is at most 0.02 "
         "chips on every seed.",
-        "the upper end of the interval is at most 0.02 on every seed (the value: the worst seed)",
         equilibrium_claim.equilibrium_is_reached,
         ("exploiters",),
     ),
     "E7": Rule(
         "A penalty that is charged to the episodes that cause it makes the policy safer.",
-        "safety of `unbiased` minus `reward_only`, and minus `per_rollout`, is above 0 in every game",
         headline_claim.credited_penalty_makes_safer,
         ("ablation",),
         ("unbiased",),
     ),
     "E8": Rule(
         "SEPO on one game makes the other games safer and harms none, and one model can learn all games.",
-        "other games gain on average, no game is clearly worse, and all games at once reach "
-        "nearly the gain of each alone",
         transfer_claim.safety_carries_over,
         ("transfer",),
         ("unbiased",),
@@ -158,7 +133,6 @@ RULES: dict[str, Rule] = {
     "E9": Rule(
         "From an SFT model near tit-for-tat, the authors' current recipe makes the policy safer, as it did "
         "with their model.",
-        "safety after SEPO minus after SFT is above 0",
         replication_claim.authors_result_replicates,
         ("replication",),
         ("authors_current",),
@@ -204,24 +178,19 @@ def decide(
     """
     if undated := [claim for claim in RULES if claim not in revisions.REVISIONS]:
         raise ValueError(f"The rule {undated[0]} has no date; add its entry to sepo_lib/run/revisions.py.")
-    tables = {
-        "evaluation": evaluation,
-        "ablation": ablation,
-        "exploitability": exploitability,
-        "estimators": pd.DataFrame() if estimators is None else estimators,
-    }
-    tables |= {name: studies.get(name, pd.DataFrame()) for name in NEEDS if name not in tables}
-    if len(older := tables["exploiters"]) and "baseline" not in older:
-        tables["exploiters"] = older.assign(baseline="group")
+    tables = {"evaluation": evaluation, "ablation": ablation, "exploitability": exploitability}
+    tables |= {"estimators": estimators} | studies
     cut = {}
-    for name, table in tables.items():
-        if table.empty:
-            table = pd.DataFrame(columns=NEEDS[name], dtype=object)
-        missing = [column for column in NEEDS[name] if column not in table.columns]
-        if missing:
+    for name, needed in NEEDS.items():
+        table = tables.get(name)
+        if table is None or table.empty:
+            table = pd.DataFrame(columns=needed, dtype=object)
+        if name == "exploiters" and "baseline" not in table:
+            table = table.assign(baseline="group")  # older tables
+        if missing := [column for column in needed if column not in table]:
             raise ValueError(f"{name}.csv lacks the columns {missing}, which the claims need.")
-        own = table.profile == profile
-        cut[name] = table[own & (table.model == model)] if "model" in NEEDS[name] else table[own]
+        own = table[table.profile == profile]
+        cut[name] = own[own.model == model] if "model" in needed else own
     for name in ("evaluation", "exploitability"):
         cut[name] = _with_equal_recipes(cut[name])
     used = Tables(**cut)
