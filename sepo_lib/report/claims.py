@@ -27,7 +27,6 @@ import pandas as pd
 from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import switches
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.method import credit
 from sepo_lib.report import (
     equilibrium_claim,
@@ -38,7 +37,7 @@ from sepo_lib.report import (
     transfer_claim,
 )
 from sepo_lib.report.paper_claims import RECIPES
-from sepo_lib.report.verdicts import NOT_RUN, Finding, Tables, because, caution, in_words
+from sepo_lib.report.verdicts import NOT_RUN, Finding, Tables, because, caution, measured, which
 from sepo_lib.run import provenance, revisions
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
@@ -241,29 +240,22 @@ def as_text(claims: pd.DataFrame) -> str:
     """
     table = claims.fillna(EMPTY)
     skipped, run = table[table["verdict"] == NOT_RUN], table[table["verdict"] != NOT_RUN]
-    names = [_named(row) for row in run.itertuples()]
+    names = [*map(which, run.itertuples())]
     wide, verdict = max(map(len, names), default=0), max(map(len, run["verdict"]), default=0)
     lines, before = cautions(table), None
     for name, row in zip(names, run.itertuples(), strict=True):
         if row.claim != before:
             lines.append(f"{row.claim:<4} {row.statement}")
             before = row.claim
-        measured = in_words(Interval(row.measured, row.ci_low, row.ci_high)).replace("–", "")
-        lines.append(
-            f"     {name:<{wide}}  {row.verdict:<{verdict}}  {because(measured, row.reason)}".rstrip()
-        )
+        reason = because(measured(row).replace("–", ""), row.reason)
+        lines.append(f"     {name:<{wide}}  {row.verdict:<{verdict}}  {reason}".rstrip())
     if len(skipped):
         parts = [
-            f"{claim} ({'; '.join(map(_named, rows.itertuples()))})" if claim in set(run["claim"]) else claim
+            f"{claim} ({'; '.join(map(which, rows.itertuples()))})" if claim in set(run["claim"]) else claim
             for claim, rows in skipped.groupby("claim", sort=False)
         ]
         lines.append(f"Not run: {', '.join(parts)}.")
     return "\n".join(lines)
-
-
-def _named(row) -> str:
-    """The recipe and the scope of a verdict."""
-    return " ".join(filter(None, (row.recipe, row.scope)))
 
 
 def cautions(claims: pd.DataFrame) -> list[str]:

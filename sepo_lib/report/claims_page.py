@@ -5,7 +5,7 @@ import pandas as pd
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.report import claims, documents, headline_page
-from sepo_lib.report.verdicts import NOT_RUN, in_words
+from sepo_lib.report.verdicts import NOT_RUN, measured, which
 from sepo_lib.run import provenance
 from sepo_lib.run.revisions import REVISIONS
 from sepo_lib.run.templates import render
@@ -65,9 +65,9 @@ def _claim(claim: str, decided: pd.DataFrame) -> dict:
     verdicts = [
         {
             "run": row.run,
-            "recipe": ": ".join(filter(None, (row.recipe, row.scope))) or "–",
+            "recipe": which(row, ": ") or "–",
             "verdict": row.verdict,
-            "measured": in_words(statistics.Interval(row.measured, row.ci_low, row.ci_high)),
+            "measured": measured(row),
             "interval": row.interval,
             "reason": row.reason,
         }

@@ -11,6 +11,7 @@ from sepo_lib.report.verdicts import (
     Finding,
     Tables,
     because,
+    lacking,
     nothing,
     where,
 )
@@ -41,10 +42,10 @@ def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
     worst = last.loc[last.nashconv_high.astype(float).idxmax()]
     found = Interval(*(float(worst[end]) for end in ("nashconv", "nashconv_low", "nashconv_high")))
     near, far = int((last.nashconv_high <= NEAR).sum()), int((last.nashconv_low > NEAR).sum())
-    seeds, lacking = rows.seed.nunique(), rows.seed.nunique() - last.nashconv_high.notna().sum()
+    seeds = rows.seed.nunique()
     verdict = SUPPORTED if near == seeds > 1 else NOT_SUPPORTED if far else INCONCLUSIVE
     counts = f"the upper end is at most {NEAR:g} on {near} of {seeds} seeds"
     note = f"the lower end is above it on {far}" if far else ""
-    short = f"{lacking} of {seeds} seeds lack the last step" if lacking else ""
-    short = because("one seed" if seeds == 1 else "", short)
-    return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, because(counts, note, short))]
+    short = lacking(seeds - last.nashconv_high.notna().sum(), seeds, "the last step")
+    reason = because(counts, note, "one seed" if seeds == 1 else "", short)
+    return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, reason)]

@@ -5,19 +5,18 @@ The rule reads `ablation.csv`. Its docstring *is* the rule.
 
 import pandas as pd
 
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.report.paper_claims import papers_games
 from sepo_lib.report.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,
-    NOT_SUPPORTED,
-    SUPPORTED,
     Finding,
     Tables,
     because,
-    in_words,
     judge,
+    lacking,
+    measured,
     nothing,
+    weakest,
     where,
 )
 
@@ -45,17 +44,17 @@ def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
             if len(own := where(rows, pools=pools, game=game.name))
         }
         trained = {game: one for game, one in by_game.items() if one.verdict != NOT_RUN}
-        lacking = [game.name for game in papers_games() if pools in game.pools and game.name not in by_game]
+        without = [game.name for game in papers_games() if pools in game.pools and game.name not in by_game]
         verdicts = {one.verdict for one in trained.values()}
-        if trained and (lacking or len(trained) < len(by_game)):
+        if trained and (without or len(trained) < len(by_game)):
             verdicts.add(INCONCLUSIVE)
-        verdict = next((one for one in (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED) if one in verdicts), NOT_RUN)
+        verdict = weakest(verdicts)
         reasons = [
             f"{game}: {one.verdict}" + ("" if game in trained else f" ({one.reason})")
             for game, one in by_game.items()
         ]
-        if by_game and lacking:
-            reasons.append(f"not trained: {', '.join(lacking)}")
+        if by_game and without:
+            reasons.append(f"not trained: {', '.join(without)}")
         reason = "; ".join(reasons) or f"the arms were not trained on the {pools} pools here"
         found += [*trained.values(), nothing(reason, f"{pools} pools, every game", verdict)]
     return found
@@ -91,12 +90,10 @@ def _of_game(rows: pd.DataFrame, scope: str) -> Finding:
         judge((arms["credited"] - arms[arm]).dropna(), absent="no seed in common", scope=scope)
         for arm in ("reward_only", "per_rollout")
     )
-    ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
-    verdict = next(one for one in ranking if one in (effect.verdict, credit.verdict))
-    minus = f"credited - per_rollout {in_words(Interval(*credit[:3]))}: {credit.reason}"
-    lacking = int(arms.isna().any(axis=1).sum())
-    short = f"{lacking} of {len(arms)} seeds lack an arm" if lacking else ""
-    reason = because(f"credited - reward_only: {effect.reason}", minus, short)
+    verdict = weakest((effect.verdict, credit.verdict))
     if verdict == NOT_RUN:
         return nothing("no seed in common", scope)
+    minus = f"credited - per_rollout {measured(credit)}: {credit.reason}"
+    short = lacking(int(arms.isna().any(axis=1).sum()), len(arms), "an arm")
+    reason = because(f"credited - reward_only: {effect.reason}", minus, short)
     return effect._replace(verdict=verdict, reason=reason)

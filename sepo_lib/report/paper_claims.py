@@ -22,8 +22,10 @@ from sepo_lib.report.verdicts import (
     because,
     in_words,
     judge,
+    measured,
     nothing,
     verdict_on,
+    weakest,
     where,
 )
 
@@ -122,12 +124,11 @@ def sft_exposes_and_sepo_corrects(tables: Tables, recipe: str) -> list[Finding]:
         column, note = _signed(tables.evaluation, game, recipe, stages, ("margin", "exploit"))
         base, sft, sepo = (_seeds(tables.evaluation, game, stage, column, recipe) for stage in stages)
         rise, correction = (judge(_difference(sft, other)) for other in (base, sepo))
-        ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
-        verdict = next(one for one in ranking if one in (rise.verdict, correction.verdict))
+        verdict = weakest((rise.verdict, correction.verdict))
         if verdict == NOT_RUN:
             by_game.append(nothing(_absent(tables.evaluation, game, column, recipe, stages), game))
             continue
-        corrected = f"SFT - SEPO {in_words(Interval(*correction[:3]))}: {correction.reason}"
+        corrected = f"SFT - SEPO {measured(correction)}: {correction.reason}"
         reason = because(f"SFT - base: {rise.reason}", corrected, note)
         by_game.append(rise._replace(verdict=verdict, reason=reason, scope=game))
     found = {one.verdict for one in by_game}
@@ -165,7 +166,7 @@ def only_sepo_gains(tables: Tables, recipe: str) -> list[Finding]:
         verdict = SUPPORTED if verdicts == {NOT_SUPPORTED} else INCONCLUSIVE
     reason = because(
         *(
-            one.reason if one.verdict == NOT_RUN else f"{name}: {in_words(Interval(*one[:3]))}"
+            one.reason if one.verdict == NOT_RUN else f"{name}: {measured(one)}"
             for name, one in others.items()
         )
     )

@@ -14,6 +14,7 @@ from sepo_lib.report.verdicts import (
     Tables,
     because,
     judge,
+    lacking,
     where,
 )
 
@@ -71,8 +72,7 @@ def _judged(values_S: pd.Series, absent: str, note: str, scope: str) -> Finding:
 
 
 def _lacking(values_S: pd.Series) -> str:
-    lacking = int(values_S.isna().sum())
-    return f"{lacking} of {len(values_S)} seeds lack a model" if lacking else ""
+    return lacking(int(values_S.isna().sum()), len(values_S), "a model")
 
 
 def _same(values_S: pd.Series, absent: str, note: str) -> Finding:

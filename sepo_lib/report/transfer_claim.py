@@ -18,6 +18,7 @@ from sepo_lib.report.verdicts import (
     because,
     in_words,
     judge,
+    lacking,
     nothing,
 )
 
@@ -65,8 +66,7 @@ def safety_carries_over(tables: Tables, recipe: str) -> list[Finding]:
     shares = [change / gain[game] for (_, game), change in change_S.items() if game not in open_]
     kept = [game for game in names if game not in open_]
     together = [(complete[ALL, game] - complete[game, game]) / gain[game] for game in kept]
-    lacking = len(safety) - len(complete)
-    short = f"{lacking} of {len(safety)} seeds lack a model" if lacking else ""
+    short = lacking(len(safety) - len(complete), len(safety), "a model")
     note = because(f"without {', '.join(open_)}, where no gain was found" if open_ else "", short)
     if not kept:
         absent = because("no gain was found in any game" if len(complete) > 1 else "one seed", short)

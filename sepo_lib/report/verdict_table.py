@@ -5,9 +5,8 @@ import itertools
 import pandas as pd
 from IPython.display import display
 
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims
-from sepo_lib.report.verdicts import INCONCLUSIVE, MARKS, NOT_RUN, NOT_SUPPORTED, SUPPORTED, in_words
+from sepo_lib.report.verdicts import INCONCLUSIVE, MARKS, NOT_RUN, NOT_SUPPORTED, SUPPORTED, measured, which
 from sepo_lib.run.templates import render
 
 #: Verdict -> its colour.
@@ -23,12 +22,12 @@ def show(decided: pd.DataFrame) -> None:
 
 def as_html(decided: pd.DataFrame) -> str:
     """The table as an HTML element."""
-    looks = {"marks": MARKS, "colours": COLOURS}
     return render(
         "report/templates/verdict_table.html.j2",
         claims=entries(decided),
         cautions=claims.cautions(decided),
-        **looks,
+        marks=MARKS,
+        colours=COLOURS,
     )
 
 
@@ -53,11 +52,10 @@ def entries(decided: pd.DataFrame) -> list[dict]:
 
 
 def _row(row) -> dict[str, str]:
-    found = Interval(row.measured, row.ci_low, row.ci_high)
     return {
-        "recipe": ": ".join(filter(None, (row.recipe, row.scope))) or ALL,
+        "recipe": which(row, ": ") or ALL,
         "verdict": row.verdict,
-        "measured": in_words(found) if pd.notna(row.measured) else row.reason,
+        "measured": measured(row) if pd.notna(row.measured) else row.reason,
         "interval": "" if row.interval == "none" else row.interval,
     }
 

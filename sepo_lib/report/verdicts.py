@@ -1,5 +1,6 @@
 """From an interval to a verdict and its reason in words; the rules of the claims share these functions."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,6 +61,17 @@ def because(*reasons: str) -> str:
     return "; ".join(filter(None, reasons))
 
 
+def lacking(seeds: int, of: int, what: str) -> str:
+    """That some seeds lack something; empty if there are none."""
+    return f"{seeds} of {of} seeds lack {what}" if seeds else ""
+
+
+def weakest(verdicts: Collection[str]) -> str:
+    """The verdict on parts that must all be supported; not run without parts."""
+    ranking = (NOT_RUN, NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED)  # the first that occurs decides
+    return next((one for one in ranking if one in verdicts), NOT_RUN)
+
+
 def judge(
     values_S: pd.Series,
     side: str = "above",
@@ -112,6 +124,16 @@ def in_words(found: Interval) -> str:
     if pd.isna(found.low):
         return number(found.mean)
     return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
+
+
+def measured(row) -> str:
+    """`in_words` of a `Finding`, or of a row of claims.csv."""
+    return in_words(Interval(row.measured, row.ci_low, row.ci_high))
+
+
+def which(row, between: str = " ") -> str:
+    """The recipe and the scope of a row of claims.csv, as far as it has them."""
+    return between.join(filter(None, (row.recipe, row.scope)))
 
 
 def number(value: float) -> str:

@@ -3,10 +3,9 @@
 import pandas as pd
 
 from sepo_lib import figures
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings, headline_page
 from sepo_lib.report.found import changes, listed, tally, words
-from sepo_lib.report.verdicts import NOT_RUN, in_words
+from sepo_lib.report.verdicts import NOT_RUN, measured
 
 SHOWN = 5  # of all findings; the others can be opened
 #: Measure -> its name with the unit, and the words for more and less of it.
@@ -71,16 +70,12 @@ def _estimators(decided: pd.DataFrame) -> str | None:
     sentence = (
         "Each switch of the gradient estimator alone was set to the paper's value. The cosine of the mean "
         f"estimate with the exact gradient of J falls most in {most.claim} ({most.statement.rstrip('.')}): "
-        f"by {_measured(most)}."
+        f"by {measured(most)}."
     )
     if others:
-        listed = "; ".join(f"{row.claim} {_measured(row)}" for row in others)
+        listed = "; ".join(f"{row.claim} {measured(row)}" for row in others)
         sentence += f" The other falls are: {listed}."
     kinds = rows.groupby("interval", sort=False)["claim"]
     brackets = [kind if len(kinds) == 1 else f"{kind} ({words(own)})" for kind, own in kinds]
     sentence += f" Brackets: {'; '.join(brackets)}."
     return f"{sentence} The policies are tabular; no language model is involved."
-
-
-def _measured(row) -> str:
-    return in_words(Interval(row.measured, row.ci_low, row.ci_high))

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims
 from sepo_lib.report.short_verdicts import RECIPES
-from sepo_lib.report.verdicts import MARKS, NOT_RUN, in_words
+from sepo_lib.report.verdicts import MARKS, NOT_RUN, measured, which
 
 #: The groups of the claims.
 OF_THE_MODEL = "About the models of this run"
@@ -30,7 +29,10 @@ def cards(decided: pd.DataFrame) -> dict[str, list[dict]]:
                 "rule": claims.RULES[claim].text.replace("*", "") if claim in claims.RULES else "",
                 "rows": [_row(row) for row in run.itertuples()],
                 "not_run": [
-                    {"which": "; ".join(filter(None, map(_which, rows.itertuples()))), "reason": reason}
+                    {
+                        "which": "; ".join(filter(None, (which(row, ", ") for row in rows.itertuples()))),
+                        "reason": reason,
+                    }
                     for reason, rows in rest.groupby("reason", sort=False)
                 ],
             }
@@ -64,15 +66,10 @@ def counts(decided: pd.DataFrame) -> list[dict]:
 
 def _row(row) -> dict[str, str]:
     return {
-        "recipe": _which(row),
+        "recipe": which(row, ", "),
         "mark": MARKS[row.verdict],
         "verdict": row.verdict,
-        "measured": in_words(Interval(row.measured, row.ci_low, row.ci_high)),
+        "measured": measured(row),
         "interval": row.interval,
         "reason": row.reason,
     }
-
-
-def _which(row) -> str:
-    """The recipe and the scope of a verdict."""
-    return ", ".join(filter(None, (row.recipe, row.scope)))
