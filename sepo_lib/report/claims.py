@@ -29,11 +29,10 @@ from sepo_lib.config import paths
 from sepo_lib.measure import switches
 from sepo_lib.method import credit
 from sepo_lib.report import (
-    equilibrium_claim,
     estimator_claims,
-    headline_claim,
     paper_claims,
     replication_claim,
+    training_claims,
     transfer_claim,
 )
 from sepo_lib.report.paper_claims import RECIPES
@@ -114,12 +113,12 @@ RULES: dict[str, Rule] = {
     "E6": Rule(
         "With enumerated advantages against a best response, the language model's NashConv is at most 0.02 "
         "chips on every seed.",
-        equilibrium_claim.equilibrium_is_reached,
+        training_claims.equilibrium_is_reached,
         ("exploiters",),
     ),
     "E7": Rule(
         "A penalty that is charged to the episodes that cause it makes the policy safer.",
-        headline_claim.credited_penalty_makes_safer,
+        training_claims.credited_penalty_makes_safer,
         ("ablation",),
         ("unbiased",),
     ),

@@ -8,7 +8,7 @@ from sepo_lib import figures, games
 from sepo_lib.config import files, paths
 from sepo_lib.measure import statistics
 from sepo_lib.method import credit
-from sepo_lib.report import became, claims, findings, found, headline_page, in_brief, short_verdicts
+from sepo_lib.report import became, claims, findings, found, headline_page, short_verdicts
 from sepo_lib.report.estimators_page import numbers
 from sepo_lib.report.paper_claims import CLAMPED
 from sepo_lib.run import provenance
@@ -74,8 +74,7 @@ def rewrite(name: str, begin: str, end: str, text: str) -> None:
 
 def found_in_brief(profile: str) -> str:
     """What was found, as a list in Markdown: in STUDY if there is one that the present code made."""
-    run = shown_first(profile)
-    return "\n".join(f"- {sentence}" for sentence in in_brief.sentences(run))
+    return "\n".join(f"- {sentence}" for sentence in short_verdicts.sentences(shown_first(profile)))
 
 
 def shown_first(profile: str) -> str:

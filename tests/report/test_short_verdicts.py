@@ -3,7 +3,7 @@
 import pandas as pd
 
 from sepo_lib.config import paths
-from sepo_lib.report import claims, estimators_page, in_brief, short_verdicts
+from sepo_lib.report import claims, estimators_page, short_verdicts
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run"
 
@@ -54,7 +54,7 @@ def test_the_sentence_on_the_claims_counts_the_paper_s_recipe_and_names_what_nee
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    assert in_brief.sentences("study") == []
+    assert short_verdicts.sentences("study") == []
     table = decided(
         ("C1", "published", "", NOT_SUPPORTED),
         ("C2", "published", "", SUPPORTED),
@@ -68,11 +68,11 @@ def test_the_sentence_on_the_claims_counts_the_paper_s_recipe_and_names_what_nee
     control = decided(("C1", "reward_only", "", NOT_SUPPORTED), ("C2", "reward_only", "", SUPPORTED))
     text = "Of [the paper's claims](#the-papers-claims), judged for its own recipe, C2 and C5 are supported; "
     text += "C1 is not supported; C3 has parts with different verdicts."
-    assert in_brief.verdicts("study") == text
+    assert short_verdicts.in_brief("study") == text
     monkeypatch.setattr(claims, "control", lambda run: control)
-    assert in_brief.verdicts("study") == f"{text} C2 holds without a penalty too."
+    assert short_verdicts.in_brief("study") == f"{text} C2 holds without a penalty too."
     paths.write_table(table[table["recipe"] != "published"].assign(model="nano"), "study", "claims")
-    assert in_brief.verdicts("study") is None
+    assert short_verdicts.in_brief("study") is None
 
 
 def test_the_sentence_on_the_gradient_needs_all_three_estimators(tmp_path, monkeypatch):

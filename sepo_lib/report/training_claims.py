@@ -1,14 +1,18 @@
-"""The rule of the kit's own claim E7: where the penalty matters, and that it matters because of its credit.
+"""The rules of the kit's own claims E6 and E7, on what training reaches.
 
-The rule reads `ablation.csv`. Its docstring *is* the rule.
+E6: with enumerated advantages the language model reaches the equilibrium (`exploiters.csv`). E7: where the
+penalty matters, it matters because of its credit (`ablation.csv`). The docstring of a rule *is* the rule.
 """
 
 import pandas as pd
 
+from sepo_lib.measure.statistics import Interval
 from sepo_lib.report.paper_claims import papers_games
 from sepo_lib.report.verdicts import (
     INCONCLUSIVE,
     NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
     Finding,
     Tables,
     because,
@@ -20,8 +24,41 @@ from sepo_lib.report.verdicts import (
     where,
 )
 
+NEAR = 0.02  # chips per hand; the largest NashConv that counts as an equilibrium in E6
 POOLS = ("conflict", "paper")
 ARMS = ("credited", "reward_only", "per_rollout")
+
+
+def equilibrium_is_reached(tables: Tables, recipe: str) -> list[Finding]:
+    """E6. Measured: NashConv in Kuhn poker (chips per hand) of the model that was trained against a best
+    response alone (`best_response_only`) with the baseline `enumerated`, after the last step, on the seed
+    with the largest upper end. NashConv of sampled shares is too high on average; nothing is subtracted.
+
+    The interval covers the sampling error of the answers of that seed (`nashconv_low`, `nashconv_high`), not
+    other training seeds. Supported: on every seed the upper end is at most 0.02. Not supported: on at least
+    one seed the lower end is above 0.02; the ends are not corrected for the number of seeds. With one seed
+    alone, or with a seed that lacks the last step, the claim is not supported or inconclusive.
+    """
+    if tables.exploiters.empty:
+        return [nothing("the exploiter study was not run here")]
+    rows = where(tables.exploiters, exploiter="best_response_only", baseline="enumerated", stage="sepo")
+    if rows.empty:
+        return [nothing("not trained against a best response with enumerated advantages here")]
+    last = rows[rows.step == rows.step.max()]
+    if last.seed.duplicated().any():
+        raise ValueError(
+            "exploiters.csv has two rows of one seed after the last step; keep one row per seed."
+        )
+    worst = last.loc[last.nashconv_high.astype(float).idxmax()]
+    found = Interval(*(float(worst[end]) for end in ("nashconv", "nashconv_low", "nashconv_high")))
+    near, far = int((last.nashconv_high <= NEAR).sum()), int((last.nashconv_low > NEAR).sum())
+    seeds = rows.seed.nunique()
+    verdict = SUPPORTED if near == seeds > 1 else NOT_SUPPORTED if far else INCONCLUSIVE
+    counts = f"the upper end is at most {NEAR:g} on {near} of {seeds} seeds"
+    note = f"the lower end is above it on {far}" if far else ""
+    short = lacking(seeds - last.nashconv_high.notna().sum(), seeds, "the last step")
+    reason = because(counts, note, "one seed" if seeds == 1 else "", short)
+    return [Finding(*found, f"sampling error of seed {worst.seed:g}", verdict, reason)]
 
 
 def credited_penalty_makes_safer(tables: Tables, recipe: str) -> list[Finding]:
