@@ -4,13 +4,12 @@ import numpy as np
 import pandas as pd
 
 from sepo_lib import figures, games
-from sepo_lib.config import paths
 from sepo_lib.measure import statistics
 from sepo_lib.measure.authors import STAGES, TEMPERATURE, TERMS, load, ours, side_by_side
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import documents
 from sepo_lib.report.documents import PROFILE, STUDY
-from sepo_lib.report.findings import read, text
+from sepo_lib.report.findings import read, read_if_there, text
 from sepo_lib.run import provenance
 from sepo_lib.run.templates import render
 
@@ -29,9 +28,8 @@ def block() -> str:
     """The page from the committed runs' tables. Raises FileNotFoundError for a missing table."""
     evaluation, study = (figures.reported(read(run, "evaluation")) for run in (PROFILE, STUDY))
     marks = [f"`{run}`: {older}" for run in (PROFILE, STUDY) if (older := provenance.older(run))]
-    there = paths.table(STUDY, "replication").exists()
-    other_starts = read(STUDY, "replication") if there else None
-    return "\n\n".join([*marks, page(evaluation, study, read(STUDY, "switches"), other_starts)])
+    switches, other_starts = read(STUDY, "switches"), read_if_there(STUDY, "replication")
+    return "\n\n".join([*marks, page(evaluation, study, switches, other_starts)])
 
 
 def page(

@@ -24,12 +24,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sepo_lib import figures, games
+from sepo_lib import games
 from sepo_lib.config import paths
 from sepo_lib.measure import switches
 from sepo_lib.method import credit
 from sepo_lib.report import (
     estimator_claims,
+    findings,
     paper_claims,
     replication_claim,
     training_claims,
@@ -37,7 +38,7 @@ from sepo_lib.report import (
 )
 from sepo_lib.report.paper_claims import RECIPES
 from sepo_lib.report.verdicts import NOT_RUN, Finding, Tables, because, caution, measured, which
-from sepo_lib.run import provenance, revisions
+from sepo_lib.run import revisions
 
 COLUMNS = "claim recipe scope statement measured ci_low ci_high interval verdict reason profile model".split()
 CONTROL = "reward_only"  # the arm without a penalty; `control` judges it by the rules of C1 to C4
@@ -207,7 +208,7 @@ def read(profile: str) -> pd.DataFrame:
 
     Raises as `paths.read_table` and `provenance.own_rows` do.
     """
-    return provenance.own_rows(profile, figures.read_or_empty(profile, "claims")).fillna(EMPTY)
+    return findings.read(profile, "claims").fillna(EMPTY)
 
 
 def control(run: str) -> pd.DataFrame:
@@ -219,7 +220,7 @@ def control(run: str) -> pd.DataFrame:
         return pd.DataFrame()
     tables = []
     for name in ("evaluation", "exploitability"):
-        table = provenance.own_rows(run, figures.read_or_empty(run, name))
+        table = findings.read(run, name)
         table = table.reindex(columns=dict.fromkeys([*table.columns, *NEEDS[name]]))
         other = (table["preset"] == "unbiased") & (table["arm"] == CONTROL)
         tables.append(table[(table["stage"] != "sepo") | other].assign(arm="credited"))

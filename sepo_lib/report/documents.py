@@ -208,7 +208,7 @@ def _by_term(run: str) -> list[dict[str, str]]:
 
 def _became(profile: str) -> list[dict[str, str]]:
     """The known strategy that is nearest to the policy of every stage, by game; empty without the table."""
-    table = findings.read(profile, "behaviour") if paths.table(profile, "behaviour").exists() else []
+    table = findings.read_if_there(profile, "behaviour")
     rows = became.became(table, provenance.read(profile)["settings"]["preset"]) if len(table) else []
     return [
         {"game": games.get(one.game).short_title}

@@ -98,10 +98,8 @@ def _dominated(optimum: pd.Series) -> str:
 
 def equilibrium(profile: str) -> str | None:
     """NashConv in Kuhn poker after training against a best response alone, by baseline and effort."""
-    if not paths.table(profile, "exploiters").exists():
-        return None
-    table = read(profile, "exploiters")
-    table = table[table["exploiter"] == "best_response_only"]
+    table = read_if_there(profile, "exploiters")
+    table = table[table["exploiter"] == "best_response_only"] if len(table) else table
     rows = results.paired_exploiter(table)
     if rows.empty:
         return None
@@ -197,15 +195,18 @@ def outcomes(profile: str) -> str:
         exploiters=exploiters(read(profile, "exploiters")),
         reaching=reaching(read(profile, "exploiters")),
         frontier=frontier(read(profile, "sweep")),
-        replications=replications(
-            read(profile, "replication") if paths.table(profile, "replication").exists() else pd.DataFrame()
-        ),
+        replications=replications(read_if_there(profile, "replication")),
     )
 
 
 def read(profile: str, name: str) -> pd.DataFrame:
     """A table of a run, cut to the run's model. Raises as `paths.read_table` and `provenance.own_rows` do."""
     return provenance.own_rows(profile, figures.read_or_empty(profile, name))
+
+
+def read_if_there(profile: str, name: str) -> pd.DataFrame:
+    """As `read`; no rows if the run lacks the table."""
+    return read(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
 
 
 def highest(*profiles: str) -> dict[tuple[str, str], str]:
@@ -215,11 +216,11 @@ def highest(*profiles: str) -> dict[tuple[str, str], str]:
     table, or with evaluation weights of their own, are left out. Where only some strategies are known, the
     value is a lower bound, followed by "or more"; if they were played, it is also rounded by "about".
     """
-    tables = [read(profile, "headroom") for profile in profiles if paths.table(profile, "headroom").exists()]
-    tables = [table for table in tables if "evaluation_weights" not in table]
-    rows = pd.concat(tables) if tables else pd.DataFrame()
+    tables = [read_if_there(profile, "headroom") for profile in profiles]
+    tables = [table for table in tables if len(table) and "evaluation_weights" not in table]
     found = {}
-    for place, own in rows.query("weights == 'evaluation'").groupby(["game", "pools"]) if len(rows) else ():
+    rows = pd.concat(tables).query("weights == 'evaluation'") if tables else None
+    for place, own in rows.groupby(["game", "pools"]) if tables else ():
         families, most = set(own["family"]), f"{own['best_J'].max():.3f}"
         about = "about " if families == {"scripted"} else ""
         found[place] = most if "every" in families else f"{about}{most} or more"
@@ -252,9 +253,10 @@ def arms(ablation: pd.DataFrame) -> list[dict]:
 
 def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
     """The penalty's gradient in the language model by arm: norm and direction of its mean, and its noise."""
-    table = ablation[ablation["kind"] == "gradient"] if len(ablation) else ablation
-    rows = []
-    for (game, pools, arm), own in statistics.grouped(table, ["game", "pools", "arm"]) if len(table) else ():
+    if ablation.empty:
+        return []
+    table, rows = ablation[ablation["kind"] == "gradient"], []
+    for (game, pools, arm), own in statistics.grouped(table, ["game", "pools", "arm"]):
         credited = table.query("game == @game and pools == @pools and arm == 'credited'").set_index("seed")
         length = own.set_index("seed")["mean_gradient_norm"] / credited["mean_gradient_norm"]
         cells = {"game": game, "pools": pools, "arm": arm, "batches": f"{own['batches'].max():.0f}"}
@@ -263,8 +265,8 @@ def penalty_gradients(ablation: pd.DataFrame) -> list[dict]:
             ("cosine with credited", own["mean_cosine_to_credited"], (-1.0, 1.0)),
             ("signal to noise", own["signal_to_noise"], None),
         ):
-            found = statistics.interval(values.dropna(), ends) if values.notna().any() else statistics.UNKNOWN
-            cells[name] = text(found) if values.notna().any() else "–"
+            known = values.dropna()
+            cells[name] = text(statistics.interval(known, ends)) if len(known) else "–"
         rows.append(cells)
     return rows
 
@@ -274,11 +276,12 @@ def noisy_references(ablation: pd.DataFrame) -> list[str]:
 
     There the interval of its signal-to-noise ratio over seeds reaches 0, or there is no interval.
     """
-    table = ablation.query("kind == 'gradient' and arm == 'credited'") if len(ablation) else ablation
-    table = table.dropna(subset="signal_to_noise") if len(table) else table
+    if ablation.empty:
+        return []
+    table = ablation.query("kind == 'gradient' and arm == 'credited'").dropna(subset="signal_to_noise")
     noisy = (
         game
-        for (game, _), own in (statistics.grouped(table, ["game", "pools"]) if len(table) else ())
+        for (game, _), own in statistics.grouped(table, ["game", "pools"])
         if not statistics.interval(own["signal_to_noise"]).low > 0
     )
     return list(dict.fromkeys(noisy))
@@ -304,18 +307,16 @@ def switches(table: pd.DataFrame) -> list[dict]:
 
 def nashconvs(table: pd.DataFrame) -> list[dict]:
     """The exploiter pool's advantage and NashConv at the last step of every stage and arm (Kuhn poker)."""
-    table = table[table["reported"]] if len(table) else table
-    rows = []
-    for (pools, *keys), own in (
-        statistics.grouped(table.fillna(dict.fromkeys(ARM_KEYS, "")), ["pools", *ARM_KEYS])
-        if len(table)
-        else ()
-    ):
-        cells = {"pools": pools, **dict(zip(ARM_KEYS, keys, strict=True))}
-        cells |= {"seeds": own["seed"].nunique(), "pool advantage": over_seeds(own, "pool_advantage")}
-        cells |= {"NashConv": over_seeds(own, "nashconv"), "action probabilities": _method(own)}
-        rows.append(cells | {"NashConv, constrained": over_seeds(own, "nashconv_constrained")})
-    return rows
+    if table.empty:
+        return []
+    named, keys = table[table["reported"]].fillna(dict.fromkeys(ARM_KEYS, "")), ["pools", *ARM_KEYS]
+    return [
+        dict(zip(keys, key, strict=True))
+        | {"seeds": own["seed"].nunique(), "pool advantage": over_seeds(own, "pool_advantage")}
+        | {"NashConv": over_seeds(own, "nashconv"), "action probabilities": _method(own)}
+        | {"NashConv, constrained": over_seeds(own, "nashconv_constrained")}
+        for key, own in statistics.grouped(named, keys)
+    ]
 
 
 def exploiters(table: pd.DataFrame) -> list[dict]:
@@ -353,16 +354,13 @@ def reaching(table: pd.DataFrame) -> list[dict]:
 
 def frontier(table: pd.DataFrame) -> list[dict]:
     """Payoff and exploit advantage of policies trained with multiples of the game's own exploit weight."""
+    if table.empty:
+        return []
+    rows = table.sort_values(["game", "multiple"])
     return [
         {"game": game, "exploit weight": f"{weight:g} ({multiple:g} times)", "seeds": own["seed"].nunique()}
         | {name: over_seeds(own, name) for name in ("payoff", "exploit")}
-        for (game, multiple, weight), own in (
-            statistics.grouped(
-                table.sort_values(["game", "multiple"]), ["game", "multiple", "exploit_weight"]
-            )
-            if len(table)
-            else ()
-        )
+        for (game, multiple, weight), own in statistics.grouped(rows, ["game", "multiple", "exploit_weight"])
     ]
 
 
@@ -384,19 +382,16 @@ def replications(table: pd.DataFrame) -> list[dict]:
     rows = []
     for (share, top_p), own in table.groupby(["share", "top_p"], sort=False) if len(table) else ():
         sft, sepo = own[own["stage"] == "sft"], own[own["stage"] == "sepo"]
-        start = {"share": f"{share:g}", "top-p": f"{top_p:g}", "u after SFT": over_seeds(sft, "payoff")}
-        start["J after SFT"] = over_seeds(sft, "safety")
         for (recipe,), trained in statistics.grouped(sepo, ["preset"]):
             after, before = (at.set_index("seed")["safety"] for at in (trained, sft))
-            measured = {
-                "recipe": recipe,
-                "seeds": len(trained),
-                "J after SEPO": over_seeds(trained, "safety"),
-            }
-            measured["change of J"] = text(statistics.paired(after, before))
-            spread = {"payoff spread": over_seeds(trained, "payoff_spread", 2)}
-            spread["equal groups"] = f"{trained['zero_variance_groups'].mean():.0%}"
-            rows.append(start | measured | spread)
+            rows.append(
+                {"share": f"{share:g}", "top-p": f"{top_p:g}", "u after SFT": over_seeds(sft, "payoff")}
+                | {"J after SFT": over_seeds(sft, "safety"), "recipe": recipe, "seeds": len(trained)}
+                | {"J after SEPO": over_seeds(trained, "safety")}
+                | {"change of J": text(statistics.paired(after, before))}
+                | {"payoff spread": over_seeds(trained, "payoff_spread", 2)}
+                | {"equal groups": f"{trained['zero_variance_groups'].mean():.0%}"}
+            )
     return rows
 
 
@@ -458,7 +453,7 @@ def _without_penalty(profiles: Sequence[str]) -> str:
 
 def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
     """The rows of a table on the paper's pools with these values; no rows if a table or column is missing."""
-    table = read(profile, name) if paths.table(profile, name).exists() else pd.DataFrame()
+    table = read_if_there(profile, name)
     chosen = {"pools": "paper", **chosen}
     if table.empty or not set(chosen) <= set(table.columns):
         return pd.DataFrame()

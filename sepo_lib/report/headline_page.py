@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.config import paths
 from sepo_lib.measure import headline, statistics
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import findings, found
@@ -185,8 +184,7 @@ def effects(evaluation: pd.DataFrame) -> Effects:
 
 def effects_of(run: str) -> Effects:
     """The `effects` in a run; none without its table."""
-    evaluation = paths.table(run, "evaluation")
-    return effects(findings.read(run, "evaluation")) if evaluation.exists() else Effects((), (), ())
+    return effects(findings.read_if_there(run, "evaluation"))
 
 
 #: The caption of `effect_rows`.

@@ -68,8 +68,7 @@ def build(profile: str) -> Path:
         idle=verdict_cards.idle(decided),
         recipes=RECIPES,
         trained=[name for name in RECIPES if name in on_papers_pools],
-        enumerated=paths.table(profile, "exploitability").exists()
-        and len(findings.read(profile, "exploitability")),
+        enumerated=len(findings.read_if_there(profile, "exploitability")),
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
         brackets=found.brackets(evaluation),
