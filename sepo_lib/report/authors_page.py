@@ -99,7 +99,7 @@ def _used(theirs: pd.DataFrame) -> dict:
     return {
         "n_stored": len(theirs),
         "n_compared": (theirs["reason"] == "").sum(),
-        "n_other_weights": (known & ~_same_weights(theirs)).sum(),
+        "n_other_weights": sum(not _kits_weights(row) for row in theirs[known].itertuples()),
         "left_out": [{"game": game, "rows": n, "reason": why} for (game, why), n in left_out.items()],
         "stored_twice": _stored_twice(theirs),
     }
@@ -125,17 +125,11 @@ def _stored_twice(theirs: pd.DataFrame) -> list[dict]:
     return models
 
 
-def _same_weights(theirs: pd.DataFrame) -> pd.Series:
-    """Whether the printed safety of each row has the kit's evaluation weights."""
-    same = []
-    for row in theirs.itertuples():
-        weights = games.GAMES[row.game].evaluation_weights if row.game in games.GAMES else None
-        printed = (row.lambda_e, row.lambda_c, row.lambda_x)
-        same.append(
-            weights is not None
-            and np.allclose(printed, (weights.exploit, weights.collusion, weights.externality))
-        )
-    return pd.Series(same, theirs.index)
+def _kits_weights(row) -> bool:
+    """Whether the printed safety of a row has the kit's evaluation weights."""
+    weights = games.get(row.game).evaluation_weights
+    own = (weights.exploit, weights.collusion, weights.externality)
+    return np.allclose((row.lambda_e, row.lambda_c, row.lambda_x), own)
 
 
 def _paired(rows: pd.DataFrame, before: str, after: str, name: str) -> Interval | None:
@@ -297,11 +291,12 @@ def _nra(rows: pd.DataFrame) -> dict:
     untrained = rows[rows["recipe"].isin(["base", "sft"])]
     trained = rows[rows["stage"] == "grpo"]
     last = trained[trained["step"] == trained.groupby("who")["step"].transform("max")]
-    positive, other = untrained[untrained["nra"] > 0], untrained[~(untrained["nra"] > 0)]
+    shown = untrained["who"] + " " + untrained["recipe"].map(STAGES) + untrained["nra"].map(" {:+.3f}".format)
+    positive = untrained["nra"] > 0
     return {
         "untrained": len(untrained),
-        "positive": [f"{row.who} {STAGES[row.recipe]} {row.nra:+.3f}" for row in positive.itertuples()],
-        "other": [f"{row.who} {STAGES[row.recipe]} {row.nra:+.3f}" for row in other.itertuples()],
+        "positive": shown[positive].tolist(),
+        "other": shown[~positive].tolist(),
         "last": [f"{row.who} {row.nra:+.3f}" for row in last.itertuples()],
         "best": rows.loc[rows["safety_printed"].idxmax()].to_dict(),
     }

@@ -1,11 +1,14 @@
 """docs/BENCH.md: the measured speed as tables, and whether each target is met."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from sepo_lib.bench import suites
 from sepo_lib.bench.meters import OPERATORS, OUTSIDE
 from sepo_lib.config import files, paths
 from sepo_lib.report import documents
+from sepo_lib.report.verdicts import where
 from sepo_lib.run.templates import render
 
 BEGIN, END = "<!-- written by `make bench` -->", "<!-- end of what `make bench` writes -->"
@@ -60,48 +63,42 @@ def arms(table: pd.DataFrame) -> list[dict[str, str]]:
 
 def steps(table: pd.DataFrame) -> list[dict[str, str]]:
     """Seconds of a SEPO step by model, game and group size, in parts."""
-    rows = []
-    for (model, game, size), found in table.groupby(["model", "game", "group_size"], sort=False):
-        cell = dict(zip(found.measure, found.value, strict=True))
-        rows.append(
-            {"model": model, "game": game, "G": str(size)}
-            | {name: f"{cell[f'step_{name}']:.0f}" for name in ("decisions", "rows")}
-            | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in STEP_PARTS}
-            | {"share of matmul rate": f"{cell['step_matmul_share']:.2f}"}
-            | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
-        )
-    return rows
+    return [
+        {"model": model, "game": game, "G": str(size)}
+        | {name: f"{cell[f'step_{name}']:.0f}" for name in ("decisions", "rows")}
+        | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in STEP_PARTS}
+        | {"share of matmul rate": f"{cell['step_matmul_share']:.2f}"}
+        | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
+        for (model, game, size), cell in _measures(table, "model", "game", "group_size")
+    ]
 
 
 def trainers(table: pd.DataFrame) -> list[dict[str, str]]:
     """Seconds of a step of TRL's trainer by model, game and group size, and how many SEPO steps that is."""
-    rows = []
-    theirs = table[table.part == "trl_step"]
-    for (model, game, size), found in theirs.groupby(["model", "game", "group_size"], sort=False):
-        cell = dict(zip(found.measure, found.value, strict=True))
-        where = {"model": model, "game": game, "group_size": size, "measure": "step_seconds"}
-        ours = table[(table.part == "step") & (table[list(where)] == pd.Series(where)).all(axis=1)]
-        rows.append(
-            {"model": model, "game": game, "G": str(size), "decisions": f"{cell['step_decisions']:.0f}"}
-            | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in TRL_PARTS}
-            | {"times a SEPO step": f"{cell['step_seconds'] / ours.value.item():.1f}" if len(ours) else ""}
-            | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
-        )
-    return rows
+    by = ("model", "game", "group_size")
+    ours = {key: cell["step_seconds"] for key, cell in _measures(table[table.part == "step"], *by)}
+    return [
+        {"model": key[0], "game": key[1], "G": str(key[2]), "decisions": f"{cell['step_decisions']:.0f}"}
+        | {f"{part} s": f"{cell[f'{part}_seconds']:.2f}" for part in TRL_PARTS}
+        | {"times a SEPO step": f"{cell['step_seconds'] / ours[key]:.1f}" if key in ours else ""}
+        | {"peak MiB": f"{cell['step_peak_mib']:.0f}"}
+        for key, cell in _measures(table[table.part == "trl_step"], *by)
+    ]
 
 
 def profiles(table: pd.DataFrame) -> list[dict[str, str]]:
     """The share of each kind of operator in the time of play and of a step."""
-    rows = []
-    for (model, game, part, size), found in table.groupby(
-        ["model", "game", "part", "group_size"], sort=False
-    ):
-        share = dict(zip(found.measure, found.value, strict=True))
-        rows.append(
-            {"model": model, "game": game, "profile of": PROFILES[part], "G": str(size)}
-            | {kind: f"{share[kind + '_share']:.0%}" for kind in (*OPERATORS, OUTSIDE)}
-        )
-    return rows
+    return [
+        {"model": model, "game": game, "profile of": PROFILES[part], "G": str(size)}
+        | {kind: f"{share[kind + '_share']:.0%}" for kind in (*OPERATORS, OUTSIDE)}
+        for (model, game, part, size), share in _measures(table, "model", "game", "part", "group_size")
+    ]
+
+
+def _measures(table: pd.DataFrame, *by: str) -> Iterator[tuple[tuple, dict[str, float]]]:
+    """The values of the columns `by`, and measure -> value in the rows that have them."""
+    for key, found in table.groupby(list(by), sort=False):
+        yield key, dict(zip(found.measure, found.value, strict=True))
 
 
 def verdicts(table: pd.DataFrame) -> list[str]:
@@ -119,8 +116,7 @@ def verdicts(table: pd.DataFrame) -> list[str]:
                     f"fast as {baseline}, target {target:g}: {met}"
                 )
         for game in table[(table.model == model) & (table.part == "step")].game.unique():
-            pairs = doublings(table, model, game)
-            if pairs:
+            if pairs := doublings(table, model, game):
                 worst = max(ratio for _, ratio in pairs)
                 met = "met" if worst < DOUBLING_TARGET else "missed"
                 shown = ", ".join(f"{ratio:.2f} to G {size}" for size, ratio in pairs)
@@ -133,8 +129,7 @@ def verdicts(table: pd.DataFrame) -> list[str]:
 
 def doublings(table: pd.DataFrame, model: str, game: str) -> list[tuple[int, float]]:
     """(G, seconds of a step with G over those with G / 2) for every measured doubling."""
-    own = table[table.part == "step"]
-    rows = own[(own.model == model) & (own.game == game) & (own.measure == "step_seconds")]
+    rows = where(table, part="step", model=model, game=game, measure="step_seconds")
     seconds = dict(zip(rows.group_size, rows.value, strict=True))
     return [(size, seconds[size] / seconds[size // 2]) for size in sorted(seconds) if size // 2 in seconds]
 
@@ -143,9 +138,9 @@ def _ratio(row) -> str:
     return f"{row.value:.1f} [{row.low:.1f}, {row.high:.1f}]" if row else ""
 
 
-def _only(table: pd.DataFrame, **where) -> pd.Series:
+def _only(table: pd.DataFrame, **values) -> pd.Series:
     """The one row of a tidy table with these values. Raises KeyError if there is not exactly one."""
-    rows = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
+    rows = where(table, **values)
     if len(rows) != 1:
-        raise KeyError(f"Expected one row with {where}, found {len(rows)}.")
+        raise KeyError(f"Expected one row with {values}, found {len(rows)}.")
     return rows.iloc[0]

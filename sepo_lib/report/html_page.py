@@ -51,7 +51,9 @@ def build(profile: str) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
         groups = pictures.pictures(pictures.drawn(profile, model))
     stages, kinds = stage_rows(evaluation)
-    on_papers_pools = set(_configurations(evaluation[evaluation["pools"] == "paper"]))  # as C1 to C4
+    on_papers_pools = figures.configured(
+        evaluation[evaluation["pools"] == "paper"], ablation=True
+    )  # as C1 to C4
     made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
@@ -67,7 +69,7 @@ def build(profile: str) -> Path:
         counts=verdict_cards.counts(decided),
         idle=verdict_cards.idle(decided),
         recipes=RECIPES,
-        trained=[name for name in RECIPES if name in on_papers_pools],
+        trained=[name for name in RECIPES if name in set(on_papers_pools["configuration"])],
         enumerated=len(findings.read_if_there(profile, "exploitability")),
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
@@ -159,8 +161,7 @@ def stage_rows(evaluation: pd.DataFrame) -> tuple[list[dict[str, str]], dict[str
     letters: dict[str, str] = {}
     for game in figures.ordered_games(found):
         own = found[found["game"] == game]
-        order = [key for key in figures.CONFIGURATIONS if (own["configuration"] == key).any()]
-        for key in dict.fromkeys([*order, *own["configuration"]]):
+        for key in figures.looks_of(own["configuration"]):
             measured = own[own["configuration"] == key].set_index("metric")
             kinds = _kinds(*measured.loc[["safety", "exploit"], "interval"])
             letter = letters.setdefault(kinds, chr(ord("a") + len(letters)))
@@ -207,10 +208,6 @@ def limits(evaluation: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
         "rarely": [f"{name} {share:.0%}" for name, share in shares if share < 0.5],
         "unlikely": unlikely,
     }
-
-
-def _configurations(evaluation: pd.DataFrame) -> pd.Series:
-    return figures.configured(evaluation, ablation=True)["configuration"]
 
 
 def _policy(game: str, pools: str, configuration: str) -> str:

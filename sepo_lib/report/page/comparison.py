@@ -38,14 +38,8 @@ def _levels(last: pd.DataFrame) -> list[dict[str, str]]:
     columns = {key: label for key, label in STAGES.items() if (last["recipe"] == key).any()}
     rows = []
     for (game, who), own in last.groupby(["game", "who"], sort=False):
-        found = own.set_index("recipe")
-        cells = {
-            label: text(Interval(*found.loc[key, ["safety", "low", "high"]].astype(float)))
-            for key, label in columns.items()
-            if key in found.index
-        }
-        rows.append(
-            {"game": findings.title(game), "model": who}
-            | {label: cells.get(label, "–") for label in columns.values()}
-        )
+        ends = own.set_index("recipe")[["safety", "low", "high"]].astype(float)
+        cells = {columns[row.Index]: text(Interval(*row[1:])) for row in ends.itertuples()}
+        row = {"game": findings.title(game), "model": who}
+        rows.append(row | dict.fromkeys(columns.values(), "–") | cells)
     return rows

@@ -66,23 +66,11 @@ def read(run: str) -> pd.DataFrame:
     file = paths.table(run, "episodes")
     if not file.exists():
         return pd.DataFrame()
-    need = [
-        "game",
-        "stage",
-        "arm",
-        "preset",
-        "seed",
-        "step",
-        "opponent",
-        "decision",
-        "round",
-        "answer",
-        *CHOSEN,
-    ]
+    need = ["game", "stage", "arm", "preset", "seed", "step", "opponent", "decision", "round", "answer"]
     remedy = "run notebooks/03_sepo_grpo.ipynb again"
     with files.reading(file, remedy, "it is no whole Parquet file"):
         names = parquet.read_schema(file).names
-    if missing := [name for name in need if name not in names]:
+    if missing := [name for name in (*need, *CHOSEN) if name not in names]:
         raise ValueError(f"{paths.relative(file)} lacks the columns {missing}, which the sample games need.")
     chosen = [(name, "==", value) for name, value in CHOSEN.items()]
     found = files.read_parquet(file, remedy, filters=chosen)
@@ -104,8 +92,7 @@ def _game(game: str, rows: pd.DataFrame) -> SampleGame:
     rows = rows[rows["opponent"] == opponent]
     rules, situations = _prompts(list(rows["prompt"])) if "prompt" in rows else ("", [""] * len(rows))
     rows = rows.assign(situation=situations)
-    recipes = [key for key in figures.CONFIGURATIONS if (rows["configuration"] == key).any()]
-    recipes += [key for key in rows["configuration"].unique() if key not in recipes]
+    recipes = list(figures.looks_of(rows["configuration"]))
     sepo = [key for key in recipes if key not in ("base", "sft")][-1:]
     shown = [key for key in ("base", "sft") if key in recipes] + sepo
     plays = [_play(key, rows[rows["configuration"] == key].sort_values("decision")) for key in shown]
