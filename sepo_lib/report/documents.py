@@ -91,10 +91,12 @@ def results(profile: str) -> str:
     runs = [run for run in (profile, STUDY) if run == profile or paths.manifest(run).exists()]
     first = shown_first(profile)
     decided = {run: claims.read(run) for run in sorted(runs, key=lambda run: run != first)}
+    every = pd.concat(decided.values())
     verdicts = short_verdicts.by_recipe(pd.concat([decided[first], claims.control(first)]))
     became_in = first if paths.table(first, "behaviour").exists() else profile
     effects = headline_page.effects_of(STUDY)
     by_estimator = _by_estimator() if STUDY in runs else None
+    contrasts = () if by_estimator is None else headline_page.contrasts(by_estimator)
     safety = _with_highest(_safety(findings.read(profile, "evaluation")), profile)
     return render(
         "report/templates/results.md.j2",
@@ -106,10 +108,10 @@ def results(profile: str) -> str:
         verdicts=verdicts,
         controlled=any(claims.CONTROL in column for row in verdicts[:1] for column in row),
         own_claims=short_verdicts.by_run(decided),
-        clamped=list(dict.fromkeys(name for table in decided.values() for name in _clamped(table))),
+        clamped=every.loc[every["reason"].str.contains(CLAMPED), "claim"].unique().tolist(),
         findings=findings.sentences(first),
         effects=headline_page.effect_rows(effects) if STUDY in runs else [],
-        in_short=_in_short(effects, by_estimator) if STUDY in runs else [],
+        in_short=headline_page.in_short(effects, contrasts) if STUDY in runs else [],
         caption=headline_page.EFFECTS.format(run=STUDY),
         by_term=_by_term(first),
         became_in=became_in,
@@ -188,11 +190,6 @@ def _headline(rows: pd.DataFrame | None) -> list[dict[str, str]]:
     return table
 
 
-def _in_short(effects: headline_page.Effects, rows: pd.DataFrame | None) -> list[str]:
-    """`headline_page.in_short` of the run STUDY, with the correction over all differences if it has them."""
-    return headline_page.in_short(effects, () if rows is None else headline_page.contrasts(rows))
-
-
 def _by_term(run: str) -> list[dict[str, str]]:
     """The change of safety from SFT to SEPO and its parts, by game, recipe and pools, the paper's first."""
     rows, cells = findings.read(run, "evaluation"), []
@@ -242,11 +239,7 @@ def _run(profile: str) -> str:
         seeds=manifest["settings"]["seeds"],
         before=_before(manifest),
         steps=_steps(manifest["settings"].get("sepo_steps", "")),
-        notes=[
-            note
-            for note in (provenance.older(profile), provenance.reused(profile), _enumerated(manifest))
-            if note
-        ],
+        notes=filter(None, (provenance.older(profile), provenance.reused(profile), _enumerated(manifest))),
     )
 
 
@@ -282,11 +275,6 @@ def _enumerated(manifest: Mapping) -> str:
         "([docs/ESTIMATORS.md](docs/ESTIMATORS.md#enumerated-advantages)), and all other recipes on played "
         "hands. So they differ in more than their switches there, which concerns C1 and C1b."
     )
-
-
-def _clamped(decided: pd.DataFrame) -> list[str]:
-    """The claims that were decided on clamped margins."""
-    return list(decided.loc[decided["reason"].str.contains(CLAMPED), "claim"])
 
 
 def _safety(evaluation: pd.DataFrame) -> list[dict[str, str]]:

@@ -59,8 +59,8 @@ def in_brief(run: str) -> str | None:
     """How well the estimators follow the exact gradient of J, in a sentence; None without their table."""
     if not paths.table(run, "estimators").exists():
         return None
-    rows = summary(paths.read_table(run, "estimators"), estimators.TERMS_AT)
-    by_name = {row["estimator"]: row for row in rows}
+    table = paths.read_table(run, "estimators")
+    by_name = {row["estimator"]: row for row in summary(table, estimators.TERMS_AT)}
     if not set(SHOWN) <= set(by_name):
         return None
     cosines = [f"{float(by_name[key]['mean cosine']):.2f} for {name}" for key, name in SHOWN.items()]
@@ -87,7 +87,7 @@ def cosines(rows: pd.DataFrame) -> Rows:
     kinds = dict(_kinds(own))
     table = []
     for (game, pools), here in own.groupby(["game", "pools"], sort=False):
-        cells = {name: _range(here.loc[kind.loc[here.index], "cosine"], 4) for name, kind in kinds.items()}
+        cells = {name: _range(here.loc[kind.loc[here.index], "cosine"]) for name, kind in kinds.items()}
         known = here[kinds["known margins"].loc[here.index]]
         size = "–"
         if len(known):
@@ -145,22 +145,14 @@ def _settings(table: pd.DataFrame, group_size: int) -> pd.DataFrame:
 
 def elsewhere(rows: pd.DataFrame) -> Rows:
     """Estimators of other papers beside the presets: cosine of the mean, and of one batch by game."""
-    rows = rows[(rows["switch"] == estimators.OWN) & (rows["groups_per_batch"] == 1)]
-    table = []
-    for estimator in dict.fromkeys([*figures.labels_of(rows["how"]), "unbiased"]):
-        own = rows[rows["how"] == estimator]
-        if own.empty:
-            continue
-        exact = f"{(own['cosine'] >= EXACT).sum()} of {len(own)}"
-        batch = {
-            f"one batch, {game}": "–" for game in rows["game"].unique()
-        }  # of games without the estimator
-        for game, here in own.groupby("game", sort=False):
-            mean = Interval(*figures.mean_of_intervals(here, "batch_cosine"))
-            batch[f"one batch, {game}"] = findings.text(mean)
-        cells = {"estimator": estimator, "mean": _range(own["cosine"], 4), f"at least {EXACT}": exact}
-        table.append(cells | batch)
-    return table
+    rows = _own(rows[rows["groups_per_batch"] == 1])
+    return [
+        {"estimator": estimator, "mean": _range(own["cosine"])}
+        | {f"at least {EXACT}": f"{(own['cosine'] >= EXACT).sum()} of {len(own)}"}
+        | {f"one batch, {game}": _batch_cosine(own[own["game"] == game]) for game in rows["game"].unique()}
+        for estimator in dict.fromkeys([*figures.labels_of(rows["how"]), "unbiased"])
+        if len(own := rows[rows["how"] == estimator])
+    ]
 
 
 def switches(rows: pd.DataFrame) -> Rows:
@@ -169,12 +161,9 @@ def switches(rows: pd.DataFrame) -> Rows:
     table = []
     for switch in credit.FIELD_OF_SWITCH:
         cells = {"switch": switch}
-        for preset, other, arm in (
-            ("unbiased", "published", "per_rollout"),
-            ("published", "unbiased", "credited"),
-        ):
+        for preset, other in (("unbiased", "published"), ("published", "unbiased")):
             own = rows[(rows["how"] == preset) & (rows["switch"] == switch)]
-            own = own[own["arm"] == arm] if switch == "credit" else own
+            own = own[own["arm"] == credit.preset(other).arm] if switch == "credit" else own
             # In `unbiased` the clamp also changes a horizon, which acts where the clamp itself cannot.
             own = own[figures.acting(own.assign(how="published") if switch == "clamp" else own)]
             column = f"from {preset} to {other}"
@@ -192,24 +181,21 @@ def penalty_terms(rows: pd.DataFrame) -> Rows:
     """Norm and direction of each penalty's part of the mean estimate, by arm; medians over settings."""
     rows = rows[(rows["how"] == "unbiased") & rows["switch"].isin([estimators.OWN, "credit"])]
     rows = rows[(rows["groups_per_batch"] == 1) & (rows["exact_norm"] > estimators.ZERO)]
-    table = []
-    for term in ("e", "c", "x"):
-        for arm in ("constant", "per_rollout", "credited"):
-            own = rows[(rows["term"] == term) & (rows["arm"] == arm)]
-            if own.empty:  # no game of the table has this term
-                continue
-            lengths = {
-                name: number((own[column] / own["exact_norm"]).median())
-                for name, column in (("length", "estimate_norm"), ("noise", "noise_norm"))
-            }
-            table.append({"term": term, "arm": arm, **lengths, "cosine": number(own["cosine"].median())})
-    return table
+    return [
+        {"term": term, "arm": arm}
+        | {"length": number((own["estimate_norm"] / own["exact_norm"]).median())}
+        | {"noise": number((own["noise_norm"] / own["exact_norm"]).median())}
+        | {"cosine": number(own["cosine"].median())}
+        for term in ("e", "c", "x")
+        for arm in ("constant", "per_rollout", "credited")
+        if len(own := rows[(rows["term"] == term) & (rows["arm"] == arm)])
+    ]
 
 
 def errors(rows: pd.DataFrame) -> Rows:
     """Relative error of the mean of the unbiased estimate by game and pool set, for several batch sizes."""
     known = rows[rows["how"] == estimators.KNOWN]
-    rows = rows[(rows["how"] == "unbiased") & (rows["switch"] == estimators.OWN)]
+    rows = _own(rows[rows["how"] == "unbiased"])
     sizes = sorted(rows["group_size"].unique())
     error, known_error = (table["bias_norm"] / table["exact_norm"] for table in (rows, known))
     table = []
@@ -259,8 +245,12 @@ def _kinds(own: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     ]
 
 
-def _range(values: pd.Series, digits: int) -> str:
-    if values.empty:
+def _batch_cosine(rows: pd.DataFrame) -> str:
+    return findings.text(Interval(*figures.mean_of_intervals(rows, "batch_cosine"))) if len(rows) else "–"
+
+
+def _range(cosines: pd.Series) -> str:
+    if cosines.empty:
         return "–"
-    low, high = (f"{value + 0.0:.{digits}f}" for value in (values.min(), values.max()))
+    low, high = (f"{value + 0.0:.4f}" for value in (cosines.min(), cosines.max()))
     return low if low == high else f"{low} to {high}"

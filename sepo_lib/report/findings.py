@@ -52,7 +52,7 @@ def nashconv(profile: str) -> str | None:
     moves = f"stays at {after}" if before == after else f"{verb} from {before} to {after}"
     moves += f", a change of {text(change)}" + (" (the interval contains 0)" if open_ else "")
     return (
-        f"In Kuhn poker on the paper pools (`{profile}`, {_seeds(sepo, means=True)}), the exploiter pool's "
+        f"In Kuhn poker on the paper pools (`{profile}`, {_seeds(sepo)}), the exploiter pool's "
         f"enumerated advantage is {sft['pool_advantage'].mean():.3f} chips per hand after SFT and "
         f"{sepo['pool_advantage'].mean():.3f} after SEPO (`unbiased`).{strongest} NashConv {moves}."
     )
@@ -460,10 +460,9 @@ def _rows(profile: str, name: str, **chosen: object) -> pd.DataFrame:
     return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
 
 
-def _seeds(rows: pd.DataFrame, means: bool = False) -> str:
-    """`3 seeds`, with `means` also `3 seeds, means over seeds`; `1 seed`."""
+def _seeds(rows: pd.DataFrame) -> str:
     number = rows["seed"].nunique()
-    return f"{number} seeds{', means over seeds' if means else ''}" if number > 1 else f"{number} seed"
+    return f"{number} seeds, means over seeds" if number > 1 else f"{number} seed"
 
 
 def _over(rows: pd.DataFrame) -> str:

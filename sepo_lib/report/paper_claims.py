@@ -147,13 +147,14 @@ def only_sepo_gains(tables: Tables, recipe: str) -> list[Finding]:
     model and the SFT model. Supported if neither interval has a part above zero, not supported if one of the
     intervals lies above zero. The base model is one model, so its interval covers evaluation noise only.
     """
-    game = _the_game_with("multi_issue")
+    table, game = tables.evaluation, _the_game_with("multi_issue")
     sepo, base, sft = (
-        _cut(judge(_seeds(tables.evaluation, game, stage, "nra", recipe), absent=absent))
-        for stage, absent in (
-            (stage, _absent(tables.evaluation, game, "nra", recipe, (stage,)))
-            for stage in ("sepo", "base", "sft")
+        _cut(
+            judge(
+                _seeds(table, game, stage, "nra", recipe), absent=_absent(table, game, "nra", recipe, [stage])
+            )
         )
+        for stage in ("sepo", "base", "sft")
     )
     others = {"base model (evaluation noise only)": base, "SFT": sft}
     alone = max(others.values(), key=lambda one: -np.inf if np.isnan(one.measured) else one.measured)

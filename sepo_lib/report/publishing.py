@@ -7,6 +7,9 @@ from typing import Any
 from sepo_lib.config import files, paths
 from sepo_lib.run import provenance
 
+#: Of widgets such as progress bars, which show nothing without their kernel.
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 def publish_run(profile: str) -> list[str]:
     """Write the outputs of a run into the notebooks in git and return their names.
@@ -37,7 +40,6 @@ def publish(name: str, executed: Any) -> Any:
     Raises FileNotFoundError if git has no such notebook. Raises ValueError if the executed notebook failed,
     did not finish, or has other source cells, and if an output is on stderr or shows a folder of a machine.
     """
-
     again = f"run it again before publishing {name}"
     if not paths.notebook(name).exists():
         raise FileNotFoundError(
@@ -45,8 +47,7 @@ def publish(name: str, executed: Any) -> Any:
             "restore it with git."
         )
     notebook = _notebook(paths.notebook(name), paths.RESTORE_NOTEBOOKS)
-    injected = "injected-parameters"
-    cells = [cell for cell in executed.cells if injected not in cell.metadata.get("tags", [])]
+    cells = [cell for cell in executed.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     if any(out.output_type == "error" for cell in cells for out in cell.get("outputs", [])):
         raise ValueError(f"The run of {name} ended with an error; {again}.")
     if [(c.cell_type, c.source) for c in cells] != [(c.cell_type, c.source) for c in notebook.cells]:
@@ -57,7 +58,10 @@ def publish(name: str, executed: Any) -> Any:
         if ran.execution_count is None and ran.source.strip():
             raise ValueError(f"The run of {name} did not reach its end; {again}.")
         cell.execution_count = count
-        cell.outputs = [_clean(output, count) for output in ran.outputs if not _live(output)]
+        cell.outputs = [output for output in ran.outputs if _WIDGET not in output.get("data", {})]
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
         cell.metadata = {key: v for key, v in cell.metadata.items() if key not in ("papermill", "execution")}
         if found := machine_outputs(ran.outputs):
             raise ValueError(f"Cell {count} of {name} shows {found[0]}; correct the cell, and {again}.")
@@ -89,14 +93,3 @@ def _plain(value: Any) -> str:
         return value
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return "\n".join(map(_plain, values))
-
-
-def _live(output: Any) -> bool:
-    """True for widgets such as progress bars, which show nothing without their kernel."""
-    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
-
-
-def _clean(output: Any, count: int) -> Any:
-    if output.output_type == "execute_result":
-        output.execution_count = count
-    return output

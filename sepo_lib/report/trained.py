@@ -83,14 +83,13 @@ def cautions(rows: pd.DataFrame) -> list[str]:
     found = []
     trained = [key for key in CONFIGURATIONS if key != "base" and (rows["configuration"] == key).any()]
     for key in trained:
-        name, start, earlier = ("SFT", "base", "the base model")
-        if key != "sft":
-            name, start, earlier = CONFIGURATIONS[key].label, "sft", "SFT"
+        start, earlier = ("base", "the base model") if key == "sft" else ("sft", "SFT")
         same = [game for game, own in rows.groupby("game", sort=False) if _equal(own, key, start)]
         if same:
             found.append(
-                f"{name}: every measure is equal to that of {earlier} in {', '.join(same)}. There were "
-                f"probably too few steps, or the learning rate was too small; {_MORE}."
+                f"{CONFIGURATIONS[key].label}: every measure is equal to that of {earlier} in "
+                f"{', '.join(same)}. There were probably too few steps, or the learning rate was too small; "
+                f"{_MORE}."
             )
     rates = statistics.grouped(rows[rows["stage"] != "base"], ["game", "configuration"])["parse_rate"].mean()
     low = [
