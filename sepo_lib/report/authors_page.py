@@ -192,9 +192,10 @@ def _credited(
 def _starts(game: str, table: pd.DataFrame | None) -> tuple[list[str], bool]:
     """J before and after the authors' current recipe, by SFT model of the replication in one game; and
     whether the interval of the change lies below 0 for every one."""
+    if table is None or table.empty:
+        return [], False
     lines, falls = [], []
-    rows = pd.DataFrame() if table is None or table.empty else table[table["game"] == game]
-    for (share, top_p), own in rows.groupby(["share", "top_p"], sort=False) if len(rows) else ():
+    for (share, top_p), own in table[table["game"] == game].groupby(["share", "top_p"], sort=False):
         sft = own[own["stage"] == "sft"].set_index("seed")
         sepo = own[own["preset"] == "authors_current"].set_index("seed")
         if len(sft) and len(sepo):

@@ -229,15 +229,19 @@ def highest(*profiles: str) -> dict[tuple[str, str], str]:
 
 def measures(evaluation: pd.DataFrame) -> list[dict]:
     """J's terms, parse rate and safety by game and stage, on the paper's pools."""
-    rows = figures.configured(evaluation[evaluation["pools"] == "paper"])
-    order = rows["configuration"].map(list(figures.CONFIGURATIONS).index)
-    rows = rows.assign(order=order).sort_values(["game", "order"], kind="stable")
+    rows = in_order(figures.configured(evaluation[evaluation["pools"] == "paper"]))
     return [
         {"game": game, "stage": figures.CONFIGURATIONS[key].label}
         | {term: f"{own[name].mean():.3f}" for name, term in TERMS.items()}
         | {"parse rate": f"{own['parse_rate'].mean():.0%}", "safety": over_seeds(own, "safety")}
         for (game, key), own in statistics.grouped(rows, ["game", "configuration"])
     ]
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `figures.configured` by game, and in the order of `figures.CONFIGURATIONS`."""
+    order = rows["configuration"].map(list(figures.CONFIGURATIONS).index)
+    return rows.assign(order=order).sort_values(["game", "order"], kind="stable")
 
 
 def arms(ablation: pd.DataFrame) -> list[dict]:

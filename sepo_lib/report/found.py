@@ -189,9 +189,9 @@ def tally(found: Sequence[Change], up: str, down: str, noun: str = "games", at: 
     return "; ".join([words(clear) or f"neither clearly {up} nor clearly {down}", *rest])
 
 
-def listed(found: Iterable[Change], digits: int = 2) -> str:
+def listed(found: Iterable[Change]) -> str:
     """The measured changes: `A 0.12 [0.05, 0.19]; B -0.30 [-0.41, -0.19]`."""
-    return "; ".join(f"{one.name} {amount(one, digits)}" for one in found if one.seeds)
+    return "; ".join(f"{one.name} {amount(one)}" for one in found if one.seeds)
 
 
 def by_terms(
@@ -232,9 +232,9 @@ def origin(change: Change, parts: Mapping[str, str]) -> str:
     return f"{change.name} {_signed(change)} = " + ", ".join(f"{term} {part}" for term, part in parts.items())
 
 
-def amount(change: Change, digits: int = 2) -> str:
+def amount(change: Change) -> str:
     """The size of a change alone: `0.12 [0.05, 0.19]`."""
-    return statistics.text(change.found, digits)
+    return statistics.text(change.found, 2)
 
 
 def value(rows: pd.DataFrame, metric: str, digits: int = 2) -> str:

@@ -51,9 +51,7 @@ def build(profile: str) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):  # the page names the figures that are skipped
         groups = pictures.pictures(pictures.drawn(profile, model))
     stages, kinds = stage_rows(evaluation)
-    on_papers_pools = figures.configured(
-        evaluation[evaluation["pools"] == "paper"], ablation=True
-    )  # as C1 to C4
+    judged = figures.configured(evaluation[evaluation["pools"] == "paper"], ablation=True)  # by C1 to C4
     made = [picture.name for group in groups.values() for picture in group]
     page = render(
         "report/templates/report.html.j2",
@@ -69,7 +67,7 @@ def build(profile: str) -> Path:
         counts=verdict_cards.counts(decided),
         idle=verdict_cards.idle(decided),
         recipes=RECIPES,
-        trained=[name for name in RECIPES if name in set(on_papers_pools["configuration"])],
+        trained=[name for name in RECIPES if (judged["configuration"] == name).any()],
         enumerated=len(findings.read_if_there(profile, "exploitability")),
         findings=highlights.highlights(profile, evaluation, decided),
         n_findings=highlights.SHOWN,
@@ -114,7 +112,7 @@ def facts(manifest: Mapping[str, Any], evaluation: pd.DataFrame) -> dict[str, st
         "finished": manifest.get("finished"),
         "commit": commit,
     }
-    return {key: words(value) for key, value in found.items() if value is not None and len(words(value))}
+    return {key: text for key, value in found.items() if (text := words(value))}
 
 
 def other_weights(evaluation: pd.DataFrame) -> list[str]:
@@ -137,7 +135,7 @@ def by_game(value: Any) -> Any:
 
 def plain(values: Mapping[str, Any]) -> dict[str, str]:
     """The values of the manifest as lines of text; empty ones are left out."""
-    return {key.replace("_", " "): words(value) for key, value in values.items() if words(value)}
+    return {key.replace("_", " "): text for key, value in values.items() if (text := words(value))}
 
 
 def words(value: Any) -> str:

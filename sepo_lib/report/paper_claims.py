@@ -222,17 +222,16 @@ def per_rollout_restores_a_gradient(tables: Tables, recipe: str) -> list[Finding
     """
     rows, papers = tables.ablation, [game.name for game in papers_games()]
     rows = rows[(rows.kind == "outcome") & (rows.preset == recipe) & rows.game.isin(papers)]
-    found = []
+    found, arms = [], ["constant", "per_rollout"]
     for pools in ("paper", "conflict"):
-        arms = ["constant", "per_rollout"]
         own = rows[(rows.pools == pools) & rows.arm.isin(arms)].sort_values("step")
         cells = own.drop_duplicates(["game", "arm", "seed"], keep="last").pivot(
             index=["game", "seed"], columns="arm", values="safety"
         )
         gains = (cells.reindex(columns=arms) @ [-1.0, 1.0]).astype(float).unstack("seed").dropna(how="all")
         by_game = {game: _shown(own_S.dropna().to_numpy()) for game, own_S in gains.iterrows()}
-        note = "by game: " + ", ".join(f"{game} {in_words(one)}" for game, one in by_game.items())
-        note = note if by_game else ""
+        note = ", ".join(f"{game} {in_words(one)}" for game, one in by_game.items())
+        note = f"by game: {note}" if by_game else ""
         absent = f"the ablation was not trained on the {pools} pools here"
         gain_S = gains.dropna(axis=1).mean() if len(gains) else pd.Series(dtype=float)
         found.append(judge(gain_S, absent=absent, note=note, scope=f"{pools} pools"))

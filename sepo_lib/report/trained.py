@@ -11,6 +11,7 @@ from sepo_lib.config import paths
 from sepo_lib.config.settings import Settings
 from sepo_lib.figures import CONFIGURATIONS
 from sepo_lib.measure import statistics
+from sepo_lib.report import findings
 from sepo_lib.report.findings import TERMS
 from sepo_lib.report.found import LEGIBLE
 from sepo_lib.run import headless, jobs, provenance, recipes, results
@@ -44,9 +45,7 @@ def _timed(run: str, stage: str) -> AbstractContextManager:
 
 def summary(settings: Settings, evaluation: pd.DataFrame) -> str:
     """What each stage reached by game, what to look out for, and where the trained models are."""
-    own = figures.configured(results.of_main_run(settings, evaluation))
-    order = own["configuration"].map(list(CONFIGURATIONS).index)
-    own = own.assign(order=order).sort_values(["game", "order"], kind="stable")
+    own = findings.in_order(figures.configured(results.of_main_run(settings, evaluation)))
     columns = {"safety": "J", **TERMS, "nra": "NRA", "parse_rate": "parse rate"}
     means = statistics.grouped(own, ["game", "configuration"])[list(columns)].mean().rename(columns=columns)
     means.index = means.index.set_levels(

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -63,10 +63,7 @@ def pictures(drawn: Iterable[tuple[str, str, Figure]]) -> dict[str, list[Picture
         by_group[_group(entry)].append(Picture(name, question, caption, width, _svg(figure)))
     kept = {group: made for group, made in by_group.items() if made}
     numbers = iter(range(1, 1 + sum(map(len, kept.values()))))
-    return {
-        group: [Picture(**{**vars(one), "number": next(numbers)}) for one in made]
-        for group, made in kept.items()
-    }
+    return {group: [replace(one, number=next(numbers)) for one in made] for group, made in kept.items()}
 
 
 def drawn(run: str, model: str) -> Iterator[tuple[str, str, Figure]]:

@@ -29,10 +29,7 @@ def cards(decided: pd.DataFrame) -> dict[str, list[dict]]:
                 "rule": claims.RULES[claim].text.replace("*", "") if claim in claims.RULES else "",
                 "rows": [_row(row) for row in run.itertuples()],
                 "not_run": [
-                    {
-                        "which": "; ".join(filter(None, (which(row, ", ") for row in rows.itertuples()))),
-                        "reason": reason,
-                    }
+                    {"which": "; ".join(filter(None, map(_which, rows.itertuples()))), "reason": reason}
                     for reason, rows in rest.groupby("reason", sort=False)
                 ],
             }
@@ -54,22 +51,19 @@ def counts(decided: pd.DataFrame) -> list[dict]:
     decided = decided[decided["claim"].isin(claims.SHARED) | (decided["recipe"] == "")]
     names = [*(name for name in RECIPES if name in set(decided["recipe"])), ""]
     names += [name for name in decided["recipe"].unique() if name not in names]
-    rows = []
-    for name in names:
-        own = decided.loc[decided["recipe"] == name, "verdict"]
-        if len(own):
-            which = f"{claims.SHARED[0]} to {claims.SHARED[-1]}"
-            label = f"{RECIPES.get(name, name)}, {which}" if name else "the estimator alone"
-            rows.append({"recipe": label} | {verdict: int((own == verdict).sum()) for verdict in MARKS})
-    return rows
+    of_recipes = f"{claims.SHARED[0]} to {claims.SHARED[-1]}"
+    return [
+        {"recipe": f"{RECIPES.get(name, name)}, {of_recipes}" if name else "the estimator alone"}
+        | {verdict: int((own == verdict).sum()) for verdict in MARKS}
+        for name in names
+        if len(own := decided.loc[decided["recipe"] == name, "verdict"])
+    ]
 
 
-def _row(row) -> dict[str, str]:
-    return {
-        "recipe": which(row, ", "),
-        "mark": MARKS[row.verdict],
-        "verdict": row.verdict,
-        "measured": measured(row),
-        "interval": row.interval,
-        "reason": row.reason,
-    }
+def _row(row) -> dict[str, object]:
+    """A verdict with its mark, its recipe and scope, and the measured value in words."""
+    return row._asdict() | {"recipe": _which(row), "mark": MARKS[row.verdict], "measured": measured(row)}
+
+
+def _which(row) -> str:
+    return which(row, ", ")
