@@ -3,8 +3,7 @@
     theme    sizes, fonts, colours, `save`     panels   the grid, or the Axes of the caller; legends, titles
     looks    labels and looks of categories    marks    marks with error bars, legend entries
     rows     checks, and which rows are drawn  notes    what a figure leaves out, for its caption
-    gallery  captions, `draw_all`              dots     dot plots with one row for each category
-    checks   of keywords that all figures share
+    gallery  captions, `draw_all`, keywords    dots     dot plots with one row for each category
     others   one module per family of figures
 
 All figure functions follow seaborn: `data, *, hue, order, hue_order, palette, labels, errorbar, ax, height,
@@ -34,7 +33,6 @@ from sepo_lib.figures.strategies import behaviour, nearest_strategies
 from sepo_lib.figures.kuhn import exploitability, kuhn_strategy, nash_kuhn
 from sepo_lib.figures.ablation import (
     NO_EFFECT,
-    RECIPES,
     ablation_outcomes,
     idle_recipes,
     penalty_gradient,
@@ -61,137 +59,23 @@ from sepo_lib.figures.gallery import (
     caption,
     caption_of,
     draw_all,
-    drawn,
     figure,
     read_or_empty,
     tables_of,
 )
-from sepo_lib.figures.looks import (
-    ARMS,
-    CONFIGURATIONS,
-    OWN_ARM,
-    PRESETS,
-    QUANTITIES,
-    WEIGHTS,
-    looks_of,
-    run_look,
-)
-from sepo_lib.figures.marks import handle, interval_of, mark, mark_seeds, zero_line
+from sepo_lib.figures.looks import ARMS, CONFIGURATIONS, OWN_ARM, PRESETS, looks_of, run_look
+from sepo_lib.figures.marks import handle
 from sepo_lib.figures.notes import note
-from sepo_lib.figures.panels import Size, panels, single
+from sepo_lib.figures.panels import single
 from sepo_lib.figures.rows import (
     NothingToDraw,
     configured,
-    keep,
     mean_of_intervals,
-    need,
     ordered_games,
-    ordered_places,
-    place_of,
     reported,
     title_of,
-    unique,
 )
-from sepo_lib.figures.theme import (
-    COLOURS,
-    COLUMN,
-    FAINT,
-    INK,
-    MUTED,
-    WIDTH,
-    Look,
-    as_svg,
-    save,
-    style,
-    styled,
-)
+from sepo_lib.figures.theme import COLUMN, WIDTH, Look, as_svg, save, style
 
 #: Name of a figure -> its caption.
 CAPTIONS = {name: entry.caption for name, entry in FIGURES.items()}
-
-__all__ = [
-    "ARMS",
-    "CAPTIONS",
-    "COLOURS",
-    "COLUMN",
-    "CONFIGURATIONS",
-    "ESTIMATORS",
-    "EXPLOITERS",
-    "FAINT",
-    "FIGURES",
-    "INK",
-    "MUTED",
-    "NO_EFFECT",
-    "OWN_ARM",
-    "PRESETS",
-    "QUANTITIES",
-    "RECIPES",
-    "WEIGHTS",
-    "WIDTH",
-    "Look",
-    "NothingToDraw",
-    "Size",
-    "ablation_outcomes",
-    "acting",
-    "as_svg",
-    "behaviour",
-    "bench_arms",
-    "bench_scaling",
-    "bench_step",
-    "by_stage",
-    "caption",
-    "caption_of",
-    "configured",
-    "crossplay",
-    "draw_all",
-    "drawn",
-    "estimator_bias",
-    "estimator_cosines",
-    "estimators_elsewhere",
-    "exploit_by_stage",
-    "exploitability",
-    "exploiter_training",
-    "figure",
-    "frontier",
-    "handle",
-    "headline",
-    "headroom",
-    "idle_recipes",
-    "interval_of",
-    "keep",
-    "kuhn_strategy",
-    "labels_of",
-    "looks_of",
-    "mark",
-    "mark_seeds",
-    "mean_of_intervals",
-    "nash_kuhn",
-    "nashconv_training",
-    "nearest_strategies",
-    "need",
-    "note",
-    "ordered_games",
-    "ordered_places",
-    "panels",
-    "paper_against_ours",
-    "paper_nashconv",
-    "penalty_gradient",
-    "place_of",
-    "read_or_empty",
-    "replication",
-    "reported",
-    "run_look",
-    "safety_by_stage",
-    "save",
-    "single",
-    "style",
-    "styled",
-    "switch_outcomes",
-    "tables_of",
-    "title_of",
-    "training_curves",
-    "transfer_matrix",
-    "unique",
-    "weight_sensitivity",
-    "zero_line",
-]

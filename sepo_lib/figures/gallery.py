@@ -5,16 +5,17 @@ its caption and its table; the report, the notebooks and docs/gallery.md take al
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from sepo_lib.config import paths
-from sepo_lib.figures.checks import checked
 from sepo_lib.figures.looks import plain
 from sepo_lib.figures.notes import RUN, drawing, of_kit, sentences, title_among
 from sepo_lib.figures.panels import grow, keep_margin, wrapped
@@ -39,6 +40,9 @@ class Figure:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+#: Keywords that hold a list, and those that hold a size.
+LISTS = ("order", "hue_order", "col_order", "metrics", "measures")
+SIZES = ("height", "aspect", "width", "col_wrap", "window")
 #: Name of the function -> its entry, in the order in which the report shows the figures.
 FIGURES: dict[str, Figure] = {}
 
@@ -71,7 +75,7 @@ def figure(question: str, caption: str, **fields) -> Callable[[Callable], Callab
         @wraps(draw)
         def drawn(*args, **kwargs):
             _check_names(entry, kwargs)
-            kwargs = {name: checked(name, value) for name, value in kwargs.items()}
+            kwargs = {name: _checked(name, value) for name, value in kwargs.items()}
             given = {"title": kwargs.pop("title")} if "title" in kwargs else {}
             table = args[0] if args else kwargs.get("data")
             with style(), drawing(table) as notes:
@@ -109,6 +113,34 @@ def _keywords(entry: Figure) -> list[str]:
         further = inspect.signature(draw.__globals__[entry.passes]).parameters.values()
         found |= {one.name: one for one in further if one.kind is one.KEYWORD_ONLY}
     return [name for name, one in found.items() if one.kind is not one.VAR_KEYWORD] + ["title"]
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value of a keyword: lists without repeated entries, positive sizes, and Axes of matplotlib.
+
+    A single text in the place of a list is a list of one entry. None stays None. Raises ValueError, naming
+    the keyword, for every other value.
+    """
+    if value is None:
+        return None
+    if name in LISTS:
+        entries = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+        if not entries:
+            raise ValueError(f"`{name}` is empty; leave it out to draw all.")
+        return list(dict.fromkeys(entries))
+    if name in SIZES and (isinstance(value, bool) or not isinstance(value, Real) or not value > 0):
+        raise ValueError(f"`{name}` must be a number above 0, not {value!r}.")
+    if name in ("col_wrap", "window") and value != int(value):
+        raise ValueError(f"`{name}` must be a whole number, not {value!r}.")
+    if name == "title" and not isinstance(value, str):
+        raise ValueError(f"`title` must be a text, or None for no title, not {type(value).__name__}.")
+    if name == "labels" and not isinstance(value, Mapping):
+        raise ValueError(f"`labels` must be a dict of category and label, not {type(value).__name__}.")
+    if name == "labels":
+        return {key: str(label) for key, label in value.items()}
+    if name == "ax" and not isinstance(value, Axes):
+        raise ValueError(f"`ax` must be one Axes of matplotlib, not {type(value).__name__}.")
+    return value
 
 
 def _with_title(signature: inspect.Signature, default: str) -> inspect.Signature:
