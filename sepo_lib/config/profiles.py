@@ -32,21 +32,6 @@ from sepo_lib.config.values import STAGES, ordered, prepared, shape_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "MODELS",
-    "Settings",
-    "as_text",
-    "completed",
-    "hyperparameters",
-    "load",
-    "names",
-    "overrides",
-    "run_name",
-    "spell",
-    "table",
-    "told",
-]
-
 #: The profile of a command that names none.
 DEFAULT = "laptop"
 #: The folder of the runs that were stepped through by hand; it is not in git.

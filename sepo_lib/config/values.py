@@ -165,12 +165,8 @@ def _number(name: str, value: Any, base: type) -> int | float:
     terms = hyperparameters()[name]["range"].split(" and ")
     if base is int and not any(term.startswith(("at most", "below")) for term in terms):
         terms.append(f"at most {LARGEST}")
-    number: Any = None
-    if base is int and isinstance(value, Integral) and not isinstance(value, bool):
-        number = int(value)
-    elif base is float and isinstance(value, Real) and not isinstance(value, bool):
-        number = _float(value)
-    elif isinstance(value, str) and len(value) <= 60 and value.isascii() and "_" not in value:
+    number = _converted(value, base)
+    if isinstance(value, str) and len(value) <= 60 and value.isascii() and "_" not in value:
         with contextlib.suppress(ValueError):
             number = base(value)
     infinite = isinstance(number, float) and not math.isfinite(number)
@@ -180,11 +176,12 @@ def _number(name: str, value: Any, base: type) -> int | float:
     return number
 
 
-def _float(value: Real) -> float | None:
-    try:
-        return float(value)
-    except OverflowError:
-        return None
+def _converted(value: Any, base: type) -> Any:
+    """A number as `base`; None for any other value, and for a fraction where `base` is int."""
+    if isinstance(value, Integral if base is int else Real) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            return base(value)
+    return None
 
 
 def _holds(term: str, number: float) -> bool:
@@ -210,7 +207,7 @@ def _weights(kind: str, changes: Mapping[str, Mapping[str, float]]) -> dict[str,
             )
         for weight, value in changed.items():
             known("weight of J", weight, weights[game])
-            number = _float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+            number = _converted(value, float)
             if number is None or not 0 <= number < math.inf:
                 raise InputError(
                     f"The weight {weight} of {game} must be a number of at least 0, not '{in_brief(value)}'."
