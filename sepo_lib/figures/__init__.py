@@ -56,7 +56,6 @@ from sepo_lib.figures.bench import bench_arms, bench_scaling, bench_step
 # isort: on
 from sepo_lib.figures.gallery import (
     FIGURES,
-    caption,
     caption_of,
     draw_all,
     figure,
@@ -76,6 +75,3 @@ from sepo_lib.figures.rows import (
     title_of,
 )
 from sepo_lib.figures.theme import COLUMN, WIDTH, Look, as_svg, save, style
-
-#: Name of a figure -> its caption.
-CAPTIONS = {name: entry.caption for name, entry in FIGURES.items()}

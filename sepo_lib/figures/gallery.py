@@ -170,12 +170,6 @@ def _of_rows(caption: str, table: object) -> str:
     return caption
 
 
-def caption(name: str) -> str:
-    """The caption of a figure file by its stem: `training_curves_ipd` has that of `training_curves`."""
-    found = max((stem for stem in FIGURES if name.startswith(stem)), key=len, default=None)
-    return FIGURES[found].caption if found else name.replace("_", " ")
-
-
 def caption_of(drawn: Any) -> str:
     """The caption of what a figure function has returned."""
     return getattr(drawn, "caption", "")
