@@ -101,12 +101,14 @@ def switch_outcomes(
 
     >>> switch_outcomes(pd.read_csv("mine.csv"), order=["grpo", "rloo"])
     """
-    rows = need(data, ["preset"], numbers=metrics or [term for term in TERMS if term in data.columns])
-    if metrics is None and not (metrics := [term for term in TERMS if term in rows.columns]):
+    rows = need(data, ["preset"])
+    metrics = metrics or [term for term in TERMS if term in rows.columns]
+    if not metrics:
         raise ValueError(
             f"This figure needs one of the columns {list(TERMS)}; choose others with `metrics=`."
         )
-    rows = in_order(_last(keep(rows, "pools", pools), "preset"), "preset", order)
+    rows = _last(keep(need(rows, [], numbers=metrics), "pools", pools), "preset")
+    rows = in_order(rows, "preset", order)
     unique(rows, ["game", "pools", "model", "preset"])
     rows = rows.assign(place=place_of(rows) if "game" in rows.columns else "")
     idle = {place: idle_recipes(here) if of_kit() else [] for place, here in rows.groupby("place")}
@@ -159,10 +161,11 @@ def penalty_gradient(
 
     >>> penalty_gradient(pd.read_csv("mine.csv"), labels={"none": "no penalty"})
     """
+    rows = need(data, ["game", "arm"])
     both = ["penalty_gradient_norm", "cosine_to_credited"]
-    cosines = not data.empty and both[1] in data.columns and data[both[1]].notna().any()
+    cosines = both[1] in rows.columns and rows[both[1]].notna().any()
     metrics = list(metrics or (both if cosines else both[:1]))
-    rows = _of_kind(need(data, ["game", "arm"], numbers=metrics), "gradient")
+    rows = _of_kind(need(rows, [], numbers=metrics), "gradient")
     if {"seed", "step"} <= set(rows.columns):
         keys = [key for key in ("game", "pools", "arm", "preset", "seed", "model") if key in rows.columns]
         unique(rows, [*keys, "step"])
@@ -264,7 +267,7 @@ def _by_arm(
     if by_arm and hue and len(looks) == 1:  # a legend of one black mark says nothing of the colours
         note("Preset", ", ".join(map(str, looks)))
     elif hue:
-        figure.legend([handle(look) for look in (dots.black(looks) if by_arm else looks.values())])
+        figure.legend([handle(look._replace(colour=INK) if by_arm else look) for look in looks.values()])
     return figure.drawn
 
 

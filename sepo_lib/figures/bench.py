@@ -17,8 +17,18 @@ from sepo_lib.figures.looks import Palette, looks_of
 from sepo_lib.figures.marks import bar_style, handle
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Size, panels
-from sepo_lib.figures.rows import NothingToDraw, in_order, keep, known, need, ordered_games, title_of, unique
-from sepo_lib.figures.theme import INK, MUTED, WIDTH, Look, shades
+from sepo_lib.figures.rows import (
+    NothingToDraw,
+    in_order,
+    keep,
+    known,
+    need,
+    ordered_games,
+    several_models,
+    title_of,
+    unique,
+)
+from sepo_lib.figures.theme import BROKEN, INK, MUTED, WIDTH, Look, shades
 
 DARK, MIDDLE, LIGHT, PALE = shades(4)
 BENCH_ARMS = {
@@ -34,7 +44,6 @@ STEP_PARTS = {
     "update": Look("update", MIDDLE, ".."),
     "rest": Look("rest", PALE, "xx"),
 }
-BROKEN = (0, (4, 1.5))  # the line style of an arm without groups
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 
 
@@ -85,7 +94,8 @@ def bench_arms(
         for value, look in looks.items():
             _throughput(panel, own[own[hue] == value].sort_values("group_size"), look)
         panel.set(xscale="log", yscale="log")
-        _sizes(panel, sizes, figure.width - 0.5)
+        _names(panel, sizes, sizes, figure.width - 0.5)
+        panel.xaxis.set_minor_locator(NullLocator())
     _plain_ticks(panel.yaxis)
     figure.titles(str)
     figure.labels(x="group size G (rollouts)", y=measure.replace("_", " "))
@@ -232,16 +242,14 @@ def _rows(
     order: Sequence | None,
     one_panel: bool = False,
 ) -> pd.DataFrame:
-    """The chosen rows with a new column `panel`: the game and, if there are several, the model."""
+    """The chosen rows with a new column `panel`: the game and, if there are several_models, the model."""
     rows = need(data, ["game", *columns], numbers=numbers)
     for column, value in chosen.items():
         rows = keep(rows, column, value)
-    for column in numbers:
-        rows = known(rows, column)
-    rows = in_order(rows, "game", order)
+    rows = in_order(known(rows, *numbers), "game", order)
     games = list(order or ordered_games(rows))
     panel = rows["game"].map(title_of)
-    if not one_panel and "model" in rows.columns and rows["model"].nunique() > 1:
+    if not one_panel and several_models(rows):
         panel = panel + "\n" + rows["model"].astype(str)
     return rows.assign(panel=panel).sort_values(
         "game", key=lambda column: column.map(games.index), kind="stable"
@@ -288,12 +296,6 @@ def _whole_step(ax: Axes, whole: pd.DataFrame) -> None:
         ax.errorbar(
             range(len(whole)), whole["value"], yerr=lengths, fmt="none", ecolor=INK, elinewidth=1, capsize=2.4
         )
-
-
-def _sizes(ax: Axes, sizes: Iterable[float], width: float) -> None:
-    """Group sizes as the ticks of a logarithmic axis."""
-    _names(ax, sizes, sizes, width)
-    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _names(ax: Axes, places: Iterable[float], names: Iterable[float], width: float) -> None:

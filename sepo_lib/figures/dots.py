@@ -1,7 +1,6 @@
 """Dot plots with one row for each category: names stand at the left, so that none of them is turned."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from sepo_lib.figures.looks import axis_label
 from sepo_lib.figures.marks import Errorbar, bar_style, interval_of, zero_line_x
 from sepo_lib.figures.notes import note
 from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, shortened, wrapped
-from sepo_lib.figures.theme import INK, MUTED, Look
+from sepo_lib.figures.theme import MUTED, Look
 from sepo_lib.measure.statistics import NO_SPREAD, Interval
 
 BAND = "#f6f6f6"  # the background of every second row
@@ -57,20 +56,20 @@ def grid_of_metrics(
     return figure
 
 
-def name_rows(figure: Panels, labels: Mapping[float, str], band: float = 0.5) -> None:
+def name_rows(figure: Panels, labels: Mapping[float, str]) -> None:
     """Write the names of the rows at the places `labels` (y -> name) of the first panels.
 
-    Every second row has a grey background, `band` to both sides of its place.
+    Every second row has a grey background.
     """
     texts = shortened(list(labels.values()), _most(figure.figure.get_figwidth()))
     for ax in figure.axes.values():
         named = ax in figure.left
         ax.set_yticks(list(labels), texts if named else [""] * len(texts), fontsize=7)
         ax.tick_params(axis="y", labelleft=named, length=0)
-        ax.set(ylim=(min(labels) - band - 0.1, max(labels) + band + 0.1), ylabel="")
+        ax.set(ylim=(min(labels) - 0.6, max(labels) + 0.6), ylabel="")
         ax.grid(False, axis="y")
         for y in list(labels)[::2]:
-            ax.axhspan(y - band, y + band, color=BAND, zorder=0, lw=0)
+            ax.axhspan(y - 0.5, y + 0.5, color=BAND, zorder=0, lw=0)
 
 
 def label_width(labels: Iterable[str], width: float) -> float:
@@ -140,11 +139,6 @@ def say(ax: Axes, y: float, text: str) -> None:
     """Write a text into the row `y`, in the place of a mark."""
     where = {"xycoords": ("axes fraction", "data"), "ha": "center", "va": "center"}
     ax.annotate(text, (0.5, y), fontsize=6, color=MUTED, **where)
-
-
-def black(looks: Mapping[Any, Look]) -> list[Look]:
-    """The looks in black, for a legend whose colours are explained elsewhere."""
-    return [look._replace(colour=INK) for look in looks.values()]
 
 
 def _most(width: float) -> int:

@@ -19,11 +19,12 @@ from sepo_lib.figures.marks import dodge, handle, zero_line_x
 from sepo_lib.figures.notes import count, note, of_kit
 from sepo_lib.figures.panels import CHARACTER, Panels, Size, grow, panels, wrapped
 from sepo_lib.figures.rows import (
+    filled,
     in_order,
     keep,
+    keep_nearest,
     known,
     mean_of_intervals,
-    nearest,
     need,
     ordered_places,
     place_of,
@@ -140,11 +141,7 @@ def estimator_cosines(
     >>> estimator_cosines(pd.read_csv("mine.csv"), group_size=16)
     """
     rows = known(_prepared(data, ["cosine"], pools, term), "cosine")
-    if "group_size" in rows.columns:
-        rows = keep(rows, "group_size", nearest(rows["group_size"], group_size))
-    many = (rows["groups_per_batch"] > 1) & (rows["switch"] == "none")
-    rows = without(rows, ~many & (rows["groups_per_batch"] > 1), "switches in large batches")
-    rows = rows.assign(switch=rows["switch"].mask(many, "pooled"))
+    rows = _with_own_switches(keep_nearest(rows, "group_size", group_size))
     rows = rows.assign(pair=list(zip(rows["how"], rows["switch"], strict=True)))
     rows = _chosen(rows, "pair", order, ESTIMATORS)
     rows = in_order(rows, "policy", hue_order)
@@ -237,10 +234,9 @@ def estimator_bias(
     numbers = ["group_size", "bias_norm", "noise_norm", "variance", "exact_norm"]
     rows = keep(_prepared(data, numbers, pools, term), "policy", policy)
     rows = rows[acting(rows)] if of_kit() else rows
-    many = rows["groups_per_batch"] > 1
-    rows = without(rows, many & (rows["switch"] != "none"), "switches in large batches")
+    rows = _with_own_switches(rows)
     line = rows["how"].astype(str) + rows["switch"].map(lambda s: "" if s == "none" else f", {s}")
-    rows = rows.assign(line=line + np.where(rows["groups_per_batch"] > 1, ", pooled", ""))
+    rows = rows.assign(line=line)
     rows = known(_chosen(rows, "line", hue_order, ESTIMATOR_LINES), "bias_norm")
     unique(rows, ["game", "pools", "model", "line", "group_size"], repeats=False)
     looks = looks_of(
@@ -306,9 +302,7 @@ def estimators_elsewhere(
     rows = without(rows, rows["groups_per_batch"] > 1, "large batches")
     if "nearest_margin" in rows.columns:
         rows = without(rows, rows["nearest_margin"] == 0, "policies at which J has no gradient")
-    if "group_size" in rows.columns:
-        rows = keep(rows, "group_size", nearest(rows["group_size"], group_size))
-    rows = known(known(rows, "cosine"), "batch_cosine")
+    rows = known(keep_nearest(rows, "group_size", group_size), "cosine", "batch_cosine")
     rows = in_order(rows, "how", order if order is not None else list(labels_of(rows["how"])) or None)
     unique(rows, ["game", "pools", "model", "policy", "how"], repeats=False)
     drawn = list(order or labels_of(rows["how"]) or rows["how"].unique())
@@ -368,11 +362,10 @@ def _prepared(
 ) -> pd.DataFrame:
     """The rows of one term with the most groups, of each estimator and of each switch changed alone.
 
-    The unbiased preset with known margins has the switch `known`. Of the switch of the credit, the arm that
-    the other preset has is kept. The new column `place` names game and pool set.
+    Of the switch of the credit, the arm that the other preset has is kept. The new column `place` names game
+    and pool set.
     """
-    rows = need(data, ["game", "policy", "how"], numbers)
-    rows = rows.assign(**{column: value for column, value in _OPTIONAL.items() if column not in rows.columns})
+    rows = filled(need(data, ["game", "policy", "how"], numbers), _OPTIONAL)
     rows = keep(keep(rows, "pools", pools), "term", term)
     if "groups" in rows.columns:
         keys = [key for key in ("game", "pools") if key in rows.columns]
@@ -385,28 +378,31 @@ def _prepared(
     return rows.assign(place=place_of(rows))
 
 
+def _with_own_switches(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows without changed switches in large batches; two more variants of a preset count as switches.
+
+    The switch of a preset in large batches is `pooled`, that of the unbiased one with known margins `known`.
+    """
+    large = rows["groups_per_batch"] > 1
+    rows = without(rows, large & (rows["switch"] != "none"), "switches in large batches")
+    switch = rows["switch"].mask(rows["groups_per_batch"] > 1, "pooled")
+    margins = (rows["how"] == "unbiased, margins known") & (switch == "none")
+    return rows.assign(how=rows["how"].mask(margins, "unbiased"), switch=switch.mask(margins, "known"))
+
+
 def _chosen(
     rows: pd.DataFrame, column: str, order: Sequence | None, usual: Mapping[Any, object]
 ) -> pd.DataFrame:
     """The rows of `order`; by default of the `usual` values and of presets that were added to the kit's.
 
-    All rows if there are none of these. The unbiased preset with known margins has the switch `known`.
+    All rows if there are none of these.
     """
-    known_margins = (rows["how"] == "unbiased, margins known") & (rows["switch"] == "none")
-    new = {"pair": ("unbiased", "known"), "line": "unbiased, known"}[column]
-    rows = rows.assign(
-        **{
-            column: [
-                new if margins else value for margins, value in zip(known_margins, rows[column], strict=True)
-            ]
-        }
-    )
-    if order is None:
-        added = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
-        usual = rows[column].isin(list(usual)) | rows["how"].isin(added)
-        others = rows.loc[~usual, column].nunique()
-        return without(rows, ~usual, f"{count(others, 'further estimator')}") if usual.any() else rows
-    return in_order(rows, column, order)
+    if order is not None:
+        return in_order(rows, column, order)
+    added = [preset for preset in credit.PRESETS if preset not in CONFIGURATIONS]
+    drawn = rows[column].isin(list(usual)) | rows["how"].isin(added)
+    others = rows.loc[~drawn, column].nunique()
+    return without(rows, ~drawn, f"{count(others, 'further estimator')}") if drawn.any() else rows
 
 
 def _interval(row: Any, measure: str) -> Interval:

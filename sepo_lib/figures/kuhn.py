@@ -9,10 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, looks_of, quantity
+from sepo_lib.figures.looks import Palette, labels_for, looks_of, quantity
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
-from sepo_lib.figures.panels import Panels, Size, name_categories, panels, single
-from sepo_lib.figures.rows import configured, in_order, keep, known, need, one, unique
+from sepo_lib.figures.panels import Size, name_categories, panels, single
+from sepo_lib.figures.rows import (
+    by_hue,
+    configured,
+    filled,
+    in_order,
+    keep,
+    known,
+    need,
+    one,
+    several_models,
+    unique,
+)
 from sepo_lib.figures.theme import FAINT, INK, MUTED, WIDTH, Look
 from sepo_lib.measure.statistics import UNKNOWN, wilson
 
@@ -70,23 +81,16 @@ def kuhn_strategy(
 
     >>> kuhn_strategy(pd.read_csv("mine.csv"), order=["before", "ppo"])
     """
-    data = need(data, ["seat", "card", "action"], numbers=["probability"])
-    if "stage" not in data.columns:
-        data = data.assign(stage="all rows")
+    data = filled(need(data, ["seat", "card", "action"], numbers=["probability"]), {"stage": "all rows"})
     rows = configured(keep(keep(data, "reading", reading), "pools", pools), ablation)
-    need(rows, [hue])
-    rows = _checked(known(known(rows, hue), "probability"))
-    rows = in_order(rows, "configuration", order)
-    if hue != "model":
-        one(rows, "model")
-    for column in ("configuration", "pools", "reading"):
-        if hue != column:
-            one(rows, column)
-    rows = in_order(rows, hue, hue_order)
-    unique(rows, ["seat", "card", "action", "pools", "reading", hue])
-    drawn = order if hue == "configuration" and hue_order is None else hue_order
-    name = "stage" if hue == "configuration" else hue
-    looks = looks_of(rows[hue], order=drawn, palette=palette, labels=labels, name=name)
+    rows = _checked(known(need(rows, [hue]), "probability"))
+    rows, looks = by_hue(
+        rows,
+        hue,
+        (order, hue_order, palette, labels),
+        ["seat", "card", "action", "pools", "reading"],
+        ("model", "configuration", "pools", "reading"),
+    )
     places = [(seat, action) for seat in ("first", "second") for action in ACTIONS]
     found = set(zip(rows["seat"], rows["action"], strict=True))
     places = [place for place in places if place in found]
@@ -195,18 +199,16 @@ def exploitability(
     rows = in_order(configured(keep(rows, "pools", pools), ablation), "configuration", order)
     for measure in MEASURES:
         known(rows, measure)
-    if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
+    if hue is None and several_models(rows):
         hue = "model"
-    words = {key: label for key, label in (labels or {}).items() if (rows["configuration"] == key).any()}
+    words = labels_for(labels, rows["configuration"])
     stages = looks_of(rows["configuration"], order=order, labels=words, name="stage")
-    for column in ("game", "pools"):
-        if hue != column:
-            one(rows, column)
+    one(rows, *(column for column in ("game", "pools") if column != hue))
     unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])
     looks, marks = {None: None}, MEASURES
     if hue is not None:
         rows = in_order(known(rows, hue), hue, hue_order)
-        words = {key: label for key, label in (labels or {}).items() if (rows[hue] == key).any()}
+        words = labels_for(labels, rows[hue])
         looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=words, name=hue)
     elif palette is not None:
         marks = looks_of(MEASURES, known=MEASURES, palette=palette, name="the measures")
@@ -225,15 +227,12 @@ def exploitability(
     zero_line(ax)
     name_categories(ax, [look.label for look in stages.values()], inches - 0.6)
     ax.set_ylabel("chips per hand")
-    _legend(figure, list(marks.values()), looks, hue)
+    if hue is None:
+        entries = list(marks.values())
+    else:
+        entries = [Look(look.label, MUTED, "o", look.filled) for look in marks.values()] + [*looks.values()]
+    figure.legend([handle(look) for look in entries])
     return ax
-
-
-def _legend(figure: Panels, marks: Sequence[Look], looks: Mapping[Any, Look], hue: str | None) -> None:
-    """The measures and, if there is a hue, its values."""
-    if hue is not None:
-        marks = [Look(look.label, MUTED, "o", look.filled) for look in marks]
-    figure.legend([handle(look) for look in [*marks, *(look for look in looks.values() if look)]])
 
 
 def nash_kuhn(seat: str, action: str, card: str) -> tuple[float, float]:

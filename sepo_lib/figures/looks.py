@@ -68,7 +68,7 @@ def plain(name: Any) -> str:
 
 def axis_label(metric: str) -> str:
     """The label of an axis: the name of the quantity (else of the column), and its unit in a second line."""
-    name, unit = QUANTITIES.get(metric, (metric, ""))
+    name, unit = QUANTITIES.get(metric, (plain(metric), ""))
     return f"{name}\n({unit})" if unit else name
 
 
@@ -89,25 +89,23 @@ def looks_of(
     """Category -> its look, for the categories that occur in `values`, in the order in which they are drawn.
 
     The categories stand in the order of `order`, else in that of `known`, by default `CONFIGURATIONS` as
-    `named` names them. Those that `known` lacks stand
-    last, in the order of their first row, and get colours that no stage has. `palette` and `labels` replace
-    colours and labels; a palette may have colours for further categories. Raises ValueError, naming the
-    values found, for an entry of `order` or `labels` that does not occur; `name` is the name of the column
-    in this message.
+    `named` names them. Those that `known` lacks stand last, in the order of their first row, and get colours
+    that no stage has. `palette` and `labels` replace colours and labels; a palette may have colours for
+    further categories. Raises ValueError, naming the values found, for an entry of `order` or `labels` that
+    does not occur; `name` is the name of the column in this message.
     """
     known = named(CONFIGURATIONS) if known is None else known
     found = list(dict.fromkeys(values))
-    _check(found, order, name, "order")
+    check_named(found, order, name, "order")
     in_order = [key for key in known if key in found] + [value for value in found if value not in known]
     drawn = in_order if order is None else list(order)
     free = zip(itertools.cycle(FREE), itertools.cycle(MARKERS[:0:-1]))
     looks = {key: known[key] if key in known else Look(plain(key), *next(free)) for key in drawn}
     if palette is not None:
-        looks = {
-            key: look._replace(colour=_colours(palette, drawn, name)[key]) for key, look in looks.items()
-        }
+        colours = _colours(palette, drawn, name)
+        looks = {key: look._replace(colour=colours[key]) for key, look in looks.items()}
     if labels is not None:
-        _check(found, labels, name, "labels")
+        check_named(found, labels, name, "labels")
         looks = {key: look._replace(label=labels.get(key, look.label)) for key, look in looks.items()}
     return looks
 
@@ -129,16 +127,23 @@ def labels_among(labels: Mapping[Any, str] | None, values: Iterable, others: Ite
         raise ValueError(
             f"`labels` names {unknown}, but the table has {sorted(map(str, (found | more) - {''}))}."
         )
+    return labels_for(labels, found)
+
+
+def labels_for(labels: Mapping[Any, str] | None, values: Iterable) -> dict[Any, str]:
+    """The labels of those of `values` that have one."""
+    found = set(values)
     return {value: label for value, label in (labels or {}).items() if value in found}
 
 
 def _colours(palette: Palette, drawn: Sequence, name: str) -> dict[Any, str]:
     """Category -> colour. Raises ValueError for a palette with too few colours, or one that is not known."""
     if isinstance(palette, Mapping):
-        missing = [key for key in drawn if key not in palette]
-        if missing:
+        if missing := [key for key in drawn if key not in palette]:
             raise ValueError(f"`palette` has no colour for {missing} of {name}; it has {list(palette)}.")
-        return {key: _colour(palette[key]) for key in drawn}
+        if wrong := [palette[key] for key in drawn if not is_color_like(palette[key])]:
+            raise ValueError(f"`palette` holds {wrong[0]!r}, which is no colour of matplotlib.")
+        return {key: palette[key] for key in drawn}
     if not isinstance(palette, str) and len(palette) < len(drawn):
         raise ValueError(f"`palette` has {len(palette)} colours for {len(drawn)} values of {name}: {drawn}.")
     try:
@@ -149,17 +154,9 @@ def _colours(palette: Palette, drawn: Sequence, name: str) -> dict[Any, str]:
         ) from error
 
 
-def _colour(colour: object) -> object:
-    """A colour of a palette. Raises ValueError for one that matplotlib does not know."""
-    if not is_color_like(colour):
-        raise ValueError(f"`palette` holds {colour!r}, which is no colour of matplotlib.")
-    return colour
-
-
-def _check(found: Sequence, asked: Iterable | None, name: str, argument: str) -> None:
+def check_named(found: Sequence, asked: Iterable | None, name: str, argument: str) -> None:
     """Raise ValueError if an entry of an argument does not occur in the table."""
-    unknown = [value for value in asked or () if value not in found]
-    if unknown:
+    if unknown := [value for value in asked or () if value not in found]:
         raise ValueError(f"`{argument}` names {unknown}, but {name} of the table has {found}.")
 
 

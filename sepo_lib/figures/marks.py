@@ -1,6 +1,6 @@
 """The drawn parts that figures share: marks with intervals, legend entries and zero lines."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
@@ -57,7 +57,7 @@ def interval_of(rows: pd.DataFrame, metric: str, errorbar: Errorbar = "ci") -> I
     if errorbar is None:
         return Interval(mean, np.nan, np.nan)
     name = errorbar[0] if isinstance(errorbar, tuple) else errorbar
-    words = BARS.get(errorbar, "") if name == errorbar or errorbar in BARS else ""
+    words = BARS.get(errorbar, "")
     if not words and name in LEVELS:
         words = LEVELS[name].format(_level(errorbar))
     if values.size == 1 and name in ("sd", "se", "pi"):
@@ -138,46 +138,21 @@ def mark_seeds(
     metric: str,
     look: Look,
     offset: float = 0.2,
-    label: str = "",
     errorbar: Errorbar = "ci",
 ) -> None:
-    """Draw the mean of `metric` over the seeds (one row each) with its error bar (`interval_of`)."""
-    rows = rows.dropna(subset=[metric])
-    if len(rows):
-        mark(ax, x, rows[metric], look, label, offset, interval_of(rows, metric, errorbar))
+    """Draw the mean of `metric` over the seeds (one row each) at `x`, with its error bar (`interval_of`).
 
-
-def mark(
-    ax: Axes,
-    x: float,
-    values_S: Sequence[float],
-    look: Look,
-    label: str = "",
-    offset: float = 0.2,
-    known: Interval | None = None,
-) -> None:
-    """Draw the mean of `values_S` at `x` with its interval `known`, and the single values as dots.
-
-    Without `known` there is no error bar. The dots stand at `x + offset`; a single value has none. An
-    interval without a width is not drawn.
+    The single values are dots at `x + offset`; one value has none. An interval without a width is not drawn.
     """
-    values_S = np.asarray(values_S, dtype=float)
-    values_S = values_S[np.isfinite(values_S)]
-    if values_S.size == 0:
+    rows = rows.dropna(subset=[metric])
+    if rows.empty:
         return
-    mean, low, high = known or Interval(float(values_S.mean()), np.nan, np.nan)
-    style = {**bar_style(look), "markeredgewidth": 1.1, "label": label or look.label, "zorder": 3}
+    mean, low, high = interval_of(rows, metric, errorbar)
+    style = {**bar_style(look), "markeredgewidth": 1.1, "label": look.label, "zorder": 3}
     draw_mean(ax, (x, mean), style, y_ends=UNKNOWN[1:] if high - low <= NO_SPREAD else (low, high))
-    if values_S.size > 1:
-        ax.plot(
-            np.full(values_S.size, x + offset),
-            values_S,
-            ".",
-            color=look.colour,
-            alpha=0.55,
-            markersize=4.2,
-            mew=0,
-        )
+    if len(rows) > 1:
+        dots = {"color": look.colour, "alpha": 0.55, "markersize": 4.2, "mew": 0}
+        ax.plot(np.full(len(rows), x + offset), rows[metric], ".", **dots)
 
 
 def draw_mean(
@@ -218,26 +193,13 @@ def bar_style(look: Look) -> dict[str, object]:
 
 def handle(look: Look, linestyle: str = "none") -> Line2D:
     """The entry of a look in a legend."""
-    return Line2D(
-        [],
-        [],
-        linestyle=linestyle,
-        color=look.colour,
-        marker=look.marker,
-        markerfacecolor=look.face,
-        markersize=5,
-        label=look.label,
-    )
+    style = {"color": look.colour, "marker": look.marker, "markerfacecolor": look.face, "markersize": 5}
+    return Line2D([], [], linestyle=linestyle, label=look.label, **style)
 
 
 def dodge(number: int, width: float = 0.8) -> list[float]:
     """The places of `number` marks beside one another, around 0, within `width`."""
     return [(k - (number - 1) / 2) * width / number for k in range(number)]
-
-
-def blank_x(ax: Axes, n: int) -> None:
-    """An x axis with n places that only the legend explains: no ticks, no label."""
-    ax.set(xlim=(-0.55, n - 0.35), xticks=[], xlabel="")
 
 
 def zero_line(ax: Axes) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import Palette, axis_label, labels_among, looks_of
-from sepo_lib.figures.marks import Errorbar, blank_x, dodge, handle, mark_seeds, zero_line
+from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
 from sepo_lib.figures.notes import count, entitle, note
 from sepo_lib.figures.panels import Panels, Size, name_categories, panels, shortened, single
 from sepo_lib.figures.rows import (
@@ -22,6 +22,7 @@ from sepo_lib.figures.rows import (
     need,
     one,
     ordered_games,
+    several_models,
     title_of,
     unique,
 )
@@ -115,7 +116,7 @@ def _by_stage(
     rows = need(data, ["game", "stage", *([hue] if hue else [])], numbers=[metric])
     rows = known(configured(keep(rows, "pools", pools), ablation), metric)
     rows = in_order(rows, "configuration", order)
-    if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
+    if hue is None and several_models(rows):
         hue = "model"
         rows = known(rows, hue)
     if hue != "pools":
@@ -165,7 +166,7 @@ def _stages(
     zero_line(ax)
     ax.margins(y=0.12)
     if hue is None:
-        blank_x(ax, len(stages))
+        ax.set(xlim=(-0.55, len(stages) - 0.35), xticks=[], xlabel="")  # the legend explains the places
     else:
         names = [look.label.removeprefix("SEPO, ") for look in stages.values()]
         name_categories(ax, names, figure.width - 0.5)
@@ -258,10 +259,8 @@ def _with_other(data: pd.DataFrame) -> pd.DataFrame:
     """The table with the payoff of the column's player in `other_payoff`; nan where it is not known."""
     exchanged = data.set_index(["column", "row"])["payoff"]
     pairs = pd.MultiIndex.from_frame(data[["row", "column"]])
-    mirrored = exchanged.reindex(pairs).to_numpy()
-    if "other_payoff" in data.columns:
-        return data.assign(other_payoff=data["other_payoff"].fillna(pd.Series(mirrored, data.index)))
-    return data.assign(other_payoff=mirrored)
+    mirrored = exchanged.reindex(pairs).set_axis(data.index)
+    return data.assign(other_payoff=data.get("other_payoff", mirrored).fillna(mirrored))
 
 
 def _name_kinds(ax: Axes, kinds: Sequence[str]) -> None:
@@ -292,11 +291,7 @@ def _cells(
         shaped[name].unstack().reindex(index=rows, columns=columns)
         for name in ("payoff", "other_payoff", "half")
     )
-    texts = [
-        [_cell(*cell) for cell in zip(*line, strict=True)]
-        for line in zip(*(part.to_numpy() for part in (payoff, other, half)), strict=True)
-    ]
-    return payoff, other, np.array(texts)
+    return payoff, other, np.vectorize(_cell, otypes=[object])(payoff, other, half)
 
 
 def _cell(payoff: float, other: float, half: float) -> str:

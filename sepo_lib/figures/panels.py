@@ -138,7 +138,7 @@ class Panels:
         widest = max(map(len, labels)) * CHARACTER * 7.5 + 0.45
         look = {"handles": handles, "labels": labels, "title": title, "handletextpad": 0.4}
         free, line = -len(self.axes) % self.columns, 0.17
-        height = self.figure.get_figheight() / self.rows - 0.4
+        height = self.figure.get_figheight() / math.ceil(len(self.axes) / self.columns) - 0.4
         if free and (len(handles) + bool(title)) * line < height and widest < self.width * free:
             cell = self.figure.add_subplot(next(iter(self.axes.values())).get_gridspec()[-1, -free:])
             cell.set_axis_off()
@@ -151,11 +151,6 @@ class Panels:
         self.figure.legend(
             loc="outside lower center", ncols=columns, columnspacing=1.3, borderaxespad=0.4, **look
         )
-
-    @property
-    def rows(self) -> int:
-        """The number of rows of panels."""
-        return math.ceil(len(self.axes) / self.columns)
 
 
 def panels(
@@ -206,7 +201,7 @@ def panels(
     return Panels(axes, grid, grid.figure, own=True, columns=fit)
 
 
-def single(ax: Axes | None, *, width: float, height: float, least: float | None = None) -> Panels:
+def single(ax: Axes | None, *, width: float, height: float) -> Panels:
     """One Axes: that of the caller, or a new one in a figure of `width` by `height` inches."""
     if ax is not None:
         return Panels({None: ax}, ax, ax.figure.figure, own=False)

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, labels_for, looks_of
 from sepo_lib.figures.marks import (
     Errorbar,
     bar_style,
@@ -26,6 +26,7 @@ from sepo_lib.figures.panels import Size, name_categories, panels
 from sepo_lib.figures.rows import (
     NothingToDraw,
     configured,
+    filled,
     in_order,
     in_turn,
     keep,
@@ -105,7 +106,7 @@ def paper_against_ours(
     compared = in_order(in_order(compared, "recipe", order), "who", hue_order)
     found = [*authors.STAGES, *compared["recipe"].drop_duplicates()]
     recipes = list(order or dict.fromkeys(key for key in found if (compared["recipe"] == key).any()))
-    of_models = {key: label for key, label in (labels or {}).items() if (compared["who"] == key).any()}
+    of_models = labels_for(labels, compared["who"])
     looks = looks_of(
         compared["who"],
         known=_models(compared),
@@ -146,8 +147,7 @@ def _ours(data: pd.DataFrame, ablation: bool) -> pd.DataFrame:
     rows = need(data, ["game", "stage"], numbers=["safety"])
     rows = known(configured(keep(rows, "pools", "paper"), ablation), "safety")
     missing = {"pools": "paper", "model": "model", "arm": None, "preset": None, "step": 0}
-    rows = rows.assign(**{column: value for column, value in missing.items() if column not in rows.columns})
-    rows = known(rows, "model")
+    rows = known(filled(rows, missing), "model")
     unique(rows, ["game", "model", "configuration"])
     for _, seeds in rows.groupby(["game", "model", "configuration"]):
         note("Error bars", kind_of(seeds, "safety"))
@@ -160,8 +160,7 @@ def _ours(data: pd.DataFrame, ablation: bool) -> pd.DataFrame:
 def _theirs(paper: pd.DataFrame) -> pd.DataFrame:
     """The authors' rows that are compared."""
     rows = need(paper, ["game", "who", "recipe"], numbers=["safety"])
-    optional = ["reason", "step", *authors.TERMS]
-    rows = rows.assign(**{column: np.nan for column in optional if column not in rows.columns})
+    rows = filled(rows, dict.fromkeys(["reason", "step", *authors.TERMS], np.nan))
     rows = rows.assign(reason=rows["reason"].fillna("").astype(str))
     if others := int((rows["reason"] != "").sum()):
         note("Left out", f"{count(others, 'row')} of the authors that cannot be compared (column `reason`)")
@@ -273,7 +272,7 @@ def paper_nashconv(
     if "generation" in rows.columns and (rows.groupby("model")["generation"].nunique() > 1).any():
         rows["panel"] += "\n(" + rows["generation"].astype(str) + ")"
     unique(rows, ["panel", "stage", "step"], repeats=False)
-    names = {key: label for key, label in (labels or {}).items() if key in NASHCONV}
+    names = labels_for(labels, NASHCONV)
     marks = looks_of(
         NASHCONV, known=NASHCONV, order=hue_order, palette=palette, labels=names, name="the measures"
     )

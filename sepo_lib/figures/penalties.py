@@ -11,12 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import ARMS, QUANTITIES, Palette, labels_among, looks_of, named, plain
+from sepo_lib.figures.looks import ARMS, Palette, axis_label, labels_among, looks_of, named, plain, quantity
 from sepo_lib.figures.marks import handle, interval_of
 from sepo_lib.figures.notes import count, entitle
 from sepo_lib.figures.panels import Size, panels, wrapped
 from sepo_lib.figures.rows import (
     NothingToDraw,
+    filled,
     in_order,
     keep,
     known,
@@ -128,17 +129,18 @@ def headline(
     room = dots.label_width([line for text in texts for line in text.split("\n")], width) + 0.1
     room /= drawn.columns
     heads = {name: f"{_start(name)} ({_seeds(found, name)})" for name in contrasts}
-    below = {name: _pair(name, pair, names) for name, pair in contrasts.items()}
+    below = {
+        name: PAIRS[name] if CONTRASTS.get(name) == pair else f"{names[pair[0]]} − {names[pair[1]]}"
+        for name, pair in contrasts.items()
+    }
     drawn.titles(lambda contrast: f"{heads[contrast]}\n{below[contrast]}", room)
-    name, unit = QUANTITIES.get(metric, (plain(metric), ""))
-    label = f"difference in {name}" + (f"\n({unit})" if unit else "")
-    drawn.labels(x=wrapped(label, drawn.width - room))
+    drawn.labels(x=wrapped(f"difference in {axis_label(metric)}", drawn.width - room))
     for panel in drawn.axes.values():
         panel.xaxis.set_major_locator(MaxNLocator(5 if drawn.width > 2 else 3, steps=[1, 2, 5, 10]))
         panel.xaxis.set_major_formatter(_tick)
     ways = [way for way in looks if any(way in ways.values() for ways in seen.values())]
     drawn.legend([handle(looks[way]) for way in ways])
-    if title := _finding(_symbol(name), seen, rows):
+    if title := _finding(_symbol(plain(quantity(metric))), seen, rows):
         entitle(title)
     return drawn.drawn
 
@@ -160,8 +162,8 @@ def _contrasts(rows: pd.DataFrame, chosen: Mapping | None) -> dict[str, tuple[st
 def _ordered(rows: pd.DataFrame, order: Sequence | None) -> list[str]:
     """The settings in the order of the tables: the paper's pools first, and within a pool set by game."""
     games = list(order or ordered_games(rows))
-    pools = rows["pools"] if "pools" in rows.columns else "paper"
-    found = rows.assign(rank=rows["game"].map(games.index), other=pools != "paper")
+    found = filled(rows, {"pools": "paper"})
+    found = found.assign(rank=found["game"].map(games.index), other=found["pools"] != "paper")
     return found.sort_values(["other", "rank"], kind="stable")["place"].drop_duplicates().tolist()
 
 
@@ -198,13 +200,6 @@ def _tick(x: float, _: int) -> str:
 def _start(text: str) -> str:
     """The text with a capital at its start."""
     return text[:1].upper() + text[1:]
-
-
-def _pair(contrast: str, pair: tuple[str, str], names: Mapping[Any, str]) -> str:
-    """What is subtracted from what, for the title of a panel."""
-    if CONTRASTS.get(contrast) == pair:
-        return PAIRS[contrast]
-    return f"{names[pair[0]]} − {names[pair[1]]}"
 
 
 def _symbol(measure: str) -> str:

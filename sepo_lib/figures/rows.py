@@ -4,15 +4,17 @@ No row is dropped silently. Each function that leaves rows out says so in the ca
 check raises one sentence that names the column, the values found and what is allowed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sepo_lib import games
-from sepo_lib.figures.looks import OWN_ARM, plain
+from sepo_lib.figures.looks import OWN_ARM, Palette, check_named, looks_of, plain
 from sepo_lib.figures.notes import count, note
+from sepo_lib.figures.theme import Look
 from sepo_lib.measure import rows as tables
 
 #: Columns that a table may have. They hold numbers in every figure.
@@ -41,11 +43,9 @@ def need(data: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str] = ()
         )
     if data.empty:
         raise NothingToDraw("The table is empty.")
-    missing = [column for column in dict.fromkeys([*columns, *numbers]) if column not in data.columns]
-    if missing:
+    if missing := [column for column in dict.fromkeys([*columns, *numbers]) if column not in data.columns]:
         raise ValueError(f"This figure needs the columns {missing}; the table has {list(data.columns)}.")
-    twice = data.columns[data.columns.duplicated()].unique().tolist()
-    if twice:
+    if twice := data.columns[data.columns.duplicated()].unique().tolist():
         raise ValueError(f"The table has more than one column with the name {twice}; keep one of each.")
     data = data.reset_index(drop=True)
     for column in data.columns[[isinstance(kind, pd.CategoricalDtype) for kind in data.dtypes]]:
@@ -56,9 +56,7 @@ def need(data: pd.DataFrame, columns: Iterable[str], numbers: Iterable[str] = ()
         data[column] = _numbers(data[column])
     for low, high in (*ends, ("low", "high"), ("ci_low", "ci_high")):
         _check_ends(data, low, high)
-    for column in columns:
-        data = known(data, column)
-    return data
+    return known(data, *columns)
 
 
 def _check_ends(data: pd.DataFrame, low: str, high: str) -> None:
@@ -113,24 +111,33 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def known(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows with a value in `column`. Raises NothingToDraw if no row has one."""
-    kept = rows[rows[column].notna()]
-    if kept.empty:
-        raise NothingToDraw(f"The column '{column}' has no value.")
-    if len(kept) < len(rows):
-        note("Left out", f"{count(len(rows) - len(kept), 'row')} without a value of {column}")
-    return kept
+def known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The rows with a value in each of `columns`. Raises NothingToDraw if no row has one."""
+    for column in columns:
+        kept = rows[rows[column].notna()]
+        if kept.empty:
+            raise NothingToDraw(f"The column '{column}' has no value.")
+        if len(kept) < len(rows):
+            note("Left out", f"{count(len(rows) - len(kept), 'row')} without a value of {column}")
+        rows = kept
+    return rows
 
 
-def one(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows, after the check that `column`, if the table has it, has one value."""
-    found = rows[column].unique().tolist() if column in rows.columns else []
-    if len(found) > 1:
-        how = "the rows of one of them" if column in ("model", "configuration") else f"with `{column}=`"
-        raise ValueError(
-            f"This figure draws one value of the column '{column}', and the table has {found}. Choose {how}."
-        )
+def several_models(rows: pd.DataFrame) -> bool:
+    """Whether the table has more than one model."""
+    return "model" in rows.columns and rows["model"].nunique() > 1
+
+
+def one(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The rows, after the check that each of `columns` that the table has has one value."""
+    for column in columns:
+        found = rows[column].unique().tolist() if column in rows.columns else []
+        if len(found) > 1:
+            how = "the rows of one of them" if column in ("model", "configuration") else f"with `{column}=`"
+            raise ValueError(
+                f"This figure draws one value of the column '{column}', and the table has {found}. "
+                f"Choose {how}."
+            )
     return rows
 
 
@@ -221,9 +228,7 @@ def in_order(rows: pd.DataFrame, column: str, order: Sequence | None) -> pd.Data
     if order is None:
         return rows
     found = rows[column].unique().tolist()
-    unknown = [value for value in order if value not in found]
-    if unknown:
-        raise ValueError(f"`order` names {unknown}, but {column} of the table has {found}.")
+    check_named(found, order, column, "order")
     kept = rows[rows[column].isin(list(order))]
     if len(kept) < len(rows):
         out = (str(value) for value in found if value not in order)
@@ -232,9 +237,38 @@ def in_order(rows: pd.DataFrame, column: str, order: Sequence | None) -> pd.Data
     return kept
 
 
-def nearest(values: pd.Series, target: float) -> float:
-    """The value that is nearest to `target`; 0 if there is no value."""
-    return min(values.unique(), key=lambda value: abs(value - target), default=0)
+def by_hue(
+    rows: pd.DataFrame,
+    hue: str,
+    options: tuple[Sequence | None, Sequence | None, Palette | None, Mapping[Any, str] | None],
+    keys: Sequence[str],
+    ones: Sequence[str],
+) -> tuple[pd.DataFrame, dict[Any, Look]]:
+    """The configured rows that are drawn, and the look of every value of `hue`.
+
+    `options` are order, hue_order, palette and labels. Each column of `ones` other than `hue` has one value,
+    and `keys` with the hue are `unique`.
+    """
+    order, hue_order, palette, labels = options
+    rows = in_order(in_order(need(rows, [hue]), "configuration", order), hue, hue_order)
+    one(rows, *(column for column in ones if column != hue))
+    unique(rows, [*keys, hue])
+    name, drawn = hue, hue_order
+    if hue == "configuration":
+        name, drawn = "stage", order if hue_order is None else hue_order
+    return rows, looks_of(rows[hue], order=drawn, palette=palette, labels=labels, name=name)
+
+
+def keep_nearest(rows: pd.DataFrame, column: str, target: float) -> pd.DataFrame:
+    """The rows with the value of `column` that is nearest to `target`; all rows of a table without it."""
+    if column not in rows.columns:
+        return rows
+    return keep(rows, column, min(rows[column].unique(), key=lambda value: abs(value - target)))
+
+
+def filled(rows: pd.DataFrame, values: Mapping[str, object]) -> pd.DataFrame:
+    """The rows with the columns of `values`; one that they lack has its value in all rows."""
+    return rows.assign(**{column: value for column, value in values.items() if column not in rows.columns})
 
 
 def title_of(game: str) -> str:
@@ -261,7 +295,7 @@ def place_of(table: pd.DataFrame) -> pd.Series:
     places = table["game"].map(title_of)
     if "pools" in table.columns:
         places = places + ("\n" + table["pools"].astype(str) + " pools").where(table["pools"].notna(), "")
-    if "model" in table.columns and table["model"].nunique() > 1:
+    if several_models(table):
         places = places + "\n" + table["model"].astype(str)
     return places
 
@@ -269,8 +303,7 @@ def place_of(table: pd.DataFrame) -> pd.Series:
 def ordered_places(table: pd.DataFrame) -> list[str]:
     """The values of the column `place`, game by game, the paper's pools first."""
     order = ordered_games(table)
-    pairs = table.assign(pools=table["pools"] if "pools" in table.columns else "paper")
-    pairs = pairs[["game", "pools", "place"]].drop_duplicates()
+    pairs = filled(table, {"pools": "paper"})[["game", "pools", "place"]].drop_duplicates()
     pairs = pairs.assign(rank=pairs["game"].map(order.index), conflict=pairs["pools"] != "paper")
     return pairs.sort_values(["rank", "conflict", "place"])["place"].tolist()
 

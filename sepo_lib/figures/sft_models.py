@@ -73,7 +73,7 @@ def replication(
     >>> replication(pd.read_csv("mine.csv"), labels={"sft": "before"})
     """
     rows = need(data, ["game", "stage"], numbers=["share", "start_payoff", "safety"])
-    rows = known(known(known(keep(rows, "pools", pools), "share"), "safety"), "start_payoff")
+    rows = known(keep(rows, "pools", pools), "share", "safety", "start_payoff")
     rows = one(in_order(_with_top_p(configured(rows)), "configuration", order), "pools")
     unique(rows, ["game", "model", "configuration", "share"])
     words = labels_among(labels, rows["configuration"])

@@ -1,7 +1,7 @@
 """The strategy of a policy: what it does in each situation, and the known strategies that do the same."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pandas as pd
@@ -11,19 +11,17 @@ from matplotlib.axes import Axes
 from sepo_lib import games
 from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, looks_of
+from sepo_lib.figures.looks import Palette
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds
 from sepo_lib.figures.notes import note, noting, of_kit
 from sepo_lib.figures.panels import Size, name_categories, panels, single
 from sepo_lib.figures.rows import (
     NothingToDraw,
+    by_hue,
     configured,
-    in_order,
     keep,
     need,
-    one,
     title_of,
-    unique,
     without,
 )
 from sepo_lib.figures.theme import WIDTH, Look
@@ -173,17 +171,14 @@ def nearest_strategies(
     return figure.drawn
 
 
-@contextlib.contextmanager
-def _one_note(rows: pd.DataFrame, metric: str, errorbar: Errorbar) -> Iterator[None]:
+def _one_note(rows: pd.DataFrame, metric: str, errorbar: Errorbar) -> AbstractContextManager:
     """One note on the error bars of shares, in the place of one for each number of decisions."""
     counted = {"seed", "samples"} <= set(rows.columns) and rows["seed"].nunique() > 1
-    if errorbar == "ci" and metric == "probability" and counted:
-        base = "stage" in rows.columns and (rows["stage"] == "base").any()
-        note("Error bars", BARS.format(OF_BASE if base and of_kit() else ""))
-        with noting():  # these notes are dropped
-            yield
-    else:
-        yield
+    if errorbar != "ci" or metric != "probability" or not counted:
+        return nullcontext()
+    base = "stage" in rows.columns and (rows["stage"] == "base").any()
+    note("Error bars", BARS.format(OF_BASE if base and of_kit() else ""))
+    return noting()  # these notes are dropped
 
 
 def _of_kind(data: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -200,18 +195,9 @@ def _selected(
     ablation: bool,
 ) -> tuple[pd.DataFrame, dict[Any, Look]]:
     """The rows of one game, pool set and model that are drawn, and the look of every value of `hue`."""
-    order, hue_order, palette, labels = options
     rows = need(data, ["stage", "action", *columns], numbers=["value"])
-    rows = in_order(configured(keep(rows, "pools", pools), ablation), "configuration", order)
-    need(rows, [hue])
-    rows = in_order(rows, hue, hue_order)
-    for column in ("game", "pools", "model", "configuration"):
-        if column != hue and not (column == "configuration" and hue == "configuration"):
-            one(rows, column)
-    unique(rows, ["action", *columns, hue])
-    drawn = order if hue == "configuration" and hue_order is None else hue_order
-    name = "stage" if hue == "configuration" else hue
-    return rows, looks_of(rows[hue], order=drawn, palette=palette, labels=labels, name=name)
+    rows = configured(keep(rows, "pools", pools), ablation)
+    return by_hue(rows, hue, options, ["action", *columns], ("game", "pools", "model", "configuration"))
 
 
 def _free(rows: pd.DataFrame, keys: Sequence[str]) -> list[str]:

@@ -7,8 +7,8 @@ shades of one colour that no stage has; their markers differ.
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ HIGHER, LOWER = "#2166ac", "#b2182b"  # the ends of the palette of `transfer_mat
 COLOURS = sns.color_palette("colorblind").as_hex()
 MARKERS = "osD^vPX*"  # one for each category of a list that has no looks of its own
 DASHED = (0, (4, 3))  # the line style of a zero line
+BROKEN = (0, (4, 1.5))  # the line style of an open marker, and of a way of playing without groups
 DPI = 120  # of PNG files
 COLOURS_OF_FILES = 256  # the palette of a PNG file, which makes it a third as large
 
@@ -92,21 +93,10 @@ def style():
     mpl.interactive(interactive)
 
 
-def styled(draw: Callable) -> Callable:
-    """Make `draw` run inside `style()`, whatever the caller's own settings are."""
-
-    @wraps(draw)
-    def draw_in_style(*args, **kwargs):
-        with style():
-            return draw(*args, **kwargs)
-
-    return draw_in_style
-
-
 class StyledFigure(Figure):
     """A figure whose plain `savefig` writes in the style of the kit, with TrueType fonts."""
 
-    savefig = styled(Figure.savefig)
+    savefig = style()(Figure.savefig)
 
 
 _OFF = 3.3e-8  # so that round figures such as 1/128 are not rounded up in one run and down in the next

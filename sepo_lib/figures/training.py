@@ -18,6 +18,7 @@ from sepo_lib.figures.looks import (
     PRESETS,
     QUANTITIES,
     Palette,
+    labels_for,
     looks_of,
     named,
     quantity,
@@ -26,8 +27,19 @@ from sepo_lib.figures.looks import (
 from sepo_lib.figures.marks import Errorbar, dodge, handle, interval_of, mark_seeds, zero_line
 from sepo_lib.figures.notes import note, of_kit
 from sepo_lib.figures.panels import Panels, Size, panels, wrapped
-from sepo_lib.figures.rows import NothingToDraw, keep, known, need, one, title_of, unique, without
-from sepo_lib.figures.theme import WIDTH, Look, shades
+from sepo_lib.figures.rows import (
+    NothingToDraw,
+    filled,
+    keep,
+    known,
+    need,
+    one,
+    several_models,
+    title_of,
+    unique,
+    without,
+)
+from sepo_lib.figures.theme import BROKEN, WIDTH, Look, shades
 
 MEASURES = ("nashconv", "pool_advantage")
 METRICS = ("payoff", "exploit", "collusion", "externality", "objective")
@@ -44,7 +56,6 @@ EXPLOITERS = {
 PROBABILITIES = (
     "Both follow from the model's action probabilities, which are enumerated or estimated from samples."
 )
-BROKEN = (0, (4, 1.5))  # the line style of an open marker
 
 
 @figure(
@@ -213,21 +224,21 @@ def _lines(
     part       what has panels of its own: the preset if one of them has several lines, else "" in all rows
     replicate  the seed, or the number of the repetition
     """
-    rows = one(one(known(rows, "step"), "game"), "pools")
-    if hue is None and "model" in rows.columns and rows["model"].nunique() > 1:
+    rows = one(known(rows, "step"), "game", "pools")
+    if hue is None and several_models(rows):
         hue = "model"
     if hue is not None:
         need(rows, [hue])
         rows = known(rows, hue)
-    stage = rows["stage"].astype(str) if "stage" in rows.columns else pd.Series("all rows", rows.index)
+    stage = filled(rows, {"stage": "all rows"})["stage"].astype(str)
     part, arm = (_filled(rows, column, stage) for column in ("preset", "arm"))
     line = arm if hue is None else rows[hue]
-    several = (line.groupby(part).nunique() > 1).any()
+    apart = (line.groupby(part).nunique() > 1).any()
     if hue is not None:
-        several = part.nunique() > 1 and (several or (part.groupby(line).nunique() > 1).any())
-    if hue is None and not several:
+        apart = part.nunique() > 1 and (apart or (part.groupby(line).nunique() > 1).any())
+    if hue is None and not apart:
         line = part if (arm == part.map(OWN_ARM).fillna(arm)).all() else arm + ", " + part
-    rows = rows.assign(line=line, part=part if several else "")
+    rows = rows.assign(line=line, part=part if apart else "")
     if hue_order is not None:
         looks_of(line, order=hue_order, name=hue or "the lines")
         rows = rows[line.isin(list(hue_order))]
@@ -235,7 +246,7 @@ def _lines(
     unique(rows, [hue or "arm", "preset", "step", "stage"])
     seed = rows["seed"] if "seed" in rows.columns else rows.groupby(["line", "part", "step"]).cumcount()
     rows = rows.assign(replicate=seed).sort_values("step", kind="stable")
-    own = {value: label for value, label in (labels or {}).items() if (rows["line"] == value).any()}
+    own = labels_for(labels, rows["line"])
     looks = looks_of(
         rows["line"], known=_known(), order=hue_order, palette=palette, labels=own, name=hue or "the lines"
     )
@@ -356,7 +367,7 @@ def _by_step(
     size: Size,
 ) -> sns.FacetGrid | Axes:
     """Measures of the policy by step, with an error bar at each step. All panels share their axes."""
-    stage = rows["stage"] if "stage" in rows.columns else pd.Series("", rows.index)
+    stage = filled(rows, {"stage": ""})["stage"]
     rows = without(rows, stage == "base", "the base model" if of_kit() else "the stage base")
     trained, sft = rows[stage[rows.index] != "sft"], rows[stage[rows.index] == "sft"]
     if trained.empty:
@@ -367,7 +378,9 @@ def _by_step(
     last, steps = trained["step"].max(), np.sort(trained["step"].unique())
     room = min(last / 12, 0.7 * min(np.diff(steps), default=last))
     for (metric, part), panel in figure.axes.items():
-        here, common = _common(starts[starts["part"] == part], metrics)
+        here = starts[starts["part"] == part]
+        # The lines share their start if each seed has one; then it is drawn once.
+        common = len(here) > 0 and here.drop_duplicates(["replicate", *metrics])["replicate"].is_unique
         for shift, (line, look) in zip(dodge(len(looks), room), looks.items(), strict=True):
             own = [table[(table["line"] == line) & (table["part"] == part)] for table in (here, trained)]
             _path(panel, *own, metric, look, errorbar, (shift, last / 90, common))
@@ -395,12 +408,6 @@ def _starts(sft: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
     if len(starts) < len(sft) and len(sft.merge(lines, on=keys, how="left").query("line.isna()")):
         note("Left out", "rows of the stage sft from which no line starts")
     return starts
-
-
-def _common(starts: pd.DataFrame, metrics: Sequence[str]) -> tuple[pd.DataFrame, bool]:
-    """The SFT rows of a panel, and whether its lines share them, so that they are drawn once."""
-    different = starts.drop_duplicates(["replicate", *metrics])
-    return starts, len(starts) > 0 and bool(different["replicate"].is_unique)
 
 
 def _path(

@@ -26,6 +26,7 @@ from sepo_lib.figures.rows import (
     ordered_games,
     ordered_places,
     place_of,
+    several_models,
     title_of,
     unique,
 )
@@ -81,7 +82,7 @@ def headroom(
     rows = need(data, ["game"], numbers)
     rows = need(rows, [], [column for column in both if column in rows.columns])
     rows = keep(keep(rows, "weights", weights), "pools", pools)
-    rows = known(known(rows, "best_J"), "best_payoff_J")
+    rows = known(rows, "best_J", "best_payoff_J")
     rows = rows.assign(place=place_of(rows).str.replace("\n", ", "))
     if "family" in rows.columns:
         rows["place"] += (", " + rows["family"] + " strategy").where(rows["family"] == "every", "")
@@ -158,7 +159,7 @@ def weight_sensitivity(
     rows = need(data, ["game", "weight", "stage"], numbers=["value", "safety"])
     if "preset" not in rows.columns and of_kit():  # the kit's table has the model of the profile's preset
         rows = rows.assign(preset=np.where(rows["stage"] == "sepo", "unbiased", None))
-    rows = known(known(keep(keep(rows, "weight", weight), "pools", pools), "value"), "safety")
+    rows = known(keep(keep(rows, "weight", weight), "pools", pools), "value", "safety")
     rows = in_order(configured(rows, ablation), "configuration", order)
     one(rows, "pools")
     unique(rows, ["game", "pools", "model", "configuration", "value"])
@@ -224,7 +225,7 @@ def frontier(
     >>> frontier(pd.read_csv("mine.csv"), hue="method")
     """
     rows = need(data, ["game", hue], numbers=["payoff", "exploit"])
-    rows = known(known(known(keep(rows, "pools", pools), hue), "payoff"), "exploit")
+    rows = known(keep(rows, "pools", pools), hue, "payoff", "exploit")
     rows = in_order(rows, hue, hue_order)
     if hue != "pools":
         one(rows, "pools")
@@ -242,7 +243,10 @@ def frontier(
         means = [(own["exploit"].mean(), own["payoff"].mean()) for own in groups.values()]
         panel.plot(*zip(*means, strict=True), color=FAINT, linewidth=1.2, zorder=1)
         for value, own in groups.items():
-            _cross(panel, own, looks[value], errorbar)
+            look = looks[value]
+            x, y = (interval_of(own, metric, errorbar) for metric in ("exploit", "payoff"))
+            style = {"fmt": look.marker, "color": look.colour, "label": look.label, "capsize": 2, "ms": 5}
+            draw_mean(panel, (x.mean, y.mean), style, x_ends=x[1:], y_ends=y[1:])
         panel.margins(0.12)
     if len(looks) == 2:
         note("Weights", "two, which show a difference but no frontier")
@@ -254,10 +258,10 @@ def frontier(
 def by_game(rows: pd.DataFrame, ax: Axes | None, size: Size) -> tuple[pd.DataFrame, Panels]:
     """The rows with the new column `panel`, and one panel per game, or per game, pools and model if there are
     several models."""
-    several = "model" in rows.columns and rows["model"].nunique() > 1
-    rows = rows.assign(place=place_of(rows), panel=place_of(rows) if several else rows["game"])
-    figure = panels(ordered_places(rows) if several else ordered_games(rows), ax=ax, size=size)
-    figure.titles(str if several else title_of, room=0.55)
+    by_model = several_models(rows)
+    rows = rows.assign(place=place_of(rows), panel=place_of(rows) if by_model else rows["game"])
+    figure = panels(ordered_places(rows) if by_model else ordered_games(rows), ax=ax, size=size)
+    figure.titles(str if by_model else title_of, room=0.55)
     return rows, figure
 
 
@@ -291,10 +295,3 @@ def _say_equal(rows: pd.DataFrame, looks: Mapping[Any, Look], game: str) -> None
     for first, second in itertools.combinations([stage for stage in looks if stage in means], 2):
         if (means[first] - means[second]).abs().max() < 0.01 * span:
             note("One line over another", f"{looks[first].label} and {looks[second].label} in {game}")
-
-
-def _cross(ax: Axes, rows: pd.DataFrame, look: Look, errorbar: Errorbar) -> None:
-    """The mean exploit advantage and payoff of one value of the hue, with the error bars of both."""
-    x, y = (interval_of(rows, metric, errorbar) for metric in ("exploit", "payoff"))
-    style = {"fmt": look.marker, "color": look.colour, "label": look.label, "capsize": 2, "ms": 5}
-    draw_mean(ax, (x.mean, y.mean), style, x_ends=x[1:], y_ends=y[1:])
