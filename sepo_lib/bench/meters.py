@@ -7,7 +7,6 @@ and elapsed time on a GPU or with several threads.
 import functools
 import gc
 import resource
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest import mock
 
+import pandas as pd
 import torch
 
 from sepo_lib.play import models, rollouts
@@ -83,21 +83,9 @@ def peak_mib() -> float:
 
 def summarized(rows: list[dict]) -> list[dict]:
     """One row per arm, group size and measure: median (`value`), `low`, `high` and number of measurements."""
-    groups: dict[tuple, list[float]] = {}
-    for row in rows:
-        groups.setdefault((row["arm"], row["group_size"], row["measure"]), []).append(row["value"])
-    return [
-        {
-            "arm": arm,
-            "group_size": size,
-            "measure": measure,
-            "value": statistics.median(values),
-            "low": min(values),
-            "high": max(values),
-            "turns": len(values),
-        }
-        for (arm, size, measure), values in groups.items()
-    ]
+    values = pd.DataFrame(rows).groupby(["arm", "group_size", "measure"], sort=False)["value"]
+    table = values.agg(value="median", low="min", high="max", turns="size")
+    return table.reset_index().to_dict("records")
 
 
 class Meter:

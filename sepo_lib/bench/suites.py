@@ -158,7 +158,7 @@ def cells(model: str, suite: Suite) -> Iterator[Cell]:
 
 def measure_arms(suite: Suite, model_name: str, game_name: str) -> list[dict]:
     """Decisions and tokens per second of the arms, and the ratios of shared_prefix to the others."""
-    _, (model, tokenizer, policy) = _load(suite, model_name)
+    model, tokenizer, policy = _load(suite, model_name)
     game, end = games.get(game_name), templates.end_ids(model, tokenizer)
     plans = {size: plans_of(game, size) for size in suite.sizes}
     most = plans[max(plans)]
@@ -224,7 +224,7 @@ def measure_trl(suite: Suite, model_name: str, game_name: str, size: int, steps:
 
     It plays with `generate` on batches of BATCH prompts and trains all weights or the adapter, as SEPO does.
     """
-    _, (model, tokenizer, policy) = _load(suite, model_name)
+    model, tokenizer, policy = _load(suite, model_name)
     config, plans = _config(suite, model_name, game_name, size, steps), plans_of(games.get(game_name), size)
     if config.lora:
         model = get_peft_model(model, adapters.lora(model, **config.lora))
@@ -272,7 +272,7 @@ class _Steps:
 
 def profile_play(suite: Suite, model_name: str, game_name: str, size: int) -> list[dict]:
     """The share of each kind of operator in the time of play with groups of `size`."""
-    _, (_, _, policy) = _load(suite, model_name)
+    _, _, policy = _load(suite, model_name)
     plans, profile = plans_of(games.get(game_name), size), OperatorProfile()
     time_play(policy, plans[:4], 1, True)  # warm-up
     profile.start()
@@ -355,14 +355,13 @@ def _with(policy, engine):
 
 
 def _load(suite: Suite, model: str):
-    settings = profiles.load(suite.profile, model=model)
-    return settings, load_policy(model, **profiles.sampling(settings))
+    return load_policy(model, **profiles.sampling(profiles.load(suite.profile, model=model)))
 
 
 def _ready(suite: Suite, model_name: str, game_name: str, size: int, steps: int):
     """(model, weight of its backward pass, function that trains it for `steps` SEPO steps with groups of
     `size` and calls its argument `report` after each)."""
-    _, (model, tokenizer, policy) = _load(suite, model_name)
+    model, tokenizer, policy = _load(suite, model_name)
     config = _config(suite, model_name, game_name, size, steps)
     time_play(policy, plans_of(config.game, 2)[:4], 1, True)  # warm-up
 

@@ -106,7 +106,7 @@ def test_a_step_of_trl_trains_on_the_decisions_of_the_same_episodes():
     found = {row["measure"]: row["value"] for row in rows}
     parts = [found[f"{part}_seconds"] for part in bench_page.TRL_PARTS[1:]]
     assert sum(parts) == pytest.approx(found["step_seconds"]) and min(parts) > 0
-    _, (_, tokenizer, policy) = suites._load(suite, "nano")
+    _, tokenizer, policy = suites._load(suite, "nano")
     played = rollouts.play(policy, suites.plans_of(games.get("kuhn"), 2))
     assert found["step_decisions"] == sum(len(episode.decisions) for episode in played)
     assert not supports_tool_calling(tokenizer)  # so TRL's `environment_factory` cannot play with nano
@@ -118,7 +118,7 @@ def test_a_step_of_trl_trains_on_the_decisions_of_the_same_episodes():
 
 
 def test_rows_for_trl_are_decisions_filled_up_with_the_first():
-    _, (_, _, policy) = suites._load(replace(suites.SUITES["nano"], profile="smoke"), "nano")
+    _, _, policy = suites._load(replace(suites.SUITES["nano"], profile="smoke"), "nano")
     episodes = rollouts.play(policy, suites.plans_of(games.get("split"), 2)[:2])
     decisions = [decision for episode in episodes for decision in episode.decisions]
     found = baselines._as_rows(episodes, len(decisions) + 2)
