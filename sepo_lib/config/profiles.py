@@ -113,6 +113,7 @@ def load(
     _complete(values)
     kept = {key: changed[key] for key in others if key in changed and key not in OPTIONS}
     settings = Settings(name, run_name(name, run, changed, by_hand), MappingProxyType(kept), **values)
+    _check_enumerated(settings)
     _agree(settings, changed)
     return settings
 
@@ -323,7 +324,7 @@ def _complete(values: Mapping[str, Any]) -> None:
             "away; set dtype to float32, or full_finetuning to false (LoRA)."
         )
     between, refresh = values["checkpoint_every"], values["exploiter_refresh"]
-    for steps in between.values() if isinstance(between, Mapping) else [between]:
+    for steps in _by_game(between).values():
         if steps % refresh:
             raise InputError(
                 f"checkpoint_every ({steps}) must be a multiple of exploiter_refresh ({refresh})."
@@ -331,7 +332,6 @@ def _complete(values: Mapping[str, Any]) -> None:
     for strategy in values["replication_strategies"]:
         game = values["replication_game"]
         known(f"expert of {game} called", strategy, domains.get(game).experts)
-    _enumerable(values)
     groups = values["estimator_groups"]
     if groups % min(40, groups // 2):
         raise InputError(
@@ -339,12 +339,10 @@ def _complete(values: Mapping[str, Any]) -> None:
         )
 
 
-def _enumerable(values: Mapping[str, Any]) -> None:
+def _check_enumerated(settings: Settings) -> None:
     """Raise InputError where the baseline enumerated cannot be used, or would differ between arms."""
-    given, pools = values["baseline"], values["pools"]
-    for game in values["games"]:
-        found = given.get(game, given.get("others")) if isinstance(given, Mapping) else given
-        if found != "enumerated":
+    for game in settings.games:
+        if settings.of("baseline", game) != "enumerated":
             continue
         if "nashconv" not in domains.get(game).traits:
             able = ", ".join(other.name for other in domains.having("nashconv"))
@@ -352,9 +350,9 @@ def _enumerable(values: Mapping[str, Any]) -> None:
                 f"The baseline of {game} cannot be enumerated, as its information sets are not known; choose "
                 f"group there, and enumerated only in {able}."
             )
-        own = pools.get(game, pools.get("others")) if isinstance(pools, Mapping) else pools
-        compared = game in values["ablation_games"] and own in values["ablation_pools"]
-        if compared and {"unbiased"} & set(values["ablation_presets"]):
+        own = settings.of("pools", game)
+        compared = game in settings.ablation_games and own in settings.ablation_pools
+        if compared and "unbiased" in settings.ablation_presets:
             raise InputError(
                 f"The ablation compares arms in {game} on the pools of the main run ({own}); only the arm "
                 f"may differ: set the baseline of {game} to group, or leave {own} out of ablation_pools."
