@@ -13,7 +13,6 @@ from sepo_lib.figures.looks import (
     QUANTITIES,
     Palette,
     axis_label,
-    labels_among,
     looks_of,
     named,
 )
@@ -76,8 +75,7 @@ def replication(
     rows = known(keep(rows, "pools", pools), "share", "safety", "start_payoff")
     rows = one(in_order(_with_top_p(configured(rows)), "configuration", order), "pools")
     unique(rows, ["game", "model", "configuration", "share"])
-    words = labels_among(labels, rows["configuration"])
-    looks = looks_of(rows["configuration"], order=order, palette=palette, labels=words, name="stage")
+    looks = looks_of(rows["configuration"], order=order, palette=palette, labels=labels, name="stage")
     rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=2.4, most=3.5))
     theirs = _theirs(paper, rows)
     if len(theirs):

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, labels_among, looks_of
+from sepo_lib.figures.looks import WEIGHTS, Palette, axis_label, looks_of
 from sepo_lib.figures.marks import Errorbar, draw_mean, handle, interval_of, zero_line, zero_line_x
 from sepo_lib.figures.notes import note, of_kit
 from sepo_lib.figures.panels import Panels, Size, panels, single, wrapped
@@ -163,13 +163,7 @@ def weight_sensitivity(
     rows = in_order(configured(rows, ablation), "configuration", order)
     one(rows, "pools")
     unique(rows, ["game", "pools", "model", "configuration", "value"])
-    looks = looks_of(
-        rows["configuration"],
-        order=order,
-        palette=palette,
-        labels=labels_among(labels, rows["configuration"]),
-        name="stage",
-    )
+    looks = looks_of(rows["configuration"], order=order, palette=palette, labels=labels, name="stage")
     rows, figure = by_game(rows, ax, Size(height, aspect, col_wrap, width, default=1.95))
     for panel_of, panel in figure.axes.items():
         here = rows[rows["panel"] == panel_of]
