@@ -177,8 +177,8 @@ def estimator_cosines(
             for shift, (policy, look) in zip(dodge(len(looks), 0.88), looks.items(), strict=True):
                 for row in own[own["policy"] == policy].itertuples():
                     kink = getattr(row, "nearest_margin", np.nan) == 0
-                    mark = look._replace(filled=not kink)
-                    dots.bar_row(panel, y - shift, _interval(row, "cosine"), mark, 3.4)
+                    found = Interval(*(getattr(row, f"cosine{end}", np.nan) for end in ("", "_low", "_high")))
+                    dots.bar_row(panel, y - shift, found, look._replace(filled=not kink), 3.4)
     dots.name_rows(figure, {y_of[pair]: name for pair, name in names.items()})
     _finish_cosines(figure)
     figure.legend([handle(look) for look in looks.values()])
@@ -403,11 +403,6 @@ def _chosen(
     drawn = rows[column].isin(list(usual)) | rows["how"].isin(added)
     others = rows.loc[~drawn, column].nunique()
     return without(rows, ~drawn, f"{count(others, 'further estimator')}") if drawn.any() else rows
-
-
-def _interval(row: Any, measure: str) -> Interval:
-    """A value of a row with the interval in the columns _low and _high, if there is one."""
-    return Interval(*(getattr(row, measure + end, np.nan) for end in ("", "_low", "_high")))
 
 
 def _cosine_panels(

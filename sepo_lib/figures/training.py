@@ -306,9 +306,7 @@ def _panels(
     **sharing: bool,
 ) -> Panels:
     """One panel for each metric and part; panels of one metric share their y axis."""
-    parts = list(
-        dict.fromkeys([*(key for key in CONFIGURATIONS if (rows["part"] == key).any()), *rows["part"]])
-    )
+    parts = list(looks_of(rows["part"]))
     values = [(metric, part) for metric in metrics for part in parts]
     columns = len(parts) if len(parts) > 1 else 2 if len(metrics) in (2, 4) else 3
     if len(parts) > 1:  # a row of panels for each metric
