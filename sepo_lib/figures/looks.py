@@ -44,7 +44,7 @@ QUANTITIES = {
     "start_payoff": ("payoff u of the SFT model", "points per round"),
     "exploit": ("exploit advantage e", "points per round"),
     "collusion": ("collusion c", "share of rounds"),
-    "externality": ("externality x", "share of rounds"),
+    "externality": ("externality x", "rate, 0 to 1"),
     "margin": ("exploiters' margin", "points per round"),
     "parse_rate": ("parse rate", "share of answers"),
     "robustness": ("robustness", "points per round"),

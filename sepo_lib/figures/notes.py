@@ -10,6 +10,7 @@ from contextvars import ContextVar
 
 #: The column that a table of the kit has.
 RUN = "profile"
+_ROWS = ("Drawn", "Left out")  # subjects that say which rows of a table were drawn
 _TITLE = "Title"  # the subject under which a figure function notes the title that it computed
 
 _NOTES: ContextVar[dict[str, list[str]] | None] = ContextVar("notes of the figure", default=None)
@@ -64,8 +65,9 @@ def noting() -> Iterator[dict[str, list[str]]]:
 
 
 def sentences(notes: dict[str, list[str]]) -> str:
-    """The notes as text, one sentence for each subject."""
-    return " ".join(f"{subject}: {'; '.join(texts)}." for subject, texts in notes.items())
+    """The notes as text, one sentence for each subject; which rows of the table were drawn comes last."""
+    ordered = sorted(notes, key=lambda subject: subject in _ROWS)
+    return " ".join(f"{subject}: {'; '.join(notes[subject])}." for subject in ordered)
 
 
 def count(number: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from sepo_lib.figures import dots
 from sepo_lib.figures.gallery import figure
 from sepo_lib.figures.looks import ARMS, Palette, axis_label, labels_among, looks_of, named, plain, quantity
 from sepo_lib.figures.marks import handle, interval_of
-from sepo_lib.figures.notes import count, entitle
+from sepo_lib.figures.notes import count, entitle, note, of_kit
 from sepo_lib.figures.panels import Size, panels, wrapped
 from sepo_lib.figures.rows import (
     NothingToDraw,
@@ -43,6 +43,12 @@ PAIRS = {
     "the penalty": "unbiased: with − without penalty",
     "the other switches": "no penalty: unbiased − published",
 }
+#: What these contrasts are, for the caption.
+MEANINGS = {
+    "the penalty": "the preset unbiased with its penalty, minus the same without a penalty",
+    "the other switches": "both without a penalty: horizon, scale and weights of unbiased, minus those of "
+    "published",
+}
 
 
 @figure(
@@ -50,8 +56,6 @@ PAIRS = {
     "Differences between two estimators in one measure after training, paired by seed: a row for each game "
     "and pool set. All panels have one scale. Marks are means over training seeds, dots are single seeds. "
     "The intervals are not corrected for their number.",
-    of_kit="Penalty: the preset unbiased with its penalty, minus the same without a penalty. Other switches, "
-    "both without a penalty: horizon, scale and weights of unbiased, minus those of published.",
     reads="evaluation",
 )
 def headline(
@@ -109,6 +113,9 @@ def headline(
     size = Size(height, aspect, col_wrap, width, least=1.7, most=4.6)
     size.default = 1.15 + (0.11 + 0.14 * lines) * max(2, len(places))
     drawn = panels(list(contrasts), ax=ax, size=size, name="contrast", columns=2)
+    for contrast in drawn.axes if of_kit() else ():
+        if CONTRASTS.get(contrast) == contrasts[contrast]:
+            note(_start(contrast), MEANINGS[contrast])
     seen: dict[str, dict[str, str]] = {}
     for contrast, panel in drawn.axes.items():
         panel.axvline(0.0, color=INK, linewidth=0.9, zorder=1.5)

@@ -8,7 +8,6 @@ from sepo_lib import figures, games
 from sepo_lib.measure import agreement, statistics
 from sepo_lib.measure.statistics import Interval
 
-NAMED = 3  # strategies that a sentence names
 LEAST = 10  # a change is reported of situations with so many decisions before and after, in every seed
 
 
@@ -36,10 +35,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Became:
-    """The policies of one game. `nearest`: the policy in words -> (strategy, agreement), nearest first."""
+    """The policies of one game. `nearest`: the policy in words -> (strategy, agreement) of the nearest."""
 
     game: str
-    nearest: dict[str, list[tuple[str, Interval]]]
+    nearest: dict[str, tuple[str, Interval]]
     last: tuple[str, Interval] | None  # the nearest to SEPO with the chosen preset; None if it has no rows
     change: Change | None  # the largest one from SFT to that SEPO; None if both never meet one situation
 
@@ -54,13 +53,12 @@ def became(table: pd.DataFrame, preset: str) -> list[Became]:
         own = rows[rows["game"] == game]
         strategies = agreement.merged(own)
         looks = figures.looks_of(own["configuration"])
-        near = {
-            stage: agreement.nearest(strategies[strategies["configuration"] == stage])[:NAMED]
-            for stage in looks
+        listed = {
+            stage: agreement.nearest(strategies[strategies["configuration"] == stage]) for stage in looks
         }
+        near = {stage: named[0] for stage, named in listed.items() if named}
         nearest = {looks[stage].label: named for stage, named in near.items()}
-        last = near.get(preset, [None])[0]
-        found.append(Became(game, nearest, last, largest_change(own, "sft", preset)))
+        found.append(Became(game, nearest, near.get(preset), largest_change(own, "sft", preset)))
     return found
 
 

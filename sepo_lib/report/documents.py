@@ -209,7 +209,7 @@ def _became(profile: str) -> list[dict[str, str]]:
     rows = became.became(table, provenance.read(profile)["settings"]["preset"]) if len(table) else []
     return [
         {"game": games.get(one.game).short_title}
-        | {policy: _nearest(*near[0]) for policy, near in one.nearest.items() if near}
+        | {policy: _nearest(*near) for policy, near in one.nearest.items()}
         for one in rows
     ]
 

@@ -148,7 +148,7 @@ def breakdowns(profile: str) -> str | None:
 
     Only if e fell in every negotiation does the sentence name the breakdowns as a possible reason.
     """
-    shares, over = [], ""
+    shares, overs = [], set()
     for game in games.having("negotiation"):
         sft, sepo = (
             _rows(profile, "evaluation", game=game.name, **keys) for keys in ({"stage": "sft"}, UNBIASED)
@@ -156,13 +156,14 @@ def breakdowns(profile: str) -> str | None:
         if len(sft) and len(sepo) and "exploiter_externality" in sft and "exploit" in sft:
             after, before = (rows["exploiter_externality"].mean() for rows in (sepo, sft))
             shares.append((game.short_title, after, before, sepo["exploit"].mean(), sft["exploit"].mean()))
-            over = _over(sepo)
+            overs.add(_over(sepo))
     if not shares or any(pd.isna(share[1]) or pd.isna(share[2]) for share in shares):
         return None
     listed = " and ".join(
         f"{after:.1%} of the rounds of {name} (after SFT {before:.1%}; e is {e:.2f}, after SFT {e_sft:.2f})"
         for name, after, before, e, e_sft in shares
     )
+    over = overs.pop() if len(overs) == 1 else "means over the seeds of each game"
     reason = ""
     if all(after > 0.5 for _, after, *_ in shares):
         reason = " A round without an agreement gives the exploiter nothing"
