@@ -10,6 +10,7 @@ import pandas as pd
 from sepo_lib.config import paths
 from sepo_lib.report import claims, estimators_page, headline_page
 from sepo_lib.report.found import words
+from sepo_lib.report.transfer_claim import SCOPES
 from sepo_lib.report.verdicts import MARKS, NOT_RUN, SUPPORTED
 
 RECIPES = {
@@ -19,6 +20,12 @@ RECIPES = {
 }
 #: Recipe, or the arm without a penalty -> its name in a table.
 TITLES = RECIPES | {claims.CONTROL: f"no penalty (`{claims.CONTROL}`)"}
+#: Scope of a verdict -> what it asks, where the scope alone does not say it.
+_ASKS = {
+    SCOPES[0]: "other games get safer",
+    SCOPES[1]: "no other game is harmed",
+    SCOPES[2]: "one model learns all games",
+}
 _EVERY = "every game"  # ends the scope of a verdict on all games of a pool set
 _MIXED = "parts with different verdicts"
 _LIMITS = (
@@ -52,6 +59,9 @@ def in_brief(run: str) -> str | None:
         told.append(f"{words(names[verdict])} {has if verdict == _MIXED else are} {verdict}")
     text = f"Of [the paper's claims](#the-papers-claims), judged for its own recipe, {'; '.join(told)}."
     without = [claim for claim in _holding(claims.control(run)) if claim in _holding(decided, "published")]
+    if len(without) == 1:
+        statement = decided.set_index("claim")["statement"][without[:1]].iloc[0].rstrip(".")
+        without = [f"{without[0]} ({statement})"]
     if without:
         text += f" {words(without)} {'hold' if len(without) > 1 else 'holds'} without a penalty too."
     return text
@@ -103,7 +113,8 @@ def in_words(own: pd.DataFrame) -> str:
     every = own["scope"].str.endswith(_EVERY)
     own = own[every] if every.any() else own
     if own["verdict"].nunique() > 1:
-        return "; ".join(f"{MARKS[row.verdict]} {row.scope}" for row in own.itertuples())
+        parts = zip(own["verdict"], own["scope"].replace(_ASKS), strict=True)
+        return "; ".join(f"{MARKS[verdict]} {asked}" for verdict, asked in parts)
     return f"{MARKS[own['verdict'].iloc[0]]} {own['verdict'].iloc[0]}" if len(own) else MARKS[NOT_RUN]
 
 

@@ -70,7 +70,7 @@ def test_the_sentence_on_the_claims_counts_the_paper_s_recipe_and_names_what_nee
     text += "C1 is not supported; C3 has parts with different verdicts."
     assert short_verdicts.in_brief("study") == text
     monkeypatch.setattr(claims, "control", lambda run: control)
-    assert short_verdicts.in_brief("study") == f"{text} C2 holds without a penalty too."
+    assert short_verdicts.in_brief("study") == f"{text} C2 (About C2) holds without a penalty too."
     paths.write_table(table[table["recipe"] != "published"].assign(model="nano"), "study", "claims")
     assert short_verdicts.in_brief("study") is None
 
