@@ -3,6 +3,7 @@
 import pandas as pd
 
 from sepo_lib.config import files, paths
+from sepo_lib.config.errors import MissingError
 from sepo_lib.measure import statistics
 from sepo_lib.report import claims, documents, headline_page
 from sepo_lib.report.verdicts import NOT_RUN, measured, which
@@ -26,6 +27,10 @@ def text() -> str:
     """Every claim, the coverage of the intervals, the power, and contrasts after Holm's correction."""
     runs = [run for run in RUNS if paths.table(run, "claims").exists()]
     tables = [table.assign(run=run) for run in runs for table in (claims.read(run), _control(run))]
+    if not runs:
+        raise MissingError(
+            f"None of {', '.join(RUNS)} has a claims.csv; `make reproduce` makes that of laptop."
+        )
     decided = pd.concat([table for table in tables if len(table)])
     simulated = files.read_csv(coverage.file(), "run `python -m sepo_lib coverage` again")
     evaluated = paths.table(documents.STUDY, "evaluation").exists()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sepo_lib.config import paths
+from sepo_lib.config.errors import MissingError
 from sepo_lib.measure.statistics import Interval
 from sepo_lib.report import claims, claims_page, documents, estimators_page, findings
 from sepo_lib.run import results
@@ -422,6 +423,27 @@ def test_the_committed_page_on_claims_is_that_of_the_committed_tables():
     page = (paths.root() / "docs" / "CLAIMS.md").read_text(encoding="utf-8")
     block = page.split(claims_page.BEGIN + "\n")[1].split("\n" + claims_page.END)[0]
     assert block == claims_page.text()
+
+
+def test_the_page_of_claims_needs_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    with pytest.raises(MissingError, match="None of laptop, study, smollm2 has a claims"):
+        claims_page.text()
+
+
+def test_breakdowns_of_games_with_other_seeds_say_so(tmp_path, monkeypatch):
+    """`split` with two seeds beside `deal` with one was called one seed."""
+    monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
+    keys = {"preset": "", "pools": "paper", "arm": "", "step": 0, "reported": True, "exploit": 1.0}
+    sepo = {"stage": "sepo", "preset": "unbiased", "arm": "credited"}
+    rows = pd.DataFrame(
+        {**keys, **stage, "game": game, "seed": seed, "exploiter_externality": 0.5}
+        for game, seeds in (("split", (1, 2)), ("deal", (1,)))
+        for seed in seeds
+        for stage in ({"stage": "sft"}, sepo)
+    )
+    paths.write_table(rows, "study", "evaluation")
+    assert "(`unbiased`, `study`, means over the seeds of each game)" in findings.breakdowns("study")
     for claim, rule in claims.RULES.items():
         assert f"## {claim}. {rule.statement}" in block and rule.text in block
         assert f"| {claim}.1 | 2026-11-2" in block
