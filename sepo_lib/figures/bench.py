@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, looks_of
+from sepo_lib.figures.looks import Palette, labels_among, looks_of
 from sepo_lib.figures.marks import bar_style, handle
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import Size, panels
@@ -213,6 +213,8 @@ def bench_scaling(
     if hue is not None:
         rows = in_order(known(rows, hue), hue, hue_order)
         looks = looks_of(rows[hue], known={}, order=hue_order, palette=palette, labels=labels, name=hue)
+    else:
+        labels_among(labels, ())  # without `hue` nothing has a label
     unique(rows, ["panel", "episodes", *([hue] if hue else [])], repeats=False)
     figure = panels(rows["panel"].unique(), ax=ax, size=Size(height, aspect, col_wrap, width), sharey=True)
     for name, panel in figure.axes.items():

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import Palette, labels_for, looks_of, quantity
+from sepo_lib.figures.looks import Palette, labels_among, labels_for, looks_of, quantity
 from sepo_lib.figures.marks import Errorbar, dodge, handle, mark_seeds, zero_line
 from sepo_lib.figures.panels import Size, name_categories, panels, single
 from sepo_lib.figures.rows import (
@@ -201,7 +201,7 @@ def exploitability(
         known(rows, measure)
     if hue is None and several_models(rows):
         hue = "model"
-    words = labels_for(labels, rows["configuration"])
+    words = labels_among(labels, rows["configuration"], rows[hue] if hue else ())
     stages = looks_of(rows["configuration"], order=order, labels=words, name="stage")
     one(rows, *(column for column in ("game", "pools") if column != hue))
     unique(rows, ["game", "pools", "configuration", *([hue] if hue else [])])

@@ -215,7 +215,7 @@ def crossplay(
     models_first = sorted(kinds.index, key=lambda column: kinds[column] != "model")
     rows, columns = list(order or data["row"].unique()), list(col_order or models_first)
     payoff, other, texts = _cells(data, rows, columns)
-    names = {**{name: str(name) for name in (*rows, *columns)}, **(labels or {})}
+    names = {**{name: str(name) for name in (*rows, *columns)}, **labels_among(labels, rows, columns)}
     figure = single(ax, width=min(width, 1.6 + 0.75 * len(columns)), height=1.4 + 0.45 * len(rows))
     ax = figure.drawn
     compared = bool((payoff - other).notna().any(axis=None))

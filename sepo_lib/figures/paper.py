@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, labels_for, looks_of
+from sepo_lib.figures.looks import CONFIGURATIONS, OWN_ARM, Palette, axis_label, labels_among, looks_of
 from sepo_lib.figures.marks import (
     Errorbar,
     bar_style,
@@ -106,7 +106,7 @@ def paper_against_ours(
     compared = in_order(in_order(compared, "recipe", order), "who", hue_order)
     found = [*authors.STAGES, *compared["recipe"].drop_duplicates()]
     recipes = list(order or dict.fromkeys(key for key in found if (compared["recipe"] == key).any()))
-    of_models = labels_for(labels, compared["who"])
+    of_models = labels_among(labels, compared["who"], compared["recipe"])
     looks = looks_of(
         compared["who"],
         known=_models(compared),
@@ -272,7 +272,7 @@ def paper_nashconv(
     if "generation" in rows.columns and (rows.groupby("model")["generation"].nunique() > 1).any():
         rows["panel"] += "\n(" + rows["generation"].astype(str) + ")"
     unique(rows, ["panel", "stage", "step"], repeats=False)
-    names = labels_for(labels, NASHCONV)
+    names = labels_among(labels, NASHCONV, [*rows["panel"], *rows["stage"]])
     marks = looks_of(
         NASHCONV, known=NASHCONV, order=hue_order, palette=palette, labels=names, name="the measures"
     )

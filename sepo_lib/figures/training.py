@@ -18,6 +18,7 @@ from sepo_lib.figures.looks import (
     PRESETS,
     QUANTITIES,
     Palette,
+    labels_among,
     labels_for,
     looks_of,
     named,
@@ -238,6 +239,7 @@ def _lines(
         apart = part.nunique() > 1 and (apart or (part.groupby(line).nunique() > 1).any())
     if hue is None and not apart:
         line = part if (arm == part.map(OWN_ARM).fillna(arm)).all() else arm + ", " + part
+    labels = labels_among(labels, line, part)
     rows = rows.assign(line=line, part=part if apart else "")
     if hue_order is not None:
         looks_of(line, order=hue_order, name=hue or "the lines")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from sepo_lib.figures.gallery import figure
-from sepo_lib.figures.looks import plain, quantity
+from sepo_lib.figures.looks import labels_among, plain, quantity
 from sepo_lib.figures.notes import count, note
 from sepo_lib.figures.panels import CHARACTER, single, wrapped
 from sepo_lib.figures.rows import NothingToDraw, in_order, known, need, one, ordered_games, title_of
@@ -64,7 +64,8 @@ def transfer_matrix(
     cells = found.set_index(["trained_on", "game"]).reindex(pd.MultiIndex.from_product([rows, columns]))
     mean = cells["mean"].unstack().reindex(index=rows, columns=columns)
     largest = mean.abs().max()
-    names = {**{name: title_of(name) for name in (*rows, *columns)}, ALL: "all games", **(labels or {})}
+    names = {**{name: title_of(name) for name in (*rows, *columns)}, ALL: "all games"}
+    names |= labels_among(labels, rows, columns)
     wide = min(width, 1.8 + 1.0 * len(columns))
     beside = [wrapped(names[name], 0.22 * wide, 7.5) for name in rows]
     longest = max(len(line) for name in beside for line in name.split("\n"))

@@ -23,6 +23,7 @@ from sepo_lib.config import paths
 FOLDER = pages.REPOSITORY / "docs" / "gallery"
 GALLERY = runpy.run_path(str(pages.REPOSITORY / "docs" / "gallery.py"))
 NAMES = list(figures.FIGURES)
+LABELLED = [name for name in NAMES if "labels" in inspect.signature(getattr(figures, name)).parameters]
 
 
 class Drawn(NamedTuple):
@@ -58,6 +59,16 @@ def test_every_figure_has_a_script_of_few_lines_with_its_question():
     for name, text in scripts.items():
         assert ast.get_docstring(ast.parse(text)).split("\n")[0] == figures.FIGURES[name].question
         assert len(text.splitlines()) <= 15 and f"figures.{name}(" in text
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_label_of_nothing_is_refused(name, monkeypatch):
+    monkeypatch.chdir(pages.REPOSITORY)
+    draw = getattr(figures, name)
+    typo = {"labels": {"typo": "x"}}
+    monkeypatch.setattr(figures, name, lambda *args, **given: draw(*args, **given | typo))
+    with pytest.raises(ValueError, match=r"`labels` names \['typo'\], but"):
+        runpy.run_path(str(FOLDER / f"{name}.py"))
 
 
 @pytest.mark.parametrize("name", NAMES)
