@@ -217,14 +217,8 @@ def draw_all(profile: str) -> list[Path]:
 
 
 def read_or_empty(profile: str, name: str) -> pd.DataFrame:
-    """A table of a run. A file without a single column reads as an empty table.
-
-    Raises FileNotFoundError as `paths.read_table` does.
-    """
-    try:
-        return paths.read_table(profile, name)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
+    """A table of a run, which may have no rows. Raises as `paths.read_table` does."""
+    return paths.read_table(profile, name)
 
 
 def table_of(run: str, entry: Figure) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from sepo_lib import figures, games
 from sepo_lib.config import paths
 from sepo_lib.measure import evaluation, exploitability, headline
 from sepo_lib.report import claims, html_page
-from sepo_lib.run import provenance, replaced, results, unchanged
+from sepo_lib.run import provenance, replaced, unchanged
 
 #: Columns of `evaluation.csv` that runs may lack, because they were made before these were measured.
 ADDED = ("margin", "worst_margin", "exploiter_externality")
@@ -35,7 +35,6 @@ def run(profile: str) -> list[str]:
     provenance.read(profile)
     written = [paths.results(profile), paths.figures(profile), paths.manifest(profile), paths.report(profile)]
     with replaced.keeping(paths.run(profile), written):
-        with_headers(profile)
         for name, make in TABLES.items():
             paths.write_table(make(profile), profile, name)
         drawn = figures.draw_all(profile)
@@ -46,13 +45,6 @@ def run(profile: str) -> list[str]:
             html_page.build(profile)
             unchanged.reseal(profile, paths.report(profile))
     return changed
-
-
-def with_headers(profile: str) -> None:
-    """Give a header to the tables that were written as an empty line."""
-    for name in paths.TABLES:
-        if paths.table(profile, name).exists() and not figures.read_or_empty(profile, name).columns.size:
-            paths.write_table(results.empty(name), profile, name)
 
 
 def sft(profile: str) -> pd.DataFrame:
