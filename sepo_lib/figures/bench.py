@@ -244,7 +244,7 @@ def _rows(
     order: Sequence | None,
     one_panel: bool = False,
 ) -> pd.DataFrame:
-    """The chosen rows with a new column `panel`: the game and, if there are several_models, the model."""
+    """The chosen rows with a new column `panel`: the game and, if there are several, the model."""
     rows = need(data, ["game", *columns], numbers=numbers)
     for column, value in chosen.items():
         rows = keep(rows, column, value)
