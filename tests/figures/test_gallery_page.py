@@ -62,8 +62,9 @@ def test_every_figure_has_a_script_of_few_lines_with_its_question():
 
 
 @pytest.mark.parametrize("name", LABELLED)
-def test_a_label_of_nothing_is_refused(name, monkeypatch):
-    monkeypatch.chdir(pages.REPOSITORY)
+def test_a_label_of_nothing_is_refused(name, tmp_path, monkeypatch):
+    shutil.copytree(FOLDER / "tables", tmp_path / "docs" / "gallery" / "tables")
+    monkeypatch.chdir(tmp_path)
     draw = getattr(figures, name)
     typo = {"labels": {"typo": "x"}}
     monkeypatch.setattr(figures, name, lambda *args, **given: draw(*args, **given | typo))
