@@ -228,7 +228,7 @@ def table_of(run: str, entry: Figure) -> pd.DataFrame:
     """
     if entry.study and not paths.table(run, entry.reads).exists():
         return pd.DataFrame()
-    table = read_or_empty(run, entry.reads)
+    table = paths.read_table(run, entry.reads)
     return table if RUN in table.columns or table.empty else table.assign(**{RUN: run})
 
 

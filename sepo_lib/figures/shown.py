@@ -19,7 +19,7 @@ from sepo_lib.figures.theme import as_png, settle, style
 
 _DPI = 120  # of the picture; it is shown at 96 pixels an inch, so that it stays sharp on fine screens
 _CSS_DPI = 96
-_COLOURS, _SHADES = 48, 256  # of a picture, and of one with a colour map; few make it a quarter as large
+_COLOURS, _SHADES = 48, 256  # colours of a picture, and of one with a colour map
 
 
 def show(drawn: Any, alt: str | None = None, caption: str | None = None) -> None:

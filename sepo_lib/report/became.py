@@ -1,6 +1,7 @@
 """What did the policies become? The facts of `behaviour.csv` for the sentences of notebook 03, by game."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -8,7 +9,20 @@ from sepo_lib import figures, games
 from sepo_lib.measure import agreement, statistics
 from sepo_lib.measure.statistics import Interval
 
+LIKE = 0.5  # a policy is like a known strategy if it agrees with it in this share of its decisions
 LEAST = 10  # a change is reported of situations with so many decisions before and after, in every seed
+
+
+class Nearest(NamedTuple):
+    """The known strategy that agrees most with a policy, and the share of decisions in which it does."""
+
+    strategy: str
+    agreement: Interval
+
+    @property
+    def like(self) -> bool:
+        """Whether the policy is like this strategy; else it is like none."""
+        return self.agreement.mean >= LIKE
 
 
 @dataclass(frozen=True)
@@ -35,11 +49,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Became:
-    """The policies of one game. `nearest`: the policy in words -> (strategy, agreement) of the nearest."""
+    """The policies of one game. `nearest`: the policy in words -> the strategy that is nearest to it."""
 
     game: str
-    nearest: dict[str, tuple[str, Interval]]
-    last: tuple[str, Interval] | None  # the nearest to SEPO with the chosen preset; None if it has no rows
+    nearest: dict[str, Nearest]
+    last: Nearest | None  # the nearest to SEPO with the chosen preset; None if it has no rows
     change: Change | None  # the largest one from SFT to that SEPO; None if both never meet one situation
 
 
@@ -56,7 +70,7 @@ def became(table: pd.DataFrame, preset: str) -> list[Became]:
         listed = {
             stage: agreement.nearest(strategies[strategies["configuration"] == stage]) for stage in looks
         }
-        near = {stage: named[0] for stage, named in listed.items() if named}
+        near = {stage: Nearest(*named[0]) for stage, named in listed.items() if named}
         nearest = {looks[stage].label: named for stage, named in near.items()}
         found.append(Became(game, nearest, near.get(preset), largest_change(own, "sft", preset)))
     return found

@@ -25,7 +25,6 @@ MODEL, END_OF_MODEL = "<!-- model: written by `make document` -->", "<!-- end of
 EARLIER, END_OF_EARLIER = "<!-- h200: written by `make document` -->", "<!-- end of h200 -->"
 H200 = "h200"  # the folder of the tables of a run on a GPU with the code of 2026-11-26
 
-LIKE = 0.5  # a policy is like a known strategy if it agrees with it in this share of its decisions
 PROFILE, STUDY = "laptop", "study"  # the run that README shows, and the larger one that it is compared with
 
 
@@ -209,15 +208,15 @@ def _became(profile: str) -> list[dict[str, str]]:
     rows = became.became(table, provenance.read(profile)["settings"]["preset"]) if len(table) else []
     return [
         {"game": games.get(one.game).short_title}
-        | {policy: _nearest(*near) for policy, near in one.nearest.items()}
+        | {policy: _nearest(near) for policy, near in one.nearest.items()}
         for one in rows
     ]
 
 
-def _nearest(name: str, found: statistics.Interval) -> str:
-    """The nearest strategy with its agreement; below LIKE the policy is like none of them."""
-    shown = f"`{name.replace(' or ', '` or `')}` {found.mean:.2f}"
-    return shown if found.mean >= LIKE else f"like none ({shown})"
+def _nearest(near: became.Nearest) -> str:
+    """The nearest strategy with its agreement, or that the policy is like none of them."""
+    shown = f"`{near.strategy.replace(' or ', '` or `')}` {near.agreement.mean:.2f}"
+    return shown if near.like else f"like none ({shown})"
 
 
 def _with_highest(rows: list[dict[str, str]], run: str) -> list[dict[str, str]]:

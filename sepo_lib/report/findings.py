@@ -202,7 +202,7 @@ def outcomes(profile: str) -> str:
 
 def read(profile: str, name: str) -> pd.DataFrame:
     """A table of a run, cut to the run's model. Raises as `paths.read_table` and `provenance.own_rows` do."""
-    return provenance.own_rows(profile, figures.read_or_empty(profile, name))
+    return provenance.own_rows(profile, paths.read_table(profile, name))
 
 
 def read_if_there(profile: str, name: str) -> pd.DataFrame:

@@ -233,7 +233,7 @@ def _clock(seconds: float) -> str:
 
 def _other_models(profile: str, evaluation: pd.DataFrame) -> list[str]:
     """The models whose rows evaluation.csv holds beside those of the run's own."""
-    every = figures.read_or_empty(profile, "evaluation")["model"].unique()
+    every = paths.read_table(profile, "evaluation")["model"].unique()
     return sorted(set(every) - set(evaluation["model"]))
 
 

@@ -105,7 +105,7 @@ def _measured(episodes: pd.DataFrame) -> pd.DataFrame:
 
 def exploitable(profile: str) -> pd.DataFrame:
     """`exploitability.csv`, one row per strategy of the run."""
-    table, strategies = (figures.read_or_empty(profile, name) for name in ("exploitability", "strategies"))
+    table, strategies = (paths.read_table(profile, name) for name in ("exploitability", "strategies"))
     if table.empty:
         return table
     keys = list(evaluation.KEYS)
@@ -121,7 +121,7 @@ def exploitable(profile: str) -> pd.DataFrame:
 
 def compared(profile: str) -> pd.DataFrame:
     """`headline.csv`, from the two tables that it summarizes."""
-    tables = (figures.read_or_empty(profile, name) for name in ("evaluation", "exploitability"))
+    tables = (paths.read_table(profile, name) for name in ("evaluation", "exploitability"))
     return headline.table(headline.rows(*tables))
 
 
@@ -130,7 +130,7 @@ def swept(profile: str) -> pd.DataFrame:
 
     Older runs wrote "sweep:" and the multiple there, which now has its own column.
     """
-    table = figures.read_or_empty(profile, "sweep")
+    table = paths.read_table(profile, "sweep")
     if len(table) and table["pools"].str.startswith("sweep:").any():
         pools = provenance.read(profile)["settings"]["pools"]
         of_game = (lambda game: pools.get(game, pools.get("others"))) if isinstance(pools, dict) else None
@@ -141,7 +141,7 @@ def swept(profile: str) -> pd.DataFrame:
 def decided(profile: str) -> pd.DataFrame:
     """`claims.csv` by the present rules, as notebook 05 decides it."""
     there = [name for name in claims.NEEDS if name not in LATER or paths.table(profile, name).exists()]
-    tables = {name: figures.read_or_empty(profile, name) for name in there}
+    tables = {name: paths.read_table(profile, name) for name in there}
     made = provenance.read(profile)
     return claims.decide(**tables, profile=made["profile"], model=made["settings"]["model"])
 

@@ -49,16 +49,6 @@ def check() -> None:
         _at_once(1, 1)
 
 
-def at_once(jobs: int, workers: int) -> int | None:
-    """How many of `jobs` jobs would `run` at the same time; None if a Dask cluster decides.
-
-    Raises InputError as `check` does.
-    """
-    if _scheduler():
-        return None
-    return 1 if os.environ.get(EXECUTOR) == "notebook" else _at_once(jobs, workers)
-
-
 def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
     """Run jobs, `workers` at a time. Returns the name and the error of every job that fails.
 
@@ -71,7 +61,8 @@ def run(todo: Sequence[Job], stage: Stage, workers: int) -> dict[str, str]:
         from sepo_lib.run import dask_jobs
 
         return dask_jobs.run(todo, stage, address)
-    found, number = cards.visible(), at_once(len(todo), workers)
+    found = cards.visible()
+    number = 1 if os.environ.get(EXECUTOR) == "notebook" else _at_once(len(todo), workers)
     if number == 1:
         return here(todo, stage)
     per_gpu = {cards.JOBS: os.environ.get(JOBS_PER_GPU) or str(workers)}

@@ -257,7 +257,7 @@ def test_a_record_that_cannot_be_played_again_leaves_the_rates_open_and_says_so(
 
 def test_the_claims_of_a_run_name_its_profile_and_not_the_run(tmp_path, monkeypatch):
     monkeypatch.setenv("SEPO_ROOT", str(tmp_path))
-    monkeypatch.setattr(remeasure.figures, "read_or_empty", lambda run, name: name)
+    monkeypatch.setattr(remeasure.paths, "read_table", lambda run, name: name)
     monkeypatch.setattr(remeasure.claims, "decide", lambda **given: (given["profile"], given["model"]))
     provenance.start(profiles.load("smoke", run="mine"))
     assert remeasure.decided("mine") == ("smoke", "nano")
